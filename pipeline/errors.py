@@ -1,0 +1,56 @@
+"""What can go wrong, as a tree. Every message is one sentence that names what is wrong and what to do about it.
+
+    PipelineError
+    ├── SettingsError      an option or environment variable has no usable value
+    ├── PhotoError         one photo cannot be read
+    ├── PhotosError        the gallery's photos cannot be had (no such folder, host out of reach)
+    ├── WeightsError       a network's weights cannot be had, or are not what they claim to be
+    ├── IndexUnavailable   an index outside the gallery (a Milvus server) cannot be reached or used
+    └── GalleryError       a gallery on disk cannot be searched
+        ├── GalleryMissing     it was never built, or its build was cut short
+        ├── GalleryStale       it was built from other photos, weights or code
+        └── GalleryDamaged     its files are not the ones its manifest describes
+
+Only app.py and __main__.py catch them: the page shows the sentence, the command line prints it and exits with 2.
+"A photo without a face" is not in the tree: it is a result (see `types.Encoded`), not an error.
+"""
+
+
+class PipelineError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class SettingsError(PipelineError):
+    """An option or environment variable has no usable value."""
+
+
+class PhotoError(PipelineError):
+    """One photo cannot be read."""
+
+
+class PhotosError(PipelineError):
+    """The gallery's photos cannot be had."""
+
+
+class WeightsError(PipelineError):
+    """A network's weights cannot be had, or are not what they claim to be."""
+
+
+class IndexUnavailable(PipelineError):
+    """An index that lives outside the gallery, on a server or in a file of its own, cannot be reached or used."""
+
+
+class GalleryError(PipelineError):
+    """A gallery on disk cannot be searched."""
+
+
+class GalleryMissing(GalleryError):
+    """The gallery was never built, or its build was cut short."""
+
+
+class GalleryStale(GalleryError):
+    """The gallery was built from other photos, weights or code."""
+
+
+class GalleryDamaged(GalleryError):
+    """The gallery's files are not the ones its manifest describes."""

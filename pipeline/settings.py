@@ -1,0 +1,90 @@
+"""Every environment variable, its default and its meaning, once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.errors import SettingsError
+
+LFW = "lfw"
+DEFAULT_CACHE = Path("~/.cache/reverse-face-search").expanduser()
+VARIABLES: dict[str, str] = {
+    "FACESEARCH_DATASET": (
+        "The gallery: a Hub dataset id (`user/name` or `user/name@revision`), a local folder in the layout of one, or "
+        "`imagefolder:PATH` for any folder of photos. Default: LFW from the Hub."
+    ),
+    "FACESEARCH_MODELS": "A folder to look for network weights in before downloading them. Default: none.",
+    "FACESEARCH_INDEX": "Where galleries are built. Default: `index`.",
+    "FACESEARCH_CACHE": "Where downloaded weights are kept. Default: `~/.cache/reverse-face-search`.",
+    "FACESEARCH_MILVUS_URI": (
+        "Where Milvus keeps its collections: a server such as `http://localhost:19530`, or a `.db` file (or a "
+        "folder for one) for the embedded Milvus Lite. Default: a file in each gallery's folder."
+    ),
+    "FACESEARCH_MILVUS_TOKEN": "The Milvus server's token, `user:password` or an API key. Default: none.",
+    "FACESEARCH_FACENET_WEIGHTS": "Your own FaceNet weights (a PyTorch state dict), labelled as such in the page.",
+    "FACESEARCH_RESNET50_WEIGHTS": "Your own ResNet-50 weights (a PyTorch state dict), labelled as such in the page.",
+}
+
+
+@dataclass(frozen=True)
+class Milvus:
+    """Where Milvus is: a server's address or a file ending in .db; empty for a file in each gallery's folder."""
+
+    uri: str = field(default="", repr=False)  # may hold a password, like the token
+    token: str = field(default="", repr=False)
+
+
+EMBEDDED = Milvus()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are. `custom_weights` maps a network's name to a person's own file for it."""
+
+    dataset: str = LFW
+    models: Path | None = None
+    index: Path = Path("index")
+    cache: Path = DEFAULT_CACHE
+    custom_weights: Mapping[str, Path] = field(default_factory=dict)
+    milvus: Milvus = EMBEDDED
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Reads the variables; an empty value counts as unset. A folder or file that is not there is an error."""
+        values = {name: environ.get(name, "").strip() for name in VARIABLES}
+        models = _existing(values, "FACESEARCH_MODELS")
+        custom = {
+            "facenet": _existing(values, "FACESEARCH_FACENET_WEIGHTS"),
+            "resnet50": _existing(values, "FACESEARCH_RESNET50_WEIGHTS"),
+        }
+        return cls(
+            dataset=values["FACESEARCH_DATASET"] or cls.dataset,
+            models=models,
+            index=Path(values["FACESEARCH_INDEX"] or cls.index).expanduser(),
+            cache=Path(values["FACESEARCH_CACHE"] or cls.cache).expanduser(),
+            custom_weights={network: path for network, path in custom.items() if path is not None},
+            milvus=Milvus(_milvus_uri(values["FACESEARCH_MILVUS_URI"]), values["FACESEARCH_MILVUS_TOKEN"]),
+        )
+
+
+def _existing(values: Mapping[str, str], name: str) -> Path | None:
+    if not values[name]:
+        return None
+    path = Path(values[name]).expanduser()
+    if not path.exists():
+        raise SettingsError(f"{name} names {values[name]}, which does not exist; correct or unset it.")
+    return path
+
+
+def _milvus_uri(value: str) -> str:
+    if not value or "://" in value:
+        return value
+    if re.fullmatch(r"[\w.-]+:\d+", value):
+        raise SettingsError(f"FACESEARCH_MILVUS_URI names {value} without a scheme; write http://{value}.")
+    path = Path(value).expanduser()
+    # Milvus Lite takes nothing for a file that does not end so.
+    return str(path if path.suffix == ".db" else path / "milvus.db")

@@ -1,0 +1,100 @@
+"""A fingerprint changes with whatever changes vectors and with nothing else; the recipes and their weights agree."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+from torchvision.models import ResNet50_Weights
+
+from pipeline.errors import SettingsError
+from pipeline.recipes import BASELINE, DEFAULT, DEFAULT_K, FALLBACK, MAX_K, RECIPES, Recipe, fingerprint, recipe_named
+from pipeline.weights import WEIGHT_FILES
+
+RECIPE = Recipe(
+    name="some", label="Some", summary="A recipe.", network="facenet", crop="box", size=160, margin=14, dim=512
+)
+CHANGED = {
+    "name": "other",
+    "network": "resnet50",
+    "crop": "aligned",
+    "size": 161,
+    "margin": 15,
+    "dim": 256,
+    "version": 2,
+}
+FOR_PEOPLE = ("label", "summary")
+
+
+def test_every_field_is_either_for_people_or_tried_below() -> None:
+    assert {field.name for field in dataclasses.fields(Recipe)} == {*CHANGED, *FOR_PEOPLE}
+
+
+@pytest.mark.parametrize("field", CHANGED)
+def test_the_fingerprint_changes_with_every_field_that_counts(field: str) -> None:
+    other = dataclasses.replace(RECIPE, **{field: CHANGED[field]})
+    assert fingerprint(other, "weights", "photos") != fingerprint(RECIPE, "weights", "photos")
+
+
+@pytest.mark.parametrize("field", FOR_PEOPLE)
+def test_the_fingerprint_does_not_change_with_what_is_for_people(field: str) -> None:
+    other = dataclasses.replace(RECIPE, **{field: "Another wording."})
+    assert fingerprint(other, "weights", "photos") == fingerprint(RECIPE, "weights", "photos")
+
+
+def test_the_fingerprint_changes_with_weights_and_photos() -> None:
+    prints = {fingerprint(RECIPE, weights, photos) for weights in ("a", "b", "ab") for photos in ("a", "b", "")}
+    assert len(prints) == 9
+
+
+def test_the_fingerprint_is_sixteen_hexadecimal_digits_the_same_in_every_process() -> None:
+    # The digits are a promise to the galleries on people's disks: if they change, all of them are built anew.
+    assert fingerprint(RECIPE, "weights", "photos") == "7af54dd76534a380"
+
+
+def test_every_recipe_has_a_fingerprint_of_its_own() -> None:
+    assert len({fingerprint(recipe, "", "") for recipe in RECIPES.values()}) == len(RECIPES)
+
+
+def test_a_recipe_is_found_by_its_name() -> None:
+    assert [recipe_named(name).name for name in RECIPES] == list(RECIPES)
+
+
+@pytest.mark.parametrize("name", ["", "facenet", "MTCNN-FaceNet"])
+def test_an_unknown_recipe_is_answered_with_the_choices(name: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        recipe_named(name)
+    assert str(caught.value) == (
+        f"There is no recipe {name!r}; choose one of resnet50, mtcnn-resnet50, mtcnn-facenet, mtcnn-reid."
+    )
+
+
+def test_only_the_baseline_looks_for_no_face() -> None:
+    assert [name for name, recipe in RECIPES.items() if not recipe.finds_faces] == [BASELINE]
+
+
+def test_the_defaults_are_recipes_and_within_limits() -> None:
+    assert {BASELINE, DEFAULT, FALLBACK} <= set(RECIPES)
+    assert 1 <= DEFAULT_K <= MAX_K
+
+
+def test_every_recipe_has_weights_to_be_had() -> None:
+    assert {recipe.network for recipe in RECIPES.values()} == set(WEIGHT_FILES)
+
+
+def test_the_resnet50_weights_are_torchvisions_v1() -> None:
+    (wanted,) = WEIGHT_FILES["resnet50"]
+    assert wanted.url == ResNet50_Weights.IMAGENET1K_V1.url
+    prefix = re.fullmatch(r"resnet50-([0-9a-f]{8})\.pth", wanted.name)
+    assert prefix is not None
+    assert wanted.hash.startswith(f"sha256:{prefix[1]}")
+
+
+@pytest.mark.parametrize("network", WEIGHT_FILES)
+def test_every_weight_file_is_pinned_by_a_whole_hash(network: str) -> None:
+    digits = {"sha256": 64, "sha384": 96}
+    for wanted in WEIGHT_FILES[network]:
+        algorithm, value = wanted.hash.split(":")
+        assert re.fullmatch(f"[0-9a-f]{{{digits[algorithm]}}}", value)
+        assert wanted.url.startswith("https://")

@@ -1,0 +1,124 @@
+"""The environment is read in one place, defaults hold where it is silent, and a wrong path is one clear sentence."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import SettingsError
+from pipeline.settings import DEFAULT_CACHE, LFW, VARIABLES, Milvus, Settings
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted([*(ROOT / "pipeline").rglob("*.py"), ROOT / "app.py"])
+PATHS = ("FACESEARCH_MODELS", "FACESEARCH_FACENET_WEIGHTS", "FACESEARCH_RESNET50_WEIGHTS")
+
+
+def test_without_variables_everything_has_its_default() -> None:
+    assert Settings.from_env({}) == Settings(LFW, None, Path("index"), DEFAULT_CACHE, {})
+
+
+@pytest.mark.parametrize("empty", ["", "   ", "\t\n"])
+def test_an_empty_value_counts_as_unset(empty: str) -> None:
+    assert Settings.from_env(dict.fromkeys(VARIABLES, empty)) == Settings()
+
+
+def test_every_variable_reaches_its_setting(tmp_path: Path) -> None:
+    facenet, resnet = tmp_path / "facenet.pt", tmp_path / "resnet.pth"
+    facenet.touch()
+    resnet.touch()
+    settings = Settings.from_env(
+        {
+            "FACESEARCH_DATASET": " someone/faces@main ",
+            "FACESEARCH_MODELS": str(tmp_path),
+            "FACESEARCH_INDEX": "elsewhere",
+            "FACESEARCH_CACHE": "cache",
+            "FACESEARCH_MILVUS_URI": "http://milvus:19530",
+            "FACESEARCH_MILVUS_TOKEN": "someone:secret",
+            "FACESEARCH_FACENET_WEIGHTS": str(facenet),
+            "FACESEARCH_RESNET50_WEIGHTS": str(resnet),
+        }
+    )
+    assert settings == Settings(
+        "someone/faces@main",
+        tmp_path,
+        Path("elsewhere"),
+        Path("cache"),
+        {"facenet": facenet, "resnet50": resnet},
+        Milvus("http://milvus:19530", "someone:secret"),
+    )
+    assert "secret" not in repr(settings)
+
+
+def test_milvus_is_a_server_a_file_or_a_folder_for_one(tmp_path: Path) -> None:
+    def uri(value: str) -> str:
+        return Settings.from_env({"FACESEARCH_MILVUS_URI": value}).milvus.uri
+
+    assert uri("") == ""
+    assert uri("https://someone:secret@milvus:443") == "https://someone:secret@milvus:443"
+    assert uri(str(tmp_path / "own.db")) == str(tmp_path / "own.db")
+    assert uri(str(tmp_path)) == str(tmp_path / "milvus.db")
+    assert uri("~/own.db") == str(Path.home() / "own.db")
+    with pytest.raises(SettingsError, match="write http://localhost:19530"):
+        uri("localhost:19530")
+
+
+def test_the_process_environment_is_what_is_read_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACESEARCH_DATASET", "someone/faces")
+    assert Settings.from_env().dataset == "someone/faces"
+
+
+@pytest.mark.parametrize("name", ["FACESEARCH_INDEX", "FACESEARCH_CACHE", *PATHS])
+def test_a_tilde_is_the_home_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "there").mkdir()
+    settings = Settings.from_env({name: "~/there"})
+    assert tmp_path / "there" in (settings.models, settings.index, settings.cache, *settings.custom_weights.values())
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_path_that_is_not_there_is_named_with_its_variable(name: str, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({name: str(missing)})
+    assert str(caught.value) == f"{name} names {missing}, which does not exist; correct or unset it."
+
+
+@pytest.mark.parametrize("name", ["FACESEARCH_INDEX", "FACESEARCH_CACHE"])
+def test_a_folder_that_is_only_written_need_not_exist_yet(name: str, tmp_path: Path) -> None:
+    assert tmp_path / "new" in dataclasses.astuple(Settings.from_env({name: str(tmp_path / "new")}))
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().dataset = "other"
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_every_variable_described_is_read_and_changes_a_setting(name: str, tmp_path: Path) -> None:
+    assert Settings.from_env({name: str(tmp_path)}) != Settings()
+    assert VARIABLES[name].endswith(".")
+
+
+def mentioned(source: Path) -> Iterator[str]:
+    """Whole names of variables in the file; a name put together from parts is judged where it is used."""
+    yield from re.findall(r"FACESEARCH_[A-Z0-9_]*[A-Z0-9](?![A-Z0-9_{])", source.read_text(encoding="utf-8"))
+
+
+def test_no_message_names_a_variable_that_does_not_exist() -> None:
+    names = {name for source in SOURCES for name in mentioned(source)}
+    assert names == set(VARIABLES)
+
+
+def test_nothing_but_settings_reads_the_environment() -> None:
+    readers = set()
+    for source in SOURCES:
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            name = node.attr if isinstance(node, ast.Attribute) else node.name if isinstance(node, ast.alias) else ""
+            if name in ("environ", "getenv", "environb"):
+                readers.add(source.name)
+    assert readers == {"settings.py"}
