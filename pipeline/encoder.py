@@ -1,0 +1,64 @@
+"""THE road from photo to vector: find faces, choose one, cut it out, embed it, scale to unit length."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from PIL import Image
+
+from pipeline.faces import MtcnnDetector, centred, cut
+from pipeline.geometry import unit_rows
+from pipeline.networks import open_network
+from pipeline.recipes import Recipe
+from pipeline.types import Detector, Encoded, Face, Network
+from pipeline.weights import Weights
+
+Choose = Callable[[Sequence[Face], tuple[int, int]], Face | None]
+
+
+class Encoder:
+    """One recipe, ready to run. Safe to use from several threads."""
+
+    def __init__(self, recipe: Recipe, network: Network, detector: Detector | None, weights: Weights) -> None:
+        """`detector` is None for a recipe that looks for no face; it may be shared between encoders."""
+        self.recipe = recipe
+        self.detector = detector
+        self.weights = weights
+        self._network = network
+
+    def encode(
+        self,
+        images: Sequence[Image.Image],
+        choose: Choose | None = centred,
+        found: Sequence[tuple[Face, ...]] | None = None,
+    ) -> list[Encoded]:
+        """Embeds RGB images, one result each, in order.
+
+        `choose` picks among the faces of a photo; None embeds the whole photo whatever the recipe says. `found` spares
+        the detection where another encoder with the same detector has done it for these images.
+        """
+        started = time.perf_counter()
+        if self.detector is None or choose is None:
+            found = [()] * len(images)
+        elif found is None:
+            found = self.detector.detect(images)
+        detected = time.perf_counter()
+        faces: list[Face | None] = [None] * len(images)
+        if self.detector is not None and choose is not None:
+            faces = [choose(seen, image.size) for seen, image in zip(found, images, strict=True)]
+        searchable = [i for i, face in enumerate(faces) if face or self.detector is None or choose is None]
+        crops = {i: cut(images[i], faces[i], self.recipe) for i in searchable}
+        vectors = dict(zip(crops, unit_rows(self._network.embed(list(crops.values()))), strict=True)) if crops else {}
+        share = 1000 / max(len(images), 1)
+        detect_ms, embed_ms = (detected - started) * share, (time.perf_counter() - detected) * share
+        return [
+            Encoded(found[i], faces[i], crops.get(i), vectors.get(i), detect_ms, embed_ms) for i in range(len(images))
+        ]
+
+
+def open_encoder(recipe: Recipe, weights: Weights, detector: Detector | None = None) -> Encoder:
+    """The recipe's encoder; `detector` shares one that is loaded already."""
+    if recipe.finds_faces and detector is None:
+        detector = MtcnnDetector()
+    return Encoder(recipe, open_network(recipe, weights), detector if recipe.finds_faces else None, weights)

@@ -1,0 +1,101 @@
+"""One photo's file: any format Pillow knows becomes upright 8-bit RGB; and back to a file that browsers show."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from pipeline.errors import PhotoError
+from pipeline.files import replacing
+from pipeline.types import Photo
+
+MAX_PIXELS = 120_000_000  # above what phones take; 360 MB decoded
+UNREADABLE = "This file cannot be read as a photo; use an undamaged JPEG, PNG or WebP."
+THUMBNAIL_SIDE = 320
+SMALL_BYTES = 64_000  # a JPEG below this is its own thumbnail
+JPEG_START = b"\xff\xd8"
+BROWSER_FORMATS = {JPEG_START: ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif"}
+
+
+def open_image(source: bytes | Path) -> Image.Image:
+    """Decodes a photo: first frame, EXIF orientation applied, transparency on white, 8-bit RGB. PhotoError if not."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of odd EXIF, and of sizes that MAX_PIXELS judges below
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise PhotoError(
+                        f"This photo has {image.width:,} x {image.height:,} pixels; the limit is "
+                        f"{MAX_PIXELS // 1_000_000} megapixels, so scale it down first."
+                    )
+                image.load()
+                return _rgb(ImageOps.exif_transpose(image))
+    except PhotoError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise PhotoError(
+            f"This photo is larger than {MAX_PIXELS // 1_000_000} megapixels; scale it down first."
+        ) from error
+    except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, ValueError, ...
+        raise PhotoError(UNREADABLE) from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_eight_bit(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bit(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Greyscale of more than 8 bits: 0 to 1, 0 to 255 and 0 to 65,535 are told apart by the largest value."""
+    values = np.nan_to_num(pixels.astype(np.float32))
+    peak = float(values.max(initial=0))
+    white = 1 if peak <= 1 else 255 if peak <= 255 else 65_535 if peak <= 65_535 else peak
+    scaled: npt.NDArray[np.uint8] = (np.clip(values, 0, white) * (255 / white)).round().astype(np.uint8)
+    return scaled
+
+
+def thumbnail_file(photo: Photo, folder: Path) -> Path:
+    """The photo as a small JPEG in `folder`, made once: as it is where it is one, else scaled down."""
+    path = folder / f"{_file_name(photo)}.jpg"
+    if not path.exists():
+        with replacing(path) as beside:
+            if isinstance(photo.source, bytes) and len(photo.source) < SMALL_BYTES and photo.source[:2] == JPEG_START:
+                beside.write_bytes(photo.source)
+            else:
+                image = open_image(photo.source)
+                image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+                image.save(beside, "JPEG", quality=88)
+    return path
+
+
+def original_file(photo: Photo, folder: Path) -> Path:
+    """The photo in full in `folder`, made once: byte for byte where browsers know the format, else as PNG."""
+    try:
+        content = photo.source if isinstance(photo.source, bytes) else photo.source.read_bytes()
+    except OSError as error:
+        raise PhotoError(UNREADABLE) from error
+    known = next((ending for start, ending in BROWSER_FORMATS.items() if content.startswith(start)), None)
+    path = folder / f"{_file_name(photo)}-original{known or '.png'}"
+    if not path.exists():
+        with replacing(path) as beside:
+            if known:
+                beside.write_bytes(content)
+            else:
+                open_image(content).save(beside, "PNG")
+    return path
+
+
+def _file_name(photo: Photo) -> str:
+    # Names of people in file names would stand in logs and browser histories; and ids may hold any character.
+    return hashlib.sha256(photo.photo_id.encode()).hexdigest()[:20]

@@ -1,0 +1,252 @@
+"""Where a gallery's photos come from: a Hub dataset, a local copy of one, or any folder of photos."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import PhotosError
+from pipeline.settings import LFW
+from pipeline.types import Photo
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+PROBE_SECONDS = 5
+UNKNOWN = "unknown"  # who a photo shows, where its label is missing
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    """A dataset on the Hub; `rows` is how many a complete copy has, where that is known."""
+
+    repo: str
+    revision: str | None = None
+    rows: int | None = None
+
+
+# The first that answers is taken. `bitmind/lfw` holds the same photos; no revision of it is known to pin.
+LFW_ON_THE_HUB = (
+    HubDataset("logasja/lfw", "0ee47979927a48dadf11083cb53b51439fa92dc9", 13_233),
+    HubDataset("bitmind/lfw", None, 13_233),
+)
+
+
+class Photos:
+    """The photos of one gallery, in a fixed order. `revision` changes when they do."""
+
+    def __init__(
+        self,
+        names: tuple[str, str],
+        labels: Sequence[tuple[str, str]],
+        revision: str,
+        read: Callable[[int], bytes | Path],
+    ) -> None:
+        """`names` are (folder name, title), `labels` (photo id, person) by row; `read(row)` gives bytes or a path."""
+        self.name, self.title = names
+        self.revision = revision
+        self.photo_ids = tuple(photo_id for photo_id, _ in labels)
+        self.people = tuple(person for _, person in labels)
+        self._read = read
+        self._rows = {photo_id: row for row, photo_id in enumerate(self.photo_ids)}
+        if len(self._rows) != len(self.photo_ids):
+            raise ValueError("photo ids must be unique")
+
+    def __len__(self) -> int:
+        return len(self.photo_ids)
+
+    def __getitem__(self, row: int) -> Photo:
+        return Photo(self.photo_ids[row], self.people[row], self._read(row))
+
+    def row_of(self, photo_id: str) -> int | None:
+        """The photo's row, or None if there is no such photo."""
+        return self._rows.get(photo_id)
+
+
+def open_photos(dataset: str) -> Photos:
+    """Opens what FACESEARCH_DATASET names: `lfw`, a Hub id with or without `@revision`, a folder, `imagefolder:PATH`.
+
+    PhotosError says in one sentence what is missing and what to set instead; a host out of reach costs seconds.
+    """
+    if dataset.startswith("imagefolder:"):
+        return _folder_photos(Path(dataset.removeprefix("imagefolder:")).expanduser())
+    if Path(dataset).expanduser().is_dir():
+        folder = Path(dataset).expanduser().resolve()
+        return _dataset_photos(_load(folder), (_slug(folder.name), "LFW" if folder.name == LFW else folder.name))
+    if dataset == LFW:
+        return _lfw_from_hub()
+    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", dataset) is None:
+        raise PhotosError(
+            f"FACESEARCH_DATASET is {dataset!r}, which is neither a folder nor a Hub id like user/name; correct it, or "
+            "use imagefolder:PATH for a folder of photos."
+        )
+    repo, _, revision = dataset.partition("@")
+    folder = _fetch(HubDataset(repo, revision or None))
+    return _dataset_photos(_load(folder), (_slug(repo), repo))
+
+
+def _lfw_from_hub() -> Photos:
+    problems: list[str] = []
+    for source in LFW_ON_THE_HUB:
+        try:
+            data = _load(_fetch(source))
+        except PhotosError as error:
+            problems.append(str(error))
+            continue
+        if len(data) == source.rows:
+            return _dataset_photos(data, (LFW, "LFW"))
+        problems.append(f"{source.repo} holds {len(data):,} photos where LFW has {source.rows:,}.")
+    raise PhotosError(problems[0])
+
+
+def _fetch(source: HubDataset) -> Path:
+    """The dataset's folder in the Hub cache, downloaded if need be; no request is made for a cached revision."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    download = partial(snapshot_download, source.repo, repo_type="dataset", revision=source.revision)
+    try:
+        folder = Path(download(local_files_only=True))
+        if any(folder.rglob("*.parquet")) or source.rows is None:
+            return folder
+    except HFValidationError as error:
+        raise PhotosError(
+            f"FACESEARCH_DATASET is {source.repo!r}, which the Hub does not allow as an id; correct it, or set "
+            "FACESEARCH_DATASET to a local folder."
+        ) from error
+    except OSError:
+        pass  # not cached
+    _probe_hub(source.repo)
+    try:
+        return Path(download())
+    except Exception as error:  # the errors of whichever HTTP library the Hub's client uses, beside its own
+        raise PhotosError(
+            f"The dataset {source.repo} cannot be downloaded ({type(error).__name__}); check its name and your access, "
+            "or set FACESEARCH_DATASET to a local folder."
+        ) from error
+
+
+def _probe_hub(repo: str) -> None:
+    # One request with a short timeout, because the Hub's own client retries a dead host for half a minute.
+    import requests
+    from huggingface_hub import constants
+
+    try:
+        requests.head(constants.ENDPOINT, timeout=PROBE_SECONDS, allow_redirects=False)
+    except requests.RequestException as error:
+        raise PhotosError(
+            f"{constants.ENDPOINT} cannot be reached for the dataset {repo}; connect, or set FACESEARCH_DATASET to a "
+            "local copy of the dataset or to imagefolder:PATH for a folder of your own photos."
+        ) from error
+
+
+def _load(folder: Path) -> Dataset:
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(str(folder))
+    except Exception as error:  # whatever a foreign file makes the loader raise, it is this folder's fault
+        raise PhotosError(
+            f"{folder} cannot be read as a dataset ({type(error).__name__}); set FACESEARCH_DATASET to a folder in the "
+            "layout of a Hub dataset, or to imagefolder:PATH for a folder of photos."
+        ) from error
+    splits: dict[str, Dataset] = loaded
+    return splits["train"] if "train" in splits else next(iter(splits.values()))
+
+
+def _dataset_photos(data: Dataset, gallery: tuple[str, str]) -> Photos:
+    import datasets
+
+    features = data.features
+    image = next((column for column, kind in features.items() if isinstance(kind, datasets.Image)), None)
+    if image is None:
+        raise PhotosError(f"The dataset {gallery[1]} has no image column; set FACESEARCH_DATASET to one that has.")
+    label = next((column for column, kind in features.items() if isinstance(kind, datasets.ClassLabel)), None)
+    data = data.cast_column(image, datasets.Image(decode=False))
+
+    def read(row: int) -> bytes | Path:
+        stored = data[row][image] or {"bytes": b""}  # a row without a photo is one that cannot be read
+        content: bytes | None = stored["bytes"]
+        return content if content is not None else Path(stored["path"])
+
+    paths = data.data.column(image).combine_chunks().field("path").to_pylist()
+    files = data["filename"] if "filename" in features else paths
+    if label is not None:
+        names = features[label].names
+        people = [
+            names[number] if number is not None and 0 <= number < len(names) else UNKNOWN for number in data[label]
+        ]
+    else:
+        people = [_person_in_file_name(file or "") for file in files]
+    ids = _photo_ids([str(file or "") for file in files], people)
+    labels = [(photo_id, person.replace("_", " ")) for photo_id, person in zip(ids, people, strict=True)]
+    return Photos(gallery, labels, _content_revision(data, image, labels), read)
+
+
+def _person_in_file_name(file: str) -> str:
+    """LFW's `Albert_Costa_0001.jpg` is Albert Costa's first photo; any other name stands for itself."""
+    return re.sub(r"_\d{4}$", "", Path(file).stem)
+
+
+def _photo_ids(files: Sequence[str], people: Sequence[str]) -> list[str]:
+    """File names without their ending where they are there and unique, else person and count, as LFW names them."""
+    stems = [Path(file).stem for file in files]
+    if all(stems) and len(set(stems)) == len(stems):
+        return stems
+    counts: Counter[str] = Counter()
+    ids = []
+    for person in people:
+        counts[person] += 1
+        ids.append(f"{person}_{counts[person]:04d}")
+    return ids
+
+
+def _content_revision(data: Dataset, image: str, labels: Sequence[tuple[str, str]]) -> str:
+    """A hash of every byte and name, so that the same photos are the same revision wherever they came from."""
+    hasher = hashlib.sha256(repr(labels).encode())
+    for chunk in data.data.column(image).chunks:
+        for content, path in zip(chunk.field("bytes"), chunk.field("path"), strict=True):
+            if content.is_valid:
+                hasher.update(content.as_buffer())
+            elif path.is_valid and Path(path.as_py()).is_file():  # `datasets` leaves a folder's photos where they are
+                hasher.update(Path(path.as_py()).read_bytes())
+    return hasher.hexdigest()
+
+
+def _folder_photos(folder: Path) -> Photos:
+    if not folder.is_dir():
+        raise PhotosError(f"FACESEARCH_DATASET names the folder {folder}, which does not exist; correct the path.")
+    files = list(_photos_below(folder))
+    if not files:
+        raise PhotosError(
+            f"There are no photos in {folder} (looked for {', '.join(sorted(PHOTO_SUFFIXES))}); choose another folder."
+        )
+    labels = []
+    # Names, sizes and times instead of contents: reading a large folder through takes minutes.
+    hasher = hashlib.sha256()
+    for file in files:
+        relative = file.relative_to(folder)
+        labels.append((relative.as_posix(), relative.parts[0] if len(relative.parts) > 1 else file.stem))
+        stat = file.stat()
+        hasher.update(f"{relative.as_posix()}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:6]
+    name = f"{_slug(folder.resolve().name)}-{place}"  # two folders may share a name
+    return Photos((name, folder.resolve().name), labels, hasher.hexdigest(), lambda row: files[row])
+
+
+def _photos_below(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in PHOTO_SUFFIXES and not hidden and path.is_file():
+            yield path
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "photos"

@@ -1,0 +1,303 @@
+"""Any photo becomes upright 8-bit RGB or one clear sentence; every image here is drawn by the test itself."""
+
+from __future__ import annotations
+
+import io
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from pipeline.errors import PhotoError
+from pipeline.images import MAX_PIXELS, THUMBNAIL_SIDE, open_image, original_file, thumbnail_file
+from pipeline.types import Photo
+
+UNREADABLE = "This file cannot be read as a photo; use an undamaged JPEG, PNG or WebP."
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def encode(image: Image.Image, kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def pixels(image: Image.Image) -> list[list[list[int]]]:
+    assert image.mode == "RGB"
+    return np.asarray(image).tolist()
+
+
+def noise(width: int, height: int) -> Image.Image:
+    random = np.random.default_rng(0)
+    return Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8))
+
+
+def test_a_photo_comes_from_bytes_or_from_a_path(tmp_path: Path) -> None:
+    photo = noise(7, 5)
+    content = encode(photo, "PNG")
+    (tmp_path / "photo.png").write_bytes(content)
+    assert pixels(open_image(content)) == pixels(photo)
+    assert pixels(open_image(tmp_path / "photo.png")) == pixels(photo)
+
+
+def test_greyscale() -> None:
+    grey = Image.fromarray(np.array([[0, 127, 255]], np.uint8))
+    assert grey.mode == "L"
+    assert pixels(open_image(encode(grey, "PNG"))) == [[[0, 0, 0], [127, 127, 127], [255, 255, 255]]]
+
+
+def test_one_bit() -> None:
+    bits = Image.fromarray(np.array([[0, 255, 0]], np.uint8)).convert("1")
+    assert pixels(open_image(encode(bits, "PNG"))) == [[[0, 0, 0], [255, 255, 255], [0, 0, 0]]]
+
+
+def test_palette_with_a_transparent_entry_on_white() -> None:
+    image = Image.new("P", (3, 1))
+    image.putpalette([*RED, *GREEN, *BLUE])
+    image.putdata([0, 1, 2])
+    assert pixels(open_image(encode(image, "PNG", transparency=1))) == [[list(RED), list(WHITE), list(BLUE)]]
+
+
+def test_a_transparent_layer_on_white() -> None:
+    layer = Image.new("RGBA", (3, 1))
+    layer.putdata([(*RED, 255), (0, 0, 0, 0), (0, 0, 0, 51)])
+    assert pixels(open_image(encode(layer, "PNG"))) == [[list(RED), list(WHITE), [204, 204, 204]]]
+
+
+def test_grey_with_transparency_on_white() -> None:
+    layer = Image.new("LA", (2, 1))
+    layer.putdata([(40, 255), (40, 0)])
+    assert pixels(open_image(encode(layer, "PNG"))) == [[[40, 40, 40], list(WHITE)]]
+
+
+@pytest.mark.parametrize("colour", [RED, GREEN, BLUE, WHITE, (0, 0, 0)])
+def test_cmyk_as_jpeg_keeps_its_colour(colour: tuple[int, int, int]) -> None:
+    printed = Image.new("RGB", (16, 16), colour).convert("CMYK")
+    image = open_image(encode(printed, "JPEG", quality=95))
+    np.testing.assert_allclose(np.asarray(image), np.full((16, 16, 3), colour), atol=6)
+
+
+def test_sixteen_bit_greyscale_png_keeps_its_range() -> None:
+    deep = Image.fromarray(np.array([[0, 257, 32_896, 65_535]], np.uint16))
+    content = encode(deep, "PNG")
+    with Image.open(io.BytesIO(content)) as stored:
+        assert stored.mode.startswith("I")  # Pillow's own conversion would clip all but the first to white
+    assert [row[0] for row in pixels(open_image(content))[0]] == [0, 1, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.0, 0.5, 1.0], [0, 128, 255]),
+        ([0.0, 100.4, 255.0], [0, 100, 255]),
+        ([0.0, 257.0, 65_535.0], [0, 1, 255]),
+        ([-3.0, 0.0, 1.0], [0, 0, 255]),
+        ([float("nan"), 0.0, 1.0], [0, 0, 255]),
+        ([0.0, 100_000.0, 200_000.0], [0, 128, 255]),
+    ],
+    ids=["to-one", "to-255", "to-65535", "negative", "not-a-number", "beyond"],
+)
+def test_float_tiff_by_its_largest_value(values: list[float], expected: list[int]) -> None:
+    image = open_image(encode(Image.fromarray(np.array([values], np.float32)), "TIFF"))
+    assert [row[0] for row in pixels(image)[0]] == expected
+
+
+def test_the_first_frame_of_an_animated_gif() -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, GREEN, BLUE)]
+    content = encode(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=50)
+    image = open_image(content)
+    assert image.getpixel((0, 0)) == RED
+    assert not getattr(image, "is_animated", False)
+
+
+def test_the_first_frame_of_an_animated_webp() -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, GREEN, BLUE)]
+    content = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:], duration=50, lossless=True)
+    assert open_image(content).getpixel((0, 0)) == RED
+
+
+# Where the first row and the first column of the stored pixels lie in the upright picture, by the EXIF standard
+# (CIPA DC-008, tag 0x0112), written as the stored array made from the upright one.
+STORED = {
+    1: lambda upright: upright,  # top, left
+    2: lambda upright: upright[:, ::-1],  # top, right
+    3: lambda upright: upright[::-1, ::-1],  # bottom, right
+    4: lambda upright: upright[::-1],  # bottom, left
+    5: lambda upright: upright.transpose(1, 0, 2),  # left, top
+    6: lambda upright: upright.transpose(1, 0, 2)[::-1],  # right, top
+    7: lambda upright: upright.transpose(1, 0, 2)[::-1, ::-1],  # right, bottom
+    8: lambda upright: upright.transpose(1, 0, 2)[:, ::-1],  # left, bottom
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_exif_orientation_gives_the_upright_pixels(orientation: int) -> None:
+    upright: npt.NDArray[np.uint8] = np.asarray(noise(3, 2))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
+    assert pixels(open_image(encode(stored, "PNG", exif=exif))) == upright.tolist()
+
+
+def test_exif_orientation_of_a_jpeg() -> None:
+    upright = Image.new("RGB", (32, 64), BLUE)
+    upright.paste(RED, (0, 0, 32, 32))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = open_image(encode(upright.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=95, exif=exif))
+    assert image.size == (32, 64)
+    np.testing.assert_allclose(image.getpixel((16, 8)), RED, atol=6)
+    np.testing.assert_allclose(image.getpixel((16, 56)), BLUE, atol=6)
+
+
+def test_nonsense_in_exif_is_no_reason_to_refuse_a_photo() -> None:
+    content = encode(noise(8, 8), "JPEG", exif=b"Exif\x00\x00MM\x00\x2a\xff\xff\xff\xff" + b"\xff" * 20)
+    assert open_image(content).size == (8, 8)
+
+
+def refused(source: bytes | Path) -> str:
+    with pytest.raises(PhotoError) as caught:
+        open_image(source)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.9])
+def test_a_truncated_jpeg(kept: float) -> None:
+    content = encode(noise(64, 64), "JPEG")
+    assert refused(content[: int(len(content) * kept)]) == UNREADABLE
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    assert refused(tmp_path / "empty.jpg") == UNREADABLE
+    assert refused(b"") == UNREADABLE
+
+
+def test_a_web_page_named_jpg(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_text("<!DOCTYPE html><title>403 Forbidden</title>")
+    assert refused(tmp_path / "photo.jpg") == UNREADABLE
+
+
+def test_a_file_that_is_gone(tmp_path: Path) -> None:
+    assert refused(tmp_path / "gone.jpg") == UNREADABLE
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def declared_png(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that claims to be large; whoever decodes it finds no pixels and says UNREADABLE."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+def test_more_than_the_limit_is_refused_before_it_is_decoded() -> None:
+    assert refused(declared_png(MAX_PIXELS // 10_000 + 1, 10_000)) == (
+        "This photo has 12,001 x 10,000 pixels; the limit is 120 megapixels, so scale it down first."
+    )
+
+
+def test_the_limit_itself_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is not too large goes on to the decoder, which finds no pixels: the size above was judged before.
+    monkeypatch.setattr("pipeline.images.MAX_PIXELS", 100)
+    assert refused(declared_png(10, 10)) == UNREADABLE
+    assert refused(declared_png(101, 1)).startswith("This photo has 101 x 1 pixels;")
+
+
+def test_a_decompression_bomb_is_refused_at_once() -> None:
+    bomb = declared_png(2_000_000, 2_000_000)  # 12 TB
+    started = time.perf_counter()
+    assert refused(bomb) == "This photo is larger than 120 megapixels; scale it down first."
+    assert time.perf_counter() - started < 1
+
+
+def test_a_small_jpeg_is_its_own_thumbnail_byte_for_byte(tmp_path: Path) -> None:
+    content = encode(noise(64, 64), "JPEG")
+    assert thumbnail_file(Photo("Ada_0001", "Ada", content), tmp_path / "thumbnails").read_bytes() == content
+
+
+def test_a_large_photo_is_scaled_down_in_proportion(tmp_path: Path) -> None:
+    source = tmp_path / "large.png"
+    noise(1000, 500).save(source)
+    path = thumbnail_file(Photo("Ada_0001", "Ada", source), tmp_path)
+    with Image.open(path) as image:
+        assert (image.format, image.size) == ("JPEG", (THUMBNAIL_SIDE, THUMBNAIL_SIDE // 2))
+
+
+def test_a_large_jpeg_is_not_kept_as_it_is(tmp_path: Path) -> None:
+    content = encode(noise(400, 400), "JPEG", quality=95)
+    assert len(content) > 64_000
+    with Image.open(thumbnail_file(Photo("Ada_0001", "Ada", content), tmp_path)) as image:
+        assert image.size == (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+
+
+def test_a_small_photo_in_another_format_becomes_jpeg_and_is_not_enlarged(tmp_path: Path) -> None:
+    content = encode(Image.new("RGBA", (40, 30)), "PNG")
+    with Image.open(thumbnail_file(Photo("Ada_0001", "Ada", content), tmp_path)) as image:
+        assert (image.format, image.size, image.getpixel((0, 0))) == ("JPEG", (40, 30), WHITE)
+
+
+def test_a_thumbnail_is_made_once(tmp_path: Path) -> None:
+    source = tmp_path / "photo.png"
+    noise(20, 20).save(source)
+    photo = Photo("Ada/0001.png", "Ada", source)
+    first = thumbnail_file(photo, tmp_path / "thumbnails")
+    source.unlink()
+    assert thumbnail_file(photo, tmp_path / "thumbnails") == first
+    assert list((tmp_path / "thumbnails").iterdir()) == [first]
+
+
+def test_every_photo_has_a_thumbnail_of_its_own(tmp_path: Path) -> None:
+    content = encode(noise(8, 8), "JPEG")
+    ids = ("Ada/1.jpg", "Ada_1.jpg", "../Ada/1.jpg", "Ada/1.JPG")
+    paths = {thumbnail_file(Photo(photo_id, "Ada", content), tmp_path) for photo_id in ids}
+    assert len(paths) == len(ids)
+    assert {path.parent for path in paths} == {tmp_path}
+
+
+def test_an_unreadable_photo_leaves_no_thumbnail(tmp_path: Path) -> None:
+    with pytest.raises(PhotoError):
+        thumbnail_file(Photo("Ada_0001", "Ada", b"nothing"), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("JPEG", ".jpg"), ("PNG", ".png"), ("GIF", ".gif")])
+def test_an_original_that_browsers_know_is_kept_byte_for_byte(tmp_path: Path, kind: str, ending: str) -> None:
+    content = encode(noise(400, 300), kind)
+    (tmp_path / "photo").write_bytes(content)
+    for source in (content, tmp_path / "photo"):
+        path = original_file(Photo(f"Ada {type(source)}", "Ada", source), tmp_path / "originals")
+        assert path.suffix == ending
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "BMP", "WEBP"])
+def test_another_original_becomes_png_pixel_for_pixel_and_once(tmp_path: Path, kind: str) -> None:
+    source = tmp_path / "photo"
+    source.write_bytes(encode(noise(400, 300), kind))
+    shown = pixels(open_image(source))
+    photo = Photo("Ada_0001", "Ada", source)
+    path = original_file(photo, tmp_path / "originals")
+    assert path.suffix == ".png"
+    assert pixels(Image.open(path)) == shown
+    first = path.stat().st_mtime_ns
+    assert original_file(photo, tmp_path / "originals") == path
+    assert path.stat().st_mtime_ns == first
+
+
+def test_original_and_thumbnail_of_one_photo_are_two_files(tmp_path: Path) -> None:
+    photo = Photo("Ada_0001", "Ada", encode(noise(8, 8), "JPEG"))
+    assert original_file(photo, tmp_path) != thumbnail_file(photo, tmp_path)
+
+
+def test_an_original_that_is_gone_or_unreadable_is_one_sentence(tmp_path: Path) -> None:
+    for source in (tmp_path / "gone.jpg", b"nothing"):
+        with pytest.raises(PhotoError) as caught:
+            original_file(Photo("Ada_0001", "Ada", source), tmp_path / "originals")
+        assert str(caught.value) == UNREADABLE

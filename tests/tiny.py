@@ -1,0 +1,118 @@
+"""The tiny world: photos drawn by code, and the two networks faked. Everything else in the tests is the real thing.
+
+A tiny photo is grey; a face in it is a square of colour, whose hue is the person and whose shade differs by photo.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipeline.encoder import Encoder
+from pipeline.recipes import recipe_named
+from pipeline.types import Face, FloatArray, Report, silent
+from pipeline.weights import Weights
+
+SIDE = 96
+PEOPLE = ("Ada", "Bruno", "Clara", "Dimitri", "Elif", "Farid")
+PHOTOS_EACH = 4
+FACELESS = "Clara/faceless.png"
+BROKEN = "Dimitri/broken.jpg"
+
+
+def face_colour(person: int, variation: int) -> tuple[int, int, int]:
+    """The person's hue in the photo's shade."""
+    red, green, blue = colorsys.hsv_to_rgb(person / len(PEOPLE), 0.9, 0.95 - 0.05 * variation)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def draw(*faces: tuple[int, int, tuple[int, int, int]], size: tuple[int, int] = (SIDE, SIDE)) -> Image.Image:
+    """A grey photo with faces, each (person, variation, (left, top, side))."""
+    photo = Image.new("RGB", size, (128, 128, 128))
+    for person, variation, (left, top, side) in faces:
+        photo.paste(face_colour(person, variation), (left, top, left + side, top + side))
+    return photo
+
+
+def portrait(person: int, variation: int = 0) -> Image.Image:
+    """A photo of one person, the face a little elsewhere in every photo."""
+    return draw((person, variation, (24 + 2 * variation, 20 + variation, 40)))
+
+
+def make_folder(folder: Path) -> Path:
+    """Six people with four photos each; between them a photo without a face and a file that is no photo."""
+    for person, name in enumerate(PEOPLE):
+        (folder / name).mkdir(parents=True)
+        for variation in range(PHOTOS_EACH):
+            portrait(person, variation).save(folder / name / f"{variation}.png")
+    draw().save(folder / FACELESS)
+    (folder / BROKEN).write_bytes(b"not a photo")
+    return folder
+
+
+class TinyDetector:
+    """Finds squares of colour; faces side by side are told apart by the grey columns between them."""
+
+    def __init__(self) -> None:
+        self.photos_seen = 0
+
+    def detect(self, images: Sequence[Image.Image]) -> list[tuple[Face, ...]]:
+        self.photos_seen += len(images)
+        return [self._detect(np.asarray(image).astype(int)) for image in images]
+
+    def _detect(self, pixels: np.ndarray) -> tuple[Face, ...]:
+        coloured = pixels.max(axis=2) - pixels.min(axis=2) > 40
+        columns = np.flatnonzero(np.diff(coloured.any(axis=0).astype(int), prepend=0, append=0))
+        faces = []
+        for left, right in columns.reshape(-1, 2).tolist():
+            rows = np.flatnonzero(coloured[:, left:right].any(axis=1))
+            faces.append(_face(left, int(rows[0]), right, int(rows[-1]) + 1))
+        return tuple(faces)
+
+
+def _face(left: int, top: int, right: int, bottom: int) -> Face:
+    width, height = right - left, bottom - top
+    places = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
+    landmarks = tuple((left + x * width, top + y * height) for x, y in places)
+    return Face((left, top, right, bottom), 0.99, landmarks)
+
+
+class TinyNetwork:
+    """Sixteen patches of the crop, mixed into as many numbers as the recipe's vectors have."""
+
+    def __init__(self, dim: int) -> None:
+        self._mix = np.random.default_rng(0).normal(size=(48, dim)).astype(np.float32)
+
+    def embed(self, crops: Sequence[Image.Image]) -> FloatArray:
+        patches = [
+            np.asarray(crop.resize((4, 4), Image.Resampling.BOX), np.float32).ravel() / 255 - 0.5 for crop in crops
+        ]
+        return np.stack(patches) @ self._mix
+
+
+class TinyEncoders:
+    """`library.Encoders` with the two networks faked. `unavailable` maps a recipe to the reason."""
+
+    def __init__(self, unavailable: dict[str, str] | None = None, *, custom: bool = False) -> None:
+        self.detector = TinyDetector()
+        self.unavailable = unavailable or {}
+        self._custom = custom
+        self._opened: dict[str, Encoder] = {}
+
+    def get(self, recipe: str, report: Report = silent) -> Encoder:
+        if recipe not in self._opened:
+            chosen = recipe_named(recipe)
+            weights = Weights(chosen.network, (), f"tiny-{chosen.network}", self._custom)
+            detector = self.detector if chosen.finds_faces else None
+            self._opened[recipe] = Encoder(chosen, TinyNetwork(chosen.dim), detector, weights)
+        return self._opened[recipe]
+
+    def on_disk(self, recipe: str) -> bool:
+        return recipe not in self.unavailable
+
+    def why_unavailable(self, recipe: str) -> str | None:
+        return self.unavailable.get(recipe)
