@@ -1,0 +1,30 @@
+"""scikit-learn's NearestNeighbors, as the ancestors used it. Compares with every photo, so it is never wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.neighbors import NearestNeighbors
+
+from pipeline.geometry import nearest_among, stack
+from pipeline.types import FloatArray, Neighbours
+
+
+class KnnIndex:
+    """All of a gallery's unit vectors (n, d), fitted."""
+
+    def __init__(self, vectors: FloatArray) -> None:
+        self._vectors = vectors
+        self._fitted = NearestNeighbors(algorithm="brute", metric="euclidean").fit(vectors) if len(vectors) else None
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def search(self, vectors: npt.ArrayLike, k: int) -> Neighbours:
+        """The k nearest rows of each query, (d,) or (q, d), re-measured: scikit-learn's distance is rounded near 0."""
+        queries = np.atleast_2d(np.asarray(vectors, np.float32))
+        k = min(k, len(self))
+        if self._fitted is None or not len(queries):
+            return Neighbours(np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32))
+        rows = self._fitted.kneighbors(queries, k, return_distance=False)
+        return stack([nearest_among(self._vectors, query, row, k) for query, row in zip(queries, rows, strict=True)], k)
