@@ -1,0 +1,179 @@
+"""A gallery on disk: `vectors.npy`, `faces.npy`, `photos.json`, the files of its indexes, and last `manifest.json`.
+
+A gallery is in use only once its manifest is there, and only if every file is the one the manifest describes. While it
+is being built it is a `Draft`: numbered parts of a fixed size, each written whole or not at all, so that a build that
+was killed goes on where it stopped and comes to the same vectors.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import GalleryDamaged, GalleryMissing, GalleryStale
+from pipeline.files import digest, replacing, write_json
+from pipeline.settings import Milvus
+from pipeline.types import Collection, Encoded, FloatArray, IntArray
+
+FORMAT = 1
+PART_SIZE = 240  # photos; a few seconds' work is what a kill can lose
+FACE_COLUMNS = 15  # box (4), confidence, landmarks (10)
+MANIFEST = "manifest.json"
+OWN_FILES = frozenset(("vectors.npy", "faces.npy", "photos.json"))  # those of the indexes come on top
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Vectors (n, d) of unit length with the photo each came from.
+
+    `faces` (n, 15) holds the chosen face's box, confidence and landmarks in pixels of the photo, NaN for whole photos.
+    `manifest` is everything else there is to say: see `Draft.finish`.
+    """
+
+    folder: Path
+    vectors: FloatArray
+    faces: FloatArray
+    photo_ids: tuple[str, ...]
+    people: tuple[str, ...]
+    manifest: Mapping[str, Any] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not len(self.vectors) == len(self.faces) == len(self.photo_ids) == len(self.people):
+            raise ValueError("vectors, faces, photo ids and people must be of the same length")
+
+    def __len__(self) -> int:
+        return len(self.photo_ids)
+
+    def collection(self, milvus: Milvus) -> Collection:
+        """What a vector database is told; the fingerprint in the name keeps galleries on one server apart."""
+        built = self.manifest
+        name = f"{built['gallery']}_{built['recipe']['name']}_{built['fingerprint']}"
+        return Collection(milvus.uri, milvus.token, name, self.photo_ids, self.people)
+
+
+def load_gallery(folder: Path, fingerprint: str) -> Gallery:
+    """The finished gallery in `folder`; GalleryMissing, GalleryStale or GalleryDamaged says why there is none."""
+    if not (folder / MANIFEST).is_file():
+        raise GalleryMissing(f"There is no finished gallery in {folder}; run `python -m pipeline build`.")
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        built_as = (manifest["format"], manifest["fingerprint"])
+        files = dict(manifest["files"].items())
+    except Exception as error:  # any value may stand anywhere in a foreign manifest
+        raise _damaged(folder, MANIFEST) from error
+    if built_as != (FORMAT, fingerprint):
+        raise GalleryStale(f"The gallery in {folder} was built from other photos, weights or code; build it again.")
+    if not files.keys() >= OWN_FILES:
+        raise _damaged(folder, MANIFEST)
+    for name, expected in files.items():
+        if not (folder / name).is_file() or digest(folder / name) != expected:
+            raise _damaged(folder, name)
+    try:
+        photos = json.loads((folder / "photos.json").read_text(encoding="utf-8"))
+        return Gallery(
+            folder=folder,
+            vectors=np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False),
+            faces=np.load(folder / "faces.npy", allow_pickle=False),
+            photo_ids=tuple(photos["photo_ids"]),
+            people=tuple(photos["people"]),
+            manifest=manifest,
+        )
+    except Exception as error:  # NumPy raises anything on a foreign file: EOFError, SyntaxError, ...
+        raise _damaged(folder, "its arrays") from error
+
+
+def _damaged(folder: Path, what: str) -> GalleryDamaged:
+    return GalleryDamaged(f"The gallery in {folder} is damaged ({what}); build it again.")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A finished stretch of a build: photo rows (m,) with vectors (m, d) and faces (m, 15), and what was skipped."""
+
+    rows: IntArray
+    vectors: FloatArray
+    faces: FloatArray
+    skipped: tuple[tuple[int, str], ...]
+
+
+class Draft:
+    """A gallery being built. Only parts of the same fingerprint count; others are cleared away."""
+
+    def __init__(self, folder: Path, fingerprint: str, photos: int) -> None:
+        """`photos` is how many photos there are to go through."""
+        self.folder = folder
+        self.fingerprint = fingerprint
+        self.photos = photos
+        self._parts = folder / f"parts-{fingerprint}"
+        if folder.is_dir():
+            for other in folder.glob("parts-*"):
+                if other != self._parts:
+                    shutil.rmtree(other)
+
+    def __len__(self) -> int:
+        """How many parts the whole build has."""
+        return -(-self.photos // PART_SIZE)
+
+    def rows(self, number: int) -> range:
+        """The photo rows of a part."""
+        return range(number * PART_SIZE, min((number + 1) * PART_SIZE, self.photos))
+
+    def missing(self) -> list[int]:
+        """The parts still to do."""
+        return [number for number in range(len(self)) if not self._path(number).is_file()]
+
+    def write(self, number: int, part: Part) -> None:
+        """Keeps a part, whole or not at all."""
+        with replacing(self._path(number)) as beside, beside.open("wb") as stream:
+            np.savez(
+                stream,
+                allow_pickle=False,
+                rows=part.rows,
+                vectors=part.vectors,
+                faces=part.faces,
+                skipped_rows=np.array([row for row, _ in part.skipped], np.int64),
+                skipped_reasons=np.array([reason for _, reason in part.skipped], np.str_),
+            )
+
+    def read(self, number: int) -> Part:
+        """A part that was kept."""
+        with np.load(self._path(number), allow_pickle=False) as kept:
+            skipped = zip(kept["skipped_rows"].tolist(), kept["skipped_reasons"].tolist(), strict=True)
+            return Part(kept["rows"], kept["vectors"], kept["faces"], tuple(skipped))
+
+    def finish(self, arrays: Mapping[str, npt.NDArray[Any]], photos: Mapping[str, Any]) -> None:
+        """Writes the gallery's own files. The manifest, which makes it one, comes last: `seal`."""
+        (self.folder / MANIFEST).unlink(missing_ok=True)
+        for name, array in arrays.items():
+            with replacing(self.folder / f"{name}.npy") as beside, beside.open("wb") as stream:
+                np.save(stream, array, allow_pickle=False)
+        write_json(self.folder / "photos.json", photos)
+
+    def clear(self) -> None:
+        """Removes the parts; to be called once the gallery is sealed."""
+        shutil.rmtree(self._parts, ignore_errors=True)
+
+    def _path(self, number: int) -> Path:
+        return self._parts / f"{number:05d}.npz"
+
+
+def seal(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Writes the manifest: the facts, and the hash of every file of the gallery and of the indexes in the facts."""
+    files = OWN_FILES.union(*(index["files"] for index in facts["indexes"].values()))
+    hashes = {name: digest(folder / name) for name in sorted(files)}
+    write_json(folder / MANIFEST, {**facts, "format": FORMAT, "files": hashes})
+
+
+def face_row(encoded: Encoded) -> FloatArray:
+    """The chosen face as a row of `Gallery.faces`, shape (15,)."""
+    face = encoded.face
+    if face is None:
+        return np.full(FACE_COLUMNS, np.nan, np.float32)
+    return np.array([*face.box, face.confidence, *np.ravel(face.landmarks)], np.float32)

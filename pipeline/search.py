@@ -1,0 +1,86 @@
+"""Searching: one photo in, one Answer out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from PIL import Image
+
+from pipeline.encoder import Encoder
+from pipeline.errors import SettingsError
+from pipeline.faces import largest
+from pipeline.gallery import Gallery
+from pipeline.indexes import available, open_index, why_unavailable
+from pipeline.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K
+from pipeline.settings import EMBEDDED, Milvus
+from pipeline.types import Answer, Encoded, Hit, VectorIndex
+
+
+class Searcher:
+    """A gallery with the encoder it was built by and its indexes. Safe to use from several threads."""
+
+    def __init__(self, gallery: Gallery, encoder: Encoder, indexes: Mapping[str, VectorIndex]) -> None:
+        self.gallery = gallery
+        self.encoder = encoder
+        self._indexes = indexes
+
+    def search(
+        self, image: Image.Image, k: int = DEFAULT_K, index: str = DEFAULT_INDEX, *, whole_photo: bool = False
+    ) -> Answer:
+        """The k photos nearest to the RGB image's largest face; `whole_photo` searches without looking for one."""
+        check_request(k, index)
+        started = time.perf_counter()
+        encoded = self.encoder.encode([image], choose=None if whole_photo else largest)[0]
+        encoded_at = time.perf_counter()
+        hits = self._hits(encoded, k, index)
+        ended = time.perf_counter()
+        return Answer(
+            recipe=self.encoder.recipe.name,
+            index=index,
+            gallery=self.gallery.manifest["gallery"],
+            faces=encoded.faces,
+            face=encoded.face,
+            crop=encoded.crop,
+            hits=hits,
+            timings_ms={
+                "detect": encoded.detect_ms,
+                "embed": encoded.embed_ms,
+                "search": (ended - encoded_at) * 1000,
+                "total": (ended - started) * 1000,
+            },
+        )
+
+    def recall(self, index: str) -> float:
+        """The index's recall@20 against exact search on this gallery, measured when it was built."""
+        facts = self.gallery.manifest["indexes"].get(index)
+        # An index that joined after the gallery was opened knows its own.
+        return float(facts["recall_at_20"] if facts else getattr(self._indexes[index], "recall_at_20", 0))
+
+    def _hits(self, encoded: Encoded, k: int, index: str) -> tuple[Hit, ...]:
+        if encoded.vector is None:
+            return ()
+        found = self._indexes[index].search(encoded.vector, k)
+        pairs = zip(found.rows[0].tolist(), found.distances[0].tolist(), strict=True)
+        return tuple(
+            Hit(rank, self.gallery.photo_ids[row], self.gallery.people[row], distance)
+            for rank, (row, distance) in enumerate(pairs, start=1)
+        )
+
+
+def check_request(k: int, index: str) -> None:
+    """SettingsError for a k or an index that cannot be."""
+    if not 1 <= k <= MAX_K:
+        raise SettingsError(f"The number of results is {k}; choose 1 to {MAX_K}.")
+    if (reason := why_unavailable(index)) is not None:
+        raise SettingsError(reason)
+
+
+def open_searcher(gallery: Gallery, encoder: Encoder, milvus: Milvus = EMBEDDED) -> Searcher:
+    """The gallery with all its indexes opened, as far as their packages are installed."""
+    facts = gallery.manifest["indexes"]
+    # Milvus may have been out of reach when the others were built; it is filled at the first search then.
+    names = [name for name in available() if name in facts or name == "milvus"]
+    told = gallery.collection(milvus)
+    indexes = {name: open_index(name, gallery.vectors, gallery.folder, facts.get(name, {}), told) for name in names}
+    return Searcher(gallery, encoder, indexes)
