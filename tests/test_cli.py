@@ -1,0 +1,255 @@
+"""The command line: what it prints, its JSON, its exit codes, and one sentence on stderr for whatever is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import __main__ as cli
+from pipeline import library as library_module
+from pipeline.errors import WeightsError
+from pipeline.library import Library
+from pipeline.recipes import DEFAULT, FALLBACK, RECIPES
+from pipeline.settings import VARIABLES
+from pipeline.types import Progress, Report
+from tests.tiny import BROKEN, FACELESS, draw, portrait
+
+ROOT = Path(__file__).parent.parent
+
+
+class Said:
+    """What a command printed, and its exit code."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def sentence(self) -> str:
+        """The one line on stderr of a command that failed."""
+        assert self.out == ""
+        line, *more = self.err.strip().split("\n")
+        assert not more
+        assert "Traceback" not in line
+        assert line.endswith(".")
+        return line
+
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture
+def run(tiny: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command on the tiny library."""
+    monkeypatch.setattr(library_module, "open_library", lambda settings: tiny)
+
+    def command(*arguments: object) -> Said:
+        capsys.readouterr()
+        code = cli.main([str(argument) for argument in arguments])
+        return Said(code, *capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def query(tmp_path: Path) -> Path:
+    """A photo of the gallery."""
+    portrait(3, 1).save(tmp_path / "query.png")
+    return tmp_path / "query.png"
+
+
+def test_build_says_what_was_indexed_and_what_was_skipped(run: Run, tiny: Library) -> None:
+    said = run("build")
+    assert said.code == 0
+    first, *skipped, last = said.out.strip().split("\n")
+    assert first.startswith(
+        f"{DEFAULT}: 24 of 26 photos of 6 people indexed, 1 without a face, 1 unreadable; Annoy recall@20 1.0 "
+    )
+    assert first.endswith(str(tiny.folder(DEFAULT)))
+    assert skipped[0] == f"  skipped {FACELESS}: no face found"
+    assert skipped[1].startswith(f"  skipped {BROKEN}: This file cannot be read as a photo")
+    assert last.startswith("Done in ")
+    assert "Indexing" in said.err
+    assert "26/26" in said.err
+    again = run("build")
+    assert (again.code, again.err) == (0, "")
+    assert again.out.split("\n")[:3] == said.out.split("\n")[:3]
+
+
+def test_build_takes_one_recipe_all_or_the_best_that_can_be_had(run: Run, tiny: Library) -> None:
+    assert run("build", "--recipe", "resnet50").out.startswith("resnet50: 25 of 26 photos")
+    assert not tiny.folder(DEFAULT).exists()
+    tiny.encoders.unavailable[DEFAULT] = "Gone."
+    assert run("build").out.startswith(f"{FALLBACK}: ")
+    tiny.encoders.unavailable.clear()
+    lines = run("build", "--recipe", "all").out.split("\n")
+    assert [line.split(":")[0] for line in lines if "photos of" in line] == list(RECIPES)
+
+
+def test_search_as_json_is_the_contract(run: Run, query: Path) -> None:
+    run("build")
+    said = run("search", query, "--json", "--k", 3)
+    assert (said.code, said.err) == (0, "")
+    value = json.loads(said.out)
+    assert set(value) == {"recipe", "index", "gallery", "faces", "face", "hits", "timings_ms"}
+    assert [set(face) for face in value["faces"]] == [{"box", "confidence", "landmarks"}]
+    assert [hit["rank"] for hit in value["hits"]] == [1, 2, 3]
+    assert value["hits"][0] == {"rank": 1, "person": "Dimitri", "photo_id": "Dimitri/1.png", "distance": 0.0}
+    assert set(value["timings_ms"]) == {"detect", "embed", "search", "total"}
+    assert (value["recipe"], value["index"]) == (DEFAULT, "annoy")
+
+
+def test_search_prints_a_table(run: Run, query: Path) -> None:
+    run("build", "--recipe", "all")
+    said = run("search", query, "--k", "2", "--index", "exact", "--recipe", "mtcnn-reid")
+    assert said.code == 0
+    top, first, second = said.out.rstrip().split("\n")
+    assert top.startswith("mtcnn-reid on photos-")
+    assert " by exact: " in top
+    assert first.split() == ["1", "0.0000", "Dimitri", "Dimitri/1.png", "the", "same", "photo"]
+    assert second.split()[0] == "2"
+    assert "Dimitri" in second
+    assert "same photo" not in second
+
+
+def test_search_tells_of_several_faces(run: Run, tmp_path: Path) -> None:
+    run("build")
+    draw((0, 0, (4, 30, 20)), (1, 0, (40, 20, 50))).save(tmp_path / "two.png")
+    said = run("search", tmp_path / "two.png")
+    assert "by annoy, the largest of 2 faces: " in said.out
+    assert len(said.out.rstrip().split("\n")) == 21, "twenty hits unless told otherwise"
+    assert "Bruno" in said.out.split("\n")[1]
+
+
+def test_search_without_a_face_exits_with_1(run: Run, tmp_path: Path) -> None:
+    run("build")
+    draw().save(tmp_path / "grey.png")
+    said = run("search", tmp_path / "grey.png")
+    assert (said.code, said.err) == (1, "")
+    assert said.out == (
+        "No face was found in this photo; try another, or search with the whole photo (--whole-photo).\n"
+    )
+    said = run("search", tmp_path / "grey.png", "--json")
+    assert said.code == 1
+    assert json.loads(said.out)["hits"] == []
+    said = run("search", tmp_path / "grey.png", "--whole-photo", "--k", 4)
+    assert said.code == 0
+    assert len(said.out.rstrip().split("\n")) == 5
+
+
+# What is wrong
+
+
+def test_a_photo_that_is_not_there_or_is_none(run: Run, tmp_path: Path) -> None:
+    run("build")
+    for name, content in (("missing.png", None), ("text.jpg", b"hello"), ("empty.jpg", b"")):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        said = run("search", tmp_path / name)
+        assert said.code == 2
+        assert "photo" in said.sentence
+
+
+@pytest.mark.parametrize("k", [0, -3, 101])
+def test_a_k_that_cannot_be(run: Run, query: Path, k: int) -> None:
+    said = run("search", query, f"--k={k}")
+    assert said.code == 2
+    assert said.sentence == f"The number of results is {k}; choose 1 to 100."
+
+
+def test_an_index_there_is_not(run: Run, query: Path) -> None:
+    said = run("search", query, "--index", "faiss")
+    assert said.code == 2
+    assert said.sentence == "There is no index 'faiss'; choose one of exact, annoy, knn, kmeans, milvus."
+
+
+def test_a_gallery_that_is_not_built(run: Run, query: Path) -> None:
+    said = run("search", query)
+    assert said.code == 2
+    assert "run `python -m pipeline build`" in said.sentence
+
+
+def test_weights_that_cannot_be_had(run: Run, tiny: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(recipe: str, report: Report) -> None:
+        raise WeightsError("The weights were lost.")
+
+    monkeypatch.setattr(tiny.encoders, "get", lost)
+    said = run("build")
+    assert said.code == 2
+    assert said.sentence == "The weights were lost."
+
+
+def test_a_build_that_is_interrupted_exits_as_shells_expect(
+    run: Run, tiny: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(recipes: list[str], report: Report) -> None:
+        report(Progress("Indexing", "photos", 3, 26, 3, 1.0))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tiny, "build", interrupt)
+    said = run("build")
+    assert said.code == 130
+    assert said.err.rstrip().endswith("\nInterrupted; what was done is kept.")
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["build", "--recipe", "vgg"], ["search"], ["search", "x", "--k=a"]])
+def test_a_command_that_cannot_be_read_exits_with_2(run: Run, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments)
+    assert caught.value.code == 2
+
+
+def test_as_a_program_it_prints_one_sentence_too(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    command = [sys.executable, "-m", "pipeline"]
+    done = subprocess.run(
+        [*command, "search", str(tmp_path / "missing.png")], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert Said(2, done.stdout, done.stderr).sentence.startswith("This file cannot be read as a photo")
+    environment["FACESEARCH_MODELS"] = str(tmp_path / "nowhere")
+    done = subprocess.run([*command, "info"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert Said(2, done.stdout, done.stderr).sentence.startswith("FACESEARCH_MODELS names")
+
+
+# Information
+
+
+def test_info_says_what_is_here(run: Run, tiny: Library) -> None:
+    run("build")
+    tiny.encoders.unavailable["resnet50"] = "Its host cannot be reached."
+    said = run("info")
+    assert (said.code, said.err) == (0, "")
+    lines = said.out.split("\n")
+    assert lines[0] == "gallery  photos: 26 photos, 6 people"
+    assert str(tiny.index_root) in lines[1]
+    recipes = {line.split()[1]: line for line in lines if line.startswith("recipe")}
+    assert list(recipes) == list(RECIPES)
+    assert recipes[DEFAULT].endswith(": ready")
+    assert recipes["resnet50"].endswith("unavailable: Its host cannot be reached.")
+    assert "There is no finished gallery" in recipes[FALLBACK]
+    assert {line.split()[1].rstrip(":") for line in lines if line.startswith("setting")} == set(VARIABLES)
+
+
+# Progress bars
+
+
+def test_a_progress_bar_that_goes_on_starts_where_the_build_does(capsys: pytest.CaptureFixture[str]) -> None:
+    bars = cli.ProgressBars()
+    bars(Progress("Downloading x.pt", "B", 0, 2_000_000, 0, 0.0))
+    bars(Progress("Downloading x.pt", "B", 2_000_000, 2_000_000, 2_000_000, 1.0))
+    bars(Progress("Indexing", "photos", 20, 26, 0, 0.0))
+    bars(Progress("Indexing", "photos", 26, 26, 6, 1.0))
+    bars.close()
+    bars.close()
+    said = capsys.readouterr().err
+    assert "2.00M/2.00M" in said
+    assert "20/26" in said
+    assert "26/26" in said
+    assert said.index("2.00M/2.00M") < said.index("20/26")

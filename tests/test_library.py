@@ -1,0 +1,136 @@
+"""The library: the default that can be had, searchers opened once, examples, photos as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.errors import GalleryMissing, PhotosError, SettingsError
+from pipeline.library import EXAMPLES, Library, StoredEncoders, all_recipes, open_library
+from pipeline.recipes import DEFAULT, FALLBACK, RECIPES
+from pipeline.settings import Settings
+from pipeline.weights import Weights, WeightStore
+from tests.tiny import PEOPLE, TinyEncoders, draw, make_folder, portrait
+
+
+def test_the_default_recipe_is_the_best_that_can_be_had(tiny_folder: Path, tmp_path: Path) -> None:
+    def library(unavailable: dict[str, str]) -> Library:
+        return Library(f"imagefolder:{tiny_folder}", TinyEncoders(unavailable), tmp_path)
+
+    assert library({}).default_recipe() == DEFAULT
+    assert library({FALLBACK: "gone"}).default_recipe() == DEFAULT
+    assert library({DEFAULT: "gone"}).default_recipe() == FALLBACK
+    assert DEFAULT != FALLBACK
+
+
+def test_all_recipes_are_prepared_the_default_first() -> None:
+    assert all_recipes()[0] == DEFAULT
+    assert sorted(all_recipes()) == sorted(RECIPES)
+
+
+def test_a_searcher_is_there_once_its_gallery_is_built_and_is_opened_once(tiny: Library) -> None:
+    with pytest.raises(GalleryMissing):
+        tiny.searcher(DEFAULT)
+    assert not tiny.index_root.exists(), "asking builds nothing"
+    tiny.build([DEFAULT])
+    assert tiny.searcher(DEFAULT) is tiny.searcher(DEFAULT)
+    assert tiny.searcher(DEFAULT).gallery.folder == tiny.folder(DEFAULT)
+    with pytest.raises(GalleryMissing):
+        tiny.searcher(FALLBACK)
+
+
+def test_a_gallery_that_another_process_built_is_found(tiny: Library, tiny_folder: Path) -> None:
+    Library(f"imagefolder:{tiny_folder}", TinyEncoders(), tiny.index_root).build([DEFAULT])
+    assert len(tiny.searcher(DEFAULT).gallery) == 24
+
+
+def test_photos_that_were_not_there_are_looked_for_again(tmp_path: Path) -> None:
+    library = Library(f"imagefolder:{tmp_path / 'photos'}", TinyEncoders(), tmp_path / "index")
+    with pytest.raises(PhotosError, match="does not exist"):
+        _ = library.photos
+    make_folder(tmp_path / "photos")
+    assert len(library.photos) == 26
+    assert library.photos is library.photos
+
+
+def test_a_recipe_there_is_not_is_refused(tiny: Library) -> None:
+    with pytest.raises(SettingsError, match="mtcnn-reid"):
+        tiny.searcher("vgg")
+
+
+# Examples
+
+
+def test_examples_are_the_first_photos_of_people(tiny: Library) -> None:
+    assert tiny.examples() == [f"{name}/0.png" for name in PEOPLE]
+
+
+def test_ten_examples_are_enough(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(15):
+        draw().save(folder / f"{number:02}.png")
+    library = Library(f"imagefolder:{folder}", TinyEncoders(), tmp_path / "index")
+    assert library.examples() == [f"{number:02}.png" for number in range(10)]
+
+
+def test_examples_of_lfw_are_the_ten_that_the_ancestors_searched_for(real: Settings) -> None:
+    library = open_library(real)
+    assert library.examples() == list(EXAMPLES)
+    assert library.person(EXAMPLES[0]) == "Albert Costa"
+
+
+# Photos as files
+
+
+def test_a_thumbnail_is_a_small_jpeg_of_the_photo(tiny: Library, tiny_folder: Path) -> None:
+    Image.new("RGB", (2000, 1000), "red").save(tiny_folder / "Ada" / "large.png")
+    with Image.open(tiny.thumbnail("Ada/large.png")) as image:
+        assert (image.format, image.size) == ("JPEG", (320, 160))
+        red, green, blue = image.getpixel((100, 100))
+    assert red > 240 > 20 > max(green, blue)
+    assert tiny.thumbnail("Ada/large.png").parent == tiny.thumbnails_root / tiny.photos.name
+    assert tiny.thumbnail("Ada/0.png") != tiny.thumbnail("Ada/1.png")
+    assert "Ada" not in tiny.thumbnail("Ada/0.png").name
+
+
+def test_an_original_is_the_photo_pixel_for_pixel(tiny: Library) -> None:
+    with Image.open(tiny.original("Bruno/3.png")) as image:
+        assert image.convert("RGB").tobytes() == portrait(1, 3).tobytes()
+
+
+def test_the_person_is_the_photos(tiny: Library) -> None:
+    assert tiny.person("Elif/2.png") == "Elif"
+
+
+def test_a_photo_there_is_not_is_refused(tiny: Library) -> None:
+    for asked in (tiny.thumbnail, tiny.original, tiny.person):
+        for photo_id in ("Ada/9.png", "", "../../etc/passwd"):
+            with pytest.raises(SettingsError, match="no photo"):
+                asked(photo_id)
+
+
+# Encoders from the weight store
+
+
+def test_stored_encoders_are_opened_once_and_share_a_detector(reid_weights: Weights, tmp_path: Path) -> None:
+    folder = reid_weights.paths[0].parent
+    encoders = StoredEncoders(WeightStore(folder, tmp_path, {}))
+    one = encoders.get("mtcnn-reid")
+    assert encoders.get("mtcnn-reid") is one
+    assert one.weights.sha256 == reid_weights.sha256
+    assert encoders.on_disk("mtcnn-reid")
+    assert not encoders.on_disk("mtcnn-facenet")
+    assert encoders.why_unavailable("mtcnn-reid") is None
+    with pytest.raises(SettingsError):
+        encoders.get("vgg")
+
+
+def test_open_library_loads_nothing_yet(tmp_path: Path) -> None:
+    library = open_library(Settings(dataset=str(tmp_path / "nowhere"), index=tmp_path / "index", cache=tmp_path / "c"))
+    assert library.index_root == tmp_path / "index"
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(PhotosError):
+        _ = library.photos
