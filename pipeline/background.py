@@ -1,0 +1,162 @@
+"""Getting everything ready behind a page that is open already: photos, weights, galleries, one thread for all.
+
+What can be searched at once is opened first. Then the best recipe is built alone, so that the first search comes soon,
+and after it all the others in a single pass.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from PIL import Image
+
+from pipeline.errors import GalleryError, PipelineError
+from pipeline.library import Library, all_recipes
+from pipeline.recipes import RECIPES
+from pipeline.search import Searcher
+from pipeline.types import Progress, silent
+
+log = logging.getLogger(__name__)
+
+State = Literal["waiting", "preparing", "ready", "unavailable"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a recipe stands. `reason` says why it is unavailable; `progress` how far its preparation is."""
+
+    state: State
+    reason: str = ""
+    progress: Progress | None = None
+    custom_weights: bool = False
+
+
+class Background:
+    """Prepares a library's recipes in a thread, and tells how far it is."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self._statuses = dict.fromkeys(RECIPES, Status("waiting"))
+        self._problem = ""
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Starts preparing; while it is under way, does nothing. Called again, it retries what was unavailable."""
+        with self._lock:
+            if self.working:
+                return
+            self._problem = ""
+            for name, status in self._statuses.items():
+                if status.state == "unavailable":
+                    self._statuses[name] = Status("waiting")
+            self._thread = threading.Thread(target=self._run, name="prepare", daemon=True)
+            self._thread.start()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Returns when everything that can be ready is."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    @property
+    def working(self) -> bool:
+        """Whether something is being prepared."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def problem(self) -> str:
+        """One sentence if there are no photos to search in, else empty."""
+        return self._problem
+
+    def status(self, recipe: str) -> Status:
+        """Where the recipe stands."""
+        return self._statuses[recipe]
+
+    def ready(self) -> list[str]:
+        """The recipes that can be searched with now, the default first."""
+        return [name for name in all_recipes() if self._statuses[name].state == "ready"]
+
+    def searcher(self, recipe: str) -> Searcher:
+        """The recipe's searcher; GalleryError says in one sentence why it cannot be searched yet."""
+        status = self._statuses[recipe]
+        if status.state == "unavailable":
+            raise GalleryError(f"{RECIPES[recipe].label} cannot be used here: {status.reason}")
+        if status.state != "ready":
+            raise GalleryError(
+                f"{RECIPES[recipe].label} is still being prepared; wait for it or choose another model meanwhile."
+            )
+        return self.library.searcher(recipe)
+
+    def _run(self) -> None:
+        try:
+            _ = self.library.photos
+            waiting = [name for name in all_recipes() if self._statuses[name].state != "ready"]
+            waiting = [name for name in waiting if self._available(name)]
+            waiting = [name for name in waiting if not self._open(name)]
+            if waiting and not self.ready():
+                self._build([waiting.pop(0)])
+            if waiting:
+                self._build(waiting)
+        except PipelineError as error:
+            self._give_up(str(error))
+        except Exception:
+            log.exception("preparing the galleries failed")
+            self._give_up("Preparing the galleries failed unexpectedly; see the log, then try again.")
+
+    def _available(self, name: str) -> bool:
+        reason = self.library.encoders.why_unavailable(name)
+        if reason is not None:
+            self._statuses[name] = Status("unavailable", reason)
+        return reason is None
+
+    def _open(self, name: str) -> bool:
+        """Opens a gallery that is built already; its weights are downloaded if they are gone."""
+        if not (self.library.folder(name) / "manifest.json").is_file():
+            return False
+        try:
+            self.library.encoders.get(name, partial(self._preparing, [name]))
+            self._set_ready(name)
+        except GalleryError:
+            return False
+        except PipelineError as error:
+            self._statuses[name] = Status("unavailable", str(error))
+        return True
+
+    def _build(self, names: Sequence[str]) -> None:
+        """Builds these together; one whose weights fail is left out, the others go on."""
+        usable = []
+        for name in names:
+            try:
+                self.library.encoders.get(name, partial(self._preparing, [name]))
+                usable.append(name)
+            except PipelineError as error:
+                self._statuses[name] = Status("unavailable", str(error))
+        if usable:
+            self.library.build(usable, partial(self._preparing, usable))
+        for name in usable:
+            self._set_ready(name)
+
+    def _set_ready(self, name: str) -> None:
+        self._warm_up(self.library.searcher(name))
+        custom = self.library.encoders.get(name, silent).weights.custom
+        self._statuses[name] = Status("ready", custom_weights=custom)
+
+    def _warm_up(self, searcher: Searcher) -> None:
+        # The first run of a network costs several times the others (memory, kernels chosen); not the visitor's.
+        if len(searcher.gallery):
+            searcher.search(Image.new("RGB", (250, 250), "grey"), k=1, whole_photo=True)
+
+    def _preparing(self, names: Sequence[str], progress: Progress) -> None:
+        for name in names:
+            self._statuses[name] = Status("preparing", progress=progress)
+
+    def _give_up(self, reason: str) -> None:
+        self._problem = "" if self.ready() else reason
+        for name, status in self._statuses.items():
+            if status.state not in ("ready", "unavailable"):
+                self._statuses[name] = Status("unavailable", reason)

@@ -1,0 +1,116 @@
+"""What the page says, as text and HTML: states, captions, sentences. Plain functions, so that words can be tested."""
+
+from __future__ import annotations
+
+from html import escape
+
+from pipeline.background import Background, Status
+from pipeline.indexes import INDEXES, why_unavailable
+from pipeline.recipes import RECIPES
+from pipeline.types import Answer, Hit, Progress
+
+TITLE = "Reverse Face Search"
+LEAD = "Who in the gallery looks most like this face?"
+PRIVACY = "Nothing you upload is kept."
+ABOVE_EXAMPLES = "<p class='above'>Or try one of these:</p>"
+EXPLANATION = (
+    "The **distance** tells how alike two photos are to the chosen model: 0 is the same photo, 2 is as unlike as can "
+    "be. Each model has a scale of its own, so compare distances within one model only. A small distance is no proof "
+    "that two photos show the same person, and the search always answers, even when the gallery does not hold them.\n\n"
+    "LFW shows public figures of about 2002 to 2004. Children, people over 80, women and several ethnicities are rare "
+    "in it, so expect worse answers for them.\n\n"
+    "Your photo is searched on this server only, never sent on, and deleted from its temporary folder within the hour."
+)
+INDEX_NOTE = " ".join(f"{name}: {kind.summary}" for name, kind in INDEXES.items())
+
+
+def caption(hit: Hit) -> str:
+    """A result's caption: rank and name, and below them the distance."""
+    note = ", the same photo" if hit.is_query else ""
+    return f"{hit.rank} · {hit.person}\ndistance {hit.distance:.2f}{note}"
+
+
+def model_label(recipe: str, status: Status) -> str:
+    """A model's name in the toggle, with its state where that is not simply ready."""
+    notes = {"waiting": "soon", "preparing": "soon", "ready": "", "unavailable": "unavailable"}
+    note = "custom weights" if status.custom_weights else notes[status.state]
+    return f"{RECIPES[recipe].label} ({note})" if note else RECIPES[recipe].label
+
+
+def model_note(recipe: str, status: Status) -> str:
+    """What the chosen model is, and why it cannot be used where it cannot."""
+    custom = " The weights are this server's own, not the published file." if status.custom_weights else ""
+    reason = f" <b>Unavailable here:</b> {escape(status.reason)}" if status.state == "unavailable" else ""
+    return f"<p class='note'>{escape(RECIPES[recipe].summary)}{custom}{reason}</p>"
+
+
+def header(background: Background) -> str:
+    """The top of the page: what this is, and where the gallery stands."""
+    title = f"<div><h1>{TITLE}</h1><p>{LEAD} <span class='quiet'>{PRIVACY}</span></p></div>"
+    if background.problem:
+        return f"<header>{title}</header>{notice(f'There is no gallery to search: {background.problem}')}"
+    return f"<header>{title}<p class='state' role='status'>{_gallery_state(background)}</p></header>"
+
+
+def _gallery_state(background: Background) -> str:
+    coming = {name: background.status(name).progress for name in RECIPES}
+    under_way = next((progress for progress in coming.values() if progress), None)
+    below = ""
+    if under_way:
+        labels = ", ".join(RECIPES[name].label for name, progress in coming.items() if progress)
+        below = f"<br>Preparing {escape(labels)}.<br>{escape(progress_line(under_way))}"
+    if background.ready():
+        photos = background.library.photos
+        return f"Gallery: <b>{escape(photos.title)}</b> · {len(photos):,} photos · ready{below}"
+    return f"<b>Getting the gallery ready.</b> Search starts by itself when it is.{below}"
+
+
+def progress_line(progress: Progress) -> str:
+    """How far a task is: n of m, speed, time left."""
+    if progress.unit == "B":
+        amount = f"{progress.done / 1e6:.0f} of {progress.total / 1e6:.0f} MB"
+        rate = f"{progress.rate / 1e6:.1f} MB/s"
+    else:
+        amount = f"{progress.done:,} of {progress.total:,} {progress.unit}"
+        rate = f"{progress.rate:.0f} {progress.unit}/s"
+    left = progress.seconds_left
+    return f"{progress.task}: {amount}" + (f" · {rate} · {duration(left)} left" if left is not None else "")
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min"
+
+
+def index_label(name: str) -> str:
+    """An index's name in the choice, with what it lacks where it cannot be used."""
+    return name if why_unavailable(name) is None else f"{name} (needs {INDEXES[name].package})"
+
+
+def answer_line(answer: Answer, recall: float) -> str:
+    """What came out of a search, in a sentence; or that there was no face, and what to do.
+
+    `recall` is the index's recall@20 against exact search on this gallery.
+    """
+    if not answer.found_face:
+        return notice(
+            "No face was found in this photo. A face should be at least 20 pixels wide, upright and not covered; try "
+            "another photo, or search with the whole photo."
+        )
+    steps = answer.timings_ms
+    searched = "" if answer.face or not RECIPES[answer.recipe].finds_faces else " with the whole photo"
+    several = f" This photo shows {len(answer.faces)} faces; the largest was taken." if len(answer.faces) > 1 else ""
+    nearest = "nearest photo" if len(answer.hits) == 1 else f"{len(answer.hits)} nearest photos"
+    return (
+        f"<p class='answer' role='status'><b>The {nearest}{searched}</b> · "
+        f"{steps['total']:.0f} ms "
+        f"<span class='quiet'>(finding the face {steps['detect']:.0f}, embedding {steps['embed']:.0f}, searching by "
+        f"{escape(answer.index)} {steps['search']:.1f}, which finds {recall:.1%} of the true 20)</span>{several}</p>"
+    )
+
+
+def notice(sentence: str) -> str:
+    """A sentence that asks for the visitor's attention."""
+    return f"<p class='notice' role='alert'>{escape(sentence)}</p>"

@@ -1,0 +1,157 @@
+"""A running page and a real headless Chromium to drive it with."""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.background import Background
+from pipeline.library import EXAMPLES, Library, StoredEncoders
+from pipeline.photos import open_photos
+from pipeline.settings import Settings
+from pipeline.weights import WeightStore
+from tests.tiny import TinyEncoders, make_folder
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
+Page = playwright_api.Page
+
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DESKTOP, PHONE = {"width": 1366, "height": 800}, {"width": 390, "height": 844}
+
+Serve = Callable[[Background], str]
+Browse = Callable[..., Page]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here needs a browser."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker("browser")
+            # Gradio leaves sockets and event loops to the garbage collector; `serve` collects them here and now.
+            item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Serves a page for one test."""
+    with warnings.catch_warnings():
+        # Gradio and the libraries below it warn of each other's deprecated names.
+        warnings.simplefilter("ignore")
+        import app
+
+        pages = []
+
+        def serve(background: Background) -> str:
+            page = app.launch(background, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+            pages.append(page)
+            return str(page.local_url)
+
+        yield serve
+        for page in pages:
+            page.close()
+        gc.collect()
+
+
+@pytest.fixture
+def browse() -> Iterator[Browse]:
+    """Opens pages in Chromium; afterwards no error may stand in a console, and no request have left the machine."""
+    if CHROMIUM is None:
+        pytest.skip("needs a Chromium: apt-get install chromium, or set CHROMIUM to one")
+    faults: list[str] = []
+    with warnings.catch_warnings(), playwright_api.sync_playwright() as playwright:
+        warnings.simplefilter("ignore")
+        opened = []
+
+        def browse(url: str, *, viewport: dict[str, int] = DESKTOP, camera: Path | None = None) -> Page:
+            fake = [
+                "--use-fake-ui-for-media-stream",
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-video-capture={camera}",
+            ]
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET + (fake if camera else []))
+            opened.append(browser)
+            page = browser.new_page(viewport=viewport)
+            page.set_default_timeout(60_000)
+            page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+            page.on("pageerror", lambda error: faults.append(str(error)))
+            page.on("request", lambda request: _note_if_outside(request.url, faults))
+            page.goto(url)
+            return page
+
+        yield browse
+        for browser in opened:
+            browser.close()
+    assert not faults
+
+
+def _note_if_outside(url: str, faults: list[str]) -> None:
+    if not url.startswith(("http://127.0.0.1", "http://localhost", "data:", "blob:")):
+        faults.append(f"request to {url}")
+
+
+@pytest.fixture
+def tiny_page(tmp_path: Path, serve: Serve) -> tuple[Background, str]:
+    """The tiny world's page, everything ready."""
+    background = Background(tiny_library(tmp_path))
+    background.start()
+    background.wait()
+    return background, serve(background)
+
+
+def tiny_library(folder: Path, unavailable: dict[str, str] | None = None) -> Library:
+    """A library of the tiny world in `folder`."""
+    photos = folder / "photos"
+    if not photos.exists():
+        make_folder(photos)
+    return Library(f"imagefolder:{photos}", TinyEncoders(unavailable), folder / "index")
+
+
+@pytest.fixture(scope="session")
+def lfw_sixty(real: Settings, tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """All photos of the ten example people and 200 others from LFW, as a folder, with the real networks."""
+    photos = open_photos(real.dataset)
+    folder = tmp_path_factory.mktemp("lfw") / "lfw-sixty"
+    people = {example.rsplit("_", 1)[0].replace("_", " ") for example in EXAMPLES}
+    wanted = [row for row, person in enumerate(photos.people) if person in people]
+    for row in [*wanted, *range(0, len(photos), len(photos) // 200)]:
+        photo = photos[row]
+        (folder / photo.person).mkdir(parents=True, exist_ok=True)
+        (folder / photo.person / f"{photo.photo_id}.jpg").write_bytes(bytes(photo.source))
+    store = WeightStore(real.models, real.cache, real.custom_weights)
+    library = Library(f"imagefolder:{folder}", StoredEncoders(store), folder.parent / "index")
+    return library
+
+
+@pytest.fixture
+def camera(tmp_path: Path) -> Callable[[Image.Image], Path]:
+    """Makes a photo into what Chromium takes for a camera: an endless MJPEG stream of 640 x 480."""
+
+    def camera(photo: Image.Image) -> Path:
+        frame = Image.new("RGB", (640, 480), (128, 128, 128))
+        frame.paste(photo.resize((480, 480)), (80, 0))
+        encoded = io.BytesIO()
+        frame.save(encoded, "JPEG", quality=95)
+        path = tmp_path / "camera.mjpeg"
+        path.write_bytes(encoded.getvalue() * 30)
+        return path
+
+    return camera

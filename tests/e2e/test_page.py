@@ -1,0 +1,262 @@
+"""The page as a visitor uses it, in the tiny world: every state of it, on a desktop and on a phone."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from pathlib import Path
+
+import pytest
+import requests
+from PIL import Image
+
+from pipeline.background import Background
+from pipeline.types import Report, silent
+from tests.e2e.conftest import PHONE, Browse, Page, Serve, tiny_library
+from tests.tiny import BROKEN, PEOPLE, TinyEncoders, draw, portrait
+
+CAPTION = re.compile(r"^(\d+) · (.+)\ndistance (\d\.\d\d)(, the same photo)?$")
+
+
+def captions(page: Page) -> list[tuple[str, str]]:
+    """(person, distance) of every result, in order; each caption is checked for its form and rank."""
+    texts = page.locator("#results .caption-label").all_inner_texts()
+    found = [CAPTION.match(text.strip()) for text in texts]
+    assert all(found), texts
+    assert [int(match[1]) for match in found] == list(range(1, len(found) + 1))
+    return [(match[2], match[3]) for match in found]
+
+
+def wait_for_answer(page: Page, person: str) -> None:
+    """Waits until the first result is this person."""
+    page.locator("#results .caption-label", has_text=re.compile(rf"^\s*1 · {person}\s")).wait_for()
+
+
+def upload(page: Page, photo: Image.Image, path: Path) -> None:
+    """Saves the photo and gives it to the page as a visitor's file."""
+    photo.save(path)
+    upload_file(page, path)
+
+
+def upload_file(page: Page, path: Path) -> None:
+    """Clears what is there, as a visitor does, and chooses a file."""
+    clear = page.locator("#photo button[aria-label='Remove Image']")
+    if clear.count():
+        clear.click()
+    page.locator("#photo input[type=file]").set_input_files(path)
+
+
+def test_the_page_opens_with_an_answer(tiny_page: tuple[Background, str], browse: Browse) -> None:
+    page = browse(tiny_page[1])
+    wait_for_answer(page, "Ada")
+    assert len(captions(page)) == 20
+    assert captions(page)[0] == ("Ada", "0.00")
+    assert "the same photo" in page.locator("#results .caption-label").first.inner_text()
+    assert page.locator("#crop img").count() == 1
+    assert page.locator("#boxed img").count() == 1
+    assert "24 of" not in page.locator("#header").inner_text()
+    assert "ready" in page.locator("#header").inner_text()
+
+
+def test_a_visitor_uploads_a_photo_and_flips_the_toggle(
+    tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path
+) -> None:
+    page = browse(tiny_page[1])
+    wait_for_answer(page, "Ada")
+    upload(page, portrait(3, 1), tmp_path / "query.png")
+    wait_for_answer(page, "Dimitri")
+    improved = captions(page)
+    assert len(improved) == 20
+    assert {person for person, _ in improved[:4]} == {"Dimitri"}
+    crop = page.locator("#crop img").get_attribute("src")
+
+    page.get_by_label("Baseline").check()
+    page.locator("#note", has_text="whole photo").wait_for()
+    assert captions(page) != improved
+    assert page.locator("#crop img").get_attribute("src") != crop
+
+    page.get_by_label("Improved").check()
+    page.locator("#note", has_text="FaceNet").wait_for()
+    assert captions(page) == improved
+
+
+def test_the_options_take_effect(tiny_page: tuple[Background, str], browse: Browse) -> None:
+    page = browse(tiny_page[1])
+    wait_for_answer(page, "Ada")
+    page.get_by_role("button", name="Options").click()
+    page.get_by_label("exact").check()
+    page.locator("#sentence", has_text="searching by exact").wait_for()
+    number = page.locator("#k input[type=number]")
+    number.fill("5")
+    number.press("Enter")
+    page.locator("#sentence", has_text="The 5 nearest").wait_for()
+    assert len(captions(page)) == 5
+
+
+def test_an_example_is_searched_by_a_click(tiny_page: tuple[Background, str], browse: Browse) -> None:
+    page = browse(tiny_page[1])
+    wait_for_answer(page, "Ada")
+    page.locator("#examples button", has_text="Elif").click()
+    wait_for_answer(page, "Elif")
+
+
+def test_no_face_is_said_and_the_whole_photo_can_be_searched(
+    tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path
+) -> None:
+    page = browse(tiny_page[1])
+    wait_for_answer(page, "Ada")
+    assert not page.locator("#whole").is_visible()
+    upload(page, draw(), tmp_path / "nobody.png")
+    page.locator("#sentence", has_text="No face was found").wait_for()
+    assert captions(page) == []
+    page.locator("#whole").click()
+    page.locator("#sentence", has_text="nearest photos with the whole photo").wait_for()
+    assert len(captions(page)) == 20
+    assert not page.locator("#whole").is_visible()
+
+
+def test_several_faces_are_framed_and_the_largest_is_searched(
+    tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path
+) -> None:
+    page = browse(tiny_page[1])
+    wait_for_answer(page, "Ada")
+    two = draw((5, 0, (10, 20, 40)), (1, 0, (80, 20, 60)), size=(160, 100))
+    upload(page, two, tmp_path / "two.png")
+    wait_for_answer(page, "Bruno")
+    assert "This photo shows 2 faces" in page.locator("#sentence").inner_text()
+
+
+def test_a_file_that_is_no_photo_gets_one_sentence(
+    tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path
+) -> None:
+    page = browse(tiny_page[1])
+    wait_for_answer(page, "Ada")
+    upload_file(page, tmp_path / "photos" / BROKEN)
+    page.locator("#sentence", has_text="cannot be read as a photo").wait_for()
+    upload(page, portrait(2), tmp_path / "next.png")
+    wait_for_answer(page, "Clara")
+
+
+def test_the_page_waits_for_its_gallery_and_answers_by_itself(tmp_path: Path, serve: Serve, browse: Browse) -> None:
+    library, may_go_on = tiny_library(tmp_path), threading.Event()
+    build = library.build
+
+    def slow_build(recipes: list[str], report: Report = silent) -> None:
+        assert may_go_on.wait(60)
+        build(recipes, report)
+
+    library.build = slow_build  # type: ignore[method-assign]
+    background = Background(library)
+    background.start()
+    page = browse(serve(background))
+    page.locator("#header", has_text="Search starts by itself").wait_for()
+    assert captions(page) == []
+    may_go_on.set()
+    wait_for_answer(page, "Ada")
+    page.locator("#header", has_text="ready").wait_for()
+
+
+def test_an_unavailable_model_says_why_and_the_others_work(tmp_path: Path, serve: Serve, browse: Browse) -> None:
+    background = Background(tiny_library(tmp_path, {"mtcnn-facenet": "its host cannot be reached."}))
+    background.start()
+    background.wait()
+    page = browse(serve(background))
+    wait_for_answer(page, "Ada")
+    page.get_by_label("Improved (unavailable)").check()
+    page.locator("#note", has_text="its host cannot be reached").wait_for()
+    page.get_by_label("Compact").check()
+    wait_for_answer(page, "Ada")
+    assert page.locator("#retry").is_visible()
+
+
+def test_without_photos_the_page_says_so_and_retries(tmp_path: Path, serve: Serve, browse: Browse) -> None:
+    library = tiny_library(tmp_path)
+    (tmp_path / "photos").rename(tmp_path / "elsewhere")
+    background = Background(library)
+    background.start()
+    background.wait()
+    page = browse(serve(background))
+    page.locator("#header", has_text="does not exist").wait_for()
+    (tmp_path / "elsewhere").rename(tmp_path / "photos")
+    page.locator("#retry").click()
+    wait_for_answer(page, "Ada")
+
+
+def test_custom_weights_are_labelled(tmp_path: Path, serve: Serve, browse: Browse) -> None:
+    library = tiny_library(tmp_path)
+    library.encoders = TinyEncoders(custom=True)
+    background = Background(library)
+    background.start()
+    background.wait()
+    page = browse(serve(background))
+    wait_for_answer(page, "Ada")
+    assert page.get_by_label("Improved (custom weights)").is_checked()
+
+
+def test_on_a_phone_nothing_scrolls_sideways(tiny_page: tuple[Background, str], browse: Browse) -> None:
+    page = browse(tiny_page[1], viewport=PHONE)
+    wait_for_answer(page, "Ada")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    lefts = page.locator("#results .gallery-item").evaluate_all(
+        "items => [...new Set(items.map(item => Math.round(item.getBoundingClientRect().left)))]"
+    )
+    assert len(lefts) == 2
+
+
+def test_of_the_index_only_pictures_are_served(tiny_page: tuple[Background, str]) -> None:
+    background, url = tiny_page
+    library = background.library
+    picture, folder = library.thumbnail("Ada/0.png"), library.folder("mtcnn-facenet")
+    for path, status in ((picture, 200), (folder / "vectors.npy", 403), (folder / "photos.json", 403)):
+        assert path.is_file()
+        assert requests.get(f"{url}gradio_api/file={path}", timeout=10).status_code == status
+
+
+def test_the_api_answers_like_the_command_line(
+    tiny_page: tuple[Background, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from gradio_client import Client, handle_file
+
+    from pipeline.__main__ import main
+
+    background, url = tiny_page
+    portrait(4, 2).save(tmp_path / "query.png")
+    client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
+    boxed, crop, gallery, answer = client.predict(
+        handle_file(tmp_path / "query.png"), "mtcnn-facenet", "exact", 7, api_name="/search"
+    )
+    assert Path(boxed).is_file()
+    assert Path(crop).is_file()
+    assert [item["caption"].split(" · ")[1].split("\n")[0] for item in gallery][:4] == [PEOPLE[4]] * 4
+
+    monkeypatch.setattr("pipeline.library.open_library", lambda settings: background.library)
+    query = str(tmp_path / "query.png")
+    assert main(["search", query, "--recipe", "mtcnn-facenet", "--index", "exact", "--k", "7", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed.pop("timings_ms").keys() == answer.pop("timings_ms").keys()
+    assert printed == answer
+
+
+@pytest.mark.parametrize(
+    ("recipe", "index", "k", "sentence"),
+    [
+        ("mtcnn-facenet", "exact", 0, "1 to 100"),
+        ("mtcnn-facenet", "exact", 2.5, "whole number"),
+        ("mtcnn-facenet", "exact", "20; drop", "whole number"),
+        ("nonsense", "exact", 20, "nonsense"),
+        ("mtcnn-facenet", "nonsense", 20, "nonsense"),
+    ],
+)
+def test_the_api_refuses_what_cannot_be(
+    tiny_page: tuple[Background, str], tmp_path: Path, recipe: str, index: str, k: object, sentence: str
+) -> None:
+    from gradio_client import Client, exceptions, handle_file
+
+    portrait(4, 2).save(tmp_path / "query.png")
+    client = Client(tiny_page[1], verbose=False)
+    with pytest.raises((exceptions.AppError, ValueError), match=sentence):
+        client.predict(handle_file(tmp_path / "query.png"), recipe, index, k, api_name="/search")

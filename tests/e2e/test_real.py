@@ -1,0 +1,73 @@
+"""The main job on real input: real photos of LFW, real networks, a real browser, and a webcam fed from a real photo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.background import Background
+from pipeline.images import open_image
+from pipeline.library import Library
+from tests.e2e.conftest import Browse, Serve
+from tests.e2e.test_page import captions, upload_file, wait_for_answer
+
+
+@pytest.fixture
+def page_url(lfw_sixty: Library, serve: Serve) -> str:
+    """A page of the ten people among 200 others; skipped where no weights at all can be had."""
+    background = Background(lfw_sixty)
+    background.start()
+    background.wait()
+    if not background.ready():
+        pytest.skip("needs weights: set FACESEARCH_MODELS to a folder with them")
+    return serve(background)
+
+
+def photo_of(library: Library, person: str, number: int) -> Path:
+    """The file of a person's photo in the folder."""
+    source = next(
+        library.photos[row].source
+        for row, photo_id in enumerate(library.photos.photo_ids)
+        if photo_id.endswith(f"{person.replace(' ', '_')}_{number:04d}.jpg")
+    )
+    assert isinstance(source, Path)
+    return source
+
+
+def test_upload_crop_captions_and_toggle(page_url: str, lfw_sixty: Library, browse: Browse) -> None:
+    page = browse(page_url)
+    page.locator("#results .caption-label").first.wait_for()
+    upload_file(page, photo_of(lfw_sixty, "Boris Becker", 3))
+    wait_for_answer(page, "Boris Becker")
+    best = captions(page)
+    assert len(best) == 20
+    assert [person for person, _ in best[:6]] == ["Boris Becker"] * 6
+    assert page.locator("#crop img").count() == 1
+    ready = page.locator("#model label", has_not_text="unavailable")
+    for number in range(ready.count()):
+        ready.nth(number).click()
+        page.locator("#sentence", has_text="nearest photos").wait_for()
+    others = page.get_by_label("Baseline")
+    if "unavailable" in page.locator("#model label", has=others).inner_text():
+        pytest.skip("the toggle to the baseline needs ResNet-50's weights: set FACESEARCH_RESNET50_WEIGHTS")
+    others.check()
+    page.locator("#note", has_text="no face is looked for").wait_for()
+    baseline = captions(page)
+    assert len(baseline) == 20
+    # What the toggle is there to show: the whole photo finds the setting, the face finds the person.
+    assert sum(person == "Boris Becker" for person, _ in baseline) < 6
+
+
+def test_the_webcam(page_url: str, lfw_sixty: Library, browse: Browse, camera: Callable[[Image.Image], Path]) -> None:
+    page = browse(page_url, camera=camera(open_image(photo_of(lfw_sixty, "Angela Bassett", 2))))
+    page.locator("#results .caption-label").first.wait_for()
+    page.locator("#photo button[aria-label='Remove Image']").click()
+    page.get_by_label("Capture from camera").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.get_by_label("capture photo").click()
+    wait_for_answer(page, "Angela Bassett")
+    assert len(captions(page)) == 20
+    assert page.locator("#crop img").count() == 1

@@ -1,0 +1,155 @@
+"""The page's words: what is said in every state, and that nothing foreign gets into the HTML unescaped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.background import Background, Status
+from pipeline.library import Library
+from pipeline.recipes import DEFAULT, RECIPES
+from pipeline.types import Answer, Face, Hit, Progress
+from pipeline.wording import answer_line, caption, duration, header, model_label, model_note, notice, progress_line
+from tests.tiny import TinyEncoders, draw, portrait
+
+EVIL = "<b onclick='x'>&"
+FACE = Face((0, 0, 10, 10), 0.99, ((1, 1),) * 5)
+
+
+def answer(**changes: object) -> Answer:
+    values = {
+        "recipe": DEFAULT, "index": "annoy", "gallery": "lfw", "faces": (FACE,), "face": FACE, "crop": draw(),
+        "hits": (Hit(1, "a/1", "A", 0.5), Hit(2, "a/2", "A", 0.75)),
+        "timings_ms": {"detect": 30.4, "embed": 20.2, "search": 1.26, "total": 51.9},
+    }  # fmt: skip
+    return Answer(**(values | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "1 s"), (0.4, "1 s"), (1.6, "2 s"), (89, "89 s"), (90, "2 min"), (150.1, "3 min"), (3600, "60 min")],
+)
+def test_a_duration(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("progress", "said"),
+    [
+        (Progress("Indexing", "photos", 0, 13233, 0, 0.0), "Indexing: 0 of 13,233 photos"),
+        (
+            Progress("Indexing", "photos", 4000, 13233, 2000, 40.0),
+            "Indexing: 4,000 of 13,233 photos · 50 photos/s · 3 min left",
+        ),
+        (Progress("Indexing", "photos", 30, 30, 30, 2.0), "Indexing: 30 of 30 photos · 15 photos/s · 1 s left"),
+        (
+            Progress("Downloading net.pt", "B", 25_000_000, 112_000_000, 25_000_000, 10.0),
+            "Downloading net.pt: 25 of 112 MB · 2.5 MB/s · 35 s left",
+        ),
+    ],
+)
+def test_a_progress_line(progress: Progress, said: str) -> None:
+    assert progress_line(progress) == said
+
+
+def test_a_caption_has_rank_person_and_distance() -> None:
+    said = caption(Hit(3, "Ada_0001", "Ada Lovelace", 0.876))
+    for part in ("3", "Ada Lovelace", "0.88"):
+        assert part in said
+    assert "same photo" not in said
+    assert EVIL in caption(Hit(1, "x", EVIL, 1.0)), "captions are shown as text, not as HTML"
+    assert "the same photo" in caption(Hit(1, "Ada_0001", "Ada Lovelace", 0.004))
+
+
+def test_a_models_label_says_what_is_not_simply_ready() -> None:
+    label = RECIPES[DEFAULT].label
+    assert model_label(DEFAULT, Status("ready")) == label
+    assert model_label(DEFAULT, Status("ready", custom_weights=True)) == f"{label} (custom weights)"
+    assert model_label(DEFAULT, Status("unavailable", "Gone.")) == f"{label} (unavailable)"
+    assert model_label(DEFAULT, Status("waiting")) == model_label(DEFAULT, Status("preparing")) != label
+    for state in ("waiting", "preparing"):
+        assert model_label(DEFAULT, Status(state)).startswith(f"{label} (")
+
+
+def test_a_models_note_gives_the_reason_escaped() -> None:
+    assert RECIPES[DEFAULT].summary in model_note(DEFAULT, Status("ready"))
+    assert "Unavailable" not in model_note(DEFAULT, Status("ready"))
+    assert "not the published file" in model_note(DEFAULT, Status("ready", custom_weights=True))
+    note = model_note(DEFAULT, Status("unavailable", EVIL))
+    assert "Unavailable here" in note
+    assert "&lt;b onclick=&#x27;x&#x27;&gt;&amp;" in note
+    assert EVIL not in note
+
+
+def test_a_notice_is_escaped_and_announced() -> None:
+    assert notice(EVIL) == "<p class='notice' role='alert'>&lt;b onclick=&#x27;x&#x27;&gt;&amp;</p>"
+
+
+def test_the_answer_line_has_the_numbers() -> None:
+    line = answer_line(answer(), 0.995)
+    for part in (
+        "2 nearest photos<",
+        "52 ms",
+        "finding the face 30",
+        "embedding 20",
+        "searching by annoy 1.3",
+        "finds 99.5% of the true 20",
+    ):
+        assert part in line
+    assert "faces" not in line
+    assert "whole photo" not in line
+
+
+def test_the_answer_line_of_several_faces_and_of_whole_photos() -> None:
+    assert "shows 3 faces; the largest was taken" in answer_line(answer(faces=(FACE, FACE, FACE)), 0.995)
+    assert "with the whole photo" in answer_line(answer(faces=(), face=None), 0.995)
+    assert "with the whole photo" not in answer_line(answer(faces=(), face=None, recipe="resnet50"), 0.995), (
+        "it always does"
+    )
+
+
+def test_without_a_face_the_answer_line_says_what_to_do() -> None:
+    line = answer_line(answer(faces=(), face=None, crop=None, hits=()), 0.995)
+    assert "No face was found" in line
+    assert "whole photo" in line
+    assert "role='alert'" in line
+
+
+def test_the_answer_line_is_escaped() -> None:
+    assert EVIL not in answer_line(answer(index=EVIL), 0.995)
+
+
+# The header
+
+
+def test_the_header_of_a_gallery_that_is_being_prepared(tiny: Library) -> None:
+    background = Background(tiny)
+    assert "Getting the gallery ready" in header(background)
+    background._preparing([DEFAULT], Progress(EVIL, "photos", 5, 26, 5, 1.0))
+    assert "5 of 26 photos · 5 photos/s · 4 s left" in header(background)
+    assert EVIL not in header(background)
+    assert RECIPES[DEFAULT].label in header(background)
+
+
+def test_the_header_of_a_gallery_that_is_ready(tmp_path: Path) -> None:
+    folder = tmp_path / "<b>x"
+    (folder / "<i>Eve").mkdir(parents=True)
+    portrait(0).save(folder / "<i>Eve" / "1.png")
+    background = Background(Library(f"imagefolder:{folder}", TinyEncoders(), tmp_path / "index"))
+    background.start()
+    background.wait(60)
+    said = header(background)
+    assert "Gallery: <b>&lt;b&gt;x</b> · 1 photos · ready" in said
+    background._preparing(["resnet50"], Progress("Indexing", "photos", 0, 1, 0, 0))
+    assert "ready" in header(background)
+    assert "0 of 1 photos" in header(background)
+
+
+def test_the_header_without_photos_names_the_problem(tmp_path: Path) -> None:
+    background = Background(Library(f"imagefolder:{tmp_path / EVIL}", TinyEncoders(), tmp_path / "index"))
+    background.start()
+    background.wait(60)
+    assert "There is no gallery to search: " in header(background)
+    assert "does not exist; correct the path." in header(background)
+    assert EVIL not in header(background)
