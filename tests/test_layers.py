@@ -1,0 +1,181 @@
+"""Imports go one way, heavy packages stay in the module that is for them, and nothing is loaded unsafely.
+
+Read from the source, so imports inside functions count as well.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LAYERS = (
+    ("pipeline.errors", "pipeline.types", "pipeline.settings"),
+    ("pipeline.geometry", "pipeline.recipes", "pipeline.files"),
+    (
+        "pipeline.images",
+        "pipeline.photos",
+        "pipeline.weights",
+        "pipeline.faces",
+        "pipeline.networks",
+        "pipeline.gallery",
+        "pipeline.indexes",
+        "pipeline.indexes.exact",
+        "pipeline.indexes.annoy",
+        "pipeline.indexes.knn",
+        "pipeline.indexes.kmeans",
+        "pipeline.indexes.milvus",
+        "pipeline.indexes.recall",
+    ),
+    ("pipeline.encoder",),
+    ("pipeline.build", "pipeline.search", "pipeline.bench"),
+    ("pipeline.library",),
+    ("pipeline.background",),
+    ("pipeline.wording",),
+    ("app", "pipeline.__main__"),
+)
+LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
+# The imports within one layer that are allowed, each for its reason.
+SIDEWAYS = {
+    ("pipeline.settings", "pipeline.errors"),  # a wrong value is an error
+    ("pipeline.networks", "pipeline.weights"),  # opens what the store found
+    ("pipeline.indexes.recall", "pipeline.indexes.exact"),  # the truth an index is held against
+    ("pipeline.indexes.annoy", "pipeline.indexes.recall"),
+    ("pipeline.indexes.kmeans", "pipeline.indexes.recall"),
+    ("pipeline.indexes.milvus", "pipeline.indexes.recall"),
+    ("pipeline.indexes", "pipeline.indexes.milvus"),
+    ("pipeline.indexes", "pipeline.indexes.knn"),
+    ("pipeline.indexes", "pipeline.indexes.kmeans"),
+    ("pipeline.indexes", "pipeline.indexes.exact"),
+    ("pipeline.indexes", "pipeline.indexes.annoy"),
+}
+# The only modules that may import these packages.
+HOMES = {
+    "torch": {"pipeline.faces", "pipeline.networks"},
+    "torchvision": {"pipeline.faces", "pipeline.networks"},
+    "facenet_pytorch": {"pipeline.faces", "pipeline.networks"},
+    "openvino": {"pipeline.networks"},
+    "gradio": {"app"},
+    "annoy": {"pipeline.indexes.annoy"},
+    "sklearn": {"pipeline.indexes.kmeans", "pipeline.indexes.knn"},
+    "pymilvus": {"pipeline.indexes.milvus"},
+    "milvus_lite": {"pipeline.indexes.milvus"},
+    "grpc": {"pipeline.indexes.milvus"},
+    "datasets": {"pipeline.photos"},
+    "huggingface_hub": {"pipeline.photos"},
+    "pooch": {"pipeline.weights"},
+}
+UNSAFE = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module_of(path): path for path in [*sorted((ROOT / "pipeline").rglob("*.py")), ROOT / "app.py"]}
+MODULES = sorted(SOURCES)
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(SOURCES[module].read_text(encoding="utf-8"))
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """Every module imported anywhere in this one; `from pipeline import wording` is `pipeline.wording`."""
+    found = set()
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports here name the whole module"
+            assert node.module is not None
+            inside = {f"{node.module}.{name.name}" for name in node.names} & set(SOURCES)
+            found |= inside or {node.module}
+    return frozenset(found)
+
+
+def calls(module: str, *names: str) -> Iterator[ast.Call]:
+    """Calls of these functions, written as `name` or `package.name`."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in names:
+            yield node
+
+
+def argument(call: ast.Call, name: str) -> object:
+    found = [keyword.value for keyword in call.keywords if keyword.arg == name]
+    return found[0].value if found and isinstance(found[0], ast.Constant) else None
+
+
+def test_every_module_is_in_the_table_and_every_row_is_a_module() -> None:
+    assert set(SOURCES) - {"pipeline"} == set(LAYER)
+    assert imports("pipeline") == frozenset()
+
+
+@pytest.mark.parametrize("module", LAYER)
+def test_imports_go_downwards_only(module: str) -> None:
+    ours = {name for name in imports(module) if name.split(".")[0] in ("pipeline", "app")}
+    assert ours <= set(LAYER), "imports a name that is no module"
+    wrong = {name for name in ours if LAYER[name] >= LAYER[module] and (module, name) not in SIDEWAYS}
+    assert wrong == set()
+
+
+def test_every_exception_to_the_table_is_needed() -> None:
+    assert {pair for pair in SIDEWAYS if pair[1] not in imports(pair[0])} == set()
+
+
+@pytest.mark.parametrize("package", HOMES)
+def test_a_package_is_imported_only_where_it_belongs(package: str) -> None:
+    importers = {module for module in MODULES if package in {name.split(".")[0] for name in imports(module)}}
+    assert importers <= HOMES[package]
+    assert importers, f"nothing imports {package} any more"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_can_run_code_out_of_a_data_file(module: str) -> None:
+    assert {name for name in imports(module) if name.split(".")[0] in UNSAFE} == set()
+    assert [
+        call.lineno for call in calls(module, "np.load", "numpy.load") if argument(call, "allow_pickle") is not False
+    ] == []
+    assert [call.lineno for call in calls(module, "torch.load") if argument(call, "weights_only") is not True] == []
+    assert list(calls(module, "eval", "exec", "__import__", "importlib.import_module")) == []
+
+
+def test_the_loaders_held_above_are_really_used() -> None:
+    used = {module for module in MODULES if list(calls(module, "np.load", "torch.load"))}
+    assert used == {"pipeline.gallery", "pipeline.indexes.kmeans", "pipeline.networks"}
+    # Under another name they would escape.
+    names = {
+        (node.module, name.name)
+        for module in MODULES
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+    assert names & {("numpy", "load"), ("torch", "load")} == set()
+
+
+def test_only_the_command_line_prints() -> None:
+    assert {module for module in MODULES if list(calls(module, "print"))} == {"pipeline.__main__"}
+
+
+def loaded_by(statement: str, *packages: str) -> set[str]:
+    code = f"import sys; {statement}; print(*(set({packages!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert loaded_by("import pipeline", *HOMES, "numpy", "PIL") == set()
+
+
+def test_help_on_the_command_line_needs_nothing_heavy() -> None:
+    assert loaded_by("import pipeline.__main__", *HOMES) == set()
