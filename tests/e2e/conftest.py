@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -91,7 +92,7 @@ def browse() -> Iterator[Browse]:
             opened.append(browser)
             page = browser.new_page(viewport=viewport)
             page.set_default_timeout(60_000)
-            page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+            page.on("console", lambda message: _note_if_error(message, faults))
             page.on("pageerror", lambda error: faults.append(str(error)))
             page.on("request", lambda request: _note_if_outside(request.url, faults))
             page.goto(url)
@@ -101,6 +102,13 @@ def browse() -> Iterator[Browse]:
         for browser in opened:
             browser.close()
     assert not faults
+
+
+def _note_if_error(message: playwright_api.ConsoleMessage, faults: list[str]) -> None:
+    url = str(message.location.get("url", ""))
+    # When a webcam is switched off, Gradio's page closes the searches under way, of which it may just have heard all.
+    if message.type == "error" and not re.search(r"/gradio_api/stream/\w+/close$", url):
+        faults.append(f"{message.text} ({url})")
 
 
 def _note_if_outside(url: str, faults: list[str]) -> None:
