@@ -1,6 +1,7 @@
-"""Building galleries: photos through the encoder, part by part, into files and indexes.
+"""Building galleries: photos through the encoders, part by part, into files and indexes.
 
-Several recipes are built in one pass: each photo is decoded once and its faces are found once for all of them.
+Several recipes are built in one pass over the photos. A recipe with a last layer on another one's vectors is made from
+that one's gallery, in seconds.
 """
 
 from __future__ import annotations
@@ -8,30 +9,26 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from PIL import Image
 
+from pipeline.embed import NO_FACE, Job, Known, embed_parts
 from pipeline.encoder import Encoder
-from pipeline.errors import GalleryError, GalleryMissing, IndexUnavailable, PhotoError, SettingsError
-from pipeline.gallery import FACE_COLUMNS, Draft, Gallery, Part, face_row, load_gallery, seal
-from pipeline.images import open_image
+from pipeline.errors import GalleryError, GalleryMissing, IndexUnavailable, SettingsError
+from pipeline.gallery import LAYER, Draft, Gallery, former_collection, load_gallery, seal
 from pipeline.indexes import available, build_index
+from pipeline.layer import fit_pca, save_layer
 from pipeline.photos import Photos
 from pipeline.recipes import fingerprint
 from pipeline.settings import EMBEDDED, Milvus
-from pipeline.types import Face, Progress, Report, silent
+from pipeline.types import Progress, Report, silent
 
 log = logging.getLogger(__name__)
-
-NO_FACE = "no face found"
-BATCH = 40  # photos decoded and embedded at a time; memory for more buys no speed
 
 
 def gallery_folder(root: Path, photos: Photos, recipe_name: str) -> Path:
@@ -55,7 +52,8 @@ def build_galleries(
 ) -> dict[str, Gallery]:
     """Builds what is not built yet and returns the galleries by recipe name.
 
-    A killed build goes on where it stopped. Two processes may build the same photos at once: one waits for the other.
+    A killed build goes on where it stopped. Where photos came or went since, only the new ones are embedded. Two
+    processes may build the same photos at once: one waits for the other.
     """
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{photos.name}.lock"):
@@ -67,13 +65,14 @@ def build_galleries(
                 if not isinstance(error, GalleryMissing):
                     log.warning("%s This is done now.", error)
                 pending.append(encoder)
-        if pending:
-            started = time.perf_counter()
-            drafts = _encode_all(photos, pending, root, report)
-            for encoder, draft in zip(pending, drafts, strict=True):
-                _finish(photos, encoder, draft, time.perf_counter() - started)
+        needed = [encoder for encoder in _below(pending) if encoder.recipe.name not in galleries]
+        for encoder in _embed(photos, needed, root, report):
+            galleries[encoder.recipe.name] = _complete(open_gallery(photos, encoder, root), report, milvus)
+        for encoder in pending:
+            if encoder.below is not None:
+                _derive(photos, encoder, galleries[encoder.below.recipe.name], root)
                 galleries[encoder.recipe.name] = _complete(open_gallery(photos, encoder, root), report, milvus)
-    return galleries
+    return {encoder.recipe.name: galleries[encoder.recipe.name] for encoder in encoders}
 
 
 def build_shard(
@@ -89,8 +88,9 @@ def build_shard(
         raise SettingsError(f"There is no shard {number}/{of}; give i/n with i from 0 to n - 1, such as 0/2 and 1/2.")
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{photos.name}.{number}-of-{of}.lock"):
-        drafts = _encode_all(photos, encoders, root, report, shard)
-    return max(len(draft.missing()) for draft in drafts)
+        jobs = [_job(photos, encoder, root) for encoder in _below(encoders)]
+        embed_parts(photos, jobs, report, shard)
+    return max(len(job.draft.missing()) for job in jobs)
 
 
 def missing_indexes(gallery: Gallery) -> list[str]:
@@ -117,125 +117,89 @@ def _complete(gallery: Gallery, report: Report, milvus: Milvus) -> Gallery:
     return load_gallery(gallery.folder, manifest["fingerprint"])
 
 
-def _encode_all(
-    photos: Photos, encoders: Sequence[Encoder], root: Path, report: Report, shard: tuple[int, int] = (0, 1)
-) -> list[Draft]:
-    drafts = [
-        Draft(gallery_folder(root, photos, encoder.recipe.name), gallery_fingerprint(encoder, photos), len(photos))
-        for encoder in encoders
-    ]
-    missing = [{number for number in draft.missing() if number % shard[1] == shard[0]} for draft in drafts]
-    todo = sorted(set().union(*missing))
-    to_work = sum(len(drafts[0].rows(number)) for number in todo)
-    started, worked = time.perf_counter(), 0
-
-    def progressed(photos_done: int) -> None:
-        nonlocal worked
-        worked += photos_done
-        done = len(photos) - to_work + worked
-        report(Progress("Indexing", "photos", done, len(photos), worked, time.perf_counter() - started))
-
-    progressed(0)
-    for number in todo:
-        waiting = [i for i in range(len(encoders)) if number in missing[i]]
-        collected = {i: _Collected() for i in waiting}
-        for rows, images, skipped in _decoded(photos, drafts[0].rows(number)):
-            _encode_batch(rows, images, [(encoders[i], collected[i]) for i in waiting])
-            for part in collected.values():
-                part.skipped += skipped
-            progressed(len(rows) + len(skipped))
-        for i, part in collected.items():
-            drafts[i].write(number, part.as_part(encoders[i].recipe.dim))
-    return drafts
+def _below(encoders: Sequence[Encoder]) -> list[Encoder]:
+    """The encoders that photos must go through for these: one with a last layer stands on another."""
+    return list({one.recipe.name: one for one in (encoder.below or encoder for encoder in encoders)}.values())
 
 
-class _Collected:
-    """One recipe's results while a part is being worked on."""
-
-    def __init__(self) -> None:
-        self.rows: list[int] = []
-        self.vectors: list[Any] = []
-        self.faces: list[Any] = []
-        self.skipped: list[tuple[int, str]] = []
-
-    def as_part(self, dim: int) -> Part:
-        return Part(
-            np.array(self.rows, np.int64),
-            np.array(self.vectors, np.float32).reshape(-1, dim),
-            np.array(self.faces, np.float32).reshape(-1, FACE_COLUMNS),
-            tuple(sorted(self.skipped)),
-        )
+def _job(photos: Photos, encoder: Encoder, root: Path) -> Job:
+    folder = gallery_folder(root, photos, encoder.recipe.name)
+    draft = Draft(folder, gallery_fingerprint(encoder, photos), len(photos))
+    return Job(encoder, draft, Known(photos, _former(folder, encoder)))
 
 
-def _encode_batch(
-    rows: Sequence[int], images: Sequence[Image.Image], jobs: Sequence[tuple[Encoder, _Collected]]
-) -> None:
-    if not images:
-        return
-    found: dict[int, list[tuple[Face, ...]]] = {}  # by detector: recipes that share one share its work
-    for encoder, collected in jobs:
-        faces = None
-        if encoder.detector is not None:
-            if id(encoder.detector) not in found:
-                found[id(encoder.detector)] = encoder.detector.detect(images)
-            faces = found[id(encoder.detector)]
-        for row, encoded in zip(rows, encoder.encode(images, found=faces), strict=True):
-            if encoded.vector is None:
-                collected.skipped.append((row, NO_FACE))
-            else:
-                collected.rows.append(row)
-                collected.vectors.append(encoded.vector)
-                collected.faces.append(face_row(encoded))
+def _former(folder: Path, encoder: Encoder) -> Gallery | None:
+    """The gallery of other photos that is there, if it was built by the same recipe and weights."""
+    try:
+        former = load_gallery(folder, None)
+    except GalleryError:
+        return None
+    built_as = fingerprint(encoder.recipe, encoder.weights.sha256, str(former.manifest.get("photos_revision")))
+    return former if former.manifest["fingerprint"] == built_as else None
 
 
-def _decoded(photos: Photos, rows: range) -> Iterator[tuple[list[int], list[Image.Image], list[tuple[int, str]]]]:
-    """Batches of decoded photos with their rows, and what could not be read; the next batch decodes meanwhile."""
-
-    def decode(batch: range) -> tuple[list[int], list[Image.Image], list[tuple[int, str]]]:
-        good, images, skipped = [], [], []
-        for row in batch:
-            try:
-                images.append(open_image(photos[row].source))
-                good.append(row)
-            except PhotoError as error:
-                skipped.append((row, str(error)))
-        return good, images, skipped
-
-    batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        coming = reader.submit(decode, batches[0])
-        for following in [*batches[1:], None]:
-            ready = coming.result()
-            if following is not None:
-                coming = reader.submit(decode, following)
-            yield ready
+def _embed(photos: Photos, encoders: Sequence[Encoder], root: Path, report: Report) -> Sequence[Encoder]:
+    """Builds these in one pass, without their indexes."""
+    if encoders:
+        started = time.perf_counter()
+        jobs = [_job(photos, encoder, root) for encoder in encoders]
+        embed_parts(photos, jobs, report)
+        for job in jobs:
+            _finish(photos, job, time.perf_counter() - started)
+    return encoders
 
 
-def _finish(photos: Photos, encoder: Encoder, draft: Draft, seconds: float) -> None:
-    parts = [draft.read(number) for number in range(len(draft))]
+def _finish(photos: Photos, job: Job, seconds: float) -> None:
+    parts = [job.draft.read(number) for number in range(len(job.draft))]
     rows = np.concatenate([part.rows for part in parts]).tolist()
-    vectors = np.concatenate([part.vectors for part in parts])
-    skipped = [(photos.photo_ids[row], reason) for part in parts for row, reason in part.skipped]
-    people = [photos.people[row] for row in rows]
+    skipped = [
+        {"photo_id": photos.photo_ids[row], "reason": reason, "stamp": photos.stamps[row]}
+        for part in parts
+        for row, reason in part.skipped
+    ]
+    reasons: Mapping[str, int] = Counter("no_face" if one["reason"] == NO_FACE else "unreadable" for one in skipped)
+    columns = {
+        "photo_ids": [photos.photo_ids[row] for row in rows],
+        "people": [photos.people[row] for row in rows],
+        "stamps": [photos.stamps[row] for row in rows],
+    }
+    counts = {"photos": len(photos), **{kind: reasons.get(kind, 0) for kind in ("no_face", "unreadable")}}
+    facts = _facts(photos, job.encoder, job.draft.folder) | {
+        "counts": counts | {"indexed": len(rows), "people": len(set(columns["people"]))},
+        "skipped": skipped,
+        "build_seconds": round(seconds, 1),
+    }
+    vectors, faces = (np.concatenate([getattr(part, name) for part in parts]) for name in ("vectors", "faces"))
+    job.draft.finish({"vectors": vectors, "faces": faces}, columns)
+    seal(job.draft.folder, facts)
+    job.draft.clear()
+
+
+def _derive(photos: Photos, encoder: Encoder, base: Gallery, root: Path) -> None:
+    """Builds a recipe's gallery from that of the recipe it stands on, without its indexes."""
+    started = time.perf_counter()
+    folder = gallery_folder(root, photos, encoder.recipe.name)
+    draft = Draft(folder, gallery_fingerprint(encoder, photos), len(photos))
+    layer = encoder.layer or fit_pca(base.vectors, encoder.recipe.dim)
+    facts = _facts(photos, encoder, folder) | {name: base.manifest[name] for name in ("counts", "skipped")}
     draft.finish(
-        {"vectors": vectors, "faces": np.concatenate([part.faces for part in parts])},
-        {"photo_ids": [photos.photo_ids[row] for row in rows], "people": people},
+        {"vectors": layer.apply(base.vectors), "faces": base.faces},
+        {"photo_ids": base.photo_ids, "people": base.people, "stamps": base.stamps},
     )
-    facts = _facts(photos, encoder, draft, skipped)
-    facts["counts"] |= {"indexed": len(rows), "people": len(set(people))}
-    seal(draft.folder, facts | {"build_seconds": round(seconds, 1), "indexes": {}})
-    draft.clear()
+    if encoder.layer is None:
+        save_layer(layer, folder / LAYER)
+        facts["layer"] = dict(layer.facts)
+    seal(folder, facts | {"build_seconds": round(time.perf_counter() - started, 1)})
 
 
-def _facts(photos: Photos, encoder: Encoder, draft: Draft, skipped: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    reasons: Mapping[str, int] = Counter("no_face" if reason == NO_FACE else "unreadable" for _, reason in skipped)
+def _facts(photos: Photos, encoder: Encoder, folder: Path) -> dict[str, Any]:
     return {
-        "fingerprint": draft.fingerprint,
+        "fingerprint": gallery_fingerprint(encoder, photos),
         "gallery": photos.name,
         "title": photos.title,
         "photos_revision": photos.revision,
         "recipe": asdict(encoder.recipe),
         "weights": {"sha256": encoder.weights.sha256, "custom": encoder.weights.custom},
-        "counts": {"photos": len(photos), **{kind: reasons.get(kind, 0) for kind in ("no_face", "unreadable")}},
-        "skipped": [{"photo_id": photo_id, "reason": reason} for photo_id, reason in skipped],
+        "indexes": {},
+        "former_collection": former_collection(folder),
     }

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from pipeline.errors import GalleryDamaged, GalleryMissing, GalleryStale
 from pipeline.files import digest, replacing, write_json
+from pipeline.layer import Layer, load_layer
 from pipeline.settings import Milvus
 from pipeline.types import Collection, Encoded, FloatArray, IntArray
 
@@ -27,6 +28,7 @@ PART_SIZE = 240  # photos; a few seconds' work is what a kill can lose
 FACE_COLUMNS = 15  # box (4), confidence, landmarks (10)
 MANIFEST = "manifest.json"
 OWN_FILES = frozenset(("vectors.npy", "faces.npy", "photos.json"))  # those of the indexes come on top
+LAYER = "layer.safetensors"  # only where it was fitted on this gallery
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Gallery:
     """Vectors (n, d) of unit length with the photo each came from.
 
     `faces` (n, 15) holds the chosen face's box, confidence and landmarks in pixels of the photo, NaN for whole photos.
-    `manifest` is everything else there is to say: see `Draft.finish`.
+    `stamps` tell which photos have changed since. `layer` is the last layer where it was fitted on this gallery.
+    `manifest` is everything else there is to say: see `build.py`.
     """
 
     folder: Path
@@ -42,11 +45,13 @@ class Gallery:
     faces: FloatArray
     photo_ids: tuple[str, ...]
     people: tuple[str, ...]
+    stamps: tuple[str, ...]
     manifest: Mapping[str, Any] = field(repr=False)
+    layer: Layer | None = None
 
     def __post_init__(self) -> None:
-        if not len(self.vectors) == len(self.faces) == len(self.photo_ids) == len(self.people):
-            raise ValueError("vectors, faces, photo ids and people must be of the same length")
+        if len({len(rows) for rows in (self.vectors, self.faces, self.photo_ids, self.people, self.stamps)}) != 1:
+            raise ValueError("vectors, faces, photo ids, people and stamps must be of the same length")
 
     def __len__(self) -> int:
         return len(self.photo_ids)
@@ -58,13 +63,16 @@ class Gallery:
         return Collection(milvus.uri, milvus.token, name, self.photo_ids, self.people)
 
 
-def load_gallery(folder: Path, fingerprint: str) -> Gallery:
-    """The finished gallery in `folder`; GalleryMissing, GalleryStale or GalleryDamaged says why there is none."""
+def load_gallery(folder: Path, fingerprint: str | None) -> Gallery:
+    """The finished gallery in `folder`; GalleryMissing, GalleryStale or GalleryDamaged says why there is none.
+
+    `fingerprint` is the one it must have; with None, it may have any.
+    """
     if not (folder / MANIFEST).is_file():
         raise GalleryMissing(f"There is no finished gallery in {folder}; run `python -m pipeline build`.")
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        built_as = (manifest["format"], manifest["fingerprint"])
+        built_as = (manifest["format"], fingerprint and manifest["fingerprint"])
         files = dict(manifest["files"].items())
     except Exception as error:  # any value may stand anywhere in a foreign manifest
         raise _damaged(folder, MANIFEST) from error
@@ -83,10 +91,22 @@ def load_gallery(folder: Path, fingerprint: str) -> Gallery:
             faces=np.load(folder / "faces.npy", allow_pickle=False),
             photo_ids=tuple(photos["photo_ids"]),
             people=tuple(photos["people"]),
+            stamps=tuple(photos["stamps"]),
             manifest=manifest,
+            layer=load_layer(folder / LAYER) if LAYER in files else None,
         )
     except Exception as error:  # NumPy raises anything on a foreign file: EOFError, SyntaxError, ...
         raise _damaged(folder, "its arrays") from error
+
+
+def former_collection(folder: Path) -> str:
+    """The name of the vector database's collection that holds the gallery as it was; empty if there is none."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        of_milvus = manifest["indexes"].get("milvus", {}).get("collection", "")
+        return str(of_milvus or manifest["former_collection"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # none, or a foreign one
+        return ""
 
 
 def _damaged(folder: Path, what: str) -> GalleryDamaged:
@@ -167,6 +187,8 @@ class Draft:
 def seal(folder: Path, facts: Mapping[str, Any]) -> None:
     """Writes the manifest: the facts, and the hash of every file of the gallery and of the indexes in the facts."""
     files = OWN_FILES.union(*(index["files"] for index in facts["indexes"].values()))
+    if "layer" in facts:
+        files |= {LAYER}
     hashes = {name: digest(folder / name) for name in sorted(files)}
     write_json(folder / MANIFEST, {**facts, "format": FORMAT, "files": hashes})
 

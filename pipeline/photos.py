@@ -16,6 +16,7 @@ from pipeline.settings import LFW
 from pipeline.types import Photo
 
 if TYPE_CHECKING:
+    import pyarrow
     from datasets import Dataset
 
 PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
@@ -46,12 +47,15 @@ class Photos:
         self,
         names: tuple[str, str],
         labels: Sequence[tuple[str, str]],
-        revision: str,
+        revision: tuple[str, Sequence[str]],
         read: Callable[[int], bytes | Path],
     ) -> None:
-        """`names` are (folder name, title), `labels` (photo id, person) by row; `read(row)` gives bytes or a path."""
+        """`names` are (folder name, title), `labels` (photo id, person) by row; `read(row)` gives bytes or a path.
+
+        `revision` is one value for all photos and one for each, its stamp, which changes when that photo does.
+        """
         self.name, self.title = names
-        self.revision = revision
+        self.revision, self.stamps = revision[0], tuple(revision[1])
         self.photo_ids = tuple(photo_id for photo_id, _ in labels)
         self.people = tuple(person for _, person in labels)
         self._read = read
@@ -208,16 +212,19 @@ def _photo_ids(files: Sequence[str], people: Sequence[str]) -> list[str]:
     return ids
 
 
-def _content_revision(data: Dataset, image: str, labels: Sequence[tuple[str, str]]) -> str:
+def _content_revision(data: Dataset, image: str, labels: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
     """A hash of every byte and name, so that the same photos are the same revision wherever they came from."""
-    hasher = hashlib.sha256(repr(labels).encode())
+    hasher, stamps = hashlib.sha256(repr(labels).encode()), []
     for chunk in data.data.column(image).chunks:
-        for content, path in zip(chunk.field("bytes"), chunk.field("path"), strict=True):
-            if content.is_valid:
-                hasher.update(content.as_buffer())
+        for stored, path in zip(chunk.field("bytes"), chunk.field("path"), strict=True):
+            content: bytes | pyarrow.Buffer = b""
+            if stored.is_valid:
+                content = stored.as_buffer()
             elif path.is_valid and Path(path.as_py()).is_file():  # `datasets` leaves a folder's photos where they are
-                hasher.update(Path(path.as_py()).read_bytes())
-    return hasher.hexdigest()
+                content = Path(path.as_py()).read_bytes()
+            hasher.update(content)
+            stamps.append(hashlib.sha256(content).hexdigest()[:16])
+    return hasher.hexdigest(), stamps
 
 
 def _folder_photos(folder: Path) -> Photos:
@@ -228,17 +235,18 @@ def _folder_photos(folder: Path) -> Photos:
         raise PhotosError(
             f"There are no photos in {folder} (looked for {', '.join(sorted(PHOTO_SUFFIXES))}); choose another folder."
         )
-    labels = []
+    labels, stamps = [], []
     # Names, sizes and times instead of contents: reading a large folder through takes minutes.
     hasher = hashlib.sha256()
     for file in files:
         relative = file.relative_to(folder)
         labels.append((relative.as_posix(), relative.parts[0] if len(relative.parts) > 1 else file.stem))
         stat = file.stat()
+        stamps.append(f"{stat.st_size}-{stat.st_mtime_ns}")
         hasher.update(f"{relative.as_posix()}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:6]
     name = f"{_slug(folder.resolve().name)}-{place}"  # two folders may share a name
-    return Photos((name, folder.resolve().name), labels, hasher.hexdigest(), lambda row: files[row])
+    return Photos((name, folder.resolve().name), labels, (hasher.hexdigest(), stamps), lambda row: files[row])
 
 
 def _photos_below(folder: Path) -> Iterator[Path]:

@@ -15,13 +15,16 @@ from hypothesis import strategies as st
 
 from pipeline import gallery
 from pipeline.errors import GalleryDamaged, GalleryError, GalleryMissing, GalleryStale
-from pipeline.gallery import FACE_COLUMNS, Draft, Gallery, Part, face_row, load_gallery, seal
+from pipeline.files import write_json
+from pipeline.gallery import FACE_COLUMNS, Draft, Gallery, Part, face_row, former_collection, load_gallery, seal
 from pipeline.geometry import unit_rows
+from pipeline.layer import Layer, save_layer
 from pipeline.types import Encoded, Face
 
 FILES = ["vectors.npy", "faces.npy", "photos.json", "extra.bin"]
 INDEXES = {"one": {"files": ["extra.bin"]}, "other": {"files": []}}
-IDS, PEOPLE = ["a/1", "a/2", "b/1", "é/1"], ["a", "a", "b", "é"]
+IDS, PEOPLE, STAMPS = ["a/1", "a/2", "b/1", "é/1"], ["a", "a", "b", "é"], ["1", "2", "3", "4"]
+COLUMNS = {"photo_ids": IDS, "people": PEOPLE, "stamps": STAMPS}
 
 
 def save(folder: Path, fingerprint: str = "f1", photos: dict[str, Any] | None = None) -> Draft:
@@ -29,7 +32,7 @@ def save(folder: Path, fingerprint: str = "f1", photos: dict[str, Any] | None = 
     draft = Draft(folder, fingerprint, 4)
     vectors = unit_rows(np.random.default_rng(0).normal(size=(4, 8)))
     faces = np.arange(4 * FACE_COLUMNS, dtype=np.float32).reshape(4, -1)
-    draft.finish({"vectors": vectors, "faces": faces}, photos or {"photo_ids": IDS, "people": PEOPLE})
+    draft.finish({"vectors": vectors, "faces": faces}, photos or COLUMNS)
     (folder / "extra.bin").write_bytes(b"trees")
     seal(folder, {"fingerprint": fingerprint, "counts": {"indexed": 4}, "indexes": INDEXES})
     return draft
@@ -50,7 +53,8 @@ def test_what_was_saved_comes_back(folder: Path) -> None:
     loaded = load_gallery(folder, "f1")
     np.testing.assert_array_equal(loaded.vectors, unit_rows(np.random.default_rng(0).normal(size=(4, 8))))
     np.testing.assert_array_equal(loaded.faces, np.arange(4.0 * FACE_COLUMNS).reshape(4, -1))
-    assert (loaded.photo_ids, loaded.people) == (tuple(IDS), tuple(PEOPLE))
+    assert (loaded.photo_ids, loaded.people, loaded.stamps) == (tuple(IDS), tuple(PEOPLE), tuple(STAMPS))
+    assert loaded.layer is None
     assert loaded.manifest["counts"] == {"indexed": 4}
     assert len(loaded) == 4
     assert loaded.vectors.dtype == loaded.faces.dtype == np.float32
@@ -59,7 +63,41 @@ def test_what_was_saved_comes_back(folder: Path) -> None:
 
 def test_a_gallery_checks_its_lengths() -> None:
     with pytest.raises(ValueError, match="same length"):
-        Gallery(Path(), np.zeros((2, 3), np.float32), np.zeros((2, 15), np.float32), ("a", "b"), ("a",), {})
+        Gallery(Path(), np.zeros((2, 3), np.float32), np.zeros((2, 15), np.float32), ("a", "b"), ("a",), ("", ""), {})
+
+
+def test_a_layer_that_was_fitted_on_the_gallery_comes_back(folder: Path) -> None:
+    layer = Layer(np.ones((2, 8), np.float32), np.zeros(2, np.float32))
+    save_layer(layer, folder / "layer.safetensors")
+    seal(folder, {"fingerprint": "f1", "indexes": INDEXES, "layer": {}})
+    np.testing.assert_array_equal(load_gallery(folder, "f1").layer.weight, layer.weight)
+    (folder / "layer.safetensors").write_bytes(b"no layer")
+    with pytest.raises(GalleryDamaged, match=r"layer\.safetensors"):
+        load_gallery(folder, "f1")
+    seal(folder, {"fingerprint": "f1", "indexes": INDEXES, "layer": {}})
+    with pytest.raises(GalleryDamaged, match="arrays"):
+        load_gallery(folder, "f1")
+
+
+def test_a_gallery_of_any_fingerprint_can_be_asked_for(folder: Path) -> None:
+    assert load_gallery(folder, None).photo_ids == tuple(IDS)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "name"),
+    [
+        ({"indexes": {"milvus": {"collection": "a"}}, "former_collection": "b"}, "a"),
+        ({"indexes": {"exact": {}}, "former_collection": "b"}, "b"),
+        ({"indexes": {}, "former_collection": ""}, ""),
+        ({"indexes": []}, ""),
+        ([], ""),
+        ({"indexes": {"milvus": 3}}, ""),
+    ],
+)
+def test_the_collection_of_a_gallery_as_it_was(tmp_path: Path, manifest: object, name: str) -> None:
+    assert former_collection(tmp_path) == ""
+    write_json(tmp_path / "manifest.json", manifest)
+    assert former_collection(tmp_path) == name
 
 
 # Parts
@@ -117,7 +155,7 @@ def test_a_part_that_failed_halfway_does_not_count(tmp_path: Path) -> None:
 
 def test_a_gallery_being_replaced_is_not_in_use_until_it_is_sealed(folder: Path) -> None:
     draft = Draft(folder, "f1", 4)
-    draft.finish({"vectors": np.zeros((4, 8), np.float32)}, {"photo_ids": IDS, "people": PEOPLE})
+    draft.finish({"vectors": np.zeros((4, 8), np.float32)}, COLUMNS)
     with pytest.raises(GalleryMissing):
         load_gallery(folder, "f1")
 
@@ -201,11 +239,12 @@ def test_with_any_file_changed_or_gone_it_is_damaged(folder: Path, name: str, ha
 @pytest.mark.parametrize(
     "photos",
     [
-        {"photo_ids": IDS[:3], "people": PEOPLE},
-        {"photo_ids": IDS, "people": [*PEOPLE, "c"]},
-        {"photo_ids": [], "people": []},
+        COLUMNS | {"photo_ids": IDS[:3]},
+        COLUMNS | {"people": [*PEOPLE, "c"]},
+        COLUMNS | {"stamps": STAMPS[1:]},
+        {"photo_ids": [], "people": [], "stamps": []},
         {"photo_ids": IDS},
-        {"photo_ids": 4, "people": PEOPLE},
+        COLUMNS | {"photo_ids": 4},
     ],
 )
 def test_with_other_numbers_of_photos_it_is_damaged(tmp_path: Path, photos: dict[str, Any]) -> None:

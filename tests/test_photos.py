@@ -229,7 +229,18 @@ def test_a_folder_that_is_no_dataset_is_one_sentence(tmp_path: Path, content: by
 
 def test_photo_ids_are_unique() -> None:
     with pytest.raises(ValueError, match="unique"):
-        Photos(("a", "A"), [("1", "Ada"), ("1", "Bruno")], "", lambda row: b"")
+        Photos(("a", "A"), [("1", "Ada"), ("1", "Bruno")], ("", ["", ""]), lambda row: b"")
+
+
+def test_a_stamp_changes_with_its_photo_and_with_no_other(tmp_path: Path) -> None:
+    before = open_photos(str(write_dataset(tmp_path / "one"))).stamps
+    after = open_photos(str(write_dataset(tmp_path / "two", changed=1))).stamps
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, False, True]
+    folder = make_photos(tmp_path / "photos", "Ada/1.png", "Ada/2.png")
+    before = open_photos(f"imagefolder:{folder}").stamps
+    os.utime(folder / "Ada/2.png", ns=(1, 1))
+    after = open_photos(f"imagefolder:{folder}").stamps
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, False]
 
 
 # Any folder of photos

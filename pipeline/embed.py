@@ -1,0 +1,166 @@
+"""Photos through encoders, part by part, into drafts of galleries.
+
+Several recipes are embedded in one pass: each photo is decoded once and its faces are found once for all of them. What
+an earlier gallery knows of a photo that has not changed since is taken from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipeline.encoder import Encoder
+from pipeline.errors import PhotoError
+from pipeline.gallery import FACE_COLUMNS, Draft, Gallery, Part, face_row
+from pipeline.images import open_image
+from pipeline.photos import Photos
+from pipeline.types import Face, FloatArray, Progress, Report
+
+NO_FACE = "no face found"
+BATCH = 40  # photos decoded and embedded at a time; memory for more buys no speed
+
+
+class Known:
+    """What an earlier gallery by the same encoder knows of photos that have not changed since."""
+
+    def __init__(self, photos: Photos, former: Gallery | None) -> None:
+        self._former = former
+        self._of_now = list(zip(photos.photo_ids, photos.stamps, strict=True))
+        self._rows: dict[tuple[str, str], int] = {}
+        self._faceless: set[tuple[str, str]] = set()
+        if former is not None:
+            self._rows = {of_then: row for row, of_then in enumerate(zip(former.photo_ids, former.stamps, strict=True))}
+            skipped = former.manifest["skipped"]
+            self._faceless = {(one["photo_id"], one["stamp"]) for one in skipped if one["reason"] == NO_FACE}
+
+    def of(self, row: int) -> tuple[FloatArray, FloatArray] | str | None:
+        """The photo's vector and face as they were, or why it was skipped; None if it is new or has changed."""
+        if self._of_now[row] in self._faceless:
+            return NO_FACE
+        there = self._rows.get(self._of_now[row])
+        if there is None or self._former is None:
+            return None
+        return self._former.vectors[there], self._former.faces[there]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One encoder's share of a pass: where its parts go, and what is known already."""
+
+    encoder: Encoder
+    draft: Draft
+    known: Known
+
+
+def embed_parts(photos: Photos, jobs: Sequence[Job], report: Report, shard: tuple[int, int] = (0, 1)) -> None:
+    """Writes the parts that the drafts still miss, or every n-th of them from the i-th for a shard (i, n)."""
+    missing = [{number for number in job.draft.missing() if number % shard[1] == shard[0]} for job in jobs]
+    todo = sorted(set().union(*missing))
+    to_work = sum(len(jobs[0].draft.rows(number)) for number in todo)
+    started, worked = time.perf_counter(), 0
+
+    def progressed(photos_done: int) -> None:
+        nonlocal worked
+        worked += photos_done
+        done = len(photos) - to_work + worked
+        report(Progress("Indexing", "photos", done, len(photos), worked, time.perf_counter() - started))
+
+    progressed(0)
+    for number in todo:
+        rows = jobs[0].draft.rows(number)
+        working = [_Working(job, rows) for job, wanted in zip(jobs, missing, strict=True) if number in wanted]
+        unknown = sorted(set().union(*(one.unknown for one in working)))
+        if len(unknown) < len(rows):
+            progressed(len(rows) - len(unknown))
+        for batch, images, unreadable in _decoded(photos, unknown):
+            _encode_batch(batch, images, working)
+            for one in working:
+                one.skip(unreadable)
+            progressed(len(batch) + len(unreadable))
+        for one in working:
+            one.job.draft.write(number, one.as_part())
+
+
+class _Working:
+    """One job's results while a part is being worked on. `unknown` are the photo rows it has to embed."""
+
+    def __init__(self, job: Job, rows: range) -> None:
+        self.job = job
+        self.unknown: set[int] = set()
+        self._found: dict[int, tuple[FloatArray, FloatArray]] = {}
+        self._skipped: dict[int, str] = {}
+        for row in rows:
+            known = job.known.of(row)
+            if known is None:
+                self.unknown.add(row)
+            elif isinstance(known, str):
+                self._skipped[row] = known
+            else:
+                self._found[row] = known
+
+    def add(self, row: int, vector: FloatArray | None, face: FloatArray) -> None:
+        if vector is None:
+            self._skipped[row] = NO_FACE
+        else:
+            self._found[row] = vector, face
+
+    def skip(self, unreadable: Sequence[tuple[int, str]]) -> None:
+        self._skipped |= {row: reason for row, reason in unreadable if row in self.unknown}
+
+    def as_part(self) -> Part:
+        rows = sorted(self._found)
+        vectors: list[Any] = [self._found[row][0] for row in rows]
+        faces: list[Any] = [self._found[row][1] for row in rows]
+        return Part(
+            np.array(rows, np.int64),
+            np.array(vectors, np.float32).reshape(-1, self.job.encoder.recipe.dim),
+            np.array(faces, np.float32).reshape(-1, FACE_COLUMNS),
+            tuple(sorted(self._skipped.items())),
+        )
+
+
+def _encode_batch(rows: Sequence[int], images: Sequence[Image.Image], working: Sequence[_Working]) -> None:
+    if not images:
+        return
+    found: dict[int, list[tuple[Face, ...]]] = {}  # by detector: recipes that share one share its work
+    for one in working:
+        encoder = one.job.encoder
+        if encoder.detector is not None and id(encoder.detector) not in found:
+            found[id(encoder.detector)] = encoder.detector.detect(images)
+        mine = [place for place, row in enumerate(rows) if row in one.unknown]
+        faces = [found[id(encoder.detector)][place] for place in mine] if encoder.detector is not None else None
+        for place, encoded in zip(mine, encoder.encode([images[place] for place in mine], found=faces), strict=True):
+            one.add(rows[place], encoded.vector, face_row(encoded))
+
+
+def _decoded(
+    photos: Photos, rows: Sequence[int]
+) -> Iterator[tuple[list[int], list[Image.Image], list[tuple[int, str]]]]:
+    """Batches of decoded photos with their rows, and what could not be read; the next batch decodes meanwhile."""
+
+    def decode(batch: Sequence[int]) -> tuple[list[int], list[Image.Image], list[tuple[int, str]]]:
+        good, images, skipped = [], [], []
+        for row in batch:
+            try:
+                images.append(open_image(photos[row].source))
+                good.append(row)
+            except PhotoError as error:
+                skipped.append((row, str(error)))
+        return good, images, skipped
+
+    batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    if not batches:
+        return
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming = reader.submit(decode, batches[0])
+        for following in [*batches[1:], None]:
+            ready = coming.result()
+            if following is not None:
+                coming = reader.submit(decode, following)
+            yield ready
