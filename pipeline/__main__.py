@@ -9,15 +9,18 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from tqdm import tqdm
 
 from pipeline.errors import GalleryError, PipelineError
 from pipeline.indexes import INDEXES
-from pipeline.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
+from pipeline.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, RECIPES, recipe_named, reduced
 from pipeline.settings import VARIABLES, Settings
 from pipeline.types import Answer, Progress
+
+if TYPE_CHECKING:
+    from pipeline.library import Library
 
 
 class ProgressBars:
@@ -67,7 +70,7 @@ def build(options: argparse.Namespace) -> int:
     from pipeline.library import open_library
 
     library = open_library(Settings.from_env())
-    recipes = list(RECIPES) if options.recipe == "all" else [options.recipe or library.default_recipe()]
+    recipes = _all_but_untrained(library) if options.recipe == "all" else [_recipe(options, library)]
     started = time.perf_counter()
     bars = ProgressBars()
     try:
@@ -104,6 +107,26 @@ def _peak_memory() -> str:
     return f", {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo / 2**30:.2f} GiB of memory at the peak"
 
 
+def train_head(options: argparse.Namespace) -> int:
+    """Trains the head of the baseline that ends with one."""
+    from pipeline.library import open_library
+
+    library = open_library(Settings.from_env())
+    started = time.perf_counter()
+    bars = ProgressBars()
+    try:
+        path, curve = library.train_head(HEADED, options.epochs, bars)
+    finally:
+        bars.close()
+    print("epoch    loss  named rightly: trained on  held out")
+    for epoch in curve:
+        print(f"{epoch.number:5}  {epoch.loss:6.3f}  {epoch.training_accuracy:25.1%}  {epoch.held_out_accuracy:8.1%}")
+    best = max(curve, key=lambda epoch: (epoch.held_out_accuracy, epoch.number))
+    print(f"Epoch {best.number} is kept in {path}.")
+    print(f"Done in {time.perf_counter() - started:.0f} s{_peak_memory()}.")
+    return 0
+
+
 def search(options: argparse.Namespace) -> int:
     """Searches for the largest face of one photo."""
     from pipeline.images import open_image
@@ -113,7 +136,7 @@ def search(options: argparse.Namespace) -> int:
     check_request(options.k, options.index)
     image = open_image(options.photo)
     library = open_library(Settings.from_env())
-    searcher = library.searcher(options.recipe or library.default_recipe())
+    searcher = library.searcher(_recipe(options, library))
     answer = searcher.search(image, options.k, options.index, whole_photo=options.whole_photo)
     if options.json:
         print(json.dumps(answer.as_json(), ensure_ascii=False))
@@ -139,7 +162,7 @@ def bench_indexes(options: argparse.Namespace) -> int:
     from pipeline.library import open_library
 
     library = open_library(Settings.from_env())
-    gallery = library.searcher(options.recipe or library.default_recipe()).gallery
+    gallery = library.searcher(_recipe(options, library)).gallery
     bars = ProgressBars()
     try:
         figures = bench_indexes(gallery, bars)
@@ -195,6 +218,20 @@ def info(options: argparse.Namespace) -> int:
     return 0
 
 
+def _recipe(options: argparse.Namespace, library: Library) -> str:
+    """The recipe asked for, or the best that can be had; reduced if that was asked for."""
+    name: str = options.recipe or library.default_recipe()
+    return name if options.dim is None else reduced(recipe_named(name), options.dim).name
+
+
+def _all_but_untrained(library: Library) -> list[str]:
+    """Every recipe; one whose head is not trained yet is named and left out."""
+    untrained = [name for name, recipe in RECIPES.items() if recipe.layer == "head"]
+    for name in (name for name in untrained if not library.encoders.on_disk(name)):
+        print(f"{name} is left out: {library.encoders.why_unavailable(name)}", file=sys.stderr)
+    return [name for name in RECIPES if name not in untrained or library.encoders.on_disk(name)]
+
+
 def _shard(text: str) -> tuple[int, int]:
     number, _, of = text.partition("/")
     return int(number), int(of)
@@ -205,7 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("build", help="embed the gallery's photos and index them; goes on where it stopped")
-    command.add_argument("--recipe", choices=[*RECIPES, "all"], help="default: the best one that can be had")
+    _takes_recipe(command, [*RECIPES, "all"])
     command.add_argument(
         "--shard",
         type=_shard,
@@ -214,9 +251,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(command=build)
 
+    command = commands.add_parser("train-head", help=f"train the head of {HEADED} on this gallery's people")
+    command.add_argument(
+        "--epochs", type=int, default=DEFAULT_EPOCHS, help="passes over the photos; default: %(default)s"
+    )
+    command.set_defaults(command=train_head)
+
     command = commands.add_parser("search", help="search the gallery with a photo; exit code 1 if it shows no face")
     command.add_argument("photo", type=Path)
-    command.add_argument("--recipe", choices=list(RECIPES), help="default: the best one that can be had")
+    _takes_recipe(command, list(RECIPES))
     command.add_argument(
         "--index", default=DEFAULT_INDEX, metavar="NAME", help=f"{' or '.join(INDEXES)}; default: %(default)s"
     )
@@ -228,13 +271,18 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=search)
 
     command = commands.add_parser("bench-indexes", help="measure every index on a gallery that is built")
-    command.add_argument("--recipe", choices=list(RECIPES), help="default: the best one that can be had")
+    _takes_recipe(command, list(RECIPES))
     command.add_argument("--json", action="store_true", help="print the figures as JSON")
     command.set_defaults(command=bench_indexes)
 
     command = commands.add_parser("info", help="what is set, what is here and what can be searched")
     command.set_defaults(command=info)
     return parser
+
+
+def _takes_recipe(command: argparse.ArgumentParser, choices: Sequence[str]) -> None:
+    command.add_argument("--recipe", choices=choices, help="default: the best one that can be had")
+    command.add_argument("--dim", type=int, help="reduce the recipe's vectors to so many numbers by PCA")
 
 
 if __name__ == "__main__":

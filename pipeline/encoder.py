@@ -1,4 +1,4 @@
-"""THE road from photo to vector: find faces, choose one, cut it out, embed it, scale to unit length."""
+"""THE road from photo to vector: find faces, choose one, cut it out, embed it, scale to unit length, a last layer."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from PIL import Image
 
 from pipeline.faces import MtcnnDetector, centred, cut
 from pipeline.geometry import unit_rows
+from pipeline.layer import Layer
 from pipeline.networks import open_network
 from pipeline.recipes import Recipe
-from pipeline.types import Detector, Encoded, Face, Network
+from pipeline.types import Detector, Encoded, Face, FloatArray, Network
 from pipeline.weights import Weights
 
 Choose = Callable[[Sequence[Face], tuple[int, int]], Face | None]
@@ -25,7 +26,18 @@ class Encoder:
         self.recipe = recipe
         self.detector = detector
         self.weights = weights
+        self.layer: Layer | None = None
+        self.below: Encoder | None = None
         self._network = network
+
+    def under(self, recipe: Recipe, weights: Weights | None = None, layer: Layer | None = None) -> Encoder:
+        """This encoder with a last layer on top, for another recipe; `weights` where the layer has some of its own.
+
+        The layer of a PCA comes with its gallery. Until it is given, vectors are those of the encoder below.
+        """
+        encoder = Encoder(recipe, self._network, self.detector, weights or self.weights)
+        encoder.layer, encoder.below = layer, self
+        return encoder
 
     def encode(
         self,
@@ -49,12 +61,16 @@ class Encoder:
             faces = [choose(seen, image.size) for seen, image in zip(found, images, strict=True)]
         searchable = [i for i, face in enumerate(faces) if face or self.detector is None or choose is None]
         crops = {i: cut(images[i], faces[i], self.recipe) for i in searchable}
-        vectors = dict(zip(crops, unit_rows(self._network.embed(list(crops.values()))), strict=True)) if crops else {}
+        vectors = dict(zip(crops, self._embedded(list(crops.values())), strict=True)) if crops else {}
         share = 1000 / max(len(images), 1)
         detect_ms, embed_ms = (detected - started) * share, (time.perf_counter() - detected) * share
         return [
             Encoded(found[i], faces[i], crops.get(i), vectors.get(i), detect_ms, embed_ms) for i in range(len(images))
         ]
+
+    def _embedded(self, crops: Sequence[Image.Image]) -> FloatArray:
+        vectors = unit_rows(self._network.embed(crops))
+        return vectors if self.layer is None else self.layer.apply(vectors)
 
 
 def open_encoder(recipe: Recipe, weights: Weights, detector: Detector | None = None) -> Encoder:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 from pipeline.build import build_galleries, build_shard, gallery_folder, missing_indexes, open_gallery
-from pipeline.encoder import Encoder, open_encoder
+from pipeline.encoders import Encoders, StoredEncoders
 from pipeline.errors import SettingsError
+from pipeline.heads import Epoch, train_head
 from pipeline.images import original_file, thumbnail_file
 from pipeline.photos import Photos, open_photos
 from pipeline.recipes import DEFAULT, FALLBACK, RECIPES, recipe_named
 from pipeline.search import Searcher, open_searcher
 from pipeline.settings import EMBEDDED, Milvus, Settings
-from pipeline.types import Detector, Photo, Report, silent
+from pipeline.types import Photo, Report, silent
 from pipeline.weights import WeightStore
 
 # The ten people with six photos each that the ancestors searched for, by their first photo.
@@ -35,50 +36,6 @@ EXAMPLES = tuple(
         "Carmen_Electra",
     )
 )
-
-
-class Encoders(Protocol):
-    """Where encoders come from."""
-
-    def get(self, recipe: str, report: Report = silent) -> Encoder:
-        """The recipe's encoder, its weights downloaded if need be."""
-        ...
-
-    def on_disk(self, recipe: str) -> bool:
-        """Whether the recipe can be had without a download."""
-        ...
-
-    def why_unavailable(self, recipe: str) -> str | None:
-        """One sentence if the recipe cannot be had here, else None."""
-        ...
-
-
-class StoredEncoders:
-    """Encoders from the weight store, each opened once; all share one face detector."""
-
-    def __init__(self, store: WeightStore) -> None:
-        self._store = store
-        self._opened: dict[str, Encoder] = {}
-        self._detector: Detector | None = None
-        self._lock = threading.RLock()
-
-    def get(self, recipe: str, report: Report = silent) -> Encoder:
-        """The recipe's encoder, its weights downloaded if need be."""
-        chosen = recipe_named(recipe)
-        with self._lock:
-            if recipe not in self._opened:
-                encoder = open_encoder(chosen, self._store.get(chosen.network, report), self._detector)
-                self._detector = encoder.detector or self._detector
-                self._opened[recipe] = encoder
-            return self._opened[recipe]
-
-    def why_unavailable(self, recipe: str) -> str | None:
-        """One sentence if the recipe's weights are neither here nor to be had, else None."""
-        return self._store.why_unavailable(recipe_named(recipe).network)
-
-    def on_disk(self, recipe: str) -> bool:
-        """Whether the recipe's weights are on this disk."""
-        return self._store.find(recipe_named(recipe).network) is not None
 
 
 class Library:
@@ -124,6 +81,15 @@ class Library:
         photos = self.photos
         encoders = [self.encoders.get(recipe, report) for recipe in recipes]
         return build_shard(photos, encoders, self.index_root, shard, report)
+
+    def train_head(self, recipe: str, epochs: int, report: Report = silent) -> tuple[Path, list[Epoch]]:
+        """Trains the recipe's head on this gallery and keeps it; returns where, and the training curve."""
+        chosen = recipe_named(recipe)
+        self.build([chosen.base], report)
+        below = self.searcher(chosen.base).gallery
+        head, curve = train_head(below, chosen.dim, report, epochs)
+        origin = {"backbone": below.manifest["weights"]["sha256"], "photos_revision": below.manifest["photos_revision"]}
+        return self.encoders.keep_head(recipe, replace(head, facts={**head.facts, **origin})), curve
 
     def folder(self, recipe: str) -> Path:
         """Where the recipe's gallery is, or will be."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from pipeline.errors import SettingsError
 
 Crop = Literal["whole", "box", "aligned"]
 NetworkName = Literal["resnet50", "facenet", "reid"]
+LayerKind = Literal["", "pca", "head"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,9 @@ class Recipe:
     its five landmarks come to lie where the network expects them. `size` is the side of the square crop in pixels,
     `margin` the part of it, in pixels, that lies outside the face's box (half on each side), `dim` the length of the
     vector. `version` goes up when the code behind a recipe changes its vectors.
+
+    A recipe with a `base` takes that recipe's vectors through one more `layer`: PCA fitted on the gallery, or a head
+    trained on its people.
     """
 
     name: str
@@ -32,6 +37,8 @@ class Recipe:
     margin: int
     dim: int
     version: int = 1
+    base: str = ""
+    layer: LayerKind = ""
 
     @property
     def finds_faces(self) -> bool:
@@ -39,56 +46,88 @@ class Recipe:
         return self.crop != "whole"
 
 
+_RESNET50 = Recipe(
+    name="resnet50",
+    label="Baseline",
+    summary="ResNet-50 (ImageNet) on the whole photo; no face is looked for.",
+    network="resnet50",
+    crop="whole",
+    size=224,
+    margin=0,
+    dim=2048,
+)
+_MTCNN_RESNET50 = Recipe(
+    name="mtcnn-resnet50",
+    label="MTCNN + ResNet-50",
+    summary="The same ResNet-50, on the face that MTCNN found.",
+    network="resnet50",
+    crop="box",
+    size=224,
+    margin=20,  # FaceNet's 14 of 160 px, in proportion
+    dim=2048,
+)
+_FACENET = Recipe(
+    name="mtcnn-facenet",
+    label="Improved",
+    summary="The face that MTCNN found, embedded by FaceNet (Inception-ResNet v1, VGGFace2).",
+    network="facenet",
+    crop="box",
+    size=160,
+    margin=14,  # facenet-pytorch's LFW recipe
+    dim=512,
+)
+_REID = Recipe(
+    name="mtcnn-reid",
+    label="Compact",
+    summary="The face that MTCNN found, aligned by five landmarks, embedded by the small face-reidentification-"
+    "retail-0095 (Open Model Zoo).",
+    network="reid",
+    crop="aligned",
+    size=128,
+    margin=0,
+    dim=256,
+)
+
+
+def reduced(base: Recipe, dim: int) -> Recipe:
+    """The recipe whose vectors are those of `base`, reduced to `dim` numbers; SettingsError if that is no reduction."""
+    if base.base or not 2 <= dim < base.dim:
+        raise SettingsError(
+            f"{base.name} cannot be reduced to {dim} dimensions; "
+            + (f"reduce {base.base} instead." if base.base else f"choose 2 to {base.dim - 1}.")
+        )
+    return replace(
+        base,
+        name=f"{base.name}-{dim}",
+        label=f"{base.label}, {dim}-d",
+        summary=f"{base.summary.rstrip('.')}; reduced to {dim} numbers by PCA fitted on the gallery.",
+        dim=dim,
+        base=base.name,
+        layer="pca",
+    )
+
+
+_RESNET50_8192 = replace(
+    _RESNET50,
+    name="resnet50-8192",
+    label="Baseline, trained",
+    summary="The baseline's vectors through a dense layer of 8,192 ReLU units, trained on the gallery's people.",
+    dim=8192,
+    base="resnet50",
+    layer="head",
+)
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
-    for recipe in (
-        Recipe(
-            name="resnet50",
-            label="Baseline",
-            summary="ResNet-50 (ImageNet) on the whole photo; no face is looked for.",
-            network="resnet50",
-            crop="whole",
-            size=224,
-            margin=0,
-            dim=2048,
-        ),
-        Recipe(
-            name="mtcnn-resnet50",
-            label="MTCNN + ResNet-50",
-            summary="The same ResNet-50, on the face that MTCNN found.",
-            network="resnet50",
-            crop="box",
-            size=224,
-            margin=20,  # FaceNet's 14 of 160 px, in proportion
-            dim=2048,
-        ),
-        Recipe(
-            name="mtcnn-facenet",
-            label="Improved",
-            summary="The face that MTCNN found, embedded by FaceNet (Inception-ResNet v1, VGGFace2).",
-            network="facenet",
-            crop="box",
-            size=160,
-            margin=14,  # facenet-pytorch's LFW recipe
-            dim=512,
-        ),
-        Recipe(
-            name="mtcnn-reid",
-            label="Compact",
-            summary="The face that MTCNN found, aligned by five landmarks, embedded by the small face-reidentification-"
-            "retail-0095 (Open Model Zoo).",
-            network="reid",
-            crop="aligned",
-            size=128,
-            margin=0,
-            dim=256,
-        ),
-    )
+    for recipe in (_RESNET50, _RESNET50_8192, _MTCNN_RESNET50, _FACENET, reduced(_FACENET, 128), _REID)
 }
 BASELINE = "resnet50"
 DEFAULT = "mtcnn-facenet"
 # The one whose weights are 2.5 MB: used where the default's cannot be had.
 FALLBACK = "mtcnn-reid"
+
+# The one whose head is trained here, and for how many passes over the photos.
+HEADED = "resnet50-8192"
+DEFAULT_EPOCHS = 20
 
 DEFAULT_INDEX = "annoy"
 DEFAULT_K = 20
@@ -96,17 +135,20 @@ MAX_K = 100
 
 
 def recipe_named(name: str) -> Recipe:
-    """The recipe of that name; SettingsError names the choices."""
-    if name not in RECIPES:
-        raise SettingsError(f"There is no recipe {name!r}; choose one of {', '.join(RECIPES)}.")
-    return RECIPES[name]
+    """The recipe of that name, or a reduction such as `mtcnn-reid-64`; SettingsError names the choices."""
+    if name in RECIPES:
+        return RECIPES[name]
+    reduction = re.fullmatch(r"(.+)-(\d{1,4})", name)
+    if reduction and reduction[1] in RECIPES:
+        return reduced(RECIPES[reduction[1]], int(reduction[2]))
+    raise SettingsError(f"There is no recipe {name!r}; choose one of {', '.join(RECIPES)}.")
 
 
 def fingerprint(recipe: Recipe, weights_sha256: str, photos_revision: str) -> str:
     """What a gallery's vectors depend on, as 16 hexadecimal digits: another value means other vectors.
 
-    Label and summary are for people and do not count.
+    Label and summary are for people and do not count, and neither does what a recipe has none of.
     """
-    fields = {key: value for key, value in asdict(recipe).items() if key not in ("label", "summary")}
+    fields = {key: value for key, value in asdict(recipe).items() if key not in ("label", "summary") and value != ""}
     facts = json.dumps([fields, weights_sha256, photos_revision], sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()[:16]

@@ -83,4 +83,6 @@ def open_searcher(gallery: Gallery, encoder: Encoder, milvus: Milvus = EMBEDDED)
     names = [name for name in available() if name in facts or name == "milvus"]
     told = gallery.collection(milvus)
     indexes = {name: open_index(name, gallery.vectors, gallery.folder, facts.get(name, {}), told) for name in names}
+    if gallery.layer is not None:
+        encoder = encoder.under(encoder.recipe, layer=gallery.layer)
     return Searcher(gallery, encoder, indexes)

@@ -119,6 +119,15 @@ class WeightStore:
             network, tuple(self._cache / wanted.folder / wanted.name for wanted in WEIGHT_FILES[network]), custom=False
         )
 
+    def head_path(self, recipe: str) -> Path:
+        """Where a recipe's trained head is kept."""
+        return self._cache / f"{recipe}.safetensors"
+
+    def find_head(self, recipe: str) -> Path | None:
+        """The recipe's trained head, in FACESEARCH_MODELS or where it was kept when it was trained."""
+        folders = [folder for folder in (self._models, self._cache) if folder is not None]
+        return next((path for folder in folders if (path := folder / f"{recipe}.safetensors").is_file()), None)
+
     def why_unavailable(self, network: str) -> str | None:
         """One sentence if the weights are neither here nor to be had, else None. Asks the host, for seconds at most."""
         try:

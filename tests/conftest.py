@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from pipeline import indexes
 from pipeline.library import Library
 from pipeline.photos import Photos, open_photos
 from pipeline.settings import VARIABLES, Settings
@@ -14,6 +16,7 @@ from pipeline.weights import Weights, WeightStore
 from tests.tiny import TinyEncoders, make_folder
 
 REAL = Settings.from_env()
+MILVUS_TESTS = {"tests.test_lfw", "tests.test_indexes", "tests.test_milvus", "tests.test_bench", "tests.test_scale"}
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +24,13 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the caller's settings by accident; those that want real data ask for `real`."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def without_milvus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most machines have no Milvus, and filling its file costs a second a gallery: only tests about it see it."""
+    if request.module.__name__ not in MILVUS_TESTS:
+        monkeypatch.setattr(indexes, "find_spec", lambda name: None if name == "pymilvus" else find_spec(name))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from pipeline import __main__ as cli
 from pipeline import library as library_module
 from pipeline.errors import WeightsError
 from pipeline.library import Library
-from pipeline.recipes import DEFAULT, FALLBACK, RECIPES
+from pipeline.recipes import DEFAULT, FALLBACK, HEADED, RECIPES
 from pipeline.settings import VARIABLES
 from pipeline.types import Progress, Report
 from tests.tiny import BROKEN, FACELESS, draw, portrait
@@ -89,6 +89,53 @@ def test_build_takes_one_recipe_all_or_the_best_that_can_be_had(run: Run, tiny: 
     tiny.encoders.unavailable.clear()
     lines = run("build", "--recipe", "all").out.split("\n")
     assert [line.split(":")[0] for line in lines if "photos of" in line] == list(RECIPES)
+
+
+def test_a_head_that_is_not_trained_is_named_and_left_out_of_all(
+    run: Run, tiny: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.encoders.unavailable[HEADED] = "Train it first."
+    said = run("build", "--recipe", "all")
+    assert said.code == 0
+    assert said.err.startswith(f"{HEADED} is left out: Train it first.\n")
+    assert not tiny.folder(HEADED).exists()
+    assert [line.split(":")[0] for line in said.out.split("\n") if "photos of" in line] == [
+        name for name in RECIPES if name != HEADED
+    ]
+
+
+def test_train_head_prints_its_curve_and_the_recipe_uses_the_head(run: Run, tiny: Library, query: Path) -> None:
+    run("build", "--recipe", HEADED)
+    before = tiny.encoders.get(HEADED).weights
+    said = run("train-head", "--epochs", 3)
+    assert said.code == 0
+    lines = said.out.rstrip().split("\n")
+    assert "held out" in lines[0]
+    assert [line.split()[0] for line in lines[1:4]] == ["1", "2", "3"]
+    assert all("%" in line for line in lines[1:4])
+    assert lines[4].startswith("Epoch ")
+    assert lines[4].endswith(f" is kept in {HEADED}.safetensors.")
+    assert "Training the head" in said.err
+    head = tiny.encoders.heads[HEADED]
+    assert head.facts["backbone"] == tiny.searcher("resnet50").gallery.manifest["weights"]["sha256"]
+    assert tiny.encoders.get(HEADED).weights != before
+    assert run("build", "--recipe", HEADED).out.startswith(f"{HEADED}: 25 of 26 photos")
+    assert run("search", query, "--recipe", HEADED, "--k", 1).out.split("\n")[1].split()[:3] == [
+        "1",
+        "0.0000",
+        "Dimitri",
+    ]
+
+
+def test_any_recipe_can_be_reduced(run: Run, tiny: Library, query: Path) -> None:
+    assert run("search", query, "--recipe", "mtcnn-reid", "--dim", 5).code == 2
+    assert run("build", "--recipe", "mtcnn-reid", "--dim", 5).out.startswith("mtcnn-reid-5: 24 of 26 photos")
+    assert tiny.searcher("mtcnn-reid-5").gallery.vectors.shape == (24, 5)
+    said = run("search", query, "--recipe", "mtcnn-reid", "--dim", 5, "--k", 3)
+    assert said.out.startswith("mtcnn-reid-5 on photos-")
+    assert [line.split()[2] for line in said.out.rstrip().split("\n")[1:]] == ["Dimitri"] * 3
+    said = run("build", "--recipe", "mtcnn-reid", "--dim", 256)
+    assert (said.code, said.sentence) == (2, "mtcnn-reid cannot be reduced to 256 dimensions; choose 2 to 255.")
 
 
 def test_search_as_json_is_the_contract(run: Run, query: Path) -> None:

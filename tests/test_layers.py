@@ -24,6 +24,7 @@ LAYERS = (
         "pipeline.weights",
         "pipeline.faces",
         "pipeline.networks",
+        "pipeline.layer",
         "pipeline.gallery",
         "pipeline.indexes",
         "pipeline.indexes.exact",
@@ -34,6 +35,7 @@ LAYERS = (
         "pipeline.indexes.recall",
     ),
     ("pipeline.encoder",),
+    ("pipeline.embed", "pipeline.encoders", "pipeline.heads"),
     ("pipeline.build", "pipeline.search", "pipeline.bench"),
     ("pipeline.library",),
     ("pipeline.background",),
@@ -45,6 +47,7 @@ LAYER = {module: number for number, modules in enumerate(LAYERS) for module in m
 SIDEWAYS = {
     ("pipeline.settings", "pipeline.errors"),  # a wrong value is an error
     ("pipeline.networks", "pipeline.weights"),  # opens what the store found
+    ("pipeline.gallery", "pipeline.layer"),  # keeps the layer that was fitted on it
     ("pipeline.indexes.recall", "pipeline.indexes.exact"),  # the truth an index is held against
     ("pipeline.indexes.annoy", "pipeline.indexes.recall"),
     ("pipeline.indexes.kmeans", "pipeline.indexes.recall"),
@@ -57,13 +60,14 @@ SIDEWAYS = {
 }
 # The only modules that may import these packages.
 HOMES = {
-    "torch": {"pipeline.faces", "pipeline.networks"},
+    "torch": {"pipeline.faces", "pipeline.networks", "pipeline.heads"},
     "torchvision": {"pipeline.faces", "pipeline.networks"},
     "facenet_pytorch": {"pipeline.faces", "pipeline.networks"},
     "openvino": {"pipeline.networks"},
     "gradio": {"app"},
     "annoy": {"pipeline.indexes.annoy"},
-    "sklearn": {"pipeline.indexes.kmeans", "pipeline.indexes.knn"},
+    "sklearn": {"pipeline.indexes.kmeans", "pipeline.indexes.knn", "pipeline.layer"},
+    "safetensors": {"pipeline.layer"},
     "pymilvus": {"pipeline.indexes.milvus"},
     "milvus_lite": {"pipeline.indexes.milvus"},
     "grpc": {"pipeline.indexes.milvus"},

@@ -8,10 +8,9 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import GalleryMissing, PhotosError, SettingsError
-from pipeline.library import EXAMPLES, Library, StoredEncoders, all_recipes, open_library
+from pipeline.library import EXAMPLES, Library, all_recipes, open_library
 from pipeline.recipes import DEFAULT, FALLBACK, RECIPES
 from pipeline.settings import Settings
-from pipeline.weights import Weights, WeightStore
 from tests.tiny import PEOPLE, TinyEncoders, draw, make_folder, portrait
 
 
@@ -110,22 +109,6 @@ def test_a_photo_there_is_not_is_refused(tiny: Library) -> None:
         for photo_id in ("Ada/9.png", "", "../../etc/passwd"):
             with pytest.raises(SettingsError, match="no photo"):
                 asked(photo_id)
-
-
-# Encoders from the weight store
-
-
-def test_stored_encoders_are_opened_once_and_share_a_detector(reid_weights: Weights, tmp_path: Path) -> None:
-    folder = reid_weights.paths[0].parent
-    encoders = StoredEncoders(WeightStore(folder, tmp_path, {}))
-    one = encoders.get("mtcnn-reid")
-    assert encoders.get("mtcnn-reid") is one
-    assert one.weights.sha256 == reid_weights.sha256
-    assert encoders.on_disk("mtcnn-reid")
-    assert not encoders.on_disk("mtcnn-facenet")
-    assert encoders.why_unavailable("mtcnn-reid") is None
-    with pytest.raises(SettingsError):
-        encoders.get("vgg")
 
 
 def test_open_library_loads_nothing_yet(tmp_path: Path) -> None:

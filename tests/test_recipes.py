@@ -9,7 +9,18 @@ import pytest
 from torchvision.models import ResNet50_Weights
 
 from pipeline.errors import SettingsError
-from pipeline.recipes import BASELINE, DEFAULT, DEFAULT_K, FALLBACK, MAX_K, RECIPES, Recipe, fingerprint, recipe_named
+from pipeline.recipes import (
+    BASELINE,
+    DEFAULT,
+    DEFAULT_K,
+    FALLBACK,
+    HEADED,
+    MAX_K,
+    RECIPES,
+    Recipe,
+    fingerprint,
+    recipe_named,
+)
 from pipeline.weights import WEIGHT_FILES
 
 RECIPE = Recipe(
@@ -23,6 +34,8 @@ CHANGED = {
     "margin": 15,
     "dim": 256,
     "version": 2,
+    "base": "other",
+    "layer": "pca",
 }
 FOR_PEOPLE = ("label", "summary")
 
@@ -61,17 +74,57 @@ def test_a_recipe_is_found_by_its_name() -> None:
     assert [recipe_named(name).name for name in RECIPES] == list(RECIPES)
 
 
-@pytest.mark.parametrize("name", ["", "facenet", "MTCNN-FaceNet"])
+@pytest.mark.parametrize("name", ["", "facenet", "MTCNN-FaceNet", "facenet-64", "mtcnn-reid-", "mtcnn-reid-64x"])
 def test_an_unknown_recipe_is_answered_with_the_choices(name: str) -> None:
     with pytest.raises(SettingsError) as caught:
         recipe_named(name)
     assert str(caught.value) == (
-        f"There is no recipe {name!r}; choose one of resnet50, mtcnn-resnet50, mtcnn-facenet, mtcnn-reid."
+        f"There is no recipe {name!r}; choose one of resnet50, resnet50-8192, mtcnn-resnet50, mtcnn-facenet, "
+        "mtcnn-facenet-128, mtcnn-reid."
     )
 
 
-def test_only_the_baseline_looks_for_no_face() -> None:
-    assert [name for name, recipe in RECIPES.items() if not recipe.finds_faces] == [BASELINE]
+def test_any_recipe_can_be_reduced_by_its_name() -> None:
+    recipe = recipe_named("mtcnn-reid-64")
+    assert (recipe.name, recipe.dim, recipe.base, recipe.layer) == ("mtcnn-reid-64", 64, "mtcnn-reid", "pca")
+    assert "64" in recipe.label
+    same = dataclasses.asdict(RECIPES["mtcnn-reid"]) | dataclasses.asdict(recipe)
+    assert {key for key, value in dataclasses.asdict(RECIPES["mtcnn-reid"]).items() if same[key] != value} == {
+        "name", "label", "summary", "dim", "base", "layer",
+    }  # fmt: skip
+    assert recipe_named("mtcnn-facenet-128") is RECIPES["mtcnn-facenet-128"]
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("mtcnn-reid-256", "choose 2 to 255."),
+        ("mtcnn-reid-1", "choose 2 to 255."),
+        ("mtcnn-facenet-9999", "choose 2 to 511."),
+        ("mtcnn-facenet-128-64", "reduce mtcnn-facenet instead."),
+        ("resnet50-8192-64", "reduce resnet50 instead."),
+    ],
+)
+def test_a_reduction_that_is_none_is_refused(name: str, remedy: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        recipe_named(name)
+    base, _, dim = name.rpartition("-")
+    assert str(caught.value) == f"{base} cannot be reduced to {dim} dimensions; {remedy}"
+
+
+def test_only_the_baselines_look_for_no_face() -> None:
+    assert [name for name, recipe in RECIPES.items() if not recipe.finds_faces] == [BASELINE, HEADED]
+
+
+def test_a_recipe_with_a_last_layer_stands_on_one_without() -> None:
+    for recipe in RECIPES.values():
+        assert (recipe.base == "") == (recipe.layer == "")
+        if recipe.base:
+            assert RECIPES[recipe.base].base == ""
+            assert (recipe.network, recipe.crop, recipe.size) == (
+                RECIPES[recipe.base].network, RECIPES[recipe.base].crop, RECIPES[recipe.base].size,
+            )  # fmt: skip
+    assert RECIPES[HEADED].layer == "head"
 
 
 def test_the_defaults_are_recipes_and_within_limits() -> None:

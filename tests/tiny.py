@@ -6,14 +6,17 @@ A tiny photo is grey; a face in it is a square of colour, whose hue is the perso
 from __future__ import annotations
 
 import colorsys
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from pipeline.encoder import Encoder
-from pipeline.recipes import recipe_named
+from pipeline.layer import Layer
+from pipeline.recipes import Recipe, recipe_named
 from pipeline.types import Face, FloatArray, Report, silent
 from pipeline.weights import Weights
 
@@ -102,14 +105,33 @@ class TinyEncoders:
         self.unavailable = unavailable or {}
         self._custom = custom
         self._opened: dict[str, Encoder] = {}
+        self.heads: dict[str, Layer] = {}
 
     def get(self, recipe: str, report: Report = silent) -> Encoder:
         if recipe not in self._opened:
             chosen = recipe_named(recipe)
+            if chosen.base:
+                self._opened[recipe] = self._on_top_of(self.get(chosen.base), chosen)
+                return self._opened[recipe]
             weights = Weights(chosen.network, (), f"tiny-{chosen.network}", self._custom)
             detector = self.detector if chosen.finds_faces else None
             self._opened[recipe] = Encoder(chosen, TinyNetwork(chosen.dim), detector, weights)
         return self._opened[recipe]
+
+    def _on_top_of(self, below: Encoder, recipe: Recipe) -> Encoder:
+        if recipe.layer != "head":
+            return below.under(recipe)
+        layer = self.heads.get(recipe.name)
+        if layer is None:  # not trained: a number above zero goes to one unit, below zero to another
+            half = np.eye(recipe.dim // 2, below.recipe.dim, dtype=np.float32)
+            layer = Layer(np.concatenate([half, -half]), np.zeros(recipe.dim, np.float32), rectified=True)
+        trained = hashlib.sha256(layer.weight.data).hexdigest() if recipe.name in self.heads else "untrained"
+        return below.under(recipe, replace(below.weights, sha256=f"{below.weights.sha256} {trained}"), layer)
+
+    def keep_head(self, recipe: str, layer: Layer) -> Path:
+        self.heads[recipe] = layer
+        self._opened.pop(recipe, None)
+        return Path(f"{recipe}.safetensors")
 
     def on_disk(self, recipe: str) -> bool:
         return recipe not in self.unavailable

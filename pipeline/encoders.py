@@ -1,0 +1,101 @@
+"""Where encoders come from: opened from the weight store, each once, sharing what they can."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.encoder import Encoder, open_encoder
+from pipeline.errors import WeightsError
+from pipeline.files import digest
+from pipeline.layer import Layer, load_layer, save_layer
+from pipeline.recipes import Recipe, recipe_named
+from pipeline.types import Detector, Report, silent
+from pipeline.weights import WeightStore
+
+HEAD_MISSING = "its head is not trained yet; run `python -m pipeline train-head` once, then start again."
+
+
+class Encoders(Protocol):
+    """Where encoders come from."""
+
+    def get(self, recipe: str, report: Report = silent) -> Encoder:
+        """The recipe's encoder, its weights downloaded if need be."""
+        ...
+
+    def on_disk(self, recipe: str) -> bool:
+        """Whether the recipe can be had without a download."""
+        ...
+
+    def why_unavailable(self, recipe: str) -> str | None:
+        """One sentence if the recipe cannot be had here, else None."""
+        ...
+
+    def keep_head(self, recipe: str, layer: Layer) -> Path:
+        """Keeps a head that was trained; the recipe uses it from now on."""
+        ...
+
+
+class StoredEncoders:
+    """Encoders from the weight store, each opened once; all share one face detector."""
+
+    def __init__(self, store: WeightStore) -> None:
+        self._store = store
+        self._opened: dict[str, Encoder] = {}
+        self._detector: Detector | None = None
+        self._lock = threading.RLock()
+
+    def get(self, recipe: str, report: Report = silent) -> Encoder:
+        """The recipe's encoder, its weights downloaded if need be."""
+        chosen = recipe_named(recipe)
+        with self._lock:
+            if recipe not in self._opened:
+                if chosen.base:
+                    encoder = self._on_top_of(self.get(chosen.base, report), chosen)
+                else:
+                    encoder = open_encoder(chosen, self._store.get(chosen.network, report), self._detector)
+                self._detector = encoder.detector or self._detector
+                self._opened[recipe] = encoder
+            return self._opened[recipe]
+
+    def why_unavailable(self, recipe: str) -> str | None:
+        """One sentence if the recipe's weights are neither here nor to be had, else None."""
+        chosen = recipe_named(recipe)
+        reason = self._store.why_unavailable(chosen.network)
+        if reason is None and chosen.layer == "head" and self._store.find_head(recipe) is None:
+            return HEAD_MISSING
+        return reason
+
+    def on_disk(self, recipe: str) -> bool:
+        """Whether the recipe's weights are on this disk."""
+        chosen = recipe_named(recipe)
+        trained = chosen.layer != "head" or self._store.find_head(recipe) is not None
+        return trained and self._store.find(chosen.network) is not None
+
+    def keep_head(self, recipe: str, layer: Layer) -> Path:
+        """Keeps a head that was trained; the recipe uses it from now on."""
+        path = self._store.head_path(recipe)
+        save_layer(layer, path)
+        with self._lock:
+            self._opened.pop(recipe, None)
+        return path
+
+    def _on_top_of(self, below: Encoder, recipe: Recipe) -> Encoder:
+        if recipe.layer != "head":
+            return below.under(recipe)
+        path = self._store.find_head(recipe.name)
+        if path is None:
+            raise WeightsError(HEAD_MISSING)
+        try:
+            layer = load_layer(path)
+        except ValueError as error:
+            raise WeightsError(f"{path} holds no trained head; run `python -m pipeline train-head` again.") from error
+        if layer.facts.get("backbone") != below.weights.sha256:
+            raise WeightsError(
+                f"The head in {path} was trained on other ResNet-50 weights; run `python -m pipeline train-head` again."
+            )
+        both = hashlib.sha256((below.weights.sha256 + digest(path)).encode()).hexdigest()
+        return below.under(recipe, replace(below.weights, paths=(*below.weights.paths, path), sha256=both), layer)

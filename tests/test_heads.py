@@ -1,0 +1,83 @@
+"""Training a head: it learns people, holds photos out honestly, and leaves alone who has one photo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import heads
+from pipeline.errors import GalleryError
+from pipeline.gallery import Gallery
+from pipeline.geometry import unit_rows
+from pipeline.heads import train_head
+from pipeline.types import Progress
+
+
+def gallery_of(people: list[str], noise: float = 0.5) -> Gallery:
+    """Every person is a direction; a photo is it and noise."""
+    random = np.random.default_rng(0)
+    directions = {person: random.normal(size=24) for person in sorted(set(people))}
+    vectors = unit_rows(np.array([directions[person] + noise * random.normal(size=24) for person in people]))
+    ids = tuple(map(str, range(len(people))))
+    return Gallery(Path(), vectors, np.zeros((len(people), 15), np.float32), ids, tuple(people), ids, {})
+
+
+CROWD = gallery_of([f"person {number % 10}" for number in range(100)] + [f"alone {number}" for number in range(20)])
+
+
+def test_it_learns_to_tell_people_apart_also_on_photos_it_never_saw() -> None:
+    seen: list[Progress] = []
+    layer, curve = train_head(CROWD, 40, seen.append, epochs=150)
+    assert layer.weight.shape == (40, 24)
+    assert layer.rectified
+    assert [epoch.number for epoch in curve] == [progress.done for progress in seen] == list(range(1, 151))
+    assert curve[-1].loss < 0.7 * curve[0].loss
+    best = max(epoch.held_out_accuracy for epoch in curve)
+    assert best >= 0.9
+    assert float(layer.facts["held_out_accuracy"]) == best
+    assert curve[int(layer.facts["epoch"]) - 1].held_out_accuracy == best
+    above = layer.apply(CROWD.vectors)
+    assert above.min() == 0, "rectified"
+    people = np.array(CROWD.people)
+    same = (people[:, None] == people[None]) & ~np.eye(len(people), dtype=bool)
+    similarity = above @ above.T
+    assert similarity[same].mean() > 1.5 * similarity[~same & ~np.eye(len(people), dtype=bool)].mean()
+
+
+def test_the_layer_kept_is_the_one_that_was_measured() -> None:
+    """The scale that training uses is in the weight: the layer takes the gallery's unit vectors as they are."""
+    layer, _ = train_head(CROWD, 40, epochs=150)
+    people = np.array(CROWD.people[:100])
+    above = layer.apply(CROWD.vectors[:100])
+    centres = unit_rows(np.stack([above[people == person].mean(axis=0) for person in sorted(set(people))]))
+    named = np.array(sorted(set(people)))[(above @ centres.T).argmax(axis=1)]
+    assert np.mean(named == people) >= 0.95
+
+
+def test_training_is_the_same_every_time() -> None:
+    one, other = train_head(CROWD, 16, epochs=2)[0], train_head(CROWD, 16, epochs=2)[0]
+    np.testing.assert_array_equal(one.weight, other.weight)
+
+
+def test_photos_are_held_out_of_everybody_but_never_the_last() -> None:
+    people = ["many"] * 50 + [f"pair {number}" for number in range(40) for _ in range(2)] + ["alone"]
+    rows, labels, held_out = heads._split(people)
+    assert rows.tolist() == list(range(130)), "who has one photo cannot be learned"
+    assert len(set(labels.tolist())) == 41
+    assert held_out[labels == labels[0]].sum() == 10
+    for label in set(labels.tolist()):
+        assert not held_out[labels == label].all()
+    assert 5 <= held_out[50:].sum() <= 27, "about two of five pairs"
+
+
+@pytest.mark.parametrize("people", [[], ["a"], ["a", "b", "c"]])
+def test_without_two_photos_of_anybody_there_is_nothing_to_learn(people: list[str]) -> None:
+    gallery = (
+        gallery_of(people)
+        if people
+        else Gallery(Path(), np.zeros((0, 24), np.float32), np.zeros((0, 15), np.float32), (), (), (), {})
+    )
+    with pytest.raises(GalleryError, match="has two photos"):
+        train_head(gallery, 8)
