@@ -129,7 +129,9 @@ def poll(background: Background, recipe: str, answerable: bool) -> tuple[object,
     ready = background.ready()
     chosen = recipe if recipe in ready or answerable or not ready else ready[0]
     choices = [(wording.model_label(name, background.status(name)), name) for name in RECIPES]
-    stuck = bool(background.problem) or any(background.status(name).state == "unavailable" for name in RECIPES)
+    # A head that was never trained is nothing to try again.
+    retried = [name for name, recipe in RECIPES.items() if recipe.layer != "head"]
+    stuck = bool(background.problem) or any(background.status(name).state == "unavailable" for name in retried)
     return (
         wording.header(background),
         gr.update(choices=choices, value=chosen),
@@ -199,7 +201,7 @@ def _reply_column() -> Reply:
         model = gr.Radio(models, value=DEFAULT, label="Model", elem_id="model")
         note = gr.HTML(elem_id="note")
         with gr.Accordion("Options", open=False):
-            index = gr.Radio(indexes, value=DEFAULT_INDEX, label="Index", info=wording.INDEX_NOTE)
+            index = gr.Radio(indexes, value=DEFAULT_INDEX, label="Index", info=wording.INDEX_NOTE, elem_id="index")
             k = gr.Slider(1, MAX_K, DEFAULT_K, step=1, label="Number of results", elem_id="k")
         sentence = gr.HTML(elem_id="sentence")
         whole = gr.Button("Search with the whole photo instead", visible=False, elem_id="whole")
@@ -279,6 +281,7 @@ def launch(background: Background, **options: object) -> gr.Blocks:
     page = build_page(background)
     page.launch(
         theme=THEME,
+        css=wording.index_style(),
         css_paths=CSS,
         show_error=True,
         footer_links=["api"],

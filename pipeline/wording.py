@@ -89,6 +89,12 @@ def index_label(name: str) -> str:
     return name if why_unavailable(name) is None else f"{name} (needs {INDEXES[name].package})"
 
 
+def index_style() -> str:
+    """CSS that disables the indexes that cannot be used here; Gradio's choices have no such thing."""
+    unusable = [f'#index label:has(input[value="{name}"])' for name in INDEXES if why_unavailable(name) is not None]
+    return f"{', '.join(unusable)} {{ opacity: .6; pointer-events: none; }}" if unusable else ""
+
+
 def answer_line(answer: Answer, recall: float) -> str:
     """What came out of a search, in a sentence; or that there was no face, and what to do.
 

@@ -47,6 +47,19 @@ def upload_file(page: Page, path: Path) -> None:
     page.locator("#photo input[type=file]").set_input_files(path)
 
 
+def test_an_index_that_cannot_be_used_says_why_and_cannot_be_clicked(
+    tiny_page: tuple[Background, str], browse: Browse
+) -> None:
+    page = browse(tiny_page[1])
+    wait_for_answer(page, "Ada")
+    page.get_by_text("Options").click()
+    unusable = page.locator("#index label", has_text="milvus")
+    assert unusable.inner_text() == "milvus (needs 'pymilvus[milvus-lite]')"
+    assert unusable.evaluate("label => getComputedStyle(label).pointerEvents") == "none"
+    page.locator("#index label", has_text="exact").click()
+    page.locator("#sentence", has_text="searching by exact").wait_for()
+
+
 def test_the_page_opens_with_an_answer(tiny_page: tuple[Background, str], browse: Browse) -> None:
     page = browse(tiny_page[1])
     wait_for_answer(page, "Ada")
