@@ -111,7 +111,8 @@ _RESNET50_8192 = replace(
     _RESNET50,
     name="resnet50-8192",
     label="Baseline, trained",
-    summary="The baseline's vectors through a dense layer of 8,192 ReLU units, trained on the gallery's people.",
+    summary="The baseline's vectors through a dense layer of 8,192 ReLU units, trained on the gallery's people: it has "
+    "seen most of these photos with their names.",
     dim=8192,
     base="resnet50",
     layer="head",
