@@ -16,7 +16,14 @@ from pipeline.weights import Weights, WeightStore
 from tests.tiny import TinyEncoders, make_folder
 
 REAL = Settings.from_env()
-MILVUS_TESTS = {"tests.test_lfw", "tests.test_indexes", "tests.test_milvus", "tests.test_bench", "tests.test_scale"}
+MILVUS_TESTS = {
+    "tests.test_lfw",
+    "tests.test_search",
+    "tests.test_indexes",
+    "tests.test_milvus",
+    "tests.test_bench",
+    "tests.test_scale",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,7 @@ from pipeline.indexes import available, open_index
 from pipeline.library import Library
 from pipeline.photos import Photos, open_photos
 from pipeline.recipes import RECIPES
+from pipeline.search import open_searcher
 from pipeline.types import FloatArray, Progress
 from tests.tiny import BROKEN, FACELESS, PEOPLE, PHOTOS_EACH, TinyEncoders, TinyNetwork, draw, make_folder, portrait
 
@@ -81,9 +82,10 @@ def test_every_vector_and_face_is_that_of_its_photo(photos: Photos, root: Path, 
     encoders = TinyEncoders()
     built = build_galleries(photos, [encoders.get(recipe)], root)[recipe]
     assert len(built) == (24 if RECIPES[recipe].finds_faces else 25)
+    encoder = open_searcher(built, encoders.get(recipe)).encoder
     for photo_id, person, vector, face in zip(built.photo_ids, built.people, built.vectors, built.faces, strict=True):
         image = portrait(PEOPLE.index(person), int(photo_id[-5])) if photo_id != FACELESS else draw()
-        (encoded,) = encoders.get(recipe).encode([image], choose=centred)
+        (encoded,) = encoder.encode([image], choose=centred)
         np.testing.assert_allclose(vector, encoded.vector, atol=1e-5)
         if RECIPES[recipe].finds_faces:
             np.testing.assert_allclose(face[:5], [*encoded.face.box, 0.99])

@@ -134,7 +134,7 @@ class TinyEncoders:
         return Path(f"{recipe}.safetensors")
 
     def on_disk(self, recipe: str) -> bool:
-        return recipe not in self.unavailable
+        return self.why_unavailable(recipe) is None
 
     def why_unavailable(self, recipe: str) -> str | None:
-        return self.unavailable.get(recipe)
+        return self.unavailable.get(recipe) or self.unavailable.get(recipe_named(recipe).base)
