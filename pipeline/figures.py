@@ -23,7 +23,7 @@ Recipes = Sequence[dict[str, Any]]
 
 def roc_svg(recipes: Recipes) -> str:
     """True-accept over false-accept rate (logarithmic) of the recipes with a verification."""
-    figure, axes = _figure(6.2, 4.2)
+    figure, axes = _figure(5.7, 4.0)
     for number, recipe in enumerate(recipes):
         if recipe["verification"]:
             far, tar = np.transpose(recipe["verification"]["roc"])
@@ -35,7 +35,7 @@ def roc_svg(recipes: Recipes) -> str:
 
 def cmc_svg(recipes: Recipes) -> str:
     """Share of searches with the right person among the first 1, 2, ... results."""
-    figure, axes = _figure(6.2, 4.2)
+    figure, axes = _figure(5.7, 4.0)
     for number, recipe in enumerate(recipes):
         shares = recipe["retrieval"]["cmc"]
         axes.plot(range(1, len(shares) + 1), shares, label=recipe["label"], marker=".", **_line(number))

@@ -25,4 +25,4 @@ def evaluation_tab(background: Background) -> str:
     made = f"Measured on {report['photos']:,} photos, {report['made'][:10]}."
     rest = f"The whole report, with the pictures of what went wrong, is <code>{where}</code> beside the galleries."
     note = f"<p class='note'>{made} {HEADLINE_NOTE} {rest}</p>"
-    return f"<div class='evaluation'>{as_html(headline(report))}{note}{drawings(report)}</div>"
+    return as_html(headline(report)) + note + drawings(report)
