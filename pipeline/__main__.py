@@ -173,7 +173,7 @@ def evaluate(options: argparse.Namespace) -> int:
     """Measures the galleries that are built, and keeps the report."""
     from pipeline.library import open_library
     from pipeline.reports import make_report, save_report
-    from pipeline.tables import headline, markdown
+    from pipeline.tables import headline, markdown, steps
 
     settings = Settings.from_env()
     library = open_library(settings)
@@ -186,7 +186,7 @@ def evaluate(options: argparse.Namespace) -> int:
     for name, reason in report["left_out"].items():
         print(f"{name} is left out: {reason}", file=sys.stderr)
     paths = save_report(library, report, options.json, options.html)
-    print(markdown(headline(report)))
+    print(markdown(headline(report)), markdown(steps(report)), sep="\n\n")
     print(f"Done in {time.perf_counter() - started:.0f} s{_peak_memory()}; {paths[0]} and {paths[1]}.")
     return 0
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -20,7 +21,7 @@ from pipeline.errors import GalleryDamaged, SettingsError
 from pipeline.gallery import FACE_COLUMNS, Gallery
 from pipeline.images import open_image
 from pipeline.indexes import why_unavailable
-from pipeline.metrics import Floats
+from pipeline.metrics import Floats, Outcomes
 from pipeline.pairs import Pairs
 from pipeline.photos import Photos
 from pipeline.protocols import Retrieval
@@ -46,6 +47,9 @@ NOTES = (
 )
 
 
+Results = Mapping[str, Outcomes]  # by protocol, of one recipe
+
+
 @dataclass(frozen=True)
 class Task:
     """What galleries are evaluated on: their photos, LFW's pairs where it is LFW, and the people to search for."""
@@ -67,8 +71,19 @@ def evaluate(
         raise SettingsError("Nobody in this gallery has two photos, so there is nothing to evaluate; add photos to it.")
     drawn = metrics.resampled_people(len(set(task.photos.people)), RESAMPLES, RESAMPLE_SEED)
     qualities = measure_photos(task.photos, _faces(task.photos, [each.gallery for each in opened]), report)
-    recipes = [_evaluate_one(each, task, indexes, (drawn, qualities), report) for each in opened]
-    return cast(dict[str, Any], _rounded({**_facts(task), "recipes": recipes}))
+    recipes, outcomes = [], []
+    for searcher in opened:
+        figures, came_out = _evaluate_one(searcher, task, indexes, (drawn, qualities), report)
+        recipes.append(figures)
+        outcomes.append((figures["recipe"], came_out))
+    steps = [_step(before, after, drawn) for before, after in pairwise(outcomes)]
+    return cast(dict[str, Any], _rounded({**_facts(task), "recipes": recipes, "steps": steps}))
+
+
+def _step(before: tuple[str, Results], after: tuple[str, Results], drawn: Floats) -> dict[str, Any]:
+    """What one recipe has over another on the same pairs and queries."""
+    gained = {name: asdict(after[1][name].less(before[1][name]).mean(drawn)) for name in after[1]}
+    return {"from": before[0], "to": after[0], **gained}
 
 
 def _evaluate_one(
@@ -77,28 +92,30 @@ def _evaluate_one(
     indexes: Iterable[str] | None,
     shared: tuple[Floats, Mapping[str, Floats]],
     report: Report,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Results]:
     started, (drawn, qualities), gallery = time.perf_counter(), shared, searcher.gallery
     check_vectors(searcher, task.photos)
     subject = subject_of(gallery, task.photos)
     limit = impostor_limit(subject, groups.MATCH_SHARE, groups.LIMIT_SEED)
     ranking = rank(subject, limit, report)
-    retrieval = protocols.retrieve(subject, ranking, drawn)
+    retrieval, top1 = protocols.retrieve(subject, ranking, drawn)
     check_better_than_chance(gallery, retrieval)
+    split, named = protocols.split_accuracy(subject, ranking, drawn)
+    verified = verify(subject, task.pairs, drawn) if task.pairs else None
     open_set = protocols.identify(subject, ranking, drawn)
-    figures = protocols.judge_indexes(subject, _chosen(searcher, indexes))
-    return {
+    figures = {
         **_recipe_facts(gallery, subject),
-        "verification": asdict(verify(subject, task.pairs, drawn)) if task.pairs else None,
-        "split": asdict(protocols.split_accuracy(subject, ranking, drawn)),
+        "verification": asdict(verified[0]) if verified else None,
+        "split": asdict(split),
         "people": [asdict(each) for each in protocols.search_people(subject, ranking, task.examples)],
         "retrieval": asdict(retrieval),
         "open_set": asdict(open_set) if open_set else None,
-        "indexes": [asdict(each) for each in figures],
+        "indexes": [asdict(each) for each in protocols.judge_indexes(subject, _chosen(searcher, indexes))],
         "groups": [asdict(each) for each in groups.by_groups(subject, ranking, qualities)],
         "group_limit": limit,
         "seconds": round(time.perf_counter() - started, 1),
     }
+    return figures, {**({"verification": verified[1]} if verified else {}), "split": named, "top1": top1}
 
 
 def check_vectors(searcher: Searcher, photos: Photos) -> None:

@@ -183,6 +183,23 @@ def tar_over_people(genuine: tuple[Floats, Ints], impostor: tuple[Floats, Ints],
     return interval(tar_at_far(genuine[0], impostor[0], far)[0], np.array(rates))
 
 
+@dataclass(frozen=True)
+class Outcomes:
+    """How each of n queries or pairs came out, and whose they are: people (n,), or pairs of people (n, 2)."""
+
+    values: Floats
+    people: Ints
+
+    def mean(self, drawn: Floats) -> Estimate:
+        """The mean with its interval over people."""
+        mean = mean_over_pairs if self.people.ndim == 2 else mean_over_people
+        return mean(self.values, self.people, drawn)
+
+    def less(self, other: Outcomes) -> Outcomes:
+        """What these have over others of the same queries: its interval is far narrower than either's own."""
+        return Outcomes(self.values - other.values, self.people)
+
+
 def interval(value: float, resampled: Floats) -> Estimate:
     """The value with the percentile interval of its bootstrap resamples."""
     tail = (1 - CONFIDENCE) / 2

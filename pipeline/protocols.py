@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pipeline import metrics
 from pipeline.indexes.recall import share_found
-from pipeline.metrics import Bools, Estimate, Floats
+from pipeline.metrics import Bools, Estimate, Floats, Outcomes
 from pipeline.ranking import Ranking, Subject
 from pipeline.recipes import DEFAULT_K
 from pipeline.types import IntArray, VectorIndex
@@ -35,7 +35,7 @@ class Split:
     seeds: tuple[int, ...]
 
 
-def split_accuracy(subject: Subject, ranking: Ranking, drawn: Floats) -> Split:
+def split_accuracy(subject: Subject, ranking: Ranking, drawn: Floats) -> tuple[Split, Outcomes]:
     """Photos drawn at random, as the ancestors did it, once for each seed."""
     photos, people = len(subject.people), subject.people[subject.photos]
     right, shown, ceilings = [], [], []
@@ -49,14 +49,10 @@ def split_accuracy(subject: Subject, ranking: Ranking, drawn: Floats) -> Split:
         right.append(guesses[tested] == subject.people[tested])
         shown.append(subject.people[tested])
         ceilings.append(float(np.isin(subject.people[tested], subject.people[known]).mean()))
-    accuracies = [float(each.mean()) for each in right]
-    return Split(
-        accuracy=metrics.mean_over_people(np.concatenate(right).astype(float), np.concatenate(shown), drawn),
-        spread=float(np.std(accuracies, ddof=1)),
-        accuracies=tuple(accuracies),
-        ceilings=tuple(ceilings),
-        seeds=SPLIT_SEEDS,
-    )
+    accuracies = tuple(float(each.mean()) for each in right)
+    outcomes = Outcomes(np.concatenate(right).astype(float), np.concatenate(shown))
+    spread = float(np.std(accuracies, ddof=1))
+    return Split(outcomes.mean(drawn), spread, accuracies, tuple(ceilings), SPLIT_SEEDS), outcomes
 
 
 def _votes(ranking: Ranking, known: Bools, people: IntArray) -> IntArray:
@@ -85,17 +81,19 @@ class Retrieval:
     cmc: tuple[float, ...]
 
 
-def retrieve(subject: Subject, ranking: Ranking, drawn: Floats) -> Retrieval:
-    """A query without a face finds nothing; a relevant photo without one cannot be found."""
+def retrieve(subject: Subject, ranking: Ranking, drawn: Floats) -> tuple[Retrieval, Outcomes]:
+    """A query without a face finds nothing; a relevant photo without one cannot be found. The outcomes are top-1's."""
     queries = np.flatnonzero(subject.others > 0)
     relevant, totals, people = _relevant(subject, ranking, queries), subject.others[queries], subject.people[queries]
 
-    def estimate(values: Floats) -> Estimate:
-        return metrics.mean_over_people(values, people, drawn)
+    first = Outcomes(relevant[:, 0].astype(float), people)
 
-    return Retrieval(
+    def estimate(values: Floats) -> Estimate:
+        return Outcomes(values, people).mean(drawn)
+
+    figures = Retrieval(
         queries=len(queries),
-        top1=estimate(relevant[:, 0].astype(float)),
+        top1=first.mean(drawn),
         recall_at_20=estimate(metrics.recall_at(relevant, totals, DEFAULT_K)),
         r_precision=estimate(metrics.r_precision(relevant, totals)),
         map_at_r=estimate(metrics.average_precision_at_r(relevant, totals)),
@@ -104,6 +102,7 @@ def retrieve(subject: Subject, ranking: Ranking, drawn: Floats) -> Retrieval:
         chance=float(totals.mean()) / (len(subject.people) - 1),
         cmc=tuple(metrics.cmc(relevant, CMC_RANKS).tolist()),
     )
+    return figures, first
 
 
 def _relevant(subject: Subject, ranking: Ranking, photos: IntArray) -> npt.NDArray[np.bool_]:

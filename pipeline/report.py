@@ -35,6 +35,7 @@ def html_report(report: dict[str, Any], picture: Picture) -> str:
     parts = [
         f"<h1>{escape(title)}</h1>{_made_of(report)}",
         _section("Which is better", tables.headline(report), HEADLINE_NOTE),
+        *([_section("By how much", tables.steps(report), STEP_NOTE)] if report["steps"] else []),
         drawings(report),
         *([_section("Are two photos of one person? (View 2)", tables.verification(report))] if report["pairs"] else []),
         _section("Naming a photo: the ancestors' split", tables.splits(report), SPLIT_NOTE),
@@ -57,6 +58,10 @@ HEADLINE_NOTE = (
     "recognised while one in a thousand pairs of two people is. 80/20: photos named rightly by their three nearest. "
     "Found: photos of the people searched for. Top-1, recall@20, mAP@R: every photo searched with, of a person who has "
     "another. Open set: of those, named rightly while one in a hundred who are not in the gallery is named at all."
+)
+STEP_NOTE = (
+    "Percentage points that a model has over the one before it, on the same pairs and photos. Where the interval does "
+    "not hold 0, the difference can be trusted."
 )
 SPLIT_NOTE = (
     "A fifth of the photos, drawn at random, is named by the majority of the three nearest others; mean of five draws. "

@@ -27,6 +27,15 @@ def headline(report: dict[str, Any]) -> Table:
     ]
 
 
+def steps(report: dict[str, Any]) -> Table:
+    """What each recipe has over the one before it, on the same pairs and queries."""
+    header = ("from", "to", "View 2", "80/20", "top-1")
+    return header, [
+        (step["from"], step["to"], *(_gain(step.get(name)) for name in ("verification", "split", "top1")))
+        for step in report["steps"]
+    ]
+
+
 def verification(report: dict[str, Any]) -> Table:
     """View 2 in full."""
     header = (
@@ -140,6 +149,14 @@ def _estimate(figures: dict[str, Any] | None, name: str) -> str:
     value, low, high = (figures[name][part] * 100 for part in ("value", "low", "high"))
     digits = 2 if value >= 98 else 1  # where the last tenths are what is argued about
     return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def _gain(figures: dict[str, float] | None) -> str:
+    """Percentage points with the interval, such as +2.1 (+1.8 to +2.4)."""
+    if figures is None:
+        return NOTHING
+    value, low, high = (f"{figures[part] * 100:+.1f}" for part in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
 def as_html(table: Table) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline import metrics
 from pipeline.geometry import distances
-from pipeline.metrics import Bools, Estimate, Floats
+from pipeline.metrics import Bools, Estimate, Floats, Outcomes
 from pipeline.pairs import Pairs
 from pipeline.ranking import Subject
 from pipeline.types import IntArray
@@ -47,7 +47,7 @@ class Verification:
     false_misses: tuple[PairError, ...]
 
 
-def verify(subject: Subject, pairs: Pairs, drawn: Floats) -> Verification:
+def verify(subject: Subject, pairs: Pairs, drawn: Floats) -> tuple[Verification, Outcomes]:
     """The threshold is chosen on nine folds and judged on the tenth; a photo without a face makes its pair an error."""
     number = {photo_id: index for index, photo_id in enumerate(subject.photo_ids)}
     ends = np.array([(number[first], number[second]) for first, second in pairs.photo_ids], np.int64)
@@ -57,8 +57,9 @@ def verify(subject: Subject, pairs: Pairs, drawn: Floats) -> Verification:
     limits = thresholds[np.unique(pairs.folds, return_inverse=True)[1]]
     right = (measured <= limits) == pairs.same
     finite = np.isfinite(measured)
-    return Verification(
-        accuracy=metrics.mean_over_pairs(right.astype(float), subject.people[ends], drawn),
+    outcomes = Outcomes(right.astype(float), subject.people[ends])
+    figures = Verification(
+        accuracy=outcomes.mean(drawn),
         standard_error=metrics.standard_error(folds),
         folds=tuple(folds.tolist()),
         thresholds=tuple(thresholds.tolist()),
@@ -74,6 +75,7 @@ def verify(subject: Subject, pairs: Pairs, drawn: Floats) -> Verification:
         false_matches=_worst(subject, ends, measured, ~right & ~pairs.same),
         false_misses=_worst(subject, ends, -measured, ~right & pairs.same),
     )
+    return figures, outcomes
 
 
 def _pair_distances(subject: Subject, ends: IntArray, same: Bools) -> Floats:

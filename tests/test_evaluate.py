@@ -65,7 +65,10 @@ def test_the_command_writes_figures_and_a_report(built: Library, capsys: pytest.
     assert main(["evaluate"]) == 0
     said = capsys.readouterr()
     lines = said.out.splitlines()
-    assert [line.split("`")[1] for line in lines[2:-1]] == list(RECIPES)
+    count = len(RECIPES)
+    assert [line.split("`")[1] for line in lines[2 : 2 + count]] == list(RECIPES)
+    assert lines[3 + count].startswith("| from | to | View 2 |")
+    assert [line.split("`")[1] for line in lines[5 + count : -1]] == list(RECIPES)[:-1]
     assert lines[0].startswith("| recipe | View 2 | ")
     assert lines[-1].startswith("Done in ")
     assert str(report_path(built)) in lines[-1]
@@ -73,6 +76,11 @@ def test_the_command_writes_figures_and_a_report(built: Library, capsys: pytest.
     report = load_report(built)
     assert report is not None
     assert [one["recipe"] for one in report["recipes"]] == list(RECIPES)
+    assert [(step["from"], step["to"]) for step in report["steps"]] == list(pairwise(RECIPES))
+    before, after = report["recipes"][:2]
+    assert report["steps"][0]["top1"]["value"] == pytest.approx(
+        after["retrieval"]["top1"]["value"] - before["retrieval"]["top1"]["value"], abs=2e-6
+    )
     page = report_path(built).with_suffix(".html").read_text()
     assert all(RECIPES[name].label in page for name in RECIPES)
 

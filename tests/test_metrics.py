@@ -145,6 +145,16 @@ def test_the_bootstrap_of_pairs() -> None:
     assert (estimate.value, estimate.low, estimate.high) == pytest.approx((1 / 2, *ends(2 / 4, 2 / 4, 1)))
 
 
+def test_the_interval_of_a_difference_is_that_of_the_same_people() -> None:
+    one = metrics.Outcomes(array(1, 0, 0, 0), np.array([0, 1, 1, 2]))
+    other = metrics.Outcomes(array(1, 1, 0, 1), np.array([0, 1, 1, 2]))
+    # Gained: 0, 1, 0, 1. By resample: 2 of 4; 1 of 3; 3 of 6.
+    gained = other.less(one).mean(DRAWN)
+    assert (gained.value, gained.low, gained.high) == pytest.approx((1 / 2, *ends(2 / 4, 1 / 3, 3 / 6)))
+    pairs = metrics.Outcomes(array(1, 0, 0, 1), np.array([[0, 0], [0, 1], [0, 2], [1, 1]]))
+    assert pairs.mean(DRAWN) == metrics.mean_over_pairs(pairs.values, pairs.people, DRAWN)
+
+
 def test_the_bootstrap_sets_the_limit_anew() -> None:
     genuine = array(0.1, 0.5, 0.7), np.array([0, 1, 2])
     impostor = array(0.8, 0.2, 0.6), np.array([0, 1, 1])

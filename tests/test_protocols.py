@@ -115,7 +115,8 @@ def test_a_limit_lets_its_share_of_impostors_pass(subject: Subject) -> None:
 
 
 def test_retrieval(subject: Subject, ranking: Ranking, drawn: np.ndarray) -> None:
-    figures = retrieve(subject, ranking, drawn)
+    figures, first = retrieve(subject, ranking, drawn)
+    assert first.values.tolist() == [1, 1, 0, 0, 0, 0]
     assert figures.queries == 6
     assert figures.top1.value == pytest.approx(2 / 6)  # A1 and A2
     assert figures.recall_at_20.value == pytest.approx((3 * 2 / 3 + 0 + 2) / 6)  # A4 is never found and finds nothing
@@ -160,7 +161,8 @@ def test_the_split_agrees_with_a_plain_loop(drawn: np.ndarray) -> None:
     rows = np.insert(np.arange(40), 20, -1)
     people = random.integers(0, 12, 41)
     subject = Subject(vectors, rows, people, tuple(map(str, range(41))), tuple(map(str, people)))
-    figures = split_accuracy(subject, rank(subject, 1.0), np.ones((1, 12)))
+    figures, outcomes = split_accuracy(subject, rank(subject, 1.0), np.ones((1, 12)))
+    assert outcomes.values.reshape(5, 8).mean(axis=1).tolist() == list(figures.accuracies)
     for seed, accuracy, ceiling in zip(SPLIT_SEEDS, figures.accuracies, figures.ceilings, strict=True):
         tested = np.random.default_rng(seed).permutation(41)[:8]
         train = [photo for photo in range(41) if photo not in tested]
@@ -225,7 +227,9 @@ def test_verification(subject: Subject, drawn: np.ndarray) -> None:
     fold_1 = ("A1", "A2", True, 1), ("A1", "B1", False, 1), ("B1", "B2", True, 1), ("A1", "B2", False, 1)
     # degrees    50                   30                    no face              no face
     fold_2 = ("A1", "A3", True, 2), ("A2", "B1", False, 2), ("A1", "A4", True, 2), ("A4", "C1", False, 2)
-    figures = verify(subject, pairs_of(*fold_1, *fold_2), drawn)
+    figures, outcomes = verify(subject, pairs_of(*fold_1, *fold_2), drawn)
+    assert outcomes.values.tolist() == [1, 0, 1, 1, 1, 0, 0, 0]
+    assert outcomes.people.tolist()[1] == [0, 1]
     # By fold 2, accepting nothing or everything is wrong once: the latter, half a unit above. By fold 1, a cut after 10
     # or after 65 is wrong once: the latter.
     assert figures.thresholds == pytest.approx([chord(50) + 0.5, (chord(65) + chord(105)) / 2], abs=1e-6)
@@ -277,7 +281,7 @@ def test_the_worst_errors_come_first(subject: Subject, drawn: np.ndarray) -> Non
     one = [("A1", "A2"), ("A1", "A3"), ("B1", "B2")]
     two = [("A2", "B1"), ("B2", "C1"), ("A1", "B1"), ("A1", "B2")]
     rows = [(*ends, ends in one, fold) for fold in (1, 2) for ends in one + two]
-    figures = verify(subject, pairs_of(*rows), drawn)
+    figures, _ = verify(subject, pairs_of(*rows), drawn)
     assert [error.photo_ids for error in figures.false_misses] == [("B1", "B2")] * 2 + [("A1", "A3")] * 2
     assert figures.false_matches == ()
 
@@ -286,7 +290,7 @@ def test_a_photo_without_a_face_finds_nobody(drawn: np.ndarray) -> None:
     # The last vector's neighbours are right ones, and not to be taken for those of the photo without a vector.
     subject = Subject(on_circle(np.array([0, 10])), np.array([0, -1, 1]), np.zeros(3, int), tuple("abc"), tuple("AAA"))
     ranking = rank(subject, 1.0)
-    assert retrieve(subject, ranking, np.ones((1, 1))).top1.value == pytest.approx(2 / 3)
+    assert retrieve(subject, ranking, np.ones((1, 1)))[0].top1.value == pytest.approx(2 / 3)
     groups = {group.label: group for group in by_groups(subject, ranking, {})}
     assert groups["2 to 3"].top1_error == pytest.approx(1 / 3)
 
