@@ -16,9 +16,10 @@ from pipeline import reports
 from pipeline.__main__ import main
 from pipeline.background import Background
 from pipeline.errors import GalleryDamaged, GalleryMissing, SettingsError, WeightsError
-from pipeline.evaluate import CHECKED, Task, check_better_than_chance, evaluate
+from pipeline.evaluate import CHECKED, Task, _rounded, check_better_than_chance, evaluate
 from pipeline.files import digest
 from pipeline.gallery import Gallery
+from pipeline.indexes import available
 from pipeline.library import Library
 from pipeline.metrics import Estimate
 from pipeline.pairs import Pairs
@@ -110,7 +111,12 @@ def test_what_a_report_holds(built: Library) -> None:
     assert {group["attribute"] for group in one["groups"]} == {
         "photos of the person", "face size", "detection confidence", "sharpness", "brightness",
     }  # fmt: skip
-    assert [index["index"] for index in one["indexes"]] == list(built.searcher(RECIPE).indexes)
+    assert [index["index"] for index in one["indexes"]] == available()
+
+
+def test_a_report_is_plain_json_whatever_was_measured() -> None:
+    measured = {"a": (1, 0.123456789, np.inf), "b": [{"c": float("nan")}, None, "text", True]}
+    assert _rounded(measured) == {"a": [1, 0.123457, None], "b": [{"c": None}, None, "text", True]}
 
 
 def test_the_same_seeds_give_the_same_figures(built: Library) -> None:

@@ -36,7 +36,7 @@ def one() -> dict[str, Any]:
             "genuine_histogram": [3, 1, 0, 0],
             "impostor_histogram": [0, 0, 2, 2],
             "false_matches": [{"photo_ids": ["a", "b"], "people": ["<A>", "B"], "distance": 0.5}],
-            "false_misses": [],
+            "false_misses": [{"photo_ids": ["c", "d"], "people": ["E", "E"], "distance": None}],
         },
         "split": {"accuracy": estimate(0.643, 0.63, 0.65), "spread": 0.0071, "ceilings": [0.66, 0.67]},
         "ancestors": {"split": 0.622, "albert_costa": 6},
@@ -151,10 +151,12 @@ def test_pictures_of_errors(one: dict[str, Any]) -> None:
         return Image.new("RGB", (40, 60))
 
     shown = report._errors(one, picture)
-    assert asked == ["a", "b"]
+    assert asked == ["a", "b", "c", "d"]
     assert "&lt;A&gt; and B, distance 0.50" in shown
     assert "<A>" not in shown
-    assert "one person not recognised</h3><p>None.</p>" in shown
+    assert "<figcaption>E, no face found</figcaption>" in shown
+    one["verification"]["false_misses"] = []
+    assert "one person not recognised</h3><p>None.</p>" in report._errors(one, picture)
 
 
 def test_the_sheet_marks_what_is_wrong_by_more_than_colour(one: dict[str, Any]) -> None:
