@@ -18,6 +18,7 @@ from pipeline.images import open_image
 from pipeline.indexes import INDEXES
 from pipeline.library import open_library
 from pipeline.recipes import DEFAULT, DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
+from pipeline.report_tab import evaluation_tab
 from pipeline.settings import Settings
 from pipeline.types import Answer
 
@@ -222,11 +223,15 @@ def build_page(background: Background) -> gr.Blocks:
         delete_cache=(KEEP_UPLOADS_SECONDS, KEEP_UPLOADS_SECONDS),
     ) as page:
         header = gr.HTML(wording.header(background), elem_id="header")
-        with gr.Row(elem_id="main"):
-            query, reply = _query_column(), _reply_column()
+        with gr.Tabs():
+            with gr.Tab("Search"), gr.Row(elem_id="main"):
+                query, reply = _query_column(), _reply_column()
+            with gr.Tab("Evaluation") as evaluation:
+                figures = gr.HTML(elem_id="evaluation")
         _preparation(page, background, header, query, reply)
         _searches(background, query, reply)
         _api(background, query, reply)
+        evaluation.select(partial(evaluation_tab, background), None, figures, api_visibility="private")
     page.queue(max_size=QUEUE_LENGTH)
     return page
 

@@ -7,6 +7,8 @@
                                                                        v
                                                              app.py  /  __main__.py
 
+    MEASURE  gallery + indexes + pairs ──> evaluate (protocols ──arrays──> metrics) ──figures──> report
+
 There is one road from photo to vector, `encoder.Encoder.encode`; building and searching both take it.
 Modules import downwards only; `tests/test_layers.py` holds the table. Importing this package loads nothing heavy.
 """

@@ -192,6 +192,28 @@ def bench_indexes(options: argparse.Namespace) -> int:
     return 0
 
 
+def evaluate(options: argparse.Namespace) -> int:
+    """Measures the galleries that are built, and keeps the report."""
+    from pipeline.library import open_library
+    from pipeline.reports import make_report, save_report
+    from pipeline.tables import headline, markdown, steps
+
+    settings = Settings.from_env()
+    library = open_library(settings)
+    started = time.perf_counter()
+    bars = ProgressBars()
+    try:
+        report = make_report(library, settings, options.recipes, options.indexes, bars)
+    finally:
+        bars.close()
+    for name, reason in report["left_out"].items():
+        print(f"{name} is left out: {reason}", file=sys.stderr)
+    paths = save_report(library, report, options.json, options.html)
+    print(markdown(headline(report)), markdown(steps(report)), sep="\n\n")
+    print(f"Done in {time.perf_counter() - started:.0f} s{_peak_memory()}; {paths[0]} and {paths[1]}.")
+    return 0
+
+
 def info(options: argparse.Namespace) -> int:
     """Says what is set, what is here and what can be searched."""
     from pipeline.library import open_library
@@ -274,6 +296,15 @@ def _parser() -> argparse.ArgumentParser:
     _takes_recipe(command, list(RECIPES))
     command.add_argument("--json", action="store_true", help="print the figures as JSON")
     command.set_defaults(command=bench_indexes)
+
+    command = commands.add_parser("evaluate", help="which model is better, by how much: measured on what is built")
+    command.add_argument(
+        "--recipes", nargs="+", choices=list(RECIPES), metavar="NAME", help="default: all that are built"
+    )
+    command.add_argument("--indexes", nargs="+", metavar="NAME", help="default: all that a gallery has")
+    command.add_argument("--json", type=Path, help="where to write the figures; default: beside the galleries")
+    command.add_argument("--html", type=Path, help="where to write the report; default: beside the galleries")
+    command.set_defaults(command=evaluate)
 
     command = commands.add_parser("info", help="what is set, what is here and what can be searched")
     command.set_defaults(command=info)

@@ -23,7 +23,7 @@ class Searcher:
     def __init__(self, gallery: Gallery, encoder: Encoder, indexes: Mapping[str, VectorIndex]) -> None:
         self.gallery = gallery
         self.encoder = encoder
-        self._indexes = indexes
+        self.indexes = indexes
 
     def search(
         self, image: Image.Image, k: int = DEFAULT_K, index: str = DEFAULT_INDEX, *, whole_photo: bool = False
@@ -55,12 +55,12 @@ class Searcher:
         """The index's recall@20 against exact search on this gallery, measured when it was built."""
         facts = self.gallery.manifest["indexes"].get(index)
         # An index that joined after the gallery was opened knows its own.
-        return float(facts["recall_at_20"] if facts else getattr(self._indexes[index], "recall_at_20", 0))
+        return float(facts["recall_at_20"] if facts else getattr(self.indexes[index], "recall_at_20", 0))
 
     def _hits(self, encoded: Encoded, k: int, index: str) -> tuple[Hit, ...]:
         if encoded.vector is None:
             return ()
-        found = self._indexes[index].search(encoded.vector, k)
+        found = self.indexes[index].search(encoded.vector, k)
         pairs = zip(found.rows[0].tolist(), found.distances[0].tolist(), strict=True)
         return tuple(
             Hit(rank, self.gallery.photo_ids[row], self.gallery.people[row], distance)

@@ -16,8 +16,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    ("pipeline.errors", "pipeline.types", "pipeline.settings"),
-    ("pipeline.geometry", "pipeline.recipes", "pipeline.files"),
+    ("pipeline.errors", "pipeline.types", "pipeline.settings", "pipeline.metrics"),
+    ("pipeline.geometry", "pipeline.recipes", "pipeline.files", "pipeline.figures", "pipeline.tables"),
     (
         "pipeline.images",
         "pipeline.photos",
@@ -34,12 +34,19 @@ LAYERS = (
         "pipeline.indexes.milvus",
         "pipeline.indexes.recall",
     ),
-    ("pipeline.encoder",),
+    ("pipeline.encoder", "pipeline.pairs", "pipeline.quality", "pipeline.ranking", "pipeline.report"),
     ("pipeline.embed", "pipeline.encoders", "pipeline.heads"),
-    ("pipeline.build", "pipeline.search", "pipeline.bench"),
-    ("pipeline.library",),
-    ("pipeline.background",),
-    ("pipeline.wording",),
+    (
+        "pipeline.build",
+        "pipeline.search",
+        "pipeline.bench",
+        "pipeline.protocols",
+        "pipeline.verification",
+        "pipeline.groups",
+    ),
+    ("pipeline.library", "pipeline.evaluate"),
+    ("pipeline.background", "pipeline.reports"),
+    ("pipeline.wording", "pipeline.report_tab"),
     ("app", "pipeline.__main__"),
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
@@ -74,6 +81,7 @@ HOMES = {
     "datasets": {"pipeline.photos"},
     "huggingface_hub": {"pipeline.photos"},
     "pooch": {"pipeline.weights"},
+    "matplotlib": {"pipeline.figures"},
 }
 UNSAFE = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 

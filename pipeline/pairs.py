@@ -1,0 +1,125 @@
+"""LFW's 6,000 pairs (View 2): from the dataset's local copy, else downloaded, and always checked by their hash."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import numpy.typing as npt
+import requests
+
+from pipeline.errors import PhotosError
+from pipeline.files import replacing
+from pipeline.photos import Photos
+
+FILE = "pairs.txt"
+SHA256 = "ea42330c62c92989f9d7c03237ed5d591365e89b3e649747777b70e692dc1592"
+# The copy that scikit-learn downloads, and one as a table; LFW's own host is gone.
+HOSTS = (
+    "https://ndownloader.figshare.com/files/5976006",
+    "https://huggingface.co/datasets/marcelohaps/lfw/resolve/main/pairs.csv",
+)
+TIMEOUT = (5, 30)  # seconds to connect, and to wait for more
+FIRST_PHOTO = "Abel_Pacheco_0001"  # of the first pair
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of photos (n, 2) by id, whether both show the `same` person (n,), and the fold (n,) of each.
+
+    `source` is where they came from.
+    """
+
+    photo_ids: tuple[tuple[str, str], ...]
+    same: npt.NDArray[np.bool_]
+    folds: npt.NDArray[np.int64]
+    source: str
+
+    def __post_init__(self) -> None:
+        if not len(self.photo_ids) == len(self.same) == len(self.folds):
+            raise ValueError("photo ids, labels and folds must be of the same length")
+
+    def __len__(self) -> int:
+        return len(self.photo_ids)
+
+
+def open_pairs(dataset: str, photos: Photos, cache: Path) -> Pairs | None:
+    """LFW's pairs; None if these photos are not all of LFW. PhotosError if the pairs cannot be had.
+
+    `dataset` as in FACESEARCH_DATASET: a local folder may hold `protocol/pairs.txt`. `cache` keeps what is downloaded.
+    """
+    if photos.row_of(FIRST_PHOTO) is None:  # another gallery: no host is asked
+        return None
+    local, kept = Path(dataset).expanduser() / "protocol" / FILE, cache / "lfw" / FILE
+    if local.is_file():
+        content, source = local.read_bytes(), f"protocol/{FILE}"
+        if not _published(content):
+            raise PhotosError(f"{local} is not the published {FILE} of LFW (its hash differs); replace or remove it.")
+    elif kept.is_file() and _published(kept.read_bytes()):
+        content, source = kept.read_bytes(), "cache"
+    else:
+        content, source = _download()
+        with replacing(kept) as beside:
+            beside.write_bytes(content)
+    pairs = parse_pairs(content.decode("utf-8"), source)
+    return pairs if all(photos.row_of(photo) is not None for both in pairs.photo_ids for photo in both) else None
+
+
+def parse_pairs(text: str, source: str) -> Pairs:
+    """Reads LFW's format: `name n1 n2` for one person, `name1 n1 name2 n2` for two, in folds of equal size."""
+    header, *lines = text.splitlines()
+    per_fold = 2 * int(header.split()[1])
+    rows = [line.split("\t") for line in lines]
+    photo_ids = tuple((_photo_id(row[0], row[1]), _photo_id(row[-2 if len(row) == 4 else 0], row[-1])) for row in rows)
+    same = np.array([len(row) == 3 for row in rows])
+    return Pairs(photo_ids, same, np.arange(len(rows), dtype=np.int64) // per_fold + 1, source)
+
+
+def _photo_id(name: str, number: str) -> str:
+    return f"{name}_{int(number):04d}"
+
+
+def _published(content: bytes) -> bool:
+    return hashlib.sha256(content).hexdigest() == SHA256
+
+
+def _download(hosts: Sequence[str] = HOSTS) -> tuple[bytes, str]:
+    """The file and the host it came from."""
+    problems = []
+    for url in hosts:
+        host = urlsplit(url).netloc
+        try:
+            answer = requests.get(url, timeout=TIMEOUT)
+            answer.raise_for_status()
+        except requests.RequestException as error:
+            problems.append(f"{host} cannot be reached ({type(error).__name__})")
+            continue
+        content = _table_as_text(answer.text).encode() if url.endswith(".csv") else answer.content
+        if _published(content):
+            return content, host
+        problems.append(f"{host} sent something else")
+    raise PhotosError(
+        f"LFW's {FILE} cannot be had: {', '.join(problems)}; connect, or put it into the folder `protocol` of a local "
+        "copy of the dataset."
+    )
+
+
+def _table_as_text(table: str) -> str:
+    """The pairs given as a table, in LFW's own format and so with its hash: every value is checked by it."""
+    try:
+        rows = sorted(csv.DictReader(table.splitlines()), key=lambda row: int(row["pair_id"]))
+        folds = max(int(row["fold_id"]) for row in rows)
+        lines = [f"{folds}\t{len(rows) // folds // 2}", *(_line(row["image_a"], row["image_b"]) for row in rows)]
+    except (KeyError, ValueError):
+        return ""
+    return "\n".join(lines) + "\n"
+
+
+def _line(first: str, second: str) -> str:
+    (name, number), (other, other_number) = (Path(file).stem.rsplit("_", 1) for file in (first, second))
+    return "\t".join([name, str(int(number)), *([other] if other != name else []), str(int(other_number))])

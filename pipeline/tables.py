@@ -1,0 +1,173 @@
+"""The report's tables as text, the same on the command line, in the file and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
+NOTHING = "-"
+
+
+def headline(report: dict[str, Any]) -> Table:
+    """One row per recipe: the figures that settle it, with their intervals."""
+    header = ("recipe", "View 2", "TAR at FAR 0.1 %", "80/20", "found", "top-1", "recall@20", "mAP@R", "open set, 1 %")
+    return header, [
+        (
+            recipe["recipe"],
+            _estimate(recipe["verification"], "accuracy"),
+            _share(recipe["verification"]["tar_at_far_1e3"]) if recipe["verification"] else NOTHING,
+            _estimate(recipe["split"], "accuracy"),
+            f"{sum(one['found'] for one in recipe['people'])} of {sum(one['of'] for one in recipe['people'])}",
+            *(_estimate(recipe["retrieval"], name) for name in ("top1", "recall_at_20", "map_at_r")),
+            _estimate(recipe["open_set"], "identified"),
+        )
+        for recipe in report["recipes"]
+    ]
+
+
+def steps(report: dict[str, Any]) -> Table:
+    """What each recipe has over the one before it, on the same pairs and queries."""
+    header = ("from", "to", "View 2", "80/20", "top-1")
+    return header, [
+        (step["from"], step["to"], *(_gain(step.get(name)) for name in ("verification", "split", "top1")))
+        for step in report["steps"]
+    ]
+
+
+def verification(report: dict[str, Any]) -> Table:
+    """View 2 in full."""
+    header = (
+        "recipe",
+        "mean",
+        "standard error",
+        "AUC",
+        "equal error",
+        "TAR at FAR 1 %",
+        "at 0.1 %",
+        "folds",
+        "compared",
+    )
+    rows: list[tuple[str, ...]] = []
+    for recipe in report["recipes"]:
+        if found := recipe["verification"]:
+            folds = " ".join(f"{fold * 100:.1f}" for fold in found["folds"])
+            shares = [_share(found[name]) for name in ("equal_error_rate", "tar_at_far_1e2", "tar_at_far_1e3")]
+            mean, error = f"{found['accuracy']['value']:.4f}", f"{found['standard_error']:.4f}"
+            compared = f"{found['compared']:,} of {found['pairs']:,}"
+            rows.append((recipe["recipe"], mean, error, f"{found['auc']:.5f}", *shares, folds, compared))
+    return header, rows
+
+
+def splits(report: dict[str, Any]) -> Table:
+    """The ancestors' split beside its ceiling and their figures."""
+    header = ("recipe", "80/20", "spread", "ceiling", "their 80/20", "Albert Costa, of 6", "theirs")
+    rows: list[tuple[str, ...]] = []
+    for recipe in report["recipes"]:
+        split, theirs = recipe["split"], recipe["ancestors"]
+        ceiling = sum(split["ceilings"]) / len(split["ceilings"])
+        costa = [str(one["found"]) for one in recipe["people"] if one["photo_id"] == "Albert_Costa_0001"]
+        rows.append(
+            (
+                recipe["recipe"],
+                _estimate(split, "accuracy"),
+                f"{split['spread'] * 100:.1f}",
+                _share(ceiling),
+                NOTHING if theirs["split"] is None else _share(theirs["split"]),
+                costa[0] if costa else NOTHING,
+                NOTHING if theirs["albert_costa"] is None else str(theirs["albert_costa"]),
+            )
+        )
+    return header, rows
+
+
+def retrieval(report: dict[str, Any]) -> Table:
+    """Leave-one-out beside its ceiling."""
+    header = ("recipe", "top-1", "recall@20", "R-precision", "mAP@R", "precision@20", "its ceiling", "queries")
+    rows: list[tuple[str, ...]] = []
+    for recipe in report["recipes"]:
+        found = recipe["retrieval"]
+        estimates = [_estimate(found, name) for name in ("top1", "recall_at_20", "r_precision", "map_at_r")]
+        precision = [_share(found["precision_at_20"]), _share(found["precision_ceiling"])]
+        rows.append((recipe["recipe"], *estimates, *precision, f"{found['queries']:,}"))
+    return header, rows
+
+
+def indexes(report: dict[str, Any]) -> Table:
+    """What every index finds, and what it costs."""
+    header = ("recipe", "index", "recall@20", "top-1", "top-1 lost", "queries")
+    return header, [
+        (
+            recipe["recipe"],
+            index["index"],
+            f"{index['recall_at_20']:.3f}",
+            _share(index["top1"]),
+            f"{index['top1_lost'] * 100:.1f}",
+            str(index["queries"]),
+        )
+        for recipe in report["recipes"]
+        for index in recipe["indexes"]
+    ]
+
+
+def groups(recipe: dict[str, Any]) -> Table:
+    """Who one recipe fails."""
+    header = ("by", "group", "photos", "top-1 wrong", "misses", "false matches", "distance, one person", "two people")
+    return header, [
+        (
+            group["attribute"],
+            group["label"],
+            f"{group['photos']:,}",
+            *(_optional(group[name], "{:.1%}") for name in ("top1_error", "miss_rate")),
+            _optional(group["match_rate"], "{:.3%}"),
+            *(_optional(group[name], "{:.2f}") for name in ("genuine_distance", "impostor_distance")),
+        )
+        for group in recipe["groups"]
+    ]
+
+
+def markdown(table: Table) -> str:
+    """The table as README has it."""
+    header, rows = table
+    lines = [header, tuple("---" for _ in header), *((f"`{row[0]}`", *row[1:]) for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _share(value: float) -> str:
+    return f"{value * 100:.1f}"
+
+
+def _optional(value: float | None, form: str) -> str:
+    return NOTHING if value is None else form.format(value)
+
+
+def _estimate(figures: dict[str, Any] | None, name: str) -> str:
+    """Per cent with the interval, such as 99.2 (98.9 to 99.5)."""
+    if figures is None:
+        return NOTHING
+    value, low, high = (figures[name][part] * 100 for part in ("value", "low", "high"))
+    digits = 2 if value >= 98 else 1  # where the last tenths are what is argued about
+    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def _gain(figures: dict[str, float] | None) -> str:
+    """Percentage points with the interval, such as +2.1 (+1.8 to +2.4)."""
+    if figures is None:
+        return NOTHING
+    value, low, high = (f"{figures[part] * 100:+.1f}" for part in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def as_html(table: Table) -> str:
+    """The table as HTML; a cell is whatever a photo was called, so it is escaped."""
+    header, rows = table
+    head = "".join(f"<th scope='col'>{escape(cell)}</th>" for cell in header)
+    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{_body(rows)}</tbody></table></div>"
+
+
+def _body(rows: Sequence[tuple[str, ...]]) -> str:
+    return "".join(
+        f"<tr><th scope='row'>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>"
+        for row in rows
+    )

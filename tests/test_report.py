@@ -1,0 +1,181 @@
+"""The report's tables and drawings, from figures written down by hand."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pipeline import figures, report, tables
+
+
+def estimate(value: float, low: float, high: float) -> dict[str, float]:
+    return {"value": value, "low": low, "high": high}
+
+
+@pytest.fixture
+def one() -> dict[str, Any]:
+    """A recipe's figures."""
+    return {
+        "recipe": "mtcnn-reid",
+        "label": "Compact",
+        "verification": {
+            "accuracy": estimate(0.99467, 0.99, 1),
+            "standard_error": 0.00123,
+            "folds": [0.99, 1.0],
+            "thresholds": [1.0, 1.2],
+            "auc": 0.998765,
+            "equal_error_rate": 0.0051,
+            "tar_at_far_1e2": 0.995,
+            "tar_at_far_1e3": 0.9876,
+            "pairs": 6000,
+            "compared": 5999,
+            "roc": [[0.001, 0.9], [1.0, 1.0]],
+            "genuine_histogram": [3, 1, 0, 0],
+            "impostor_histogram": [0, 0, 2, 2],
+            "false_matches": [{"photo_ids": ["a", "b"], "people": ["<A>", "B"], "distance": 0.5}],
+            "false_misses": [{"photo_ids": ["c", "d"], "people": ["E", "E"], "distance": None}],
+        },
+        "split": {"accuracy": estimate(0.643, 0.63, 0.65), "spread": 0.0071, "ceilings": [0.66, 0.67]},
+        "ancestors": {"split": 0.622, "albert_costa": 6},
+        "people": [
+            {"photo_id": "Albert_Costa_0001", "found": 5, "of": 6, "hits": ["a", "b"], "right": [True, False]},
+            {"photo_id": "x", "found": 6, "of": 6, "hits": ["a"], "right": [True]},
+        ],
+        "retrieval": {
+            "top1": estimate(0.991, 0.98, 0.995),
+            "recall_at_20": estimate(0.5, 0.4, 0.6),
+            "r_precision": estimate(0.5, 0.4, 0.6),
+            "map_at_r": estimate(0.4, 0.3, 0.5),
+            "precision_at_20": 0.3,
+            "precision_ceiling": 0.503,
+            "queries": 9164,
+            "cmc": [0.8, 0.9],
+        },
+        "open_set": None,
+        "indexes": [{"index": "kmeans", "recall_at_20": 0.6931, "top1": 0.9, "top1_lost": 0.091, "queries": 500}],
+        "groups": [
+            {
+                "attribute": "brightness",
+                "label": "lowest quarter (1 to 2)",
+                "photos": 3308,
+                "top1_error": 0.012,
+                "miss_rate": None,
+                "match_rate": 0.00123,
+                "genuine_distance": 0.8,
+                "impostor_distance": 1.4,
+            }
+        ],
+    }
+
+
+def test_the_headline(one: dict[str, Any]) -> None:
+    header, (row,) = tables.headline({"recipes": [one]})
+    assert len(header) == len(row)
+    assert row == (
+        "mtcnn-reid",
+        "99.47 (99.00 to 100.00)",
+        "98.8",
+        "64.3 (63.0 to 65.0)",
+        "11 of 12",
+        "99.10 (98.00 to 99.50)",
+        "50.0 (40.0 to 60.0)",
+        "40.0 (30.0 to 50.0)",
+        "-",
+    )
+    one["verification"] = None
+    assert tables.headline({"recipes": [one]})[1][0][1:3] == ("-", "-")
+
+
+def test_the_other_tables(one: dict[str, Any]) -> None:
+    whole = {"recipes": [one]}
+    assert tables.verification(whole)[1] == [
+        ("mtcnn-reid", "0.9947", "0.0012", "0.99877", "0.5", "99.5", "98.8", "99.0 100.0", "5,999 of 6,000")
+    ]
+    assert tables.splits(whole)[1] == [("mtcnn-reid", "64.3 (63.0 to 65.0)", "0.7", "66.5", "62.2", "5", "6")]
+    assert tables.retrieval(whole)[1][0][-3:] == ("30.0", "50.3", "9,164")
+    assert tables.indexes(whole)[1] == [("mtcnn-reid", "kmeans", "0.693", "90.0", "9.1", "500")]
+    assert tables.groups(one)[1] == [
+        ("brightness", "lowest quarter (1 to 2)", "3,308", "1.2%", "-", "0.123%", "0.80", "1.40")
+    ]
+    for table in (tables.verification, tables.splits, tables.retrieval, tables.indexes):
+        header, rows = table(whole)
+        assert {len(row) for row in rows} == {len(header)}
+
+
+def test_without_ancestors(one: dict[str, Any]) -> None:
+    one["ancestors"] = {"split": None, "albert_costa": None}
+    del one["people"][0]
+    assert tables.splits({"recipes": [one]})[1][0][-3:] == ("-", "-", "-")
+
+
+def test_steps_say_which_way() -> None:
+    gained = {"split": estimate(0.021, 0.018, 0.024), "top1": estimate(-0.01, -0.02, 0.001)}
+    _, (row,) = tables.steps({"steps": [{"from": "a", "to": "b", **gained}]})
+    assert row == ("a", "b", "-", "+2.1 (+1.8 to +2.4)", "-1.0 (-2.0 to +0.1)")
+
+
+def test_a_table_as_markdown_and_as_html() -> None:
+    table: tables.Table = (("recipe", "a"), [("x", "1 < 2")])
+    assert tables.markdown(table) == "| recipe | a |\n| --- | --- |\n| `x` | 1 < 2 |"
+    assert "<th scope='row'>x</th><td>1 &lt; 2</td>" in tables.as_html(table)
+
+
+def lines_of(svg: str) -> int:
+    """How many curves, each the colour of a recipe, a drawing has outside its legend."""
+    root = ElementTree.fromstring(svg)
+    groups = [
+        group for group in root.iter("{http://www.w3.org/2000/svg}g") if group.get("id", "").startswith("line2d_")
+    ]
+    return sum("stroke-width: 1.6" in ElementTree.tostring(group).decode() for group in groups)
+
+
+def test_drawings(one: dict[str, Any]) -> None:
+    unverified = one | {"verification": None, "label": "Other"}
+    assert lines_of(figures.cmc_svg([one, unverified])) == 2 * 2  # with the legend's
+    assert lines_of(figures.roc_svg([one, unverified])) == 1 * 2
+    ElementTree.fromstring(figures.histogram_svg(one))
+    assert figures.roc_svg([one]) == figures.roc_svg([one])
+    drawn = report.drawings({"recipes": [one, unverified]})
+    assert drawn.count("<img ") == 3
+    assert report.drawings({"recipes": [unverified]}).count("<img ") == 1
+
+
+def test_pictures_of_errors(one: dict[str, Any]) -> None:
+    asked: list[str] = []
+
+    def picture(photo_id: str) -> Image.Image:
+        asked.append(photo_id)
+        return Image.new("RGB", (40, 60))
+
+    shown = report._errors(one, picture)
+    assert asked == ["a", "b", "c", "d"]
+    assert "&lt;A&gt; and B, distance 0.50" in shown
+    assert "<A>" not in shown
+    assert "<figcaption>E, no face found</figcaption>" in shown
+    one["verification"]["false_misses"] = []
+    assert "one person not recognised</h3><p>None.</p>" in report._errors(one, picture)
+
+
+def test_the_sheet_marks_what_is_wrong_by_more_than_colour(one: dict[str, Any]) -> None:
+    images = []
+
+    def keep(image: Image.Image, alternative: str) -> str:
+        images.append(image.copy())
+        return ""
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "_jpeg", keep)
+        caption = report._sheet(one, lambda photo_id: Image.new("RGB", (50, 50), "white"))
+    assert "Compact: 11 of 12 found" in caption
+    (sheet,) = images
+    side = report.SHEET_SIDE
+    assert sheet.size == (2 * (side + report.GAP), 2 * (side + 2 * report.GAP))
+    colours = [
+        sheet.getpixel((x, y))
+        for x, y in ((0, 0), (side + report.GAP, 0), (side + report.GAP, side + 1), (0, side + 1))
+    ]
+    black, orange, white = (0, 0, 0), (0xD5, 0x5E, 0), (255, 255, 255)
+    assert colours == [black, orange, orange, white]
