@@ -142,7 +142,7 @@ def bench_indexes(options: argparse.Namespace) -> int:
     gallery = library.searcher(options.recipe or library.default_recipe()).gallery
     bars = ProgressBars()
     try:
-        figures = bench_indexes(gallery, bars)
+        figures = bench_indexes(gallery, bars, library.milvus)
     finally:
         bars.close()
     if options.json:
@@ -164,7 +164,37 @@ def bench_indexes(options: argparse.Namespace) -> int:
     for one in figures:
         print(
             f"| `{one.index}` | {one.recall_at_20:.3f} | {one.search_ms_median:.2f} ms | {one.search_ms_p95:.2f} ms "
-            f"| {one.build_s:.1f} s | {one.disk_bytes / 1e6:.1f} MB |"
+            f"| {one.build_s:.1f} s | {_megabytes(one.disk_bytes)} |"
+        )
+    return 0
+
+
+def _megabytes(count: int | None) -> str:
+    return "on the server" if count is None else f"{count / 1e6:,.1f} MB"
+
+
+def bench_scale(options: argparse.Namespace) -> int:
+    """Measures indexes on millions of faces drawn by numbers."""
+    from pipeline.scale import Scale, bench_scale
+
+    indexes = tuple(options.indexes.split(","))
+    scale = Scale(options.rows, options.dim, indexes, Settings.from_env().milvus, options.start_server)
+    bars, figures = ProgressBars(), []
+    try:
+        for one in bench_scale(scale, options.folder, bars):
+            figures.append(one)
+    finally:
+        bars.close()
+    if options.json:
+        print(json.dumps({"dim": scale.dim, "indexes": [one.as_json() for one in figures]}))
+        return 0
+    print("| rows | index | build | on disk | recall@20 | effort | search, median | search, p95 | memory | server's |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for one in figures:
+        print(
+            f"| {one.rows:,} | `{one.index}` | {one.build_s:,.0f} s | {_megabytes(one.disk_bytes)} "
+            f"| {one.recall_at_20:.3f} | {one.effort} | {one.search_ms_median:.0f} ms | {one.search_ms_p95:.0f} ms "
+            f"| {one.peak_bytes / 2**30:.1f} GiB | {one.children_peak_bytes / 2**30:.1f} GiB |"
         )
     return 0
 
@@ -231,6 +261,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--recipe", choices=list(RECIPES), help="default: the best one that can be had")
     command.add_argument("--json", action="store_true", help="print the figures as JSON")
     command.set_defaults(command=bench_indexes)
+
+    command = commands.add_parser("bench-scale", help="measure indexes on millions of faces drawn by numbers")
+    command.add_argument("--rows", type=int, default=2_000_000, help="how many; default: %(default)s")
+    command.add_argument("--dim", type=int, default=256, help="numbers each; default: %(default)s")
+    command.add_argument("--indexes", default="annoy,milvus", metavar="NAMES", help="default: %(default)s")
+    command.add_argument("--folder", type=Path, help="where to make a temporary folder; 10 GB for two million")
+    command.add_argument(
+        "--start-server", action="store_true", help="start the Milvus server of `pip install milvus==2.3.5` for this"
+    )
+    command.add_argument("--json", action="store_true", help="print the figures as JSON")
+    command.set_defaults(command=bench_scale)
 
     command = commands.add_parser("info", help="what is set, what is here and what can be searched")
     command.set_defaults(command=info)

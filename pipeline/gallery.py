@@ -55,7 +55,7 @@ class Gallery:
         """What a vector database is told; the fingerprint in the name keeps galleries on one server apart."""
         built = self.manifest
         name = f"{built['gallery']}_{built['recipe']['name']}_{built['fingerprint']}"
-        return Collection(milvus.uri, milvus.token, name, self.photo_ids, self.people)
+        return Collection(milvus.uri, milvus.token, name, self.photo_ids, self.people, milvus.kind)
 
 
 def load_gallery(folder: Path, fingerprint: str) -> Gallery:

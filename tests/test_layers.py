@@ -31,10 +31,13 @@ LAYERS = (
         "pipeline.indexes.knn",
         "pipeline.indexes.kmeans",
         "pipeline.indexes.milvus",
+        "pipeline.indexes.milvus_connection",
+        "pipeline.indexes.milvus_rows",
         "pipeline.indexes.recall",
+        "pipeline.milvus_server",
     ),
     ("pipeline.encoder",),
-    ("pipeline.build", "pipeline.search", "pipeline.bench"),
+    ("pipeline.build", "pipeline.search", "pipeline.bench", "pipeline.scale"),
     ("pipeline.library",),
     ("pipeline.background",),
     ("pipeline.wording",),
@@ -44,11 +47,16 @@ LAYER = {module: number for number, modules in enumerate(LAYERS) for module in m
 # The imports within one layer that are allowed, each for its reason.
 SIDEWAYS = {
     ("pipeline.settings", "pipeline.errors"),  # a wrong value is an error
+    ("pipeline.settings", "pipeline.types"),  # the kinds of Milvus' index
+    ("pipeline.scale", "pipeline.bench"),  # times searches alike
     ("pipeline.networks", "pipeline.weights"),  # opens what the store found
     ("pipeline.indexes.recall", "pipeline.indexes.exact"),  # the truth an index is held against
     ("pipeline.indexes.annoy", "pipeline.indexes.recall"),
     ("pipeline.indexes.kmeans", "pipeline.indexes.recall"),
     ("pipeline.indexes.milvus", "pipeline.indexes.recall"),
+    ("pipeline.indexes.milvus", "pipeline.indexes.milvus_rows"),
+    ("pipeline.indexes.milvus", "pipeline.indexes.milvus_connection"),
+    ("pipeline.indexes.milvus_rows", "pipeline.indexes.milvus_connection"),
     ("pipeline.indexes", "pipeline.indexes.milvus"),
     ("pipeline.indexes", "pipeline.indexes.knn"),
     ("pipeline.indexes", "pipeline.indexes.kmeans"),
@@ -64,9 +72,11 @@ HOMES = {
     "gradio": {"app"},
     "annoy": {"pipeline.indexes.annoy"},
     "sklearn": {"pipeline.indexes.kmeans", "pipeline.indexes.knn"},
-    "pymilvus": {"pipeline.indexes.milvus"},
-    "milvus_lite": {"pipeline.indexes.milvus"},
-    "grpc": {"pipeline.indexes.milvus"},
+    "pymilvus": {f"pipeline.indexes.milvus{part}" for part in ("", "_connection", "_rows")},
+    "milvus_lite": {"pipeline.indexes.milvus_connection"},
+    "grpc": {"pipeline.indexes.milvus", "pipeline.indexes.milvus_connection"},
+    "milvus": {"pipeline.milvus_server"},
+    "psutil": {"pipeline.scale"},
     "datasets": {"pipeline.photos"},
     "huggingface_hub": {"pipeline.photos"},
     "pooch": {"pipeline.weights"},
