@@ -15,9 +15,8 @@ from pipeline import scale as scale_module
 from pipeline.__main__ import main
 from pipeline.errors import SettingsError
 from pipeline.indexes import why_unavailable
-from pipeline.scale import EACH, Scale, bench_scale, draw_faces
+from pipeline.scale import EACH, Scale, ScaleFigures, bench_scale, draw_faces
 from pipeline.types import Progress
-
 
 Small = tuple[Path, list[Progress], dict[str, ScaleFigures]]
 
