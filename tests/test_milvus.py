@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -37,12 +37,13 @@ from pipeline.indexes import milvus, milvus_connection, milvus_rows
 
 ROOT = Path(__file__).parent.parent
 RECIPE = "mtcnn-facenet"
-# The server asks itself so often, in milliseconds, whether there is something to do; by default up to once a second.
+# The server asks itself every so many milliseconds whether there is something to do; by default up to once a second.
 IMPATIENT = {
     "PROXY_TIMETICKINTERVAL": "20",
     "QUERYCOORD_CHECKSEGMENTINTERVAL": "50",
     "QUERYCOORD_CHECKCHANNELINTERVAL": "50",
     "QUERYCOORD_DISTPULLINTERVAL": "50",
+    "COMMON_SESSION_TTL": "3",  # seconds after which a server that was killed is believed to be dead
 }
 
 
@@ -92,18 +93,22 @@ class Sent:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.keys: list[str] = []
         self.deleted: list[str] = []
-        upsert, delete = MilvusClient.upsert, MilvusClient.delete
-
-        def counted(client: MilvusClient, name: str, data: list[dict[str, Any]], **rest: float) -> object:
-            self.keys += [row["id"] for row in data]
-            return upsert(client, name, data, **rest)
+        delete = MilvusClient.delete
 
         def deleting(client: MilvusClient, name: str, ids: list[str], **rest: float) -> object:
             self.deleted += ids
             return delete(client, name, ids=ids, **rest)
 
-        monkeypatch.setattr(MilvusClient, "upsert", counted)
+        for method in ("insert", "upsert"):
+            monkeypatch.setattr(MilvusClient, method, self._counted(getattr(MilvusClient, method)))
         monkeypatch.setattr(MilvusClient, "delete", deleting)
+
+    def _counted(self, send: Callable[..., object]) -> Callable[..., object]:
+        def counted(client: MilvusClient, name: str, data: list[dict[str, Any]], **rest: float) -> object:
+            self.keys += [row["id"] for row in data]
+            return send(client, name, data, **rest)
+
+        return counted
 
 
 @pytest.fixture
@@ -386,14 +391,14 @@ def test_a_collection_of_another_form_is_made_anew(tmp_path: Path) -> None:
 def test_two_processes_that_fill_one_collection_at_once_come_to_the_same_rows(
     server: MilvusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place, sends, upsert = named(server.uri, 600, tmp_path.name), threading.Barrier(2, timeout=60), MilvusClient.upsert
+    place, sends, insert = named(server.uri, 600, tmp_path.name), threading.Barrier(2, timeout=60), MilvusClient.insert
     monkeypatch.setattr(milvus_rows, "BATCH_ROWS", 200)
 
     def together(client: MilvusClient, name: str, data: list[dict[str, Any]], **rest: float) -> object:
-        sends.wait()  # so that every batch of one meets the same batch of the other
-        return upsert(client, name, data, **rest)
+        sends.wait()  # so that both have seen an empty collection
+        return insert(client, name, data, **rest)
 
-    monkeypatch.setattr(MilvusClient, "upsert", together)
+    monkeypatch.setattr(MilvusClient, "insert", together)
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(lambda _: build_index("milvus", GALLERY, tmp_path, place), range(2))
     assert one["collection"] == other["collection"]
@@ -485,6 +490,7 @@ def test_a_server_that_goes_away_and_comes_back_stops_nothing_else(
     tiny_folder: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What was open finds the server again by itself; a gallery that was built without it joins later."""
 
@@ -508,6 +514,9 @@ def test_a_server_that_goes_away_and_comes_back_stops_nothing_else(
         searcher.search(photo, 5, "milvus")
     exact = searcher.search(photo, 5, "exact").hits
     server.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(milvus, "synchronise", None)
+        assert build_index("milvus", GALLERY, tmp_path, place) == facts, "it is still known to be complete"
     np.testing.assert_array_equal(index.search(QUERIES, 20).rows, before.rows)
     assert searcher.search(photo, 5, "milvus").hits == exact, "at the next search"
     assert searcher.recall("milvus") == 1

@@ -20,13 +20,13 @@ from pymilvus import MilvusClient, MilvusException
 from pipeline.geometry import nearest_among, stack
 from pipeline.indexes.milvus_connection import (
     CONNECT_SECONDS,
+    LONG_SECONDS,
     SEARCH_SECONDS,
     WORK_SECONDS,
     changed,
     collection_name,
     connected,
     located,
-    patience,
     release,
     speaking,
 )
@@ -159,7 +159,7 @@ def _complete(client: MilvusClient, rows: GalleryRows, report: Report) -> _Opene
     name, place = collection_name(rows.place), rows.place
     noted = properties(client, name)
     if noted.get(MARK) == rows.digest and noted.get(KIND) == place.kind:
-        client.load_collection(name, timeout=patience(len(rows)))
+        client.load_collection(name, timeout=LONG_SECONDS)
         if count_rows(client, name) == len(rows):
             plan = IndexPlan(place.kind, int(noted[NLIST]))
             return _Opened(client, rows, plan, int(noted[EFFORT]), float(noted[RECALL]))

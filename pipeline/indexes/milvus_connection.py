@@ -20,17 +20,13 @@ from pipeline.types import Collection
 FILE = "milvus.db"
 CONNECT_SECONDS = 2.0  # with SEARCH_SECONDS under five: how long an unreachable server keeps anybody waiting
 SEARCH_SECONDS = 2.5
-WORK_SECONDS = 300.0  # one step of filling a collection; those that take longer with more rows ask `patience`
+WORK_SECONDS = 300.0  # one step of filling a collection
+LONG_SECONDS = 3600.0  # the steps that take longer with more rows: flushing and loading
 
 # Their tracebacks say at length what the one sentence of IndexUnavailable says; gRPC's server, which is Milvus Lite's,
 # logs one for every connection, because Milvus Lite has no answer to a call that pymilvus makes without needing it.
 for _noisy in ("pymilvus", "milvus_lite", "grpc._server"):
     logging.getLogger(_noisy).setLevel(logging.CRITICAL + 1)
-
-
-def patience(rows: int) -> float:
-    """Seconds for a step that takes as long as there are rows: a hundredth of the slowest speed that was seen."""
-    return WORK_SECONDS + rows / 1000
 
 
 def located(place: Collection, folder: Path) -> Collection:

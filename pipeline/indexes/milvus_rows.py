@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from pymilvus import DataType, MilvusClient, MilvusException
 
-from pipeline.indexes.milvus_connection import CONNECT_SECONDS, WORK_SECONDS, patience
+from pipeline.indexes.milvus_connection import CONNECT_SECONDS, LONG_SECONDS, WORK_SECONDS
 from pipeline.types import Collection, FloatArray, IntArray, Progress, Report
 
 BATCH_BYTES = 2**21  # of vectors a request; gRPC takes 64 MiB, the server's message log 5
@@ -29,6 +29,7 @@ HNSW = {"M": 16, "efConstruction": 200}
 NLIST = "facesearch.nlist"
 MARK = "facesearch.digest"
 POLL_SECONDS = 0.2
+SETTLE_SECONDS = 60.0  # the server counts the rows of segments that it merges as pending, and may leave it at that
 
 
 class GalleryRows:
@@ -113,8 +114,9 @@ def properties(client: MilvusClient, name: str) -> dict[str, str]:
 
 
 def note(client: MilvusClient, name: str, values: dict[str, str]) -> None:
-    """Notes something of a collection."""
-    client.alter_collection_properties(name, values, timeout=WORK_SECONDS)
+    """Notes something of a collection, for good."""
+    for _ in range(2):  # a server of version 2.3 that is started again has forgotten the last thing noted
+        client.alter_collection_properties(name, values, timeout=WORK_SECONDS)
 
 
 def take_over(client: MilvusClient, former: str, name: str, dim: int) -> str:
@@ -138,13 +140,15 @@ def synchronise(client: MilvusClient, name: str, rows: GalleryRows, report: Repo
     foreign = [key for key in there if key not in rows.row_of]
     for start in range(0, len(foreign), BATCH_ROWS):
         client.delete(name, ids=foreign[start : start + BATCH_ROWS], timeout=WORK_SECONDS)
-    todo = [row for row, key in enumerate(rows.keys) if there.get(key) != rows.stamps[row]]
-    _send(client, name, rows, todo, report)
-    if todo or foreign:
-        client.flush(name, timeout=patience(len(rows)))
-        client.release_collection(name, timeout=WORK_SECONDS)  # else what was just sent is searched without an index
-    plan = _index(client, name, plan, report)
-    client.load_collection(name, timeout=patience(len(rows)))
+    missing = [row for row, key in enumerate(rows.keys) if key not in there]
+    different = [row for row, key in enumerate(rows.keys) if there.get(key, rows.stamps[row]) != rows.stamps[row]]
+    # Every upsert is a deletion too, even where there is nothing to delete, and has the server index a segment twice.
+    _send(client.insert, name, rows, missing, report)
+    _send(client.upsert, name, rows, different, report)
+    plan = _ready(client, name, plan, bool(foreign or missing or different), report)
+    if count_rows(client, name) > len(rows):  # another process was inserting the same rows at the same time
+        _send(client.upsert, name, rows, range(len(rows)), report)
+        plan = _ready(client, name, plan, True, report)
     if (count := count_rows(client, name)) != len(rows):
         raise MilvusException(message=f"{count} rows of {len(rows)} arrived")
     return plan
@@ -166,7 +170,7 @@ def _present(client: MilvusClient, name: str, rows: GalleryRows, plan: IndexPlan
             note(client, name, {MARK: ""})
             if not client.list_indexes(name):  # cut off before that was done; without an index nothing can be read
                 _create_index(client, name, plan)
-            client.load_collection(name, timeout=patience(len(rows)))
+            client.load_collection(name, timeout=LONG_SECONDS)
             return _stamps(client, name)
         client.drop_collection(name, timeout=WORK_SECONDS)
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -197,14 +201,23 @@ def _stamps(client: MilvusClient, name: str) -> dict[str, int]:
     return stamps
 
 
-def _send(client: MilvusClient, name: str, rows: GalleryRows, todo: Sequence[int], report: Report) -> None:
+def _send(send: Callable[..., object], name: str, rows: GalleryRows, todo: Sequence[int], report: Report) -> None:
     started, before = time.perf_counter(), len(rows) - len(todo)
     size = max(1, min(BATCH_ROWS, BATCH_BYTES // (4 * rows.vectors.shape[1])))
     for start in range(0, len(todo), size):
-        # Upsert, not insert: another process may be sending the same rows.
-        client.upsert(name, [rows.record(row) for row in todo[start : start + size]], timeout=WORK_SECONDS)
+        send(name, [rows.record(row) for row in todo[start : start + size]], timeout=WORK_SECONDS)
         sent = min(start + size, len(todo))
         report(Progress("Filling Milvus", "rows", before + sent, len(rows), sent, time.perf_counter() - started))
+
+
+def _ready(client: MilvusClient, name: str, plan: IndexPlan, changed: bool, report: Report) -> IndexPlan:
+    """What was sent on disk, indexed and loaded; returns the plan that its index follows."""
+    if changed:
+        client.flush(name, timeout=LONG_SECONDS)
+        client.release_collection(name, timeout=WORK_SECONDS)  # else what was just sent is searched without an index
+    plan = _index(client, name, plan, report)
+    client.load_collection(name, timeout=LONG_SECONDS)
+    return plan
 
 
 def _index(client: MilvusClient, name: str, plan: IndexPlan, report: Report) -> IndexPlan:
@@ -239,16 +252,20 @@ def _create_index(client: MilvusClient, name: str, plan: IndexPlan) -> None:
 
 
 def _until_indexed(client: MilvusClient, name: str) -> Iterator[tuple[int, int]]:
-    """The rows indexed and the rows there are, until they are the same; MilvusException if none is for long."""
-    best, since = -1, time.monotonic()
+    """The rows indexed and the rows there are, until all are and the server has merged what it merges afterwards.
+
+    MilvusException if nothing happens for long.
+    """
+    last, since = (-1, -1), time.monotonic()
     while True:
         now = client.describe_index(name, "vector", timeout=WORK_SECONDS)
-        done, total = int(now["indexed_rows"]), int(now["total_rows"])
+        done, total, pending = (int(now[key]) for key in ("indexed_rows", "total_rows", "pending_index_rows"))
         yield done, total
-        if now["state"] == "Finished" and not now["pending_index_rows"]:
+        if (done, pending) != last:
+            last, since = (done, pending), time.monotonic()
+        quiet = time.monotonic() - since
+        if now["state"] == "Finished" and (not pending or quiet > SETTLE_SECONDS):
             return
-        if done > best:
-            best, since = done, time.monotonic()
-        if now["state"] == "Failed" or time.monotonic() - since > WORK_SECONDS:
+        if now["state"] == "Failed" or quiet > WORK_SECONDS:
             raise MilvusException(message=f"{done} rows of {total} were indexed")
         time.sleep(POLL_SECONDS)
