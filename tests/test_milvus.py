@@ -197,9 +197,9 @@ def test_photo_and_person_stand_beside_the_vector(filled: tuple[Collection, dict
 def test_hnsw_can_be_chosen_and_left_again_without_sending_a_row(
     where: str, request: pytest.FixtureRequest, tmp_path: Path, sent: Sent
 ) -> None:
-    vectors = scattered(3000, 32)
+    vectors = scattered(1500, 32)
     uri = request.getfixturevalue("server").uri if where == "server" else str(tmp_path / "own.db")
-    flat, graph = (replace(named(uri, 3000, tmp_path.name), kind=kind) for kind in ("IVF_FLAT", "HNSW"))
+    flat, graph = (replace(named(uri, 1500, tmp_path.name), kind=kind) for kind in ("IVF_FLAT", "HNSW"))
     facts = build_index("milvus", vectors, tmp_path, graph)
     assert (facts["kind"], facts["M"], facts["recall_at_20"] >= 0.99) == ("HNSW", 16, True)
     assert "nprobe" not in facts
@@ -208,12 +208,12 @@ def test_hnsw_can_be_chosen_and_left_again_without_sending_a_row(
     assert client.describe_index(facts["collection"], "vector")["index_type"] == "HNSW"
     client.close()
     milvus_connection.release(graph)
-    assert len(sent.keys) == 3000
+    assert len(sent.keys) == 1500
     other = build_index("milvus", vectors, tmp_path, flat)
-    assert (other["kind"], other["nlist"], "ef" in other) == ("IVF_FLAT", 216, False)
+    assert (other["kind"], other["nlist"], "ef" in other) == ("IVF_FLAT", 152, False)
     assert_share(open_index("milvus", vectors, tmp_path, other, flat).search(vectors[:50], 20), vectors, 0.98)
     assert MilvusClient(uri).describe_index(facts["collection"], "vector")["index_type"] == "IVF_FLAT"
-    assert len(sent.keys) == 3000, "the rows are there already"
+    assert len(sent.keys) == 1500, "the rows are there already"
 
 
 def test_hnsw_finds_all_of_a_gallery_whose_graph_is_torn(tmp_path: Path) -> None:
