@@ -212,7 +212,9 @@ def test_hnsw_can_be_chosen_and_left_again_without_sending_a_row(
     other = build_index("milvus", vectors, tmp_path, flat)
     assert (other["kind"], other["nlist"], "ef" in other) == ("IVF_FLAT", 152, False)
     assert_share(open_index("milvus", vectors, tmp_path, other, flat).search(vectors[:50], 20), vectors, 0.98)
-    assert MilvusClient(uri).describe_index(facts["collection"], "vector")["index_type"] == "IVF_FLAT"
+    described = MilvusClient(uri).describe_index(facts["collection"], "vector")
+    assert described["index_type"] == "IVF_FLAT"
+    assert described.get("nlist", "152") == "152", "Milvus Lite does not say"
     assert len(sent.keys) == 1500, "the rows are there already"
 
 
@@ -254,6 +256,26 @@ def test_an_interrupted_insert_is_finished_and_nothing_is_sent_twice(
     filling = [one for one in seen if one.task == "Filling Milvus"]
     assert [(one.done, one.total, one.worked, one.unit) for one in filling] == [(600, 600, 300, "rows")]
     assert_like_exact(open_index("milvus", GALLERY, tmp_path, facts, place).search(QUERIES, 20), GALLERY, QUERIES, 20)
+
+
+def test_an_interrupted_change_of_a_complete_collection_is_never_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of rows is right all the time; only the mark tells."""
+    place = named(str(tmp_path / "own.db"), 600, "x")
+    facts, upsert = build_index("milvus", GALLERY, tmp_path, place), MilvusClient.upsert
+
+    def cut_off(client: MilvusClient, name: str, data: list[dict[str, Any]], **rest: float) -> None:
+        upsert(client, name, data, **rest)
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(milvus_rows, "BATCH_ROWS", 300)
+        patch.setattr(MilvusClient, "upsert", cut_off)
+        with pytest.raises(Interrupted):
+            build_index("milvus", GALLERY[::-1].copy(), tmp_path, place)
+    found = open_index("milvus", GALLERY, tmp_path, facts, place).search(QUERIES, 20)
+    assert_like_exact(found, GALLERY, QUERIES, 20)
 
 
 def test_a_half_filled_collection_is_completed_by_the_first_search(tmp_path: Path) -> None:
@@ -536,6 +558,47 @@ def test_a_file_that_another_program_has_open_is_one_sentence(tmp_path: Path) ->
         assert "close the other program" in assert_one_sentence_soon(place, tmp_path)
         os.kill(process.pid, signal.SIGKILL)
     assert open_index("milvus", GALLERY, tmp_path, {}, place).search(QUERIES, 5).rows.shape == (40, 5)
+
+
+# Cells and waiting
+
+
+def test_cells_follow_the_rows_of_a_segment_and_an_index_is_kept_while_it_is_near() -> None:
+    assert milvus_rows.planned("IVF_FLAT", 13_232, 256) == milvus_rows.IndexPlan("IVF_FLAT", 460)
+    assert milvus_rows.planned("IVF_FLAT", 7, 256).nlist == 7
+    assert milvus_rows.planned("IVF_FLAT", 2_000_000, 256).nlist == 4 * 724, "512 MB hold 524,288 rows"
+    assert milvus_rows.planned("HNSW", 2_000_000, 256).params == {"M": 16, "efConstruction": 200}
+    plan = milvus_rows.planned("IVF_FLAT", 10_000, 256)
+    for rows, near in ((10_200, True), (20_000, True), (30_000, False), (3_000, False)):
+        assert plan.is_near(milvus_rows.planned("IVF_FLAT", rows, 256)) == near
+    assert not plan.is_near(milvus_rows.planned("HNSW", 10_000, 256))
+    assert not plan.is_near(None)
+
+
+class Indexing:
+    """A client of a server that indexes: what it says, one after the other, the last for ever."""
+
+    def __init__(self, *said: tuple[int, int, str]) -> None:
+        self._said = list(said)
+
+    def describe_index(self, *_: object, **__: object) -> dict[str, object]:
+        done, pending, state = self._said.pop(0) if len(self._said) > 1 else self._said[0]
+        return {"indexed_rows": done, "total_rows": 9, "pending_index_rows": pending, "state": state}
+
+
+def test_indexing_is_waited_for_and_given_up_when_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen(*said: tuple[int, int, str]) -> list[tuple[int, int]]:
+        return list(milvus_rows._until_indexed(Indexing(*said), "x"))
+
+    monkeypatch.setattr(milvus_rows, "POLL_SECONDS", 0)
+    monkeypatch.setattr(milvus_rows, "LONG_SECONDS", 0.3)
+    monkeypatch.setattr(milvus_rows, "SETTLE_SECONDS", 0.1)
+    assert seen((0, 9, "InProgress"), (5, 4, "InProgress"), (9, 0, "Finished")) == [(0, 9), (5, 9), (9, 9)]
+    assert set(seen((9, 4, "Finished"))) == {(9, 9)}, "what it merges afterwards is not waited for without end"
+    with pytest.raises(MilvusException, match="5 rows of 9 were indexed"):
+        seen((5, 4, "InProgress"))
+    with pytest.raises(MilvusException, match="5 rows of 9 were indexed"):
+        seen((5, 4, "Failed"))
 
 
 # Names and addresses

@@ -21,7 +21,7 @@ FILE = "milvus.db"
 CONNECT_SECONDS = 2.0  # with SEARCH_SECONDS under five: how long an unreachable server keeps anybody waiting
 SEARCH_SECONDS = 2.5
 WORK_SECONDS = 300.0  # one step of filling a collection
-LONG_SECONDS = 3600.0  # the steps that take longer with more rows: flushing and loading
+LONG_SECONDS = 3600.0  # the steps that take longer with more rows: flushing, loading, and indexing one segment
 
 # Their tracebacks say at length what the one sentence of IndexUnavailable says; gRPC's server, which is Milvus Lite's,
 # logs one for every connection, because Milvus Lite has no answer to a call that pymilvus makes without needing it.

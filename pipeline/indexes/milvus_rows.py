@@ -266,6 +266,6 @@ def _until_indexed(client: MilvusClient, name: str) -> Iterator[tuple[int, int]]
         quiet = time.monotonic() - since
         if now["state"] == "Finished" and (not pending or quiet > SETTLE_SECONDS):
             return
-        if now["state"] == "Failed" or quiet > WORK_SECONDS:
+        if now["state"] == "Failed" or quiet > LONG_SECONDS:
             raise MilvusException(message=f"{done} rows of {total} were indexed")
         time.sleep(POLL_SECONDS)
