@@ -1,53 +1,18 @@
-"""The command line: `python -m pipeline COMMAND`. It checks, calls and prints; errors go to stderr and exit with 2."""
+"""The command line: `python -m pipeline COMMAND`. It prints; errors go to stderr, one sentence, and exit with 2."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
-from tqdm import tqdm
-
-from pipeline.errors import GalleryError, PipelineError
+from pipeline.commands import build, info, search, train_head
+from pipeline.errors import PipelineError
 from pipeline.indexes import INDEXES
-from pipeline.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, RECIPES, recipe_named, reduced
-from pipeline.settings import VARIABLES, Settings
-from pipeline.types import Answer, Progress
-
-if TYPE_CHECKING:
-    from pipeline.library import Library
-
-
-class ProgressBars:
-    """Progress as tqdm's bars on stderr, one after the other."""
-
-    def __init__(self) -> None:
-        self._bar: tqdm[NoReturn] | None = None
-        self._task = ""
-
-    def __call__(self, progress: Progress) -> None:
-        if self._bar is None or self._task != progress.task:
-            self.close()
-            self._task = progress.task
-            self._bar = tqdm(
-                total=progress.total,
-                initial=progress.done - progress.worked,
-                desc=progress.task,
-                unit=progress.unit if progress.unit == "B" else f" {progress.unit}",
-                unit_scale=progress.unit == "B",
-            )
-        self._bar.update(progress.done - self._bar.n)
-
-    def close(self) -> None:
-        """Ends the bar that is open."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+from pipeline.measuring import bench_indexes, bench_scale, evaluate
+from pipeline.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, RECIPES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,195 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("Interrupted; what was done is kept.", file=sys.stderr)
         return 130
     return code
-
-
-def build(options: argparse.Namespace) -> int:
-    """Builds galleries."""
-    from pipeline.library import open_library
-
-    library = open_library(Settings.from_env())
-    recipes = _all_but_untrained(library) if options.recipe == "all" else [_recipe(options, library)]
-    started = time.perf_counter()
-    bars = ProgressBars()
-    try:
-        if options.shard:
-            left = library.build_shard(recipes, options.shard, bars)
-        else:
-            library.build(recipes, bars)
-    finally:
-        bars.close()
-    if options.shard:
-        rest = f"parts left for the other shards: {left}" if left else "every part is there"
-        print(f"This shard is done; {rest}. When all are, the same command without --shard puts them together.")
-        return 0
-    for recipe in recipes:
-        manifest = library.searcher(recipe).gallery.manifest
-        counts, annoy = manifest["counts"], manifest["indexes"]["annoy"]
-        print(
-            f"{recipe}: {counts['indexed']:,} of {counts['photos']:,} photos of {counts['people']:,} people indexed, "
-            f"{counts['no_face']} without a face, {counts['unreadable']} unreadable; "
-            f"Annoy recall@20 {annoy['recall_at_20']} with search_k {annoy['search_k']:,}; {library.folder(recipe)}"
-        )
-        for skipped in manifest["skipped"]:
-            print(f"  skipped {skipped['photo_id']}: {skipped['reason']}")
-    print(f"Done in {time.perf_counter() - started:.0f} s{_peak_memory()}.")
-    return 0
-
-
-def _peak_memory() -> str:
-    if sys.platform == "win32":
-        return ""
-    import resource
-
-    kilo = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
-    return f", {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo / 2**30:.2f} GiB of memory at the peak"
-
-
-def train_head(options: argparse.Namespace) -> int:
-    """Trains the head of the baseline that ends with one."""
-    from pipeline.library import open_library
-
-    library = open_library(Settings.from_env())
-    started = time.perf_counter()
-    bars = ProgressBars()
-    try:
-        path, curve = library.train_head(HEADED, options.epochs, bars)
-    finally:
-        bars.close()
-    print("epoch    loss  named rightly: trained on  held out")
-    for epoch in curve:
-        print(f"{epoch.number:5}  {epoch.loss:6.3f}  {epoch.training_accuracy:25.1%}  {epoch.held_out_accuracy:8.1%}")
-    best = max(curve, key=lambda epoch: (epoch.held_out_accuracy, epoch.number))
-    print(f"Epoch {best.number} is kept in {path}.")
-    print(f"Done in {time.perf_counter() - started:.0f} s{_peak_memory()}.")
-    return 0
-
-
-def search(options: argparse.Namespace) -> int:
-    """Searches for the largest face of one photo."""
-    from pipeline.images import open_image
-    from pipeline.library import open_library
-    from pipeline.search import check_request
-
-    check_request(options.k, options.index)
-    image = open_image(options.photo)
-    library = open_library(Settings.from_env())
-    searcher = library.searcher(_recipe(options, library))
-    answer = searcher.search(image, options.k, options.index, whole_photo=options.whole_photo)
-    if options.json:
-        print(json.dumps(answer.as_json(), ensure_ascii=False))
-    else:
-        _print_answer(answer)
-    return 0 if answer.found_face else 1
-
-
-def _print_answer(answer: Answer) -> None:
-    if not answer.found_face:
-        print("No face was found in this photo; try another, or search with the whole photo (--whole-photo).")
-        return
-    others = f", the largest of {len(answer.faces)} faces" if len(answer.faces) > 1 else ""
-    print(f"{answer.recipe} on {answer.gallery} by {answer.index}{others}: {answer.timings_ms['total']:.0f} ms")
-    for hit in answer.hits:
-        note = "  the same photo" if hit.is_query else ""
-        print(f"{hit.rank:4}  {hit.distance:.4f}  {hit.person:<32}  {hit.photo_id}{note}")
-
-
-def bench_indexes(options: argparse.Namespace) -> int:
-    """Measures every index on one recipe's gallery."""
-    from pipeline.bench import bench_indexes
-    from pipeline.library import open_library
-
-    library = open_library(Settings.from_env())
-    gallery = library.searcher(_recipe(options, library)).gallery
-    bars = ProgressBars()
-    try:
-        figures = bench_indexes(gallery, bars)
-    finally:
-        bars.close()
-    if options.json:
-        print(
-            json.dumps(
-                {
-                    "gallery": gallery.manifest["gallery"],
-                    "recipe": gallery.manifest["recipe"]["name"],
-                    "vectors": list(gallery.vectors.shape),
-                    "indexes": [one.as_json() for one in figures],
-                }
-            )
-        )
-        return 0
-    count, dim = gallery.vectors.shape
-    print(f"{gallery.manifest['recipe']['name']} on {gallery.manifest['gallery']}: {count:,} vectors of {dim} numbers")
-    print("| index | recall@20 | search, median | search, p95 | build | on disk |")
-    print("|---|---|---|---|---|---|")
-    for one in figures:
-        print(
-            f"| `{one.index}` | {one.recall_at_20:.3f} | {one.search_ms_median:.2f} ms | {one.search_ms_p95:.2f} ms "
-            f"| {one.build_s:.1f} s | {one.disk_bytes / 1e6:.1f} MB |"
-        )
-    return 0
-
-
-def evaluate(options: argparse.Namespace) -> int:
-    """Measures the galleries that are built, and keeps the report."""
-    from pipeline.library import open_library
-    from pipeline.reports import make_report, save_report
-    from pipeline.tables import headline, markdown, steps
-
-    settings = Settings.from_env()
-    library = open_library(settings)
-    started = time.perf_counter()
-    bars = ProgressBars()
-    try:
-        report = make_report(library, settings, options.recipes, options.indexes, bars)
-    finally:
-        bars.close()
-    for name, reason in report["left_out"].items():
-        print(f"{name} is left out: {reason}", file=sys.stderr)
-    paths = save_report(library, report, options.json, options.html)
-    print(markdown(headline(report)), markdown(steps(report)), sep="\n\n")
-    print(f"Done in {time.perf_counter() - started:.0f} s{_peak_memory()}; {paths[0]} and {paths[1]}.")
-    return 0
-
-
-def info(options: argparse.Namespace) -> int:
-    """Says what is set, what is here and what can be searched."""
-    from pipeline.library import open_library
-
-    settings = Settings.from_env()
-    library = open_library(settings)
-    print(
-        f"gallery  {library.photos.title}: {len(library.photos):,} photos, {len(set(library.photos.people)):,} people"
-    )
-    print(f"indexes  {', '.join(INDEXES)} in {library.index_root.resolve()}")
-    for name, recipe in RECIPES.items():
-        reason = library.encoders.why_unavailable(name)
-        if reason is None:
-            try:
-                library.searcher(name)
-                state = "ready"
-            except GalleryError as error:
-                state = str(error)
-        else:
-            state = f"unavailable: {reason}"
-        print(f"recipe   {name:<16} {recipe.label}: {state}")
-    for variable, meaning in VARIABLES.items():
-        print(f"setting  {variable}: {meaning}")
-    return 0
-
-
-def _recipe(options: argparse.Namespace, library: Library) -> str:
-    """The recipe asked for, or the best that can be had; reduced if that was asked for."""
-    name: str = options.recipe or library.default_recipe()
-    return name if options.dim is None else reduced(recipe_named(name), options.dim).name
-
-
-def _all_but_untrained(library: Library) -> list[str]:
-    """Every recipe; one whose head is not trained yet is named and left out."""
-    untrained = [name for name, recipe in RECIPES.items() if recipe.layer == "head"]
-    for name in (name for name in untrained if not library.encoders.on_disk(name)):
-        print(f"{name} is left out: {library.encoders.why_unavailable(name)}", file=sys.stderr)
-    return [name for name in RECIPES if name not in untrained or library.encoders.on_disk(name)]
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -305,6 +81,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", type=Path, help="where to write the figures; default: beside the galleries")
     command.add_argument("--html", type=Path, help="where to write the report; default: beside the galleries")
     command.set_defaults(command=evaluate)
+
+    command = commands.add_parser("bench-scale", help="measure indexes on millions of faces drawn by numbers")
+    command.add_argument("--rows", type=int, default=2_000_000, help="how many; default: %(default)s")
+    command.add_argument("--dim", type=int, default=256, help="numbers each; default: %(default)s")
+    command.add_argument("--indexes", default="annoy,milvus", metavar="NAMES", help="default: %(default)s")
+    command.add_argument("--folder", type=Path, help="where to make a temporary folder; 10 GB for two million")
+    command.add_argument(
+        "--start-server", action="store_true", help="start the Milvus server of `pip install milvus==2.3.5` for this"
+    )
+    command.add_argument("--json", action="store_true", help="print the figures as JSON")
+    command.set_defaults(command=bench_scale)
 
     command = commands.add_parser("info", help="what is set, what is here and what can be searched")
     command.set_defaults(command=info)

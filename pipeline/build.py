@@ -105,7 +105,7 @@ def _complete(gallery: Gallery, report: Report, milvus: Milvus) -> Gallery:
     for done, name in enumerate(missing):
         report(Progress(task, "indexes", done, len(missing), done, time.perf_counter() - started))
         try:
-            facts = build_index(name, gallery.vectors, gallery.folder, gallery.collection(milvus))
+            facts = build_index(name, gallery.vectors, gallery.folder, gallery.collection(milvus), report)
         except IndexUnavailable as error:
             log.warning("The index %s is left out for now: %s", name, error)
             continue

@@ -60,7 +60,8 @@ class Gallery:
         """What a vector database is told; the fingerprint in the name keeps galleries on one server apart."""
         built = self.manifest
         name = f"{built['gallery']}_{built['recipe']['name']}_{built['fingerprint']}"
-        return Collection(milvus.uri, milvus.token, name, self.photo_ids, self.people)
+        former = str(built.get("former_collection", ""))
+        return Collection(milvus.uri, milvus.token, name, self.photo_ids, self.people, milvus.kind, former)
 
 
 def load_gallery(folder: Path, fingerprint: str | None) -> Gallery:

@@ -46,7 +46,7 @@ class Library:
         self.encoders = encoders
         self.index_root = index_root
         self._dataset = dataset
-        self._milvus = milvus
+        self.milvus = milvus
         self._searchers: dict[str, Searcher] = {}
         self._lock = threading.Lock()
 
@@ -66,15 +66,15 @@ class Library:
                 encoder = self.encoders.get(recipe)
                 gallery = open_gallery(self.photos, encoder, self.index_root)
                 if missing_indexes(gallery):
-                    gallery = build_galleries(self.photos, [encoder], self.index_root, milvus=self._milvus)[recipe]
-                self._searchers[recipe] = open_searcher(gallery, encoder, self._milvus)
+                    gallery = build_galleries(self.photos, [encoder], self.index_root, milvus=self.milvus)[recipe]
+                self._searchers[recipe] = open_searcher(gallery, encoder, self.milvus)
             return self._searchers[recipe]
 
     def build(self, recipes: Sequence[str], report: Report = silent) -> None:
         """Builds the recipes' galleries in one pass over the photos, as far as they are not built yet."""
         photos = self.photos
         encoders = [self.encoders.get(recipe, report) for recipe in recipes]
-        build_galleries(photos, encoders, self.index_root, report, self._milvus)
+        build_galleries(photos, encoders, self.index_root, report, self.milvus)
 
     def build_shard(self, recipes: Sequence[str], shard: tuple[int, int], report: Report = silent) -> int:
         """Embeds one worker's share of the photos for these recipes; returns how many parts are left for others."""

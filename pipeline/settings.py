@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import SettingsError
+from pipeline.types import MILVUS_KINDS
 
 LFW = "lfw"
 DEFAULT_CACHE = Path("~/.cache/reverse-face-search").expanduser()
@@ -25,6 +26,7 @@ VARIABLES: dict[str, str] = {
         "folder for one) for the embedded Milvus Lite. Default: a file in each gallery's folder."
     ),
     "FACESEARCH_MILVUS_TOKEN": "The Milvus server's token, `user:password` or an API key. Default: none.",
+    "FACESEARCH_MILVUS_INDEX": "How Milvus indexes the vectors: `IVF_FLAT` or `HNSW`. Default: `IVF_FLAT`.",
     "FACESEARCH_FACENET_WEIGHTS": "Your own FaceNet weights (a PyTorch state dict), labelled as such in the page.",
     "FACESEARCH_RESNET50_WEIGHTS": "Your own ResNet-50 weights (a PyTorch state dict), labelled as such in the page.",
 }
@@ -32,10 +34,14 @@ VARIABLES: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Milvus:
-    """Where Milvus is: a server's address or a file ending in .db; empty for a file in each gallery's folder."""
+    """Where Milvus is, a server's address or a file ending in .db, empty for a file in each gallery's folder.
+
+    `kind` is how it indexes the vectors.
+    """
 
     uri: str = field(default="", repr=False)  # may hold a password, like the token
     token: str = field(default="", repr=False)
+    kind: str = MILVUS_KINDS[0]
 
 
 EMBEDDED = Milvus()
@@ -67,7 +73,11 @@ class Settings:
             index=Path(values["FACESEARCH_INDEX"] or cls.index).expanduser(),
             cache=Path(values["FACESEARCH_CACHE"] or cls.cache).expanduser(),
             custom_weights={network: path for network, path in custom.items() if path is not None},
-            milvus=Milvus(_milvus_uri(values["FACESEARCH_MILVUS_URI"]), values["FACESEARCH_MILVUS_TOKEN"]),
+            milvus=Milvus(
+                _milvus_uri(values["FACESEARCH_MILVUS_URI"]),
+                values["FACESEARCH_MILVUS_TOKEN"],
+                _milvus_kind(values["FACESEARCH_MILVUS_INDEX"]),
+            ),
         )
 
 
@@ -78,6 +88,12 @@ def _existing(values: Mapping[str, str], name: str) -> Path | None:
     if not path.exists():
         raise SettingsError(f"{name} names {values[name]}, which does not exist; correct or unset it.")
     return path
+
+
+def _milvus_kind(value: str) -> str:
+    if value and value not in MILVUS_KINDS:
+        raise SettingsError(f"FACESEARCH_MILVUS_INDEX names {value}; choose one of {', '.join(MILVUS_KINDS)}.")
+    return value or MILVUS_KINDS[0]
 
 
 def _milvus_uri(value: str) -> str:

@@ -20,6 +20,7 @@ Landmarks = tuple[Point, Point, Point, Point, Point]
 # Two vectors of one and the same photo differ by rounding alone (bf16 in another batch size: under 0.01).
 # Near-duplicates in LFW start at about 0.05.
 SAME_PHOTO_DISTANCE = 0.02
+MILVUS_KINDS = ("IVF_FLAT", "HNSW")  # the first is the default
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ class Collection:
     """What a vector database keeps of a gallery besides its vectors, and where.
 
     `uri` is a server's or a file's, empty for a file in the gallery's folder; `photo_ids` and `people` label the rows.
+    `kind` is how it indexes them. `former` is the collection that kept the gallery's previous state, by its full name
+    in the database: what is left of it need not be sent again.
     """
 
     uri: str = field(default="", repr=False)  # may hold a password, like the token
@@ -116,6 +119,8 @@ class Collection:
     name: str = "gallery"
     photo_ids: tuple[str, ...] = ()
     people: tuple[str, ...] = ()
+    kind: str = MILVUS_KINDS[0]
+    former: str = ""
 
     def __post_init__(self) -> None:
         if len(self.photo_ids) != len(self.people):

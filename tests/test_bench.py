@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from pipeline import bench
 from pipeline.__main__ import main
 from pipeline.bench import QUERIES, bench_indexes
-from pipeline.indexes import available
+from pipeline.indexes import available, build_index, drop_index, open_index
 from pipeline.library import Library
-from pipeline.types import Progress
+from pipeline.settings import Milvus
+from pipeline.types import Collection, FloatArray, Progress, VectorIndex
 
 
 @pytest.fixture
@@ -39,6 +44,42 @@ def test_the_benchmark_leaves_the_gallery_as_it_was(built: Library) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     bench_indexes(built.searcher("mtcnn-reid").gallery)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_milvus_lite_is_measured_with_its_file_and_a_server_without(
+    built: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is stood in for by Milvus Lite in a file of its own; tests/test_milvus.py fills a real one."""
+    gallery = built.searcher("mtcnn-reid").gallery
+    (lite,) = [one for one in bench_indexes(gallery) if one.index == "milvus"] or [None]
+    if lite is None:
+        pytest.skip("needs pymilvus[milvus-lite]")
+    assert lite.disk_bytes is not None
+    assert lite.disk_bytes > gallery.vectors.nbytes
+    asked, dropped = list[Collection](), list[Collection]()
+
+    def build(name: str, vectors: FloatArray, folder: Path, place: Collection) -> dict[str, Any]:
+        asked.append(place)
+        return build_index(name, vectors, folder, replace(place, uri=""))
+
+    def opened(name: str, vectors: FloatArray, folder: Path, facts: dict[str, Any], place: Collection) -> VectorIndex:
+        return open_index(name, vectors, folder, facts, replace(place, uri=""))
+
+    def drop(name: str, folder: Path, place: Collection) -> None:
+        drop_index(name, folder, replace(place, uri=""))
+        if name == "milvus":
+            dropped.append(place)
+
+    monkeypatch.setattr(bench, "build_index", build)
+    monkeypatch.setattr(bench, "open_index", opened)
+    monkeypatch.setattr(bench, "drop_index", drop)
+    figures = {one.index: one for one in bench_indexes(gallery, milvus=Milvus("http://somewhere:19530", "x:y"))}
+    assert figures["milvus"].disk_bytes is None
+    assert figures["annoy"].disk_bytes
+    assert {(place.uri, place.token) for place in asked} == {("http://somewhere:19530", "x:y")}
+    assert dropped == [asked[0]]
+    assert asked[0].name.startswith("bench_")
+    assert asked[0].photo_ids == gallery.photo_ids
 
 
 def test_the_command_prints_a_table_or_json(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import __main__ as cli
+from pipeline import commands
 from pipeline import library as library_module
 from pipeline.errors import WeightsError
 from pipeline.library import Library
@@ -288,7 +289,7 @@ def test_info_says_what_is_here(run: Run, tiny: Library) -> None:
 
 
 def test_a_progress_bar_that_goes_on_starts_where_the_build_does(capsys: pytest.CaptureFixture[str]) -> None:
-    bars = cli.ProgressBars()
+    bars = commands.ProgressBars()
     bars(Progress("Downloading x.pt", "B", 0, 2_000_000, 0, 0.0))
     bars(Progress("Downloading x.pt", "B", 2_000_000, 2_000_000, 2_000_000, 1.0))
     bars(Progress("Indexing", "photos", 20, 26, 0, 0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.indexes import (
     annoy,
     available,
     build_index,
+    exact,
     kmeans,
     open_index,
     recall,
@@ -193,6 +195,21 @@ def test_exact_search_is_exact_on_hard_vectors() -> None:
     found = ExactIndex(vectors).search(vectors[:30], 20)
     for row in range(30):
         assert found.rows[row].tolist() == brute_force(vectors, vectors[row], 20)[0]
+
+
+def test_exact_search_works_out_a_bounded_number_of_similarities_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All at once, 600 queries against 3,000 rows are 7 MB of similarities."""
+    vectors, peaks, answers = scattered(3000, 16), [], []
+    for block in (2**26, 100_000, 1):
+        monkeypatch.setattr(exact, "BLOCK", block)
+        tracemalloc.start()
+        answers.append(ExactIndex(vectors).search(vectors[:600], 20).rows)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[0] > 7e6, "else this proves nothing"
+    assert peaks[2] <= peaks[1] < 2e6
+    np.testing.assert_array_equal(answers[1], answers[0])
+    np.testing.assert_array_equal(answers[2], answers[0])
 
 
 # k-means

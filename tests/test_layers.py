@@ -32,7 +32,10 @@ LAYERS = (
         "pipeline.indexes.knn",
         "pipeline.indexes.kmeans",
         "pipeline.indexes.milvus",
+        "pipeline.indexes.milvus_connection",
+        "pipeline.indexes.milvus_rows",
         "pipeline.indexes.recall",
+        "pipeline.milvus_server",
     ),
     ("pipeline.encoder", "pipeline.pairs", "pipeline.quality", "pipeline.ranking", "pipeline.report"),
     ("pipeline.embed", "pipeline.encoders", "pipeline.heads"),
@@ -40,6 +43,7 @@ LAYERS = (
         "pipeline.build",
         "pipeline.search",
         "pipeline.bench",
+        "pipeline.scale",
         "pipeline.protocols",
         "pipeline.verification",
         "pipeline.groups",
@@ -47,18 +51,25 @@ LAYERS = (
     ("pipeline.library", "pipeline.evaluate"),
     ("pipeline.background", "pipeline.reports"),
     ("pipeline.wording", "pipeline.report_tab"),
+    ("pipeline.commands",),
+    ("pipeline.measuring",),
     ("app", "pipeline.__main__"),
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 # The imports within one layer that are allowed, each for its reason.
 SIDEWAYS = {
     ("pipeline.settings", "pipeline.errors"),  # a wrong value is an error
+    ("pipeline.settings", "pipeline.types"),  # the kinds of Milvus' index
+    ("pipeline.scale", "pipeline.bench"),  # times searches alike
     ("pipeline.networks", "pipeline.weights"),  # opens what the store found
     ("pipeline.gallery", "pipeline.layer"),  # keeps the layer that was fitted on it
     ("pipeline.indexes.recall", "pipeline.indexes.exact"),  # the truth an index is held against
     ("pipeline.indexes.annoy", "pipeline.indexes.recall"),
     ("pipeline.indexes.kmeans", "pipeline.indexes.recall"),
     ("pipeline.indexes.milvus", "pipeline.indexes.recall"),
+    ("pipeline.indexes.milvus", "pipeline.indexes.milvus_rows"),
+    ("pipeline.indexes.milvus", "pipeline.indexes.milvus_connection"),
+    ("pipeline.indexes.milvus_rows", "pipeline.indexes.milvus_connection"),
     ("pipeline.indexes", "pipeline.indexes.milvus"),
     ("pipeline.indexes", "pipeline.indexes.knn"),
     ("pipeline.indexes", "pipeline.indexes.kmeans"),
@@ -75,9 +86,11 @@ HOMES = {
     "annoy": {"pipeline.indexes.annoy"},
     "sklearn": {"pipeline.indexes.kmeans", "pipeline.indexes.knn", "pipeline.layer"},
     "safetensors": {"pipeline.layer"},
-    "pymilvus": {"pipeline.indexes.milvus"},
-    "milvus_lite": {"pipeline.indexes.milvus"},
-    "grpc": {"pipeline.indexes.milvus"},
+    "pymilvus": {f"pipeline.indexes.milvus{part}" for part in ("", "_connection", "_rows")},
+    "milvus_lite": {"pipeline.indexes.milvus_connection"},
+    "grpc": {"pipeline.indexes.milvus", "pipeline.indexes.milvus_connection"},
+    "milvus": {"pipeline.milvus_server"},
+    "psutil": {"pipeline.scale"},
     "datasets": {"pipeline.photos"},
     "huggingface_hub": {"pipeline.photos"},
     "pooch": {"pipeline.weights"},
@@ -176,7 +189,8 @@ def test_the_loaders_held_above_are_really_used() -> None:
 
 
 def test_only_the_command_line_prints() -> None:
-    assert {module for module in MODULES if list(calls(module, "print"))} == {"pipeline.__main__"}
+    printing = {module for module in MODULES if list(calls(module, "print"))}
+    assert printing == {"pipeline.__main__", "pipeline.commands", "pipeline.measuring"}
 
 
 def loaded_by(statement: str, *packages: str) -> set[str]:

@@ -39,6 +39,7 @@ def test_every_variable_reaches_its_setting(tmp_path: Path) -> None:
             "FACESEARCH_CACHE": "cache",
             "FACESEARCH_MILVUS_URI": "http://milvus:19530",
             "FACESEARCH_MILVUS_TOKEN": "someone:secret",
+            "FACESEARCH_MILVUS_INDEX": "HNSW",
             "FACESEARCH_FACENET_WEIGHTS": str(facenet),
             "FACESEARCH_RESNET50_WEIGHTS": str(resnet),
         }
@@ -49,7 +50,7 @@ def test_every_variable_reaches_its_setting(tmp_path: Path) -> None:
         Path("elsewhere"),
         Path("cache"),
         {"facenet": facenet, "resnet50": resnet},
-        Milvus("http://milvus:19530", "someone:secret"),
+        Milvus("http://milvus:19530", "someone:secret", "HNSW"),
     )
     assert "secret" not in repr(settings)
 
@@ -65,6 +66,13 @@ def test_milvus_is_a_server_a_file_or_a_folder_for_one(tmp_path: Path) -> None:
     assert uri("~/own.db") == str(Path.home() / "own.db")
     with pytest.raises(SettingsError, match="write http://localhost:19530"):
         uri("localhost:19530")
+
+
+def test_milvus_index_is_one_of_two() -> None:
+    assert Settings.from_env({}).milvus.kind == "IVF_FLAT"
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({"FACESEARCH_MILVUS_INDEX": "hnsw"})
+    assert str(caught.value) == "FACESEARCH_MILVUS_INDEX names hnsw; choose one of IVF_FLAT, HNSW."
 
 
 def test_the_process_environment_is_what_is_read_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +108,8 @@ def test_settings_do_not_change() -> None:
 
 @pytest.mark.parametrize("name", VARIABLES)
 def test_every_variable_described_is_read_and_changes_a_setting(name: str, tmp_path: Path) -> None:
-    assert Settings.from_env({name: str(tmp_path)}) != Settings()
+    value = "HNSW" if name == "FACESEARCH_MILVUS_INDEX" else str(tmp_path)
+    assert Settings.from_env({name: value}) != Settings()
     assert VARIABLES[name].endswith(".")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import SettingsError
-from pipeline.types import UNNAMED, Collection, FloatArray, VectorIndex
+from pipeline.types import UNNAMED, Collection, FloatArray, Report, VectorIndex, silent
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,10 @@ def available() -> list[str]:
     return [name for name in INDEXES if why_unavailable(name) is None]
 
 
-def build_index(name: str, vectors: FloatArray, folder: Path, collection: Collection = UNNAMED) -> dict[str, Any]:
-    """Builds the index of unit vectors (n, d) in `folder`; a vector database goes by `collection`.
+def build_index(
+    name: str, vectors: FloatArray, folder: Path, collection: Collection = UNNAMED, report: Report = silent
+) -> dict[str, Any]:
+    """Builds the index of unit vectors (n, d) in `folder`; a vector database goes by `collection`, and reports.
 
     The facts returned name the `files` it wrote there and its `recall_at_20` against exact search on this gallery.
     """
@@ -59,7 +61,7 @@ def build_index(name: str, vectors: FloatArray, folder: Path, collection: Collec
     if name == "milvus":
         from pipeline.indexes.milvus import build as fill
 
-        return fill(vectors, folder, collection)
+        return fill(vectors, folder, collection, report)
     build: Callable[[FloatArray, Path], dict[str, Any]]
     if name == "annoy":
         from pipeline.indexes.annoy import build
@@ -94,6 +96,14 @@ def open_index(
     from pipeline.indexes.exact import ExactIndex
 
     return ExactIndex(vectors)
+
+
+def drop_index(name: str, folder: Path, collection: Collection) -> None:
+    """Removes what an index keeps elsewhere than in `folder`, and closes what it has open there."""
+    if name == "milvus":
+        from pipeline.indexes.milvus import drop
+
+        drop(folder, collection)
 
 
 def _check(name: str) -> None:

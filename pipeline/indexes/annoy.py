@@ -58,11 +58,11 @@ def build(vectors: FloatArray, folder: Path) -> dict[str, Any]:
     """Builds the trees of unit vectors (n, d) into `folder` and finds the search effort they need."""
     trees = AnnoyIndex(vectors.shape[1], "angular")
     trees.set_seed(SEED)
-    for row, vector in enumerate(vectors):
-        trees.add_item(row, vector)
-    trees.build(TREES, n_jobs=1)  # every thread has a seed of its own; with one, all machines grow the same trees
     with replacing(folder / FILE) as beside:
-        trees.save(str(beside))
+        trees.on_disk_build(str(beside))  # the same bytes as in memory, and millions of rows need not fit there
+        for row, vector in enumerate(vectors):
+            trees.add_item(row, vector)
+        trees.build(TREES, n_jobs=1)  # every thread has a seed of its own; with one, all machines grow the same trees
     search_k, recall = _checked_effort(trees, vectors)
     return {"files": [FILE], "trees": TREES, "seed": SEED, "search_k": search_k, "recall_at_20": round(recall, 4)}
 

@@ -1,0 +1,178 @@
+"""The commands, each of which checks, calls and prints; `__main__.py` reads what is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+from tqdm import tqdm
+
+from pipeline.errors import GalleryError
+from pipeline.indexes import INDEXES
+from pipeline.recipes import HEADED, RECIPES, recipe_named, reduced
+from pipeline.settings import VARIABLES, Settings
+from pipeline.types import Answer, Progress
+
+if TYPE_CHECKING:
+    from pipeline.library import Library
+
+
+class ProgressBars:
+    """Progress as tqdm's bars on stderr, one after the other."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[NoReturn] | None = None
+        self._task = ""
+
+    def __call__(self, progress: Progress) -> None:
+        if self._bar is None or self._task != progress.task:
+            self.close()
+            self._task = progress.task
+            self._bar = tqdm(
+                total=progress.total,
+                initial=progress.done - progress.worked,
+                desc=progress.task,
+                unit=progress.unit if progress.unit == "B" else f" {progress.unit}",
+                unit_scale=progress.unit == "B",
+            )
+        self._bar.update(progress.done - self._bar.n)
+
+    def close(self) -> None:
+        """Ends the bar that is open."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def build(options: argparse.Namespace) -> int:
+    """Builds galleries."""
+    from pipeline.library import open_library
+
+    library = open_library(Settings.from_env())
+    recipes = _all_but_untrained(library) if options.recipe == "all" else [recipe_asked_for(options, library)]
+    started = time.perf_counter()
+    bars = ProgressBars()
+    try:
+        if options.shard:
+            left = library.build_shard(recipes, options.shard, bars)
+        else:
+            library.build(recipes, bars)
+    finally:
+        bars.close()
+    if options.shard:
+        rest = f"parts left for the other shards: {left}" if left else "every part is there"
+        print(f"This shard is done; {rest}. When all are, the same command without --shard puts them together.")
+        return 0
+    for recipe in recipes:
+        manifest = library.searcher(recipe).gallery.manifest
+        counts, annoy = manifest["counts"], manifest["indexes"]["annoy"]
+        print(
+            f"{recipe}: {counts['indexed']:,} of {counts['photos']:,} photos of {counts['people']:,} people indexed, "
+            f"{counts['no_face']} without a face, {counts['unreadable']} unreadable; "
+            f"Annoy recall@20 {annoy['recall_at_20']} with search_k {annoy['search_k']:,}; {library.folder(recipe)}"
+        )
+        for skipped in manifest["skipped"]:
+            print(f"  skipped {skipped['photo_id']}: {skipped['reason']}")
+    print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}.")
+    return 0
+
+
+def peak_memory() -> str:
+    if sys.platform == "win32":
+        return ""
+    import resource
+
+    kilo = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
+    return f", {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo / 2**30:.2f} GiB of memory at the peak"
+
+
+def train_head(options: argparse.Namespace) -> int:
+    """Trains the head of the baseline that ends with one."""
+    from pipeline.library import open_library
+
+    library = open_library(Settings.from_env())
+    started = time.perf_counter()
+    bars = ProgressBars()
+    try:
+        path, curve = library.train_head(HEADED, options.epochs, bars)
+    finally:
+        bars.close()
+    print("epoch    loss  named rightly: trained on  held out")
+    for epoch in curve:
+        print(f"{epoch.number:5}  {epoch.loss:6.3f}  {epoch.training_accuracy:25.1%}  {epoch.held_out_accuracy:8.1%}")
+    best = max(curve, key=lambda epoch: (epoch.held_out_accuracy, epoch.number))
+    print(f"Epoch {best.number} is kept in {path}.")
+    print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}.")
+    return 0
+
+
+def search(options: argparse.Namespace) -> int:
+    """Searches for the largest face of one photo."""
+    from pipeline.images import open_image
+    from pipeline.library import open_library
+    from pipeline.search import check_request
+
+    check_request(options.k, options.index)
+    image = open_image(options.photo)
+    library = open_library(Settings.from_env())
+    searcher = library.searcher(recipe_asked_for(options, library))
+    answer = searcher.search(image, options.k, options.index, whole_photo=options.whole_photo)
+    if options.json:
+        print(json.dumps(answer.as_json(), ensure_ascii=False))
+    else:
+        _print_answer(answer)
+    return 0 if answer.found_face else 1
+
+
+def _print_answer(answer: Answer) -> None:
+    if not answer.found_face:
+        print("No face was found in this photo; try another, or search with the whole photo (--whole-photo).")
+        return
+    others = f", the largest of {len(answer.faces)} faces" if len(answer.faces) > 1 else ""
+    print(f"{answer.recipe} on {answer.gallery} by {answer.index}{others}: {answer.timings_ms['total']:.0f} ms")
+    for hit in answer.hits:
+        note = "  the same photo" if hit.is_query else ""
+        print(f"{hit.rank:4}  {hit.distance:.4f}  {hit.person:<32}  {hit.photo_id}{note}")
+
+
+def info(options: argparse.Namespace) -> int:
+    """Says what is set, what is here and what can be searched."""
+    from pipeline.library import open_library
+
+    settings = Settings.from_env()
+    library = open_library(settings)
+    print(
+        f"gallery  {library.photos.title}: {len(library.photos):,} photos, {len(set(library.photos.people)):,} people"
+    )
+    print(f"indexes  {', '.join(INDEXES)} in {library.index_root.resolve()}")
+    for name, recipe in RECIPES.items():
+        reason = library.encoders.why_unavailable(name)
+        if reason is None:
+            try:
+                library.searcher(name)
+                state = "ready"
+            except GalleryError as error:
+                state = str(error)
+        else:
+            state = f"unavailable: {reason}"
+        print(f"recipe   {name:<16} {recipe.label}: {state}")
+    for variable, meaning in VARIABLES.items():
+        print(f"setting  {variable}: {meaning}")
+    return 0
+
+
+def recipe_asked_for(options: argparse.Namespace, library: Library) -> str:
+    """The recipe asked for, or the best that can be had; reduced if that was asked for."""
+    name: str = options.recipe or library.default_recipe()
+    return name if options.dim is None else reduced(recipe_named(name), options.dim).name
+
+
+def _all_but_untrained(library: Library) -> list[str]:
+    """Every recipe; one whose head is not trained yet is named and left out."""
+    untrained = [name for name, recipe in RECIPES.items() if recipe.layer == "head"]
+    for name in (name for name in untrained if not library.encoders.on_disk(name)):
+        print(f"{name} is left out: {library.encoders.why_unavailable(name)}", file=sys.stderr)
+    return [name for name in RECIPES if name not in untrained or library.encoders.on_disk(name)]

@@ -1,0 +1,89 @@
+"""Where Milvus is: its address, the one sentence about what is wrong with it, connecting and letting go."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from grpc import RpcError
+from pymilvus import MilvusClient, MilvusException
+
+from pipeline.errors import IndexUnavailable
+from pipeline.types import Collection
+
+FILE = "milvus.db"
+CONNECT_SECONDS = 2.0  # with SEARCH_SECONDS under five: how long an unreachable server keeps anybody waiting
+SEARCH_SECONDS = 2.5
+WORK_SECONDS = 300.0  # one step of filling a collection
+LONG_SECONDS = 3600.0  # the steps that take longer with more rows: flushing, loading, and indexing one segment
+
+# Their tracebacks say at length what the one sentence of IndexUnavailable says; gRPC's server, which is Milvus Lite's,
+# logs one for every connection, because Milvus Lite has no answer to a call that pymilvus makes without needing it.
+for _noisy in ("pymilvus", "milvus_lite", "grpc._server"):
+    logging.getLogger(_noisy).setLevel(logging.CRITICAL + 1)
+
+
+def located(place: Collection, folder: Path) -> Collection:
+    """The collection with its address filled in: without one it is a file in the gallery's folder."""
+    return replace(place, uri=place.uri or str(folder / FILE))
+
+
+def collection_name(place: Collection) -> str:
+    """The collection's name as Milvus allows it: letters, digits and underscores, at most 255 of them."""
+    return "facesearch_" + re.sub(r"\W+", "_", place.name, flags=re.ASCII)[-240:]
+
+
+def shown(uri: str) -> str:
+    """The address as it may be printed: without user and password."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if "://" in uri else uri
+
+
+@contextmanager
+def speaking(place: Collection) -> Iterator[None]:
+    """Whatever Milvus raises, as one sentence without the token."""
+    try:
+        yield
+    except (MilvusException, RpcError, OSError) as error:
+        remedy = (
+            "start it or correct FACESEARCH_MILVUS_URI"
+            if "://" in place.uri
+            else "close the other program that has it open, if there is one, or correct FACESEARCH_MILVUS_URI"
+        )
+        raise IndexUnavailable(
+            f"Milvus at {shown(place.uri)} cannot be used now; {remedy}, or search with another index meanwhile."
+        ) from error
+
+
+def changed(place: Collection) -> IndexUnavailable:
+    """What to say where the collection no longer holds the gallery that this process has open."""
+    return IndexUnavailable(
+        f"The collection of this gallery in Milvus at {shown(place.uri)} was changed by another process; start this "
+        "program anew, or search with another index meanwhile."
+    )
+
+
+def connected(place: Collection) -> MilvusClient:
+    """A client of the database; IndexUnavailable if Milvus Lite is wanted and not installed."""
+    if "://" not in place.uri:
+        if find_spec("milvus_lite") is None:
+            raise IndexUnavailable(
+                "Milvus without a server needs milvus-lite; install it with `pip install 'pymilvus[milvus-lite]'`, "
+                "or set FACESEARCH_MILVUS_URI to a server."
+            )
+        Path(place.uri).parent.mkdir(parents=True, exist_ok=True)
+    return MilvusClient(place.uri, token=place.token, timeout=CONNECT_SECONDS)
+
+
+def release(place: Collection) -> None:
+    """Lets other processes have the file: Milvus Lite keeps it locked until told, whatever its clients do."""
+    if "://" not in place.uri:
+        from milvus_lite.server_manager import server_manager_instance
+
+        server_manager_instance.release_server(place.uri)

@@ -1,0 +1,271 @@
+"""A collection brought to hold a gallery's rows, no more and no fewer, by sending only what is not there yet.
+
+Rows are known by their photo and carry a stamp of their content. So an interrupted insert is finished, a changed
+gallery costs what changed, and several processes that fill one collection at once come to the same rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from pymilvus import DataType, MilvusClient, MilvusException
+
+from pipeline.indexes.milvus_connection import CONNECT_SECONDS, LONG_SECONDS, WORK_SECONDS
+from pipeline.types import Collection, FloatArray, IntArray, Progress, Report
+
+BATCH_BYTES = 2**21  # of vectors a request; gRPC takes 64 MiB, the server's message log 5
+BATCH_ROWS = 2000
+PAGE = 16_384  # keys read at once; Milvus gives no more
+LONGEST = 65_535  # bytes of a text field, Milvus' own limit
+SEGMENT_BYTES = 2**29  # a server seals a segment at 512 MB and indexes each by itself
+HNSW = {"M": 16, "efConstruction": 200}
+NLIST = "facesearch.nlist"
+MARK = "facesearch.digest"
+POLL_SECONDS = 0.2
+SETTLE_SECONDS = 60.0  # the server counts the rows of segments that it merges as pending, and may leave it at that
+
+
+class GalleryRows:
+    """A gallery's unit vectors (n, d) as the database keeps them: by photo id, or by number where they have none."""
+
+    def __init__(self, vectors: FloatArray, place: Collection) -> None:
+        self.vectors = vectors
+        self.place = place
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """Each row's number by its key."""
+        keys = self.place.photo_ids or map(str, range(len(self)))
+        return {key: row for row, key in enumerate(keys)}
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """Each row's key."""
+        return tuple(self.row_of)
+
+    @cached_property
+    def stamps(self) -> IntArray:
+        """64 bits of each row's content, (n,): vector and person."""
+        stamps = np.empty(len(self), np.int64)
+        for row, vector in enumerate(self.vectors):
+            hasher = hashlib.blake2b(np.asarray(vector, np.float32).tobytes(), digest_size=8)
+            hasher.update(self._person(row).encode())
+            stamps[row] = int.from_bytes(hasher.digest(), "big", signed=True)
+        return stamps
+
+    @cached_property
+    def digest(self) -> str:
+        """What the collection's mark says once it holds exactly these rows."""
+        hasher = hashlib.sha256(repr(self.vectors.shape).encode())
+        hasher.update(self.stamps.data)
+        for key in self.keys:
+            hasher.update(f"{len(key)} {key}".encode())
+        return hasher.hexdigest()
+
+    def record(self, row: int) -> dict[str, Any]:
+        """One row as it is sent."""
+        vector = np.asarray(self.vectors[row], np.float32)
+        return {"id": self.keys[row], "vector": vector, "stamp": int(self.stamps[row]), "person": self._person(row)}
+
+    def _person(self, row: int) -> str:
+        return self.place.people[row] if self.place.people else ""
+
+
+@dataclass(frozen=True)
+class IndexPlan:
+    """How a collection of n rows is to be indexed: the kind, and for IVF_FLAT how many cells."""
+
+    kind: str
+    nlist: int
+
+    @property
+    def params(self) -> dict[str, int]:
+        """As Milvus calls them."""
+        return {"nlist": self.nlist} if self.nlist else HNSW
+
+    def is_near(self, other: IndexPlan | None) -> bool:
+        """Whether an index made by the other plan still serves: a few rows more do not make all worth indexing anew."""
+        if other is None or other.kind != self.kind:
+            return False
+        return not self.nlist or 2 / 3 < other.nlist / self.nlist < 3 / 2
+
+
+def planned(kind: str, rows: int, dim: int) -> IndexPlan:
+    """The 4 x sqrt(n) cells that Milvus advises, n being the rows of a segment; HNSW has none."""
+    in_segment = min(rows, SEGMENT_BYTES // (4 * dim))
+    return IndexPlan(kind, max(1, min(rows, 4 * math.isqrt(in_segment))) if kind == "IVF_FLAT" else 0)
+
+
+def properties(client: MilvusClient, name: str) -> dict[str, str]:
+    """What is noted of a collection; nothing where there is none."""
+    if not client.has_collection(name, timeout=CONNECT_SECONDS):
+        return {}
+    return dict(client.describe_collection(name, timeout=CONNECT_SECONDS).get("properties", {}))
+
+
+def note(client: MilvusClient, name: str, values: dict[str, str]) -> None:
+    """Notes something of a collection, for good."""
+    for _ in range(2):  # a server of version 2.3 that is started again has forgotten the last thing noted
+        client.alter_collection_properties(name, values, timeout=WORK_SECONDS)
+
+
+def take_over(client: MilvusClient, former: str, name: str, dim: int) -> str:
+    """Gives the former collection the new name, or returns its name if it is to be dropped once the new one is full."""
+    if former in ("", name) or not client.has_collection(former, timeout=CONNECT_SECONDS):
+        return ""
+    if client.has_collection(name, timeout=CONNECT_SECONDS) or not _fits(client, former, dim):
+        return former
+    note(client, former, {MARK: ""})
+    try:
+        client.rename_collection(former, name, timeout=WORK_SECONDS)
+    except MilvusException:  # not every service that speaks Milvus' language can
+        return former
+    return ""
+
+
+def synchronise(client: MilvusClient, name: str, rows: GalleryRows, report: Report) -> IndexPlan:
+    """Deletes what is not the gallery's, sends what is missing or different, and loads it all, indexed."""
+    plan = planned(rows.place.kind, *rows.vectors.shape)
+    there = _present(client, name, rows, plan)
+    foreign = [key for key in there if key not in rows.row_of]
+    for start in range(0, len(foreign), BATCH_ROWS):
+        client.delete(name, ids=foreign[start : start + BATCH_ROWS], timeout=WORK_SECONDS)
+    missing = [row for row, key in enumerate(rows.keys) if key not in there]
+    different = [row for row, key in enumerate(rows.keys) if there.get(key, rows.stamps[row]) != rows.stamps[row]]
+    # Every upsert is a deletion too, even where there is nothing to delete, and has the server index a segment twice.
+    _send(client.insert, name, rows, missing, report)
+    _send(client.upsert, name, rows, different, report)
+    plan = _ready(client, name, plan, bool(foreign or missing or different), report)
+    if count_rows(client, name) > len(rows):  # another process was inserting the same rows at the same time
+        _send(client.upsert, name, rows, range(len(rows)), report)
+        plan = _ready(client, name, plan, True, report)
+    if (count := count_rows(client, name)) != len(rows):
+        raise MilvusException(message=f"{count} rows of {len(rows)} arrived")
+    return plan
+
+
+def count_rows(client: MilvusClient, name: str) -> int:
+    """How many rows a loaded collection holds."""
+    counted = client.query(
+        name, filter="", output_fields=["count(*)"], consistency_level="Strong", timeout=WORK_SECONDS
+    )
+    return int(counted[0]["count(*)"])
+
+
+def _present(client: MilvusClient, name: str, rows: GalleryRows, plan: IndexPlan) -> dict[str, int]:
+    """The stamps of the rows that are there, by key; the collection is made if there is none of this form."""
+    dim = rows.vectors.shape[1]
+    if client.has_collection(name, timeout=CONNECT_SECONDS):
+        if _fits(client, name, dim):
+            note(client, name, {MARK: ""})
+            if not client.list_indexes(name):  # cut off before that was done; without an index nothing can be read
+                _create_index(client, name, plan)
+            client.load_collection(name, timeout=LONG_SECONDS)
+            return _stamps(client, name)
+        client.drop_collection(name, timeout=WORK_SECONDS)
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=LONGEST)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
+    schema.add_field("stamp", DataType.INT64)
+    schema.add_field("person", DataType.VARCHAR, max_length=LONGEST)
+    # Strong: a search sees every row inserted before it. Without it, some 70% of the neighbours were missing.
+    client.create_collection(name, schema=schema, consistency_level="Strong", timeout=WORK_SECONDS)
+    return {}
+
+
+def _fits(client: MilvusClient, name: str, dim: int) -> bool:
+    fields = {
+        field["name"]: field["params"] for field in client.describe_collection(name, timeout=CONNECT_SECONDS)["fields"]
+    }
+    return set(fields) == {"id", "vector", "stamp", "person"} and int(fields["vector"]["dim"]) == dim
+
+
+def _stamps(client: MilvusClient, name: str) -> dict[str, int]:
+    pages = client.query_iterator(
+        name, batch_size=PAGE, output_fields=["id", "stamp"], consistency_level="Strong", timeout=WORK_SECONDS
+    )
+    stamps: dict[str, int] = {}
+    while page := pages.next():
+        stamps |= {row["id"]: row["stamp"] for row in page}
+    pages.close()
+    return stamps
+
+
+def _send(send: Callable[..., object], name: str, rows: GalleryRows, todo: Sequence[int], report: Report) -> None:
+    started, before = time.perf_counter(), len(rows) - len(todo)
+    size = max(1, min(BATCH_ROWS, BATCH_BYTES // (4 * rows.vectors.shape[1])))
+    for start in range(0, len(todo), size):
+        send(name, [rows.record(row) for row in todo[start : start + size]], timeout=WORK_SECONDS)
+        sent = min(start + size, len(todo))
+        report(Progress("Filling Milvus", "rows", before + sent, len(rows), sent, time.perf_counter() - started))
+
+
+def _ready(client: MilvusClient, name: str, plan: IndexPlan, changed: bool, report: Report) -> IndexPlan:
+    """What was sent on disk, indexed and loaded; returns the plan that its index follows."""
+    if changed:
+        client.flush(name, timeout=LONG_SECONDS)
+        client.release_collection(name, timeout=WORK_SECONDS)  # else what was just sent is searched without an index
+    plan = _index(client, name, plan, report)
+    client.load_collection(name, timeout=LONG_SECONDS)
+    return plan
+
+
+def _index(client: MilvusClient, name: str, plan: IndexPlan, report: Report) -> IndexPlan:
+    """Indexes the collection by the plan, unless it is indexed by one that is near, and waits until that is done."""
+    kept = _indexed_as(client, name)
+    if kept is not None and plan.is_near(kept):
+        plan = kept
+    elif kept is None:
+        _create_index(client, name, plan)
+    else:
+        client.release_collection(name, timeout=WORK_SECONDS)
+        client.drop_index(name, "vector", timeout=WORK_SECONDS)
+        _create_index(client, name, plan)
+    started = time.perf_counter()
+    for done, total in _until_indexed(client, name):
+        report(Progress("Indexing in Milvus", "rows", done, total, done, time.perf_counter() - started))
+    return plan
+
+
+def _indexed_as(client: MilvusClient, name: str) -> IndexPlan | None:
+    if not client.list_indexes(name):
+        return None
+    kind = client.describe_index(name, "vector", timeout=WORK_SECONDS)["index_type"]
+    return IndexPlan(kind, int(properties(client, name).get(NLIST, 0)))
+
+
+def _create_index(client: MilvusClient, name: str, plan: IndexPlan) -> None:
+    note(client, name, {NLIST: str(plan.nlist)})  # Milvus Lite forgets it
+    index = MilvusClient.prepare_index_params()
+    index.add_index("vector", index_type=plan.kind, metric_type="L2", params=plan.params)
+    client.create_index(name, index, timeout=WORK_SECONDS, sync=False)
+
+
+def _until_indexed(client: MilvusClient, name: str) -> Iterator[tuple[int, int]]:
+    """The rows indexed and the rows there are, until all are and the server has merged what it merges afterwards.
+
+    MilvusException if nothing happens for long.
+    """
+    last, since = (-1, -1), time.monotonic()
+    while True:
+        now = client.describe_index(name, "vector", timeout=WORK_SECONDS)
+        done, total, pending = (int(now[key]) for key in ("indexed_rows", "total_rows", "pending_index_rows"))
+        yield done, total
+        if (done, pending) != last:
+            last, since = (done, pending), time.monotonic()
+        quiet = time.monotonic() - since
+        if now["state"] == "Finished" and (not pending or quiet > SETTLE_SECONDS):
+            return
+        if now["state"] == "Failed" or quiet > LONG_SECONDS:
+            raise MilvusException(message=f"{done} rows of {total} were indexed")
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,99 @@
+"""The commands that measure: what the indexes cost and find, and which model is better."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+
+from pipeline.commands import ProgressBars, peak_memory, recipe_asked_for
+from pipeline.settings import Settings
+
+
+def bench_indexes(options: argparse.Namespace) -> int:
+    """Measures every index on one recipe's gallery."""
+    from pipeline.bench import bench_indexes
+    from pipeline.library import open_library
+
+    library = open_library(Settings.from_env())
+    gallery = library.searcher(recipe_asked_for(options, library)).gallery
+    bars = ProgressBars()
+    try:
+        figures = bench_indexes(gallery, bars, library.milvus)
+    finally:
+        bars.close()
+    if options.json:
+        print(
+            json.dumps(
+                {
+                    "gallery": gallery.manifest["gallery"],
+                    "recipe": gallery.manifest["recipe"]["name"],
+                    "vectors": list(gallery.vectors.shape),
+                    "indexes": [one.as_json() for one in figures],
+                }
+            )
+        )
+        return 0
+    count, dim = gallery.vectors.shape
+    print(f"{gallery.manifest['recipe']['name']} on {gallery.manifest['gallery']}: {count:,} vectors of {dim} numbers")
+    print("| index | recall@20 | search, median | search, p95 | build | on disk |")
+    print("|---|---|---|---|---|---|")
+    for one in figures:
+        print(
+            f"| `{one.index}` | {one.recall_at_20:.3f} | {one.search_ms_median:.2f} ms | {one.search_ms_p95:.2f} ms "
+            f"| {one.build_s:.1f} s | {_megabytes(one.disk_bytes)} |"
+        )
+    return 0
+
+
+def _megabytes(count: int | None) -> str:
+    return "on the server" if count is None else f"{count / 1e6:,.1f} MB"
+
+
+def bench_scale(options: argparse.Namespace) -> int:
+    """Measures indexes on millions of faces drawn by numbers."""
+    from pipeline.scale import Scale, bench_scale
+
+    indexes = tuple(options.indexes.split(","))
+    scale = Scale(options.rows, options.dim, indexes, Settings.from_env().milvus, options.start_server)
+    bars, figures = ProgressBars(), []
+    try:
+        for one in bench_scale(scale, options.folder, bars):
+            figures.append(one)
+    finally:
+        bars.close()
+    if options.json:
+        print(json.dumps({"dim": scale.dim, "indexes": [one.as_json() for one in figures]}))
+        return 0
+    print("| rows | index | build | on disk | recall@20 | effort | search, median | search, p95 | memory | server's |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for one in figures:
+        print(
+            f"| {one.rows:,} | `{one.index}` | {one.build_s:,.0f} s | {_megabytes(one.disk_bytes)} "
+            f"| {one.recall_at_20:.3f} | {one.effort} | {one.search_ms_median:.0f} ms | {one.search_ms_p95:.0f} ms "
+            f"| {one.peak_bytes / 2**30:.1f} GiB | {one.children_peak_bytes / 2**30:.1f} GiB |"
+        )
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Measures the galleries that are built, and keeps the report."""
+    from pipeline.library import open_library
+    from pipeline.reports import make_report, save_report
+    from pipeline.tables import headline, markdown, steps
+
+    settings = Settings.from_env()
+    library = open_library(settings)
+    started = time.perf_counter()
+    bars = ProgressBars()
+    try:
+        report = make_report(library, settings, options.recipes, options.indexes, bars)
+    finally:
+        bars.close()
+    for name, reason in report["left_out"].items():
+        print(f"{name} is left out: {reason}", file=sys.stderr)
+    paths = save_report(library, report, options.json, options.html)
+    print(markdown(headline(report)), markdown(steps(report)), sep="\n\n")
+    print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}; {paths[0]} and {paths[1]}.")
+    return 0
