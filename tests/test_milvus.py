@@ -23,6 +23,7 @@ from pipeline.indexes import build_index, drop_index, open_index, why_unavailabl
 from pipeline.indexes.exact import ExactIndex
 from pipeline.library import Library
 from pipeline.milvus_server import MilvusServer
+from pipeline.search import Searcher
 from pipeline.settings import Milvus
 from pipeline.types import Collection, FloatArray, Neighbours, Progress
 from tests.test_indexes import GALLERY, QUERIES, brute_force, scattered
@@ -354,6 +355,31 @@ def test_the_former_collection_is_taken_over_under_the_new_name(place: Collectio
     assert not client.has_collection(former)
     found = open_index("milvus", GALLERY[::-1].copy(), tmp_path, facts, relabelled(newer)).search(QUERIES, 20)
     assert_like_exact(found, GALLERY[::-1].copy(), QUERIES, 20)
+
+
+@pytest.mark.parametrize("where", ["lite", "server"])
+def test_a_photo_that_comes_into_a_folder_is_all_that_is_sent(
+    where: str, request: pytest.FixtureRequest, tiny_folder: Path, tmp_path: Path, sent: Sent
+) -> None:
+    uri = request.getfixturevalue("server").uri if where == "server" else str(tmp_path / "own.db")
+
+    def built() -> Searcher:
+        library = Library(f"imagefolder:{tiny_folder}", TinyEncoders(), tmp_path / "index", Milvus(uri))
+        library.build([RECIPE])
+        return library.searcher(RECIPE)
+
+    before = built().gallery.manifest["indexes"]["milvus"]["collection"]
+    assert len(sent.keys) == 24
+    portrait(0, 2).save(tiny_folder / "Ada" / "new.png")
+    (tiny_folder / "Bruno" / "1.png").unlink()
+    searcher = built()
+    assert sent.keys[24:] == ["Ada/new.png"]
+    assert sent.deleted == ["Bruno/1.png"]
+    after = searcher.gallery.manifest["indexes"]["milvus"]["collection"]
+    there = MilvusClient(uri).list_collections()
+    assert after in there
+    assert before not in there
+    assert searcher.search(portrait(0, 2), 24, "milvus").hits == searcher.search(portrait(0, 2), 24, "exact").hits
 
 
 @pytest.mark.parametrize("reason", ["cannot rename", "other length"])

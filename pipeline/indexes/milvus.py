@@ -45,6 +45,7 @@ from pipeline.indexes.recall import RecallCheck
 from pipeline.types import Collection, FloatArray, IntArray, Neighbours, Report, silent
 
 RECALL_WANTED = 0.99
+AT_ONCE = 16  # queries a request
 MOST = 16_384  # neighbours that Milvus gives at once
 LITE_CELLS = 128  # Milvus Lite 3.2 does not read nlist and makes this many
 LARGEST_EF = 32_768  # Milvus' own limit
@@ -93,8 +94,11 @@ class MilvusRows:
         k = min(k, len(self))
         if not k or not len(queries):
             return stack([], k) if not len(queries) else _nothing(len(queries))
-        everything = [np.arange(len(self))]
-        candidates = everything * len(queries) if k > MOST else self._candidates(queries, k)
+        candidates: list[IntArray] = []
+        # A few at a time, so that the time a server has to answer in need not grow with the number of queries.
+        for start in range(0, len(queries), AT_ONCE):
+            some = queries[start : start + AT_ONCE]
+            candidates += [np.arange(len(self))] * len(some) if k > MOST else self._candidates(some, k)
         pairs = zip(queries, candidates, strict=True)
         return stack([nearest_among(self._vectors, query, rows, k) for query, rows in pairs], k)
 
