@@ -59,9 +59,11 @@ def _quarters(name: str, values: Floats) -> Members:
         return
     edges = np.quantile(values[known], [0, 0.25, 0.5, 0.75, 1])
     quarter = np.searchsorted(edges[1:-1], values, side="right")
+    # A detector's confidences differ in the fifth digit only.
+    written = [[f"{edge:.{digits}g}" for edge in edges] for digits in range(3, 8)]
+    texts = next((each for each in written if len(set(each)) == len(each)), written[-1])
     for number, label in enumerate(QUARTERS):
-        low, high = (f"{edge:.4g}" for edge in edges[number : number + 2])
-        yield (name, f"{label} quarter ({low} to {high})"), known & (quarter == number)
+        yield (name, f"{label} quarter ({texts[number]} to {texts[number + 1]})"), known & (quarter == number)
 
 
 def _group(subject: Subject, ranking: Ranking, attribute: str, label: str, member: Bools) -> Group:

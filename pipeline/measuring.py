@@ -91,7 +91,10 @@ def evaluate(options: argparse.Namespace) -> int:
         report = make_report(library, settings, options.recipes, options.indexes, bars)
     finally:
         bars.close()
-    for name, reason in report["left_out"].items():
+    left_out = dict(report["left_out"])
+    for one in report["recipes"]:
+        left_out |= {f"{index} of {one['recipe']}": reason for index, reason in one["indexes_left_out"].items()}
+    for name, reason in left_out.items():
         print(f"{name} is left out: {reason}", file=sys.stderr)
     paths = save_report(library, report, options.json, options.html)
     print(markdown(headline(report)), markdown(steps(report)), sep="\n\n")

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import metrics
+from pipeline.errors import IndexUnavailable
 from pipeline.indexes.recall import share_found
 from pipeline.metrics import Bools, Estimate, Floats, Outcomes
 from pipeline.ranking import Ranking, Subject
@@ -184,14 +185,20 @@ class IndexFigures:
     queries: int
 
 
-def judge_indexes(subject: Subject, indexes: Mapping[str, VectorIndex]) -> tuple[IndexFigures, ...]:
-    """Every index against the one called exact, which must be among them."""
+def judge_indexes(
+    subject: Subject, indexes: Mapping[str, VectorIndex]
+) -> tuple[tuple[IndexFigures, ...], dict[str, str]]:
+    """Every index against the one called exact, which must be among them; and why one could not be asked."""
     rows = subject.rows[(subject.others > 0) & (subject.rows >= 0)]
     sample = np.random.default_rng(INDEX_SEED).permutation(rows)[:INDEX_QUERIES]
-    people = subject.people[subject.photos]
-    answers = {name: _without_query(index, subject, sample) for name, index in indexes.items()}
+    people, answers, unavailable = subject.people[subject.photos], {}, {}
+    for name, index in indexes.items():
+        try:
+            answers[name] = _without_query(index, subject, sample)
+        except IndexUnavailable as error:  # a server may be down; the others can be measured all the same
+            unavailable[name] = str(error)
     top1 = {name: float(np.mean([_first_right(people, *one) for one in each])) for name, each in answers.items()}
-    return tuple(
+    figures = tuple(
         IndexFigures(
             name,
             share_found([set(true) for _, true in answers["exact"]], [set(found) for _, found in each]),
@@ -201,6 +208,7 @@ def judge_indexes(subject: Subject, indexes: Mapping[str, VectorIndex]) -> tuple
         )
         for name, each in answers.items()
     )
+    return figures, unavailable
 
 
 def _without_query(index: VectorIndex, subject: Subject, sample: IntArray) -> list[tuple[int, list[int]]]:

@@ -19,7 +19,7 @@ GAP = 3
 RIGHT, WRONG, QUERY = "#0072b2", "#d55e00", "#000000"
 META = "<meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1260px; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
 th, td { padding: 4px 10px; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap; }
 .scroll { overflow-x: auto; } img { max-width: 100%; height: auto; } figure { margin: 0; }
@@ -41,8 +41,8 @@ def html_report(report: dict[str, Any], picture: Picture) -> str:
         _section("Naming a photo: the ancestors' split", tables.splits(report), SPLIT_NOTE),
         _section("Searching with every photo", tables.retrieval(report), RETRIEVAL_NOTE),
         _section("What the indexes lose", tables.indexes(report)),
-        "<h2>The people searched for</h2><p class='quiet'>The query first (black), then its 20 nearest photos: the "
-        "right person in blue, another one in orange with a bar below.</p>",
+        "<h2>The people searched for</h2><p class='quiet'>The query first (black), then the 19 photos nearest to it: "
+        "the right person in blue, another one in orange with a bar below.</p>",
         *(_sheet(recipe, picture) for recipe in recipes),
         f"<h2>Who it fails</h2><p class='quiet'>{GROUP_NOTE}</p>",
         *(f"<h3>{escape(recipe['label'])}</h3>{tables.as_html(tables.groups(recipe))}" for recipe in recipes),

@@ -15,7 +15,7 @@ from pipeline import library as library_module
 from pipeline import reports
 from pipeline.__main__ import main
 from pipeline.background import Background
-from pipeline.errors import GalleryDamaged, GalleryMissing, SettingsError, WeightsError
+from pipeline.errors import GalleryDamaged, GalleryMissing, IndexUnavailable, SettingsError, WeightsError
 from pipeline.evaluate import CHECKED, Task, _rounded, check_better_than_chance, evaluate
 from pipeline.files import digest
 from pipeline.gallery import Gallery
@@ -73,7 +73,7 @@ def test_the_command_writes_figures_and_a_report(built: Library, capsys: pytest.
     assert lines[0].startswith("| recipe | View 2 | ")
     assert lines[-1].startswith("Done in ")
     assert str(report_path(built)) in lines[-1]
-    assert "Ranking" in said.err
+    assert all(f"Measuring {name}" in said.err for name in RECIPES)
     report = load_report(built)
     assert report is not None
     assert [one["recipe"] for one in report["recipes"]] == list(RECIPES)
@@ -160,6 +160,17 @@ def test_a_recipe_that_cannot_be_opened_is_left_out_with_its_reason(
     assert capsys.readouterr().err.endswith("Gone.\n")
 
 
+def test_an_index_that_cannot_be_asked_is_left_out_with_its_reason(
+    built: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def down(*_: object) -> None:
+        raise IndexUnavailable("Down.")
+
+    monkeypatch.setattr(built.searcher(RECIPE).indexes["annoy"], "search", down)
+    assert main(["evaluate", "--indexes", "annoy"]) == 0
+    assert f"annoy of {RECIPE} is left out: Down." in capsys.readouterr().err
+
+
 def test_nothing_built_is_one_sentence(tiny: Library) -> None:
     with pytest.raises(GalleryMissing, match="No gallery is built yet; run `python -m pipeline build`"):
         make_report(tiny, Settings(), None, None, silent)
@@ -178,7 +189,7 @@ def test_a_gallery_of_single_photos_cannot_be_evaluated(tmp_path: Path) -> None:
 def test_progress_is_reported(built: Library) -> None:
     seen: list[Progress] = []
     make_report(built, Settings(), None, ["exact"], seen.append)
-    assert list(dict.fromkeys(progress.task for progress in seen)) == ["Looking at the photos", "Ranking"]
+    assert list(dict.fromkeys(progress.task for progress in seen)) == ["Looking at the photos", f"Measuring {RECIPE}"]
     assert seen[-1].done == seen[-1].total == 24
 
 

@@ -114,7 +114,7 @@ def evaluation(lfw: Library, real: Settings) -> dict[str, dict[str, Any]]:
     """The evaluation of every recipe, by name."""
     started = time.perf_counter()
     here = [name for name in RECIPES if lfw.encoders.on_disk(name)]
-    report = make_report(lfw, real, here, None, silent)
+    report = make_report(lfw, real, here, ["annoy", "kmeans"], silent)
     sys.stdout.write(f"\n{markdown(headline(report))}\n{time.perf_counter() - started:.0f} s")
     return {one["recipe"]: one for one in report["recipes"]}
 
@@ -129,8 +129,8 @@ def test_the_evaluation_reaches_what_was_measured_elsewhere(evaluation: dict[str
     assert FOUND_AT_LEAST[recipe] <= sum(person["found"] for person in one["people"]) <= FOUND_AT_MOST[recipe]
     assert found["queries"] == 9_164
     assert found["precision_ceiling"] == pytest.approx(0.503, abs=0.001)
-    assert all(0.66 < ceiling < 0.68 for ceiling in one["split"]["ceilings"])
-    assert {index["index"] for index in one["indexes"]} >= {"exact", "annoy"}
+    assert all(0.63 < ceiling < 0.70 for ceiling in one["split"]["ceilings"])
+    assert {index["index"] for index in one["indexes"]} == {"exact", "annoy", "kmeans"}
     assert all(index["recall_at_20"] >= 0.98 for index in one["indexes"] if index["index"] != "kmeans")
     if one["verification"] is None:
         pytest.skip("needs protocol/pairs.txt in the folder that FACESEARCH_DATASET names")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline import metrics
+from pipeline.errors import IndexUnavailable
 from pipeline.groups import by_groups
 from pipeline.indexes.exact import ExactIndex
 from pipeline.pairs import Pairs
@@ -204,8 +205,17 @@ class Blind:
         return Neighbours(found.rows[:, keep], found.distances[:, keep])
 
 
+class Down(Blind):
+    """An index whose server does not answer."""
+
+    def search(self, vectors: np.ndarray, k: int) -> Neighbours:
+        raise IndexUnavailable("The server is down.")
+
+
 def test_what_an_index_loses(subject: Subject) -> None:
-    exact, blind = judge_indexes(subject, {"exact": ExactIndex(subject.vectors), "blind": Blind(subject.vectors)})
+    indexes = {"exact": ExactIndex(subject.vectors), "blind": Blind(subject.vectors), "down": Down(subject.vectors)}
+    (exact, blind), unavailable = judge_indexes(subject, indexes)
+    assert unavailable == {"down": "The server is down."}
     assert (exact.index, exact.recall_at_20, exact.top1_lost, exact.queries) == ("exact", 1, 0, 5)
     assert exact.top1 == pytest.approx(2 / 5)
     assert blind.recall_at_20 == pytest.approx(4 / 5)
@@ -274,6 +284,13 @@ def test_groups(subject: Subject, ranking: Ranking) -> None:
     assert none.top1_error is none.match_rate is None
     assert lowest.top1_error == 0
     assert (second.photos, second.top1_error, second.impostor_distance) == (1, 1, None)  # A4 has no face
+
+
+def test_edges_of_groups_are_written_so_that_they_differ(subject: Subject, ranking: Ranking) -> None:
+    close = by_groups(subject, ranking, {"c": np.array([0.9, 0.99991, 0.99993, 0.99995, 0.99997, 0.99999, 1])})
+    assert close[4].label == "lowest quarter (0.9 to 0.99992)"
+    alike = by_groups(subject, ranking, {"c": np.ones(7)})
+    assert alike[-1].label == "highest quarter (1 to 1)"
 
 
 def test_the_worst_errors_come_first(subject: Subject, drawn: np.ndarray) -> None:
