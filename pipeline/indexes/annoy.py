@@ -6,6 +6,7 @@ from the gallery, each without itself, against exact search; the effort doubles 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,12 @@ from annoy import AnnoyIndex
 
 from pipeline.files import replacing
 from pipeline.geometry import nearest_among, stack
-from pipeline.indexes.recall import K, RecallCheck
+from pipeline.indexes.recall import K, least_effort
 from pipeline.types import FloatArray, Neighbours
 
 FILE = "annoy.ann"
 TREES = 50
 SEED = 1
-RECALL_WANTED = 0.99
 
 
 class AnnoyTrees:
@@ -63,8 +63,9 @@ def build(vectors: FloatArray, folder: Path) -> dict[str, Any]:
         for row, vector in enumerate(vectors):
             trees.add_item(row, vector)
         trees.build(TREES, n_jobs=1)  # every thread has a seed of its own; with one, all machines grow the same trees
-    search_k, recall = _checked_effort(trees, vectors)
-    return {"files": [FILE], "trees": TREES, "seed": SEED, "search_k": search_k, "recall_at_20": round(recall, 4)}
+    every_node = 2 * TREES * max(len(vectors), 1)
+    search_k, recall = least_effort(vectors, partial(AnnoyTrees, trees, vectors), TREES * K, every_node)
+    return {"files": [FILE], "trees": TREES, "seed": SEED, "search_k": search_k, "recall_at_20": recall}
 
 
 def open_trees(vectors: FloatArray, folder: Path, facts: dict[str, Any]) -> AnnoyTrees:
@@ -72,13 +73,3 @@ def open_trees(vectors: FloatArray, folder: Path, facts: dict[str, Any]) -> Anno
     trees = AnnoyIndex(vectors.shape[1], "angular")
     trees.load(str(folder / FILE))
     return AnnoyTrees(trees, vectors, int(facts["search_k"]))
-
-
-def _checked_effort(trees: AnnoyIndex, vectors: FloatArray) -> tuple[int, float]:
-    """The least search_k, doubling, that reaches the recall wanted, and the recall it reaches."""
-    check, search_k, everything = RecallCheck(vectors), TREES * K, 2 * TREES * max(len(vectors), 1)
-    while True:
-        recall = check.recall(AnnoyTrees(trees, vectors, search_k))
-        if recall >= RECALL_WANTED or search_k >= everything:
-            return search_k, recall
-        search_k *= 2

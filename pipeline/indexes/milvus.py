@@ -41,10 +41,9 @@ from pipeline.indexes.milvus_rows import (
     synchronise,
     take_over,
 )
-from pipeline.indexes.recall import RecallCheck
+from pipeline.indexes.recall import least_effort
 from pipeline.types import Collection, FloatArray, IntArray, Neighbours, Report, silent
 
-RECALL_WANTED = 0.99
 AT_ONCE = 16  # queries a request
 MOST = 16_384  # neighbours that Milvus gives at once
 LITE_CELLS = 128  # Milvus Lite 3.2 does not read nlist and makes this many
@@ -178,14 +177,11 @@ def _complete(client: MilvusClient, rows: GalleryRows, report: Report) -> _Opene
 
 
 def _checked(opened: _Opened) -> _Opened:
-    """With the least effort, doubling, that reaches the recall wanted, and the recall it reaches."""
-    check = RecallCheck(opened.rows.vectors)
-    opened = replace(opened, effort=min(opened.effort, opened.most))
-    while True:
-        recall = check.recall(_Probing(opened))
-        if recall >= RECALL_WANTED or opened.effort >= opened.most:
-            return replace(opened, recall=round(recall, 4))
-        opened = replace(opened, effort=min(2 * opened.effort, opened.most))
+    """With the least effort that reaches the recall wanted, and the recall it reaches."""
+    effort, recall = least_effort(
+        opened.rows.vectors, lambda effort: _Probing(replace(opened, effort=effort)), opened.effort, opened.most
+    )
+    return replace(opened, effort=effort, recall=recall)
 
 
 class _Probing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from pipeline.types import FloatArray, Neighbours, VectorIndex
 K = 20
 QUERIES = 500
 SEED = 1
+WANTED = 0.99
+A_LOOK, HOPELESS = 50, 0.95  # so many queries rule out an effort with which they find less than that
 
 
 def share_found(truth: Sequence[set[int]], found: Sequence[set[int]]) -> float:
@@ -28,13 +30,28 @@ class RecallCheck:
         self._queries = vectors[self._rows]
         self._truth = self._others(ExactIndex(vectors).search(self._queries, K + 1)) if len(vectors) > 1 else []
 
-    def recall(self, index: VectorIndex) -> float:
-        """The mean share of each query's 20 true neighbours that the index finds."""
+    def recall(self, index: VectorIndex, queries: int = QUERIES) -> float:
+        """The mean share of each query's 20 true neighbours that the index finds, over the first so many queries."""
         if not self._truth:
             return 1.0
-        found = self._others(index.search(self._queries, K + 1))
-        return share_found(self._truth, found)
+        found = self._others(index.search(self._queries[:queries], K + 1))
+        return share_found(self._truth[:queries], found)
 
     def _others(self, neighbours: Neighbours) -> list[set[int]]:
         """The neighbours of each query without itself, for finding itself proves nothing."""
-        return [set(row) - {itself} for row, itself in zip(neighbours.rows.tolist(), self._rows.tolist(), strict=True)]
+        rows = neighbours.rows.tolist()
+        return [set(row) - {itself} for row, itself in zip(rows, self._rows[: len(rows)].tolist(), strict=True)]
+
+
+def least_effort(
+    vectors: FloatArray, searching: Callable[[int], VectorIndex], first: int, most: int
+) -> tuple[int, float]:
+    """The least effort, doubling from `first` to `most`, with which an index finds what is wanted, and its recall."""
+    check, effort = RecallCheck(vectors), min(first, most)
+    while True:
+        index = searching(effort)
+        if effort >= most or check.recall(index, A_LOOK) >= HOPELESS:
+            recall = check.recall(index)
+            if effort >= most or recall >= WANTED:
+                return effort, round(recall, 4)
+        effort = min(2 * effort, most)

@@ -84,12 +84,12 @@ def test_a_visitor_uploads_a_photo_and_flips_the_toggle(
     assert {person for person, _ in improved[:4]} == {"Dimitri"}
     crop = page.locator("#crop img").get_attribute("src")
 
-    page.get_by_label("Baseline").check()
+    page.get_by_label("Baseline", exact=True).check()
     page.locator("#note", has_text="whole photo").wait_for()
     assert captions(page) != improved
     assert page.locator("#crop img").get_attribute("src") != crop
 
-    page.get_by_label("Improved").check()
+    page.get_by_label("Improved", exact=True).check()
     page.locator("#note", has_text="FaceNet").wait_for()
     assert captions(page) == improved
 
