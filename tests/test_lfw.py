@@ -95,8 +95,8 @@ def test_the_ten_people_are_found(lfw: Library, recipe: str, index: str) -> None
         steps = {step: steps[step] + answer.timings_ms[step] / len(EXAMPLES) for step in steps}
     times = " ".join(f"{step} {ms:5.1f} ms" for step, ms in steps.items())
     sys.stdout.write(f"\n{recipe:<16} {index:<6} found {found:2} of 60  {times}")
-    if index == "kmeans":  # it looks into one of six clusters only
-        assert FOUND_AT_LEAST[recipe] * 0.6 <= found <= FOUND_AT_MOST[recipe]
+    if index == "kmeans":  # it looks into one of six clusters only, and where their borders run is chance
+        assert FOUND_AT_LEAST[recipe] * 0.5 <= found <= FOUND_AT_MOST[recipe]
     else:
         assert FOUND_AT_LEAST[recipe] <= found <= FOUND_AT_MOST[recipe]
 

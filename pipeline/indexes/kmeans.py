@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from pipeline.files import replacing
 from pipeline.geometry import distances, nearest_among, stack
@@ -62,7 +63,8 @@ def build(vectors: FloatArray, folder: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             # Fewer clusters than asked for are found where many vectors are the same; that is no mistake.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted = KMeans(clusters, random_state=SEED, n_init=1).fit(np.asarray(vectors))
+            with threadpool_limits(1):  # several threads add up in any order, and end in other clusters every time
+                fitted = KMeans(clusters, random_state=SEED, n_init=1).fit(np.asarray(vectors))
         centres, labels = fitted.cluster_centers_.astype(np.float32), fitted.labels_.astype(np.int64)
     with replacing(folder / FILE) as beside, beside.open("wb") as stream:
         np.savez(stream, allow_pickle=False, centres=centres, labels=labels)
