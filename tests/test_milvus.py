@@ -532,6 +532,40 @@ def test_a_server_that_never_answers_is_given_up_soon(tmp_path: Path) -> None:
         assert "start it" in assert_one_sentence_soon(place, tmp_path)
 
 
+def test_long_vectors_are_asked_for_in_answers_that_arrive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Milvus Lite sends the vectors along, and nothing larger than 256 MB: 500 queries of 8,192 numbers are more."""
+    sizes, search = list[int](), MilvusClient.search
+
+    def counted(client: MilvusClient, name: str, queries: list[FloatArray], **rest: object) -> object:
+        sizes.append(len(queries))
+        return search(client, name, queries, **rest)
+
+    monkeypatch.setattr(MilvusClient, "search", counted)
+    vectors = scattered(600, 8192)
+    place = Collection(name="long")
+    index = open_index("milvus", vectors, tmp_path, build_index("milvus", vectors, tmp_path, place), place)
+    assert max(sizes) * 21 * 8192 * 4 <= 2**26
+    assert index.search(vectors[:40], 1).rows[:, 0].tolist() == list(range(40))
+
+
+def test_a_server_that_is_there_and_slow_is_waited_for(
+    filled: tuple[Collection, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, given = MilvusClient.search, list[float]()
+
+    def slow(client: MilvusClient, *request: object, timeout: float, **rest: object) -> object:
+        given.append(timeout)
+        if len(given) == 1:
+            time.sleep(1.1)
+            raise MilvusException(message="deadline exceeded")
+        return search(client, *request, timeout=timeout, **rest)
+
+    index = open_index("milvus", GALLERY, tmp_path, filled[1], filled[0])
+    monkeypatch.setattr(MilvusClient, "search", slow)
+    assert_like_exact(index.search(QUERIES[:10], 20), GALLERY, QUERIES[:10], 20)
+    assert given == [milvus_connection.SEARCH_SECONDS, milvus_connection.WORK_SECONDS]
+
+
 def test_a_server_that_goes_away_and_comes_back_stops_nothing_else(
     server: MilvusServer,
     filled: tuple[Collection, dict[str, Any]],

@@ -78,7 +78,6 @@ def test_every_index_is_measured(small: Small) -> None:
         assert one.recall_at_20 >= 0.97
         assert 0 < one.search_ms_median <= one.search_ms_p95
         assert one.peak_bytes > 20e6, "an interpreter with NumPy is larger"
-        assert one.children_peak_bytes == 0
     assert figures["annoy"].disk_bytes is not None
     assert figures["annoy"].disk_bytes > 3000 * 64 * 4, "Annoy keeps the vectors too"
 
@@ -94,6 +93,8 @@ def test_milvus_lite_is_measured_with_its_file(small: Small) -> None:
 
 
 def test_the_memory_of_children_is_counted() -> None:
+    with scale_module._peaks() as before:  # a server that other tests have started is a child too
+        time.sleep(2 * scale_module.SAMPLE_SECONDS)
     code = "import sys; kept = bytearray(b'x') * 100_000_000; print('there', flush=True); sys.stdin.read()"
     with (
         scale_module._peaks() as peaks,
@@ -103,7 +104,7 @@ def test_the_memory_of_children_is_counted() -> None:
         child.stdout.readline()
         time.sleep(2 * scale_module.SAMPLE_SECONDS)
         child.communicate()
-    assert 100e6 < peaks[1] < 400e6
+    assert 100e6 < peaks[1] - before[1] < 400e6
 
 
 def test_the_command_prints_a_table_or_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,14 @@ from pipeline.indexes.milvus_connection import (
     LONG_SECONDS,
     SEARCH_SECONDS,
     WORK_SECONDS,
+    answers,
     changed,
     collection_name,
     connected,
     located,
     release,
     speaking,
+    within,
 )
 from pipeline.indexes.milvus_rows import (
     MARK,
@@ -44,6 +48,7 @@ from pipeline.indexes.milvus_rows import (
 from pipeline.indexes.recall import least_effort
 from pipeline.types import Collection, FloatArray, IntArray, Neighbours, Report, silent
 
+ANSWER_BYTES = 2**26  # gRPC's server sends no more than 2**28
 AT_ONCE = 16  # queries a request
 MOST = 16_384  # neighbours that Milvus gives at once
 LITE_CELLS = 128  # Milvus Lite 3.2 does not read nlist and makes this many
@@ -95,31 +100,35 @@ class MilvusRows:
             return stack([], k) if not len(queries) else _nothing(len(queries))
         candidates: list[IntArray] = []
         # A few at a time, so that the time a server has to answer in need not grow with the number of queries.
-        for start in range(0, len(queries), AT_ONCE):
-            some = queries[start : start + AT_ONCE]
+        for some in _groups(queries, k, AT_ONCE):
             candidates += [np.arange(len(self))] * len(some) if k > MOST else self._candidates(some, k)
         pairs = zip(queries, candidates, strict=True)
         return stack([nearest_among(self._vectors, query, rows, k) for query, rows in pairs], k)
 
     def _candidates(self, queries: FloatArray, k: int) -> list[IntArray]:
-        known, started = self._opened, time.monotonic()
+        known, seconds = self._opened, within(self._place, SEARCH_SECONDS)
         with speaking(self._place):
+            opened, started = self._open(), time.monotonic()
             try:
-                return _candidates(self._open(), queries, k, SEARCH_SECONDS)
+                return _candidates(opened, queries, k, seconds)
             except (MilvusException, RpcError):
+                refused = time.monotonic() - started < 1
+                if not refused and answers(opened.client):  # it is there, and has much to do
+                    return _candidates(opened, queries, k, WORK_SECONDS)
                 with self._lock:
                     self._opened = None  # whatever happened to it, the next search begins anew
-                if known is None or time.monotonic() - started > 1:
+                if known is None or not refused:
                     raise
             # It was refused at once by what was open before: the server was restarted, or the file was closed.
-            return _candidates(self._open(), queries, k, SEARCH_SECONDS)
+            return _candidates(self._open(), queries, k, seconds)
 
     def _open(self) -> _Opened:
         with self._lock, speaking(self._place):
             if self._opened is None:
                 client = connected(self._place)
                 # Somebody took it over for a later state of the gallery; sending all of this one again would be absurd.
-                if self._was_open and not client.has_collection(collection_name(self._place), timeout=CONNECT_SECONDS):
+                soon = within(self._place, CONNECT_SECONDS)
+                if self._was_open and not client.has_collection(collection_name(self._place), timeout=soon):
                     raise changed(self._place)
                 self._opened = _complete(client, GalleryRows(self._vectors, self._place), silent)
                 self._was_open = True
@@ -160,7 +169,7 @@ def drop(folder: Path, place: Collection) -> None:
 def _complete(client: MilvusClient, rows: GalleryRows, report: Report) -> _Opened:
     """The complete collection, brought to these rows now if it is not."""
     name, place = collection_name(rows.place), rows.place
-    noted = properties(client, name)
+    noted = properties(client, name, within(place, CONNECT_SECONDS))
     if noted.get(MARK) == rows.digest and noted.get(KIND) == place.kind:
         client.load_collection(name, timeout=LONG_SECONDS)
         if count_rows(client, name) == len(rows):
@@ -196,9 +205,15 @@ class _Probing:
     def search(self, vectors: npt.ArrayLike, k: int) -> Neighbours:
         queries = np.asarray(vectors, np.float32)
         k = min(k, len(self))
-        found = _candidates(self._opened, queries, k, WORK_SECONDS)
-        pairs = zip(queries, found, strict=True)
+        groups = [_candidates(self._opened, some, k, WORK_SECONDS) for some in _groups(queries, k, len(queries))]
+        pairs = zip(queries, chain.from_iterable(groups), strict=True)
         return stack([nearest_among(self._opened.rows.vectors, query, rows, k) for query, rows in pairs], k)
+
+
+def _groups(queries: FloatArray, k: int, most: int) -> Iterator[FloatArray]:
+    """The queries in requests whose answers stay small: Milvus Lite sends the vectors of all k rows along."""
+    size = max(1, min(most, ANSWER_BYTES // (4 * queries.shape[1] * max(k, 1))))
+    return (queries[start : start + size] for start in range(0, len(queries), size))
 
 
 def _candidates(opened: _Opened, queries: FloatArray, k: int, seconds: float) -> list[IntArray]:

@@ -20,6 +20,7 @@ from pipeline.types import Collection
 FILE = "milvus.db"
 CONNECT_SECONDS = 2.0  # with SEARCH_SECONDS under five: how long an unreachable server keeps anybody waiting
 SEARCH_SECONDS = 2.5
+ANSWER_SECONDS = 1.0
 WORK_SECONDS = 300.0  # one step of filling a collection
 LONG_SECONDS = 3600.0  # the steps that take longer with more rows: flushing, loading, and indexing one segment
 
@@ -78,7 +79,21 @@ def connected(place: Collection) -> MilvusClient:
                 "or set FACESEARCH_MILVUS_URI to a server."
             )
         Path(place.uri).parent.mkdir(parents=True, exist_ok=True)
-    return MilvusClient(place.uri, token=place.token, timeout=CONNECT_SECONDS)
+    return MilvusClient(place.uri, token=place.token, timeout=within(place, CONNECT_SECONDS))
+
+
+def within(place: Collection, seconds: float) -> float:
+    """The seconds for a server, which may be out of reach; many for a file, which only takes its time to be read."""
+    return seconds if "://" in place.uri else WORK_SECONDS
+
+
+def answers(client: MilvusClient) -> bool:
+    """Whether the database is there: asked after a search that took long."""
+    try:
+        client.list_collections(timeout=ANSWER_SECONDS)
+    except (MilvusException, RpcError):
+        return False
+    return True
 
 
 def release(place: Collection) -> None:

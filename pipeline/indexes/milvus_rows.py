@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from pymilvus import DataType, MilvusClient, MilvusException
 
-from pipeline.indexes.milvus_connection import CONNECT_SECONDS, LONG_SECONDS, WORK_SECONDS
+from pipeline.indexes.milvus_connection import LONG_SECONDS, WORK_SECONDS
 from pipeline.types import Collection, FloatArray, IntArray, Progress, Report
 
 BATCH_BYTES = 2**21  # of vectors a request; gRPC takes 64 MiB, the server's message log 5
@@ -106,11 +106,11 @@ def planned(kind: str, rows: int, dim: int) -> IndexPlan:
     return IndexPlan(kind, max(1, min(rows, 4 * math.isqrt(in_segment))) if kind == "IVF_FLAT" else 0)
 
 
-def properties(client: MilvusClient, name: str) -> dict[str, str]:
+def properties(client: MilvusClient, name: str, seconds: float = WORK_SECONDS) -> dict[str, str]:
     """What is noted of a collection; nothing where there is none."""
-    if not client.has_collection(name, timeout=CONNECT_SECONDS):
+    if not client.has_collection(name, timeout=seconds):
         return {}
-    return dict(client.describe_collection(name, timeout=CONNECT_SECONDS).get("properties", {}))
+    return dict(client.describe_collection(name, timeout=seconds).get("properties", {}))
 
 
 def note(client: MilvusClient, name: str, values: dict[str, str]) -> None:
@@ -121,9 +121,9 @@ def note(client: MilvusClient, name: str, values: dict[str, str]) -> None:
 
 def take_over(client: MilvusClient, former: str, name: str, dim: int) -> str:
     """Gives the former collection the new name, or returns its name if it is to be dropped once the new one is full."""
-    if former in ("", name) or not client.has_collection(former, timeout=CONNECT_SECONDS):
+    if former in ("", name) or not client.has_collection(former, timeout=WORK_SECONDS):
         return ""
-    if client.has_collection(name, timeout=CONNECT_SECONDS) or not _fits(client, former, dim):
+    if client.has_collection(name, timeout=WORK_SECONDS) or not _fits(client, former, dim):
         return former
     note(client, former, {MARK: ""})
     try:
@@ -165,7 +165,7 @@ def count_rows(client: MilvusClient, name: str) -> int:
 def _present(client: MilvusClient, name: str, rows: GalleryRows, plan: IndexPlan) -> dict[str, int]:
     """The stamps of the rows that are there, by key; the collection is made if there is none of this form."""
     dim = rows.vectors.shape[1]
-    if client.has_collection(name, timeout=CONNECT_SECONDS):
+    if client.has_collection(name, timeout=WORK_SECONDS):
         if _fits(client, name, dim):
             note(client, name, {MARK: ""})
             if not client.list_indexes(name):  # cut off before that was done; without an index nothing can be read
@@ -185,7 +185,7 @@ def _present(client: MilvusClient, name: str, rows: GalleryRows, plan: IndexPlan
 
 def _fits(client: MilvusClient, name: str, dim: int) -> bool:
     fields = {
-        field["name"]: field["params"] for field in client.describe_collection(name, timeout=CONNECT_SECONDS)["fields"]
+        field["name"]: field["params"] for field in client.describe_collection(name, timeout=WORK_SECONDS)["fields"]
     }
     return set(fields) == {"id", "vector", "stamp", "person"} and int(fields["vector"]["dim"]) == dim
 
