@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -29,6 +31,12 @@ def nearest_among(vectors: FloatArray, query: FloatArray, candidates: IntArray, 
     measured = distances(vectors[candidates], query)
     order = np.lexsort((candidates, measured))[:k]
     return Neighbours(candidates[order][None].astype(np.int64), measured[order][None])
+
+
+def rerank(vectors: FloatArray, queries: FloatArray, candidates: Iterable[IntArray], k: int) -> Neighbours:
+    """The k nearest of each query's candidate rows, queries (q, d)."""
+    pairs = zip(queries, candidates, strict=True)
+    return stack([nearest_among(vectors, query, rows, k) for query, rows in pairs], k)
 
 
 def stack(answers: list[Neighbours], k: int) -> Neighbours:

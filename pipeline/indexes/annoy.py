@@ -15,7 +15,7 @@ import numpy.typing as npt
 from annoy import AnnoyIndex
 
 from pipeline.files import replacing
-from pipeline.geometry import nearest_among, stack
+from pipeline.geometry import rerank
 from pipeline.indexes.recall import K, least_effort
 from pipeline.types import FloatArray, Neighbours
 
@@ -40,8 +40,7 @@ class AnnoyTrees:
         """The k nearest rows of each query, (d,) or (q, d); the recall of k = 20 is in the gallery's manifest."""
         queries = np.atleast_2d(np.asarray(vectors, np.float32))
         k = min(k, len(self))
-        answers = [nearest_among(self._vectors, query, self._candidates(query, k), k) for query in queries]
-        return stack(answers, k)
+        return rerank(self._vectors, queries, (self._candidates(query, k) for query in queries), k)
 
     def _candidates(self, query: FloatArray, k: int) -> npt.NDArray[np.int64]:
         # Annoy may return fewer than were asked for; looking at every node of every tree, it cannot.

@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from pipeline.files import replacing
-from pipeline.geometry import distances, nearest_among, stack
+from pipeline.geometry import distances, rerank
 from pipeline.indexes.recall import RecallCheck
 from pipeline.types import FloatArray, IntArray, Neighbours
 
@@ -44,7 +44,7 @@ class KmeansClusters:
         """The k nearest rows of each query, (d,) or (q, d), within the clusters probed."""
         queries = np.atleast_2d(np.asarray(vectors, np.float32))
         k = min(k, len(self))
-        return stack([nearest_among(self._vectors, query, self._candidates(query, k), k) for query in queries], k)
+        return rerank(self._vectors, queries, (self._candidates(query, k) for query in queries), k)
 
     def _candidates(self, query: FloatArray, k: int) -> IntArray:
         chosen: list[IntArray] = [np.empty(0, np.int64)]

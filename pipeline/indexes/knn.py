@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.neighbors import NearestNeighbors
 
-from pipeline.geometry import nearest_among, stack
+from pipeline.geometry import rerank
 from pipeline.types import FloatArray, Neighbours
 
 
@@ -27,4 +27,4 @@ class KnnIndex:
         if self._fitted is None or not len(queries):
             return Neighbours(np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32))
         rows = self._fitted.kneighbors(queries, k, return_distance=False)
-        return stack([nearest_among(self._vectors, query, row, k) for query, row in zip(queries, rows, strict=True)], k)
+        return rerank(self._vectors, queries, rows, k)

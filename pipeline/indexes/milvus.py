@@ -19,7 +19,7 @@ import numpy.typing as npt
 from grpc import RpcError
 from pymilvus import MilvusClient, MilvusException
 
-from pipeline.geometry import nearest_among, stack
+from pipeline.geometry import rerank, stack
 from pipeline.indexes.milvus_connection import (
     CONNECT_SECONDS,
     LONG_SECONDS,
@@ -102,8 +102,7 @@ class MilvusRows:
         # A few at a time, so that the time a server has to answer in need not grow with the number of queries.
         for some in _groups(queries, k, AT_ONCE):
             candidates += [np.arange(len(self))] * len(some) if k > MOST else self._candidates(some, k)
-        pairs = zip(queries, candidates, strict=True)
-        return stack([nearest_among(self._vectors, query, rows, k) for query, rows in pairs], k)
+        return rerank(self._vectors, queries, candidates, k)
 
     def _candidates(self, queries: FloatArray, k: int) -> list[IntArray]:
         known, seconds = self._opened, within(self._place, SEARCH_SECONDS)
@@ -206,8 +205,7 @@ class _Probing:
         queries = np.asarray(vectors, np.float32)
         k = min(k, len(self))
         groups = [_candidates(self._opened, some, k, WORK_SECONDS) for some in _groups(queries, k, len(queries))]
-        pairs = zip(queries, chain.from_iterable(groups), strict=True)
-        return stack([nearest_among(self._opened.rows.vectors, query, rows, k) for query, rows in pairs], k)
+        return rerank(self._opened.rows.vectors, queries, chain.from_iterable(groups), k)
 
 
 def _groups(queries: FloatArray, k: int, most: int) -> Iterator[FloatArray]:
