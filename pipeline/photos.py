@@ -214,7 +214,7 @@ def _photo_ids(files: Sequence[str], people: Sequence[str]) -> list[str]:
 
 def _content_revision(data: Dataset, image: str, labels: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
     """A hash of every byte and name, so that the same photos are the same revision wherever they came from."""
-    hasher, stamps = hashlib.sha256(repr(labels).encode()), []
+    stamps = []
     for chunk in data.data.column(image).chunks:
         for stored, path in zip(chunk.field("bytes"), chunk.field("path"), strict=True):
             content: bytes | pyarrow.Buffer = b""
@@ -222,9 +222,12 @@ def _content_revision(data: Dataset, image: str, labels: Sequence[tuple[str, str
                 content = stored.as_buffer()
             elif path.is_valid and Path(path.as_py()).is_file():  # `datasets` leaves a folder's photos where they are
                 content = Path(path.as_py()).read_bytes()
-            hasher.update(content)
-            stamps.append(hashlib.sha256(content).hexdigest()[:16])
-    return hasher.hexdigest(), stamps
+            stamps.append(hashlib.sha256(content).hexdigest())
+    return _revision(labels, stamps), stamps
+
+
+def _revision(labels: Sequence[tuple[str, str]], stamps: Sequence[str]) -> str:
+    return hashlib.sha256(repr((labels, stamps)).encode()).hexdigest()
 
 
 def _folder_photos(folder: Path) -> Photos:
@@ -237,16 +240,14 @@ def _folder_photos(folder: Path) -> Photos:
         )
     labels, stamps = [], []
     # Names, sizes and times instead of contents: reading a large folder through takes minutes.
-    hasher = hashlib.sha256()
     for file in files:
         relative = file.relative_to(folder)
         labels.append((relative.as_posix(), relative.parts[0] if len(relative.parts) > 1 else file.stem))
         stat = file.stat()
         stamps.append(f"{stat.st_size}-{stat.st_mtime_ns}")
-        hasher.update(f"{relative.as_posix()}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:6]
     name = f"{_slug(folder.resolve().name)}-{place}"  # two folders may share a name
-    return Photos((name, folder.resolve().name), labels, (hasher.hexdigest(), stamps), lambda row: files[row])
+    return Photos((name, folder.resolve().name), labels, (_revision(labels, stamps), stamps), lambda row: files[row])
 
 
 def _photos_below(folder: Path) -> Iterator[Path]:
