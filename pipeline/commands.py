@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, NoReturn
 
 from tqdm import tqdm
@@ -54,14 +55,11 @@ def build(options: argparse.Namespace) -> int:
     library = open_library(Settings.from_env())
     recipes = _all_but_untrained(library) if options.recipe == "all" else [recipe_asked_for(options, library)]
     started = time.perf_counter()
-    bars = ProgressBars()
-    try:
+    with closing(ProgressBars()) as bars:
         if options.shard:
             left = library.build_shard(recipes, options.shard, bars)
         else:
             library.build(recipes, bars)
-    finally:
-        bars.close()
     if options.shard:
         rest = f"parts left for the other shards: {left}" if left else "every part is there"
         print(f"This shard is done; {rest}. When all are, the same command without --shard puts them together.")
@@ -91,20 +89,17 @@ def peak_memory() -> str:
 
 def train_head(options: argparse.Namespace) -> int:
     """Trains the head of the baseline that ends with one."""
+    from pipeline.heads import best_epoch
     from pipeline.library import open_library
 
     library = open_library(Settings.from_env())
     started = time.perf_counter()
-    bars = ProgressBars()
-    try:
+    with closing(ProgressBars()) as bars:
         path, curve = library.train_head(HEADED, options.epochs, bars)
-    finally:
-        bars.close()
     print("epoch    loss  named rightly: trained on  held out")
     for epoch in curve:
         print(f"{epoch.number:5}  {epoch.loss:6.3f}  {epoch.training_accuracy:25.1%}  {epoch.held_out_accuracy:8.1%}")
-    best = max(curve, key=lambda epoch: (epoch.held_out_accuracy, epoch.number))
-    print(f"Epoch {best.number} is kept in {path}.")
+    print(f"Epoch {best_epoch(curve).number} is kept in {path}.")
     print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}.")
     return 0
 

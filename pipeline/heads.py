@@ -41,6 +41,11 @@ class Epoch:
     held_out_accuracy: float
 
 
+def best_epoch(curve: Sequence[Epoch]) -> Epoch:
+    """The one that names most of the photos held out rightly; of equals, the last."""
+    return max(curve, key=lambda epoch: (epoch.held_out_accuracy, epoch.number))
+
+
 def train_head(
     gallery: Gallery, units: int, report: Report = silent, epochs: int = DEFAULT_EPOCHS
 ) -> tuple[Layer, list[Epoch]]:
@@ -69,7 +74,7 @@ def train_head(
         loss = _epoch(model, inputs[seen], targets[seen], (optimizer, schedule))
         accuracies = [_accuracy(model, inputs[part], targets[part]) for part in (seen, unseen)]
         curve.append(Epoch(number, round(loss, 4), *(round(value, 4) for value in accuracies)))
-        if curve[-1].held_out_accuracy >= max(point.held_out_accuracy for point in curve):
+        if best_epoch(curve) is curve[-1]:
             weight, bias = dense.weight.detach().numpy() * scale, dense.bias.detach().numpy().copy()
             facts = {"epoch": str(number), "held_out_accuracy": str(curve[-1].held_out_accuracy)}
             best = Layer(np.ascontiguousarray(weight, np.float32), bias, rectified=True, facts=facts)

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from contextlib import closing
 
 from pipeline.commands import ProgressBars, peak_memory, recipe_asked_for
 from pipeline.settings import Settings
@@ -18,11 +19,8 @@ def bench_indexes(options: argparse.Namespace) -> int:
 
     library = open_library(Settings.from_env())
     gallery = library.searcher(recipe_asked_for(options, library)).gallery
-    bars = ProgressBars()
-    try:
+    with closing(ProgressBars()) as bars:
         figures = bench_indexes(gallery, bars, library.milvus)
-    finally:
-        bars.close()
     if options.json:
         print(
             json.dumps(
@@ -57,12 +55,8 @@ def bench_scale(options: argparse.Namespace) -> int:
 
     indexes = tuple(options.indexes.split(","))
     scale = Scale(options.rows, options.dim, indexes, Settings.from_env().milvus, options.start_server)
-    bars, figures = ProgressBars(), []
-    try:
-        for one in bench_scale(scale, options.folder, bars):
-            figures.append(one)
-    finally:
-        bars.close()
+    with closing(ProgressBars()) as bars:
+        figures = list(bench_scale(scale, options.folder, bars))
     if options.json:
         print(json.dumps({"dim": scale.dim, "indexes": [one.as_json() for one in figures]}))
         return 0
@@ -86,11 +80,8 @@ def evaluate(options: argparse.Namespace) -> int:
     settings = Settings.from_env()
     library = open_library(settings)
     started = time.perf_counter()
-    bars = ProgressBars()
-    try:
+    with closing(ProgressBars()) as bars:
         report = make_report(library, settings, options.recipes, options.indexes, bars)
-    finally:
-        bars.close()
     left_out = dict(report["left_out"])
     for one in report["recipes"]:
         left_out |= {f"{index} of {one['recipe']}": reason for index, reason in one["indexes_left_out"].items()}
