@@ -12,7 +12,11 @@ from pipeline.commands import build, info, search, train_head
 from pipeline.errors import PipelineError
 from pipeline.indexes import INDEXES
 from pipeline.measuring import bench_indexes, bench_scale, evaluate
-from pipeline.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, RECIPES
+from pipeline.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, OPTIONS, RECIPES
+
+_NAMES = (
+    f"{', '.join(RECIPES)}, each with any of +{' +'.join(OPTIONS)} behind its name; default: the best that can be had"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("build", help="embed the gallery's photos and index them; goes on where it stopped")
-    _takes_recipe(command, [*RECIPES, "all"])
+    command.add_argument("--recipe", nargs="+", metavar="NAME", help=f"all, or one or more of {_NAMES}")
+    _takes_dim(command)
     command.add_argument(
         "--shard",
         type=_shard,
@@ -57,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("search", help="search the gallery with a photo; exit code 1 if it shows no face")
     command.add_argument("photo", type=Path)
-    _takes_recipe(command, list(RECIPES))
+    command.add_argument("--recipe", metavar="NAME", help=_NAMES)
+    _takes_dim(command)
     command.add_argument(
         "--index", default=DEFAULT_INDEX, metavar="NAME", help=f"{' or '.join(INDEXES)}; default: %(default)s"
     )
@@ -69,13 +75,14 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=search)
 
     command = commands.add_parser("bench-indexes", help="measure every index on a gallery that is built")
-    _takes_recipe(command, list(RECIPES))
+    command.add_argument("--recipe", metavar="NAME", help=_NAMES)
+    _takes_dim(command)
     command.add_argument("--json", action="store_true", help="print the figures as JSON")
     command.set_defaults(command=bench_indexes)
 
     command = commands.add_parser("evaluate", help="which model is better, by how much: measured on what is built")
     command.add_argument(
-        "--recipes", nargs="+", choices=list(RECIPES), metavar="NAME", help="default: all that are built"
+        "--recipes", nargs="+", metavar="NAME", help="as for build, with options too; default: all that are built"
     )
     command.add_argument("--indexes", nargs="+", metavar="NAME", help="default: all that a gallery has")
     command.add_argument("--json", type=Path, help="where to write the figures; default: beside the galleries")
@@ -98,8 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _takes_recipe(command: argparse.ArgumentParser, choices: Sequence[str]) -> None:
-    command.add_argument("--recipe", choices=choices, help="default: the best one that can be had")
+def _takes_dim(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dim", type=int, help="reduce the recipe's vectors to so many numbers by PCA")
 
 

@@ -53,7 +53,7 @@ def build(options: argparse.Namespace) -> int:
     from pipeline.library import open_library
 
     library = open_library(Settings.from_env())
-    recipes = _all_but_untrained(library) if options.recipe == "all" else [recipe_asked_for(options, library)]
+    recipes = _recipes_asked_for(options, library)
     started = time.perf_counter()
     with closing(ProgressBars()) as bars:
         if options.shard:
@@ -161,8 +161,18 @@ def info(options: argparse.Namespace) -> int:
 
 def recipe_asked_for(options: argparse.Namespace, library: Library) -> str:
     """The recipe asked for, or the best that can be had; reduced if that was asked for."""
-    name: str = options.recipe or library.default_recipe()
-    return name if options.dim is None else reduced(recipe_named(name), options.dim).name
+    return _reduced_as_asked(options.recipe or library.default_recipe(), options)
+
+
+def _recipes_asked_for(options: argparse.Namespace, library: Library) -> list[str]:
+    if options.recipe == ["all"]:
+        return _all_but_untrained(library)
+    return [_reduced_as_asked(name, options) for name in options.recipe or [library.default_recipe()]]
+
+
+def _reduced_as_asked(name: str, options: argparse.Namespace) -> str:
+    recipe = recipe_named(name)
+    return recipe.name if options.dim is None else reduced(recipe, options.dim).name
 
 
 def _all_but_untrained(library: Library) -> list[str]:

@@ -135,7 +135,8 @@ def _encode_batch(rows: Sequence[int], images: Sequence[Image.Image], working: S
             found[id(encoder.detector)] = encoder.detector.detect(images)
         mine = [place for place, row in enumerate(rows) if row in one.unknown]
         faces = [found[id(encoder.detector)][place] for place in mine] if encoder.detector is not None else None
-        for place, encoded in zip(mine, encoder.encode([images[place] for place in mine], found=faces), strict=True):
+        results = encoder.encode([images[place] for place in mine], encoder.of_gallery, faces)
+        for place, encoded in zip(mine, results, strict=True):
             one.add(rows[place], encoded.vector, face_row(encoded))
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from PIL import Image
+from PIL import Image, ImageOps
 
-from pipeline.faces import MtcnnDetector, centred, cut
+from pipeline.faces import CHOICES, Choose, MtcnnDetector, centred, cut
 from pipeline.geometry import unit_rows
 from pipeline.layer import Layer
 from pipeline.networks import open_network
 from pipeline.recipes import Recipe
 from pipeline.types import Detector, Encoded, Face, FloatArray, Network
 from pipeline.weights import Weights
-
-Choose = Callable[[Sequence[Face], tuple[int, int]], Face | None]
 
 
 class Encoder:
@@ -38,6 +36,11 @@ class Encoder:
         encoder = Encoder(recipe, self._network, self.detector, weights or self.weights)
         encoder.layer, encoder.below = layer, self
         return encoder
+
+    @property
+    def of_gallery(self) -> Choose:
+        """How the recipe chooses among the faces of a gallery's photo."""
+        return CHOICES[self.recipe.choice]
 
     def encode(
         self,
@@ -69,12 +72,16 @@ class Encoder:
         ]
 
     def _embedded(self, crops: Sequence[Image.Image]) -> FloatArray:
-        vectors = unit_rows(self._network.embed(crops))
+        if self.recipe.flip:
+            both = unit_rows(self._network.embed([*crops, *map(ImageOps.mirror, crops)]))
+            vectors = unit_rows(both[: len(crops)] + both[len(crops) :])
+        else:
+            vectors = unit_rows(self._network.embed(crops))
         return vectors if self.layer is None else self.layer.apply(vectors)
 
 
 def open_encoder(recipe: Recipe, weights: Weights, detector: Detector | None = None) -> Encoder:
-    """The recipe's encoder; `detector` shares one that is loaded already."""
+    """The recipe's encoder; `detector` shares one of the same zoom that is loaded already."""
     if recipe.finds_faces and detector is None:
-        detector = MtcnnDetector()
+        detector = MtcnnDetector(recipe.zoom)
     return Encoder(recipe, open_network(recipe, weights), detector if recipe.finds_faces else None, weights)

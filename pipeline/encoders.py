@@ -40,12 +40,12 @@ class Encoders(Protocol):
 
 
 class StoredEncoders:
-    """Encoders from the weight store, each opened once; all share one face detector."""
+    """Encoders from the weight store, each opened once; those that look at photos alike share one face detector."""
 
     def __init__(self, store: WeightStore) -> None:
         self._store = store
         self._opened: dict[str, Encoder] = {}
-        self._detector: Detector | None = None
+        self._detectors: dict[int, Detector | None] = {}  # by zoom
         self._lock = threading.RLock()
 
     def get(self, recipe: str, report: Report = silent) -> Encoder:
@@ -53,11 +53,12 @@ class StoredEncoders:
         chosen = recipe_named(recipe)
         with self._lock:
             if recipe not in self._opened:
+                shared = self._detectors.get(chosen.zoom)
                 if chosen.base:
                     encoder = self._on_top_of(self.get(chosen.base, report), chosen)
                 else:
-                    encoder = open_encoder(chosen, self._store.get(chosen.network, report), self._detector)
-                self._detector = encoder.detector or self._detector
+                    encoder = open_encoder(chosen, self._store.get(chosen.network, report), shared)
+                self._detectors[chosen.zoom] = encoder.detector or shared
                 self._opened[recipe] = encoder
             return self._opened[recipe]
 

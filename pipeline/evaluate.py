@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
-from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
+from PIL import Image
 
 from pipeline import groups, metrics, protocols
+from pipeline.cost import measure_costs
+from pipeline.embed import BATCH
 from pipeline.errors import GalleryDamaged, SettingsError
 from pipeline.gallery import FACE_COLUMNS, Gallery
 from pipeline.images import open_image
@@ -27,12 +29,12 @@ from pipeline.photos import Photos
 from pipeline.protocols import Retrieval
 from pipeline.quality import measure_photos
 from pipeline.ranking import Subject, impostor_limit, rank, subject_of
-from pipeline.recipes import RECIPES
+from pipeline.recipes import recipe_named
 from pipeline.search import Searcher
 from pipeline.types import SAME_PHOTO_DISTANCE, FloatArray, Report, VectorIndex, silent
 from pipeline.verification import verify
 
-FORMAT = 1
+FORMAT = 2
 RESAMPLES, RESAMPLE_SEED = 1000, 5
 CHECKED, CHECK_SEED = 24, 6  # photos embedded anew: a tenth of them displaced is found 92 times in 100
 SURE = 5  # standard deviations that top-1 must be above chance
@@ -70,15 +72,23 @@ def evaluate(
     opened = list(searchers)
     if len(set(task.photos.people)) == len(task.photos):
         raise SettingsError("Nobody in this gallery has two photos, so there is nothing to evaluate; add photos to it.")
+    costs = measure_costs([each.encoder for each in opened], _spread(opened[0].gallery, task.photos))
     drawn = metrics.resampled_people(len(set(task.photos.people)), RESAMPLES, RESAMPLE_SEED)
     qualities = measure_photos(task.photos, _faces(task.photos, [each.gallery for each in opened]), report)
-    recipes, outcomes = [], []
-    for searcher in opened:
+    recipes, outcomes = [], dict[str, Results]()
+    for searcher, cost in zip(opened, costs, strict=True):
         figures, came_out = _evaluate_one(searcher, task, indexes, (drawn, qualities), report)
-        recipes.append(figures)
-        outcomes.append((figures["recipe"], came_out))
-    steps = [_step(before, after, drawn) for before, after in pairwise(outcomes)]
+        recipes.append(figures | {"cost": asdict(cost)})
+        outcomes[figures["recipe"]] = came_out
+    steps = [_step((name, outcomes[name]), after, drawn) for name, after in _compared(outcomes)]
     return cast(dict[str, Any], _rounded({**_facts(task), "recipes": recipes, "steps": steps}))
+
+
+def _compared(outcomes: Mapping[str, Results]) -> Iterator[tuple[str, tuple[str, Results]]]:
+    """Each recipe with what to compare it with: the one it is an option of, or the one before it."""
+    for before, (name, results) in zip(outcomes, list(outcomes.items())[1:], strict=False):
+        plain = name.partition("+")[0]
+        yield plain if plain != name and plain in outcomes else before, (name, results)
 
 
 def _step(before: tuple[str, Results], after: tuple[str, Results], drawn: Floats) -> dict[str, Any]:
@@ -132,7 +142,7 @@ def check_vectors(searcher: Searcher, photos: Photos) -> None:
     wrong = []
     for row in sorted({0, len(gallery) - 1, *drawn.tolist()}):  # a shift in the middle shows at the ends
         source = photos[cast(int, rows[row])].source
-        vector = searcher.encoder.encode([open_image(source)])[0].vector
+        vector = searcher.encoder.encode([open_image(source)], searcher.encoder.of_gallery)[0].vector
         if vector is None or float(np.linalg.norm(vector - gallery.vectors[row])) > SAME_PHOTO_DISTANCE:
             wrong.append(gallery.photo_ids[row])
     if wrong:
@@ -165,6 +175,12 @@ def _chosen(searcher: Searcher, wanted: Iterable[str] | None) -> dict[str, Vecto
             )
     names = searcher.indexes if wanted is None else ["exact", *(name for name in wanted if name != "exact")]
     return {name: searcher.indexes[name] for name in names}
+
+
+def _spread(gallery: Gallery, photos: Photos) -> list[Image.Image]:
+    """Photos from all over the gallery, as many as are embedded at a time when it is built."""
+    rows = np.linspace(0, len(gallery) - 1, min(BATCH, len(gallery))).round().astype(int).tolist()
+    return [open_image(photos[cast(int, photos.row_of(gallery.photo_ids[row]))].source) for row in rows]
 
 
 def _faces(photos: Photos, galleries: Iterable[Gallery]) -> FloatArray:
@@ -209,7 +225,7 @@ def _recipe_facts(gallery: Gallery, subject: Subject) -> dict[str, Any]:
     accuracy, found = ANCESTORS.get(name, (None, None))
     return {
         "recipe": name,
-        "label": RECIPES[name].label,
+        "label": recipe_named(name).label,
         "fingerprint": manifest["fingerprint"],
         "weights": manifest["weights"],
         "dim": subject.vectors.shape[1],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -15,31 +15,43 @@ from pipeline.geometry import similarity_transform
 from pipeline.recipes import Recipe
 from pipeline.types import Box, Face, Landmarks
 
+Choose = Callable[[Sequence[Face], tuple[int, int]], Face | None]
+
 BATCH = 10  # 14 ms a photo against 17 in batches of 40: the activations stay in the cache
 MAX_SIDE = 1024  # larger photos are scaled down to this for detection
 MIN_SIDE = 48  # smaller ones are scaled up: MTCNN's smallest face has 20 px
 MTCNN_LEAST_SIDE = 20  # below, facenet-pytorch's pyramid has no level and it fails
 SURE = 0.9  # facenet-pytorch's own threshold in `largest_over_threshold`
 
-# Where Open Model Zoo's README wants the landmarks of face-reidentification-retail-0095, in parts of the crop's side.
-REFERENCE_LANDMARKS = (
-    (0.31556875, 0.4615741071428571),
-    (0.6826229166666667, 0.4615741071428571),
-    (0.5002624999999999, 0.6405053571428571),
-    (0.34947187500000004, 0.8246919642857142),
-    (0.6534364583333333, 0.8246919642857142),
-)
+# Where the landmarks are to lie, in parts of the crop's side: as Open Model Zoo's README has it for its network, and
+# for those that were trained on boxes, where the landmarks lie in such crops of LFW on average.
+_IN_A_BOX = ((0.2956, 0.3957), (0.7044, 0.3957), (0.5, 0.5757), (0.3203, 0.7344), (0.6797, 0.7344))
+REFERENCE_LANDMARKS = {
+    "reid": (
+        (0.31556875, 0.4615741071428571),
+        (0.6826229166666667, 0.4615741071428571),
+        (0.5002624999999999, 0.6405053571428571),
+        (0.34947187500000004, 0.8246919642857142),
+        (0.6534364583333333, 0.8246919642857142),
+    ),
+    "facenet": _IN_A_BOX,
+    "resnet50": _IN_A_BOX,
+}
+
+_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 class MtcnnDetector:
     """MTCNN with the weights inside facenet-pytorch's wheel. Photos of the same size are detected together."""
 
-    def __init__(self) -> None:
+    def __init__(self, zoom: int = 1) -> None:
+        """`zoom` is how many times larger than it is a photo is looked at."""
+        self._zoom = zoom
         self._mtcnn = MTCNN(keep_all=True).eval().to(memory_format=torch.channels_last)
 
     def detect(self, images: Sequence[Image.Image]) -> list[tuple[Face, ...]]:
         """All faces of each RGB image, largest first; an empty tuple where there is none."""
-        prepared = [_for_detection(image) for image in images]
+        prepared = [_for_detection(image, self._zoom) for image in images]
         same_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for number, (pixels, _) in enumerate(prepared):
             same_size[pixels.shape[:2]].append(number)
@@ -59,10 +71,10 @@ class MtcnnDetector:
         ]
 
 
-def _for_detection(image: Image.Image) -> tuple[np.ndarray, float]:
+def _for_detection(image: Image.Image, zoom: int) -> tuple[np.ndarray, float]:
     """The pixels MTCNN gets, and by how much they were scaled. Thin photos are padded, for MTCNN needs 20 px."""
     long, short = max(image.size), min(image.size)
-    scale = min(MAX_SIDE / long, max(1.0, MIN_SIDE / short))
+    scale = min(MAX_SIDE / long, max(float(zoom), MIN_SIDE / short))
     if scale != 1:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
@@ -95,6 +107,19 @@ def centred(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
     return max(faces, key=weight, default=None)
 
 
+def central(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
+    """The face whose middle is nearest to the photo's, whatever its size."""
+
+    def offset(face: Face) -> float:
+        left, top, right, bottom = face.box
+        return (left + right - size[0]) ** 2 + (top + bottom - size[1]) ** 2
+
+    return min(faces, key=offset, default=None)
+
+
+CHOICES: dict[str, Choose] = {"large": centred, "central": central}  # by `Recipe.choice`
+
+
 def largest(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
     """The face a query photo is about: the largest of those the detector is sure of, else the largest."""
     sure = [face for face in faces if face.confidence >= SURE]
@@ -104,16 +129,14 @@ def largest(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
 def cut(image: Image.Image, face: Face | None, recipe: Recipe) -> Image.Image:
     """The square RGB crop of `recipe.size` pixels that the network sees; without a face, of the whole photo."""
     if face is None:
-        return image.resize((recipe.size, recipe.size), Image.Resampling.BILINEAR)
-    if recipe.crop == "aligned":
-        return _aligned(image, face, recipe.size)
-    return _boxed(image, face, recipe.size, recipe.margin)
+        return image.resize((recipe.size, recipe.size), _RESAMPLING[recipe.resample])
+    return _aligned(image, face, recipe) if recipe.crop == "aligned" else _boxed(image, face, recipe)
 
 
-def _boxed(image: Image.Image, face: Face, size: int, margin: int) -> Image.Image:
+def _boxed(image: Image.Image, face: Face, recipe: Recipe) -> Image.Image:
     """The same crop as facenet-pytorch's `extract_face`: box plus margin, cut at the photo's edges, squeezed square."""
     left, top, right, bottom = face.box
-    share = margin / (size - margin) / 2
+    share = recipe.margin / (recipe.size - recipe.margin) / 2
     across, down = (right - left) * share, (bottom - top) * share
     box = (
         min(int(max(left - across, 0)), image.width - 1),
@@ -122,18 +145,19 @@ def _boxed(image: Image.Image, face: Face, size: int, margin: int) -> Image.Imag
         max(int(min(bottom + down, image.height)), 1),
     )
     box = (box[0], box[1], max(box[2], box[0] + 1), max(box[3], box[1] + 1))
-    return image.crop(box).resize((size, size), Image.Resampling.BILINEAR)
+    return image.crop(box).resize((recipe.size, recipe.size), _RESAMPLING[recipe.resample])
 
 
-def _aligned(image: Image.Image, face: Face, size: int) -> Image.Image:
+def _aligned(image: Image.Image, face: Face, recipe: Recipe) -> Image.Image:
     """The face turned and scaled so that its landmarks come to lie on the reference; black beyond the photo."""
-    landmarks = np.asarray(face.landmarks)
-    scale = float(np.hypot(*similarity_transform(landmarks, np.asarray(REFERENCE_LANDMARKS) * size)[:, 0]))
-    if scale < 0.5:  # Pillow's transform looks at four pixels only: a large face is shrunk first
+    landmarks, size = np.asarray(face.landmarks), (recipe.size, recipe.size)
+    reference = np.asarray(REFERENCE_LANDMARKS[recipe.network]) * recipe.size
+    scale = float(np.hypot(*similarity_transform(landmarks, reference)[:, 0]))
+    if scale < 0.5:  # Pillow's transform looks at few pixels only: a large face is shrunk first
         factor = int(1 / scale)
         image, landmarks = image.reduce(factor), landmarks / factor
-    back = similarity_transform(np.asarray(REFERENCE_LANDMARKS) * size, landmarks)
-    return image.transform((size, size), Image.Transform.AFFINE, tuple(back.ravel()), Image.Resampling.BILINEAR)
+    back = similarity_transform(reference, landmarks)
+    return image.transform(size, Image.Transform.AFFINE, tuple(back.ravel()), _RESAMPLING[recipe.resample])
 
 
 def boxed(image: Image.Image, faces: Sequence[Face], chosen: Face | None) -> Image.Image:

@@ -56,18 +56,21 @@ def bench_scale(options: argparse.Namespace) -> int:
     indexes = tuple(options.indexes.split(","))
     scale = Scale(options.rows, options.dim, indexes, Settings.from_env().milvus, options.start_server)
     with closing(ProgressBars()) as bars:
-        figures = list(bench_scale(scale, options.folder, bars))
-    if options.json:
-        print(json.dumps({"dim": scale.dim, "indexes": [one.as_json() for one in figures]}))
-        return 0
-    print("| rows | index | build | on disk | recall@20 | effort | search, median | search, p95 | memory | server's |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    for one in figures:
+        figures = bench_scale(scale, options.folder, bars)
+        if options.json:
+            print(json.dumps({"dim": scale.dim, "indexes": [one.as_json() for one in figures]}))
+            return 0
         print(
-            f"| {one.rows:,} | `{one.index}` | {one.build_s:,.0f} s | {_megabytes(one.disk_bytes)} "
-            f"| {one.recall_at_20:.3f} | {one.effort} | {one.search_ms_median:.0f} ms | {one.search_ms_p95:.0f} ms "
-            f"| {one.peak_bytes / 2**30:.1f} GiB | {one.children_peak_bytes / 2**30:.1f} GiB |"
+            "| rows | index | build | on disk | recall@20 | effort | search, median | search, p95 | memory | server's |"
         )
+        print("|---|---|---|---|---|---|---|---|---|---|")
+        for one in figures:  # each at once: the next may take an hour
+            print(
+                f"| {one.rows:,} | `{one.index}` | {one.build_s:,.0f} s | {_megabytes(one.disk_bytes)} "
+                f"| {one.recall_at_20:.3f} | {one.effort} | {one.search_ms_median:.0f} ms | {one.search_ms_p95:.0f} ms "
+                f"| {one.peak_bytes / 2**30:.1f} GiB | {one.children_peak_bytes / 2**30:.1f} GiB |",
+                flush=True,
+            )
     return 0
 
 
@@ -75,7 +78,7 @@ def evaluate(options: argparse.Namespace) -> int:
     """Measures the galleries that are built, and keeps the report."""
     from pipeline.library import open_library
     from pipeline.reports import make_report, save_report
-    from pipeline.tables import headline, markdown, steps
+    from pipeline.tables import costs, headline, markdown, steps
 
     settings = Settings.from_env()
     library = open_library(settings)
@@ -88,6 +91,6 @@ def evaluate(options: argparse.Namespace) -> int:
     for name, reason in left_out.items():
         print(f"{name} is left out: {reason}", file=sys.stderr)
     paths = save_report(library, report, options.json, options.html)
-    print(markdown(headline(report)), markdown(steps(report)), sep="\n\n")
+    print(*(markdown(table(report)) for table in (headline, steps, costs)), sep="\n\n")
     print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}; {paths[0]} and {paths[1]}.")
     return 0

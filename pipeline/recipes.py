@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 from pipeline.errors import SettingsError
 
 Crop = Literal["whole", "box", "aligned"]
 NetworkName = Literal["resnet50", "facenet", "reid"]
 LayerKind = Literal["", "pca", "head"]
+Resample = Literal["bilinear", "bicubic"]
+Choice = Literal["large", "central"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,10 @@ class Recipe:
 
     A recipe with a `base` takes that recipe's vectors through one more `layer`: PCA fitted on the gallery, or a head
     trained on its people.
+
+    `flip` adds the vector of the mirrored crop to that of the crop. `resample` is how pixels between pixels are made
+    up, `zoom` how many times larger than it is a photo is looked at for faces, and `choice` which of a gallery photo's
+    faces is taken: a large one near the middle, or the one in the middle whatever its size. See `OPTIONS`.
     """
 
     name: str
@@ -39,6 +46,10 @@ class Recipe:
     version: int = 1
     base: str = ""
     layer: LayerKind = ""
+    flip: bool = False
+    resample: Resample = "bilinear"
+    zoom: int = 1
+    choice: Choice = "large"
 
     @property
     def finds_faces(self) -> bool:
@@ -90,11 +101,14 @@ _REID = Recipe(
 
 
 def reduced(base: Recipe, dim: int) -> Recipe:
-    """The recipe whose vectors are those of `base`, reduced to `dim` numbers; SettingsError if that is no reduction."""
-    if base.base or not 2 <= dim < base.dim:
+    """The recipe whose vectors are those of `base`, less their mean, on their first `dim` principal components.
+
+    With all of them only the mean is taken off. SettingsError if there are not so many.
+    """
+    if base.base or not 2 <= dim <= base.dim:
         raise SettingsError(
             f"{base.name} cannot be reduced to {dim} dimensions; "
-            + (f"reduce {base.base} instead." if base.base else f"choose 2 to {base.dim - 1}.")
+            + (f"reduce {base.base} instead." if base.base else f"choose 2 to {base.dim}.")
         )
     return replace(
         base,
@@ -135,21 +149,77 @@ DEFAULT_K = 20
 MAX_K = 100
 
 
+@dataclass(frozen=True)
+class Option:
+    """What can be tried with any recipe that finds faces: the fields of the recipe that it sets."""
+
+    summary: str
+    fields: Mapping[str, Any]
+
+
+# In the order in which a recipe's name has them. What each finds and costs is in README, by `evaluate`.
+OPTIONS: dict[str, Option] = {
+    "aligned": Option("turned and scaled by five landmarks", {"crop": "aligned", "margin": 0}),
+    "tight": Option("without a margin", {"margin": 0}),
+    "wide": Option("with a margin of a quarter", {"margin": 40}),
+    "bicubic": Option("cut out with bicubic interpolation", {"resample": "bicubic"}),
+    "flip": Option("averaged with the vector of its mirror image", {"flip": True}),
+    "zoom": Option("found in the photo at twice its size", {"zoom": 2}),
+    "central": Option("the face in the middle, whatever its size", {"choice": "central"}),
+}
+
+
+def with_options(base: Recipe, names: Sequence[str]) -> Recipe:
+    """The recipe with these options; SettingsError if there is no such option, or it makes no sense there."""
+    for name in names:
+        if name not in OPTIONS:
+            raise SettingsError(f"There is no option {name!r}; choose of {', '.join(OPTIONS)}.")
+    if list(names) != [name for name in OPTIONS if name in names]:
+        raise SettingsError(f"Give the options of a recipe once each and in this order: {', '.join(OPTIONS)}.")
+    if base.base:
+        raise SettingsError(f"{base.name} takes no options; give them to {base.base}.")
+    if not base.finds_faces and set(names) != {"flip"}:
+        raise SettingsError(f"{base.name} looks for no face, so flip is all that can be tried; choose another recipe.")
+    changes: dict[str, Any] = {}
+    for name in names:
+        if changes.keys() & OPTIONS[name].fields.keys():
+            raise SettingsError(f"The option {name} sets what another one has set; leave one of them out.")
+        changes |= OPTIONS[name].fields
+    return replace(
+        base,
+        name="+".join((base.name, *names)),
+        label=", ".join((base.label, *names)),
+        summary=f"{base.summary.rstrip('.')}; {'; '.join(OPTIONS[name].summary for name in names)}.",
+        **changes,
+    )
+
+
 def recipe_named(name: str) -> Recipe:
-    """The recipe of that name, or a reduction such as `mtcnn-reid-64`; SettingsError names the choices."""
+    """The recipe of that name, with options or reduced: `mtcnn-reid-64`, `mtcnn-facenet+flip`, `mtcnn-reid+flip-64`.
+
+    SettingsError names the choices.
+    """
     if name in RECIPES:
         return RECIPES[name]
     reduction = re.fullmatch(r"(.+)-(\d{1,4})", name)
-    if reduction and reduction[1] in RECIPES:
-        return reduced(RECIPES[reduction[1]], int(reduction[2]))
+    if reduction and (reduction[1] in RECIPES or "+" in reduction[1]):
+        return reduced(recipe_named(reduction[1]), int(reduction[2]))
+    base, plus, options = name.partition("+")
+    if plus and base in RECIPES:
+        return with_options(RECIPES[base], options.split("+"))
     raise SettingsError(f"There is no recipe {name!r}; choose one of {', '.join(RECIPES)}.")
 
 
 def fingerprint(recipe: Recipe, weights_sha256: str, photos_revision: str) -> str:
     """What a gallery's vectors depend on, as 16 hexadecimal digits: another value means other vectors.
 
-    Label and summary are for people and do not count, and neither does what a recipe has none of.
+    Label and summary are for people and do not count, and neither does an option that a recipe does not use.
     """
-    fields = {key: value for key, value in asdict(recipe).items() if key not in ("label", "summary") and value != ""}
-    facts = json.dumps([fields, weights_sha256, photos_revision], sort_keys=True)
+    values = {field.name: (getattr(recipe, field.name), field.default) for field in fields(recipe)}
+    counting = {
+        name: value
+        for name, (value, unused) in values.items()
+        if name not in ("label", "summary") and (name == "version" or value != unused)
+    }
+    facts = json.dumps([counting, weights_sha256, photos_revision], sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()[:16]

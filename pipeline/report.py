@@ -36,6 +36,7 @@ def html_report(report: dict[str, Any], picture: Picture) -> str:
         f"<h1>{escape(title)}</h1>{_made_of(report)}",
         _section("Which is better", tables.headline(report), HEADLINE_NOTE),
         *([_section("By how much", tables.steps(report), STEP_NOTE)] if report["steps"] else []),
+        _section("What a photo costs", tables.costs(report), COST_NOTE),
         drawings(report),
         *([_section("Are two photos of one person? (View 2)", tables.verification(report))] if report["pairs"] else []),
         _section("Naming a photo: the ancestors' split", tables.splits(report), SPLIT_NOTE),
@@ -59,6 +60,7 @@ HEADLINE_NOTE = (
     "Found: photos of the people searched for. Top-1, recall@20, mAP@R: every photo searched with, of a person who has "
     "another. Open set: of those, named rightly while one in a hundred who are not in the gallery is named at all."
 )
+COST_NOTE = "In a batch, as when a gallery is built, timed in turns on the machine that made this report."
 STEP_NOTE = (
     "Percentage points that a model has over the one before it, on the same pairs and photos. Where the interval does "
     "not hold 0, the difference can be trusted."

@@ -21,7 +21,7 @@ import psutil
 from pipeline.bench import found_rows, occupied, search_times
 from pipeline.errors import SettingsError
 from pipeline.geometry import unit_rows
-from pipeline.indexes import build_index, drop_index, open_index
+from pipeline.indexes import build_index, drop_index, open_index, why_unavailable
 from pipeline.indexes.exact import ExactIndex
 from pipeline.indexes.recall import share_found
 from pipeline.settings import EMBEDDED, Milvus
@@ -52,6 +52,9 @@ class Scale:
     def __post_init__(self) -> None:
         if self.rows < 2 or self.dim < 2:
             raise SettingsError(f"{self.rows} rows of {self.dim} numbers cannot be searched; give two or more of both.")
+        for name in self.indexes:
+            if (reason := why_unavailable(name)) is not None:
+                raise SettingsError(reason)
 
 
 @dataclass(frozen=True)

@@ -135,8 +135,32 @@ def test_any_recipe_can_be_reduced(run: Run, tiny: Library, query: Path) -> None
     said = run("search", query, "--recipe", "mtcnn-reid", "--dim", 5, "--k", 3)
     assert said.out.startswith("mtcnn-reid-5 on photos-")
     assert [line.split()[2] for line in said.out.rstrip().split("\n")[1:]] == ["Dimitri"] * 3
-    said = run("build", "--recipe", "mtcnn-reid", "--dim", 256)
-    assert (said.code, said.sentence) == (2, "mtcnn-reid cannot be reduced to 256 dimensions; choose 2 to 255.")
+    said = run("build", "--recipe", "mtcnn-reid", "--dim", 257)
+    assert (said.code, said.sentence) == (2, "mtcnn-reid cannot be reduced to 257 dimensions; choose 2 to 256.")
+
+
+def test_any_recipe_can_be_had_with_options_and_several_are_built_in_one_pass(
+    run: Run, tiny: Library, query: Path
+) -> None:
+    detector = tiny.encoders.detector
+    names = ["mtcnn-reid", "mtcnn-reid+flip", "mtcnn-facenet+aligned+flip-5"]
+    said = run("build", "--recipe", *names)
+    assert [line.split(":")[0] for line in said.out.split("\n") if "24 of 26 photos" in line] == names
+    assert detector.photos_seen == 25, "each photo that can be read is looked at once for all"
+    said = run("search", query, "--recipe", "mtcnn-reid+flip", "--k", 1)
+    assert said.out.startswith("mtcnn-reid+flip on photos-")
+    said = run("evaluate", "--recipes", "mtcnn-reid", "mtcnn-reid+flip")
+    assert said.out.count("| `mtcnn-reid+flip` |") == 2, "in the headline and in what it costs"
+    assert "| `mtcnn-reid` | mtcnn-reid+flip |" in said.out
+
+
+def test_a_recipe_or_an_option_that_is_none_is_one_sentence(run: Run, query: Path) -> None:
+    for command in (("build",), ("search", query), ("bench-indexes",)):
+        said = run(*command, "--recipe", "vgg")
+        assert said.code == 2
+        assert said.sentence.startswith("There is no recipe 'vgg'; choose")
+        said = run(*command, "--recipe", "mtcnn-reid+smile")
+        assert said.sentence.startswith("There is no option 'smile'; choose")
 
 
 def test_search_as_json_is_the_contract(run: Run, query: Path) -> None:
@@ -245,7 +269,7 @@ def test_a_build_that_is_interrupted_exits_as_shells_expect(
     assert said.err.rstrip().endswith("\nInterrupted; what was done is kept.")
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["build", "--recipe", "vgg"], ["search"], ["search", "x", "--k=a"]])
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["build", "--recipe"], ["search"], ["search", "x", "--k=a"]])
 def test_a_command_that_cannot_be_read_exits_with_2(run: Run, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         run(*arguments)

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pipeline.encoder import Encoder, open_encoder
 from pipeline.faces import MtcnnDetector, cut, largest
+from pipeline.geometry import unit_rows
 from pipeline.recipes import RECIPES, recipe_named
 from pipeline.types import FloatArray
 from pipeline.weights import Weights
@@ -67,6 +68,26 @@ def test_the_crop_is_the_one_the_network_saw() -> None:
     encoded = encoder.encode([portrait(0), GREY, portrait(1)])
     assert seen == [encoded[0].crop, encoded[2].crop]
     assert encoded[0].crop.tobytes() == cut(portrait(0), encoded[0].face, recipe).tobytes()
+
+
+def test_with_flip_a_photo_and_its_mirror_image_are_the_same() -> None:
+    (encoder, _), (plain, _) = encoder_of("resnet50+flip"), encoder_of("resnet50")
+    photo = portrait(0)
+    photo.paste((255, 255, 0), (30, 26, 40, 36))  # else a tiny face is its own mirror image
+    mirrored = ImageOps.mirror(photo)
+    one, other = encoder.encode([photo, mirrored])
+    np.testing.assert_allclose(one.vector, other.vector, atol=1e-5)
+    parts = [each.vector for each in plain.encode([photo, mirrored])]
+    assert np.linalg.norm(parts[0] - parts[1]) > 0.1
+    np.testing.assert_allclose(one.vector, unit_rows(parts[0] + parts[1])[0], atol=1e-5)
+
+
+def test_the_recipe_says_which_face_of_a_gallery_photo_is_taken() -> None:
+    photo = draw((0, 0, (2, 20, 50)), (1, 0, (56, 44, 8)))
+    for recipe, left in (("mtcnn-facenet", 2), ("mtcnn-facenet+central", 56)):
+        encoder, _ = encoder_of(recipe)
+        (encoded,) = encoder.encode([photo], encoder.of_gallery)
+        assert encoded.face.box[0] == left
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

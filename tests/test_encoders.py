@@ -100,3 +100,10 @@ def test_a_head_beside_the_weights_is_found_first(backbone: Path, tmp_path: Path
     store = WeightStore(models, tmp_path / "cache", {"resnet50": backbone})
     assert store.find_head(HEADED) == models / f"{HEADED}.safetensors"
     assert store.head_path(HEADED) == tmp_path / "cache" / f"{HEADED}.safetensors"
+
+
+def test_only_recipes_that_look_at_photos_alike_share_a_detector(reid_weights: Weights, tmp_path: Path) -> None:
+    encoders = StoredEncoders(WeightStore(reid_weights.paths[0].parents[2], tmp_path, {}))
+    plain, flipped, zoomed = (encoders.get(f"mtcnn-reid{option}").detector for option in ("", "+flip", "+zoom"))
+    assert plain is flipped
+    assert plain is not zoomed

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline import library as library_module
 from pipeline import reports
 from pipeline.__main__ import main
 from pipeline.background import Background
 from pipeline.errors import GalleryDamaged, GalleryMissing, IndexUnavailable, SettingsError, WeightsError
-from pipeline.evaluate import CHECKED, Task, _rounded, check_better_than_chance, evaluate
+from pipeline.evaluate import CHECKED, Task, _rounded, check_better_than_chance, check_vectors, evaluate
+from pipeline.faces import Choose
 from pipeline.files import digest
 from pipeline.gallery import Gallery
 from pipeline.indexes import available
@@ -28,7 +30,7 @@ from pipeline.recipes import RECIPES
 from pipeline.report_tab import ABSENT, UNREADY, evaluation_tab
 from pipeline.reports import load_report, make_report, report_path, save_report
 from pipeline.settings import Settings
-from pipeline.types import Progress, silent
+from pipeline.types import Encoded, Progress, silent
 from tests.tiny import FACELESS, PEOPLE, PHOTOS_EACH, TinyEncoders, portrait
 
 RECIPE = "mtcnn-reid"
@@ -69,7 +71,9 @@ def test_the_command_writes_figures_and_a_report(built: Library, capsys: pytest.
     count = len(RECIPES)
     assert [line.split("`")[1] for line in lines[2 : 2 + count]] == list(RECIPES)
     assert lines[3 + count].startswith("| from | to | View 2 |")
-    assert [line.split("`")[1] for line in lines[5 + count : -1]] == list(RECIPES)[:-1]
+    assert [line.split("`")[1] for line in lines[5 + count : 4 + 2 * count]] == list(RECIPES)[:-1]
+    assert lines[5 + 2 * count].startswith("| recipe | finding the face | embedding it |")
+    assert [line.split("`")[1] for line in lines[7 + 2 * count : -1]] == list(RECIPES)
     assert lines[0].startswith("| recipe | View 2 | ")
     assert lines[-1].startswith("Done in ")
     assert str(report_path(built)) in lines[-1]
@@ -122,7 +126,7 @@ def test_a_report_is_plain_json_whatever_was_measured() -> None:
 def test_the_same_seeds_give_the_same_figures(built: Library) -> None:
     first, second = report_on(built), report_on(reopened(built))
     for report in (first, second):
-        report["made"] = report["recipes"][0]["seconds"] = None
+        report["made"] = report["recipes"][0]["seconds"] = report["recipes"][0]["cost"] = None
     assert first == second
 
 
@@ -254,9 +258,14 @@ def test_a_dataset_whose_names_mean_nothing_is_caught(tmp_path: Path) -> None:
 def test_the_check_takes_photos_from_both_ends_and_between(built: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     searcher, asked = built.searcher(RECIPE), []
     encode = searcher.encoder.encode
-    monkeypatch.setattr(searcher.encoder, "encode", lambda images: asked.append(len(images)) or encode(images))
-    report_on(built)
-    assert len(asked) == min(CHECKED, 24)
+
+    def asking(images: list[Image.Image], choose: Choose) -> list[Encoded]:
+        asked.append(len(images))
+        return encode(images, choose)
+
+    monkeypatch.setattr(searcher.encoder, "encode", asking)
+    check_vectors(searcher, built.photos)
+    assert asked == [1] * min(CHECKED, 24)
 
 
 @pytest.mark.parametrize(

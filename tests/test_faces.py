@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from facenet_pytorch import MTCNN, extract_face
 from PIL import Image, ImageDraw
 
-from pipeline.faces import MtcnnDetector, boxed, centred, cut, largest
+from pipeline.faces import REFERENCE_LANDMARKS, MtcnnDetector, boxed, central, centred, cut, largest
 from pipeline.images import open_image
 from pipeline.photos import Photos
 from pipeline.recipes import recipe_named
@@ -124,6 +125,23 @@ def test_without_a_face_the_whole_photo_is_squeezed_into_the_crop(name: str) -> 
     assert crop.tobytes() == photo.resize((recipe.size, recipe.size), Image.Resampling.BILINEAR).tobytes()
 
 
+def test_a_network_trained_on_boxes_has_a_reference_of_its_own() -> None:
+    """A face whose landmarks lie at the reference already is cut out as it is."""
+    recipe, photo = recipe_named("mtcnn-facenet+aligned"), noise(160, 160)
+    places = tuple((160 * x, 160 * y) for x, y in REFERENCE_LANDMARKS["facenet"])
+    crop = cut(photo, a_face((0, 0, 160, 160), landmarks=cast(Landmarks, places)), recipe)
+    np.testing.assert_allclose(np.asarray(crop).astype(float), np.asarray(photo), atol=1)
+    moved = cut(photo, a_face((0, 0, 160, 160), landmarks=cast(Landmarks, places)), replace(recipe, network="reid"))
+    assert np.abs(np.asarray(moved).astype(float) - np.asarray(photo)).mean() > 20
+
+
+@pytest.mark.parametrize("box", [(20, 30, 90, 100), (20, 30, 200, 170)])
+def test_bicubic_is_pillows(box: tuple[int, int, int, int]) -> None:
+    photo, recipe = noise(240, 180), recipe_named("mtcnn-facenet+tight+bicubic")
+    theirs = photo.crop(box).resize((160, 160), Image.Resampling.BICUBIC)
+    assert cut(photo, a_face(box), recipe).tobytes() == theirs.tobytes()
+
+
 # Choosing
 
 
@@ -141,6 +159,14 @@ def test_centred_is_facenet_pytorchs_centre_weighted_size() -> None:
         assert chosen.box == tuple(expected[0])
         chosen_largest += chosen is max(candidates, key=lambda face: face.area)
     assert chosen_largest < 95, "the centre must have decided sometimes"
+
+
+def test_central_takes_the_face_in_the_middle_whatever_its_size() -> None:
+    large, small = a_face((30, 30, 100, 100)), a_face((45, 40, 60, 55))
+    assert centred([large, small], (100, 100)) is large
+    assert central([large, small], (100, 100)) is small
+    assert central([small, large], (140, 140)) is large
+    assert central((), (100, 100)) is None
 
 
 def test_largest_prefers_the_faces_the_detector_is_sure_of() -> None:
@@ -276,6 +302,22 @@ def test_small_photos_are_enlarged_for_the_detector(detector: MtcnnDetector, por
         if face is not None:
             right += bool(np.abs(np.array(face.box) - np.array(known.box) * 20 / 250).max() < 3)
     assert right >= 7
+
+
+def test_a_photo_looked_at_twice_as_large_shows_faces_half_as_large(
+    detector: MtcnnDetector, portraits: list[Image.Image]
+) -> None:
+    """Photos whose face has about 10 px; most of them MTCNN finds only when they are enlarged."""
+    zoomed, found = MtcnnDetector(2), 0
+    for photo in portraits[:10]:
+        small = Image.new("RGB", (100, 100), "grey")
+        small.paste(photo.resize((24, 24), Image.Resampling.BOX), (32, 32))
+        face, known = centred(zoomed.detect([small])[0], small.size), centred(detector.detect([photo])[0], photo.size)
+        assert known is not None
+        if face is not None and not detector.detect([small])[0]:
+            np.testing.assert_allclose(face.box, 32 + np.array(known.box) * 24 / 250, atol=3)
+            found += 1
+    assert found >= 4
 
 
 def test_a_drawing_on_top_of_a_face_hides_it(detector: MtcnnDetector, portraits: list[Image.Image]) -> None:

@@ -38,7 +38,7 @@ LAYERS = (
         "pipeline.milvus_server",
     ),
     ("pipeline.encoder", "pipeline.pairs", "pipeline.quality", "pipeline.ranking", "pipeline.report"),
-    ("pipeline.embed", "pipeline.encoders", "pipeline.heads"),
+    ("pipeline.cost", "pipeline.embed", "pipeline.encoders", "pipeline.heads"),
     (
         "pipeline.build",
         "pipeline.search",

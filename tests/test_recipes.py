@@ -16,6 +16,7 @@ from pipeline.recipes import (
     FALLBACK,
     HEADED,
     MAX_K,
+    OPTIONS,
     RECIPES,
     Recipe,
     fingerprint,
@@ -36,6 +37,10 @@ CHANGED = {
     "version": 2,
     "base": "other",
     "layer": "pca",
+    "flip": True,
+    "resample": "bicubic",
+    "zoom": 2,
+    "choice": "central",
 }
 FOR_PEOPLE = ("label", "summary")
 
@@ -98,9 +103,10 @@ def test_any_recipe_can_be_reduced_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("mtcnn-reid-256", "choose 2 to 255."),
-        ("mtcnn-reid-1", "choose 2 to 255."),
-        ("mtcnn-facenet-9999", "choose 2 to 511."),
+        ("mtcnn-reid-257", "choose 2 to 256."),
+        ("mtcnn-reid-1", "choose 2 to 256."),
+        ("mtcnn-facenet-9999", "choose 2 to 512."),
+        ("mtcnn-facenet+flip-513", "choose 2 to 512."),
         ("mtcnn-facenet-128-64", "reduce mtcnn-facenet instead."),
         ("resnet50-8192-64", "reduce resnet50 instead."),
     ],
@@ -110,6 +116,45 @@ def test_a_reduction_that_is_none_is_refused(name: str, remedy: str) -> None:
         recipe_named(name)
     base, _, dim = name.rpartition("-")
     assert str(caught.value) == f"{base} cannot be reduced to {dim} dimensions; {remedy}"
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_changes_the_recipe_and_says_so(option: str) -> None:
+    plain, recipe = RECIPES["mtcnn-facenet"], recipe_named(f"mtcnn-facenet+{option}")
+    assert (recipe.name, recipe.label) == (f"mtcnn-facenet+{option}", f"Improved, {option}")
+    assert OPTIONS[option].summary in recipe.summary
+    assert (
+        dataclasses.replace(recipe, name=plain.name, label=plain.label, summary=plain.summary)
+        == dataclasses.replace(plain, **OPTIONS[option].fields)
+        != plain
+    )
+
+
+def test_options_add_up_and_can_be_reduced() -> None:
+    recipe = recipe_named("mtcnn-facenet+aligned+flip-128")
+    assert (recipe.crop, recipe.flip, recipe.dim, recipe.layer) == ("aligned", True, 128, "pca")
+    assert recipe.base == "mtcnn-facenet+aligned+flip"
+    assert recipe_named("resnet50+flip").flip
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("mtcnn-reid+smile", "There is no option 'smile'; choose of aligned, "),
+        ("mtcnn-reid+", "There is no option ''; choose of aligned, "),
+        ("mtcnn-reid+flip+bicubic", "Give the options of a recipe once each and in this order: aligned, "),
+        ("mtcnn-reid+flip+flip", "Give the options of a recipe once each and in this order: aligned, "),
+        ("resnet50+aligned", "resnet50 looks for no face, so flip is all that can be tried; choose another recipe."),
+        ("mtcnn-facenet-128+flip", "mtcnn-facenet-128 takes no options; give them to mtcnn-facenet."),
+        ("mtcnn-facenet+tight+wide", "The option wide sets what another one has set; leave one of them out."),
+        ("vgg+flip", "There is no recipe 'vgg+flip'; choose one of "),
+        ("vgg+flip-64", "There is no recipe 'vgg+flip'; choose one of "),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(name: str, sentence: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        recipe_named(name)
+    assert str(caught.value).startswith(sentence)
 
 
 def test_only_the_baselines_look_for_no_face() -> None:

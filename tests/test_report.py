@@ -55,6 +55,7 @@ def one() -> dict[str, Any]:
             "cmc": [0.8, 0.9],
         },
         "open_set": None,
+        "cost": {"detect_ms": 14.0, "embed_ms": 6.04},
         "indexes": [{"index": "kmeans", "recall_at_20": 0.6931, "top1": 0.9, "top1_lost": 0.091, "queries": 500}],
         "groups": [
             {
@@ -100,7 +101,8 @@ def test_the_other_tables(one: dict[str, Any]) -> None:
     assert tables.groups(one)[1] == [
         ("brightness", "lowest quarter (1 to 2)", "3,308", "1.2%", "-", "0.123%", "0.80", "1.40")
     ]
-    for table in (tables.verification, tables.splits, tables.retrieval, tables.indexes):
+    assert tables.costs(whole)[1] == [("mtcnn-reid", "14.0 ms", "6.0 ms", "20.0 ms", "50")]
+    for table in (tables.verification, tables.splits, tables.retrieval, tables.indexes, tables.costs):
         header, rows = table(whole)
         assert {len(row) for row in rows} == {len(header)}
 
