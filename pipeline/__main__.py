@@ -8,10 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.commands import build, info, search, train_head
+from pipeline.commands import build, compose_sample, info, search, train_head
 from pipeline.errors import PipelineError
 from pipeline.indexes import INDEXES
 from pipeline.measuring import bench_indexes, bench_scale, evaluate
+from pipeline.photos import SAMPLE
 from pipeline.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, OPTIONS, RECIPES
 
 _NAMES = (
@@ -99,6 +100,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--json", action="store_true", help="print the figures as JSON")
     command.set_defaults(command=bench_scale)
+
+    command = commands.add_parser("compose-sample", help="make the sample gallery anew, of a gallery of LFW")
+    command.add_argument("--folder", type=Path, default=SAMPLE, help="where to; default: %(default)s")
+    command.set_defaults(command=compose_sample)
 
     command = commands.add_parser("info", help="what is set, what is here and what can be searched")
     command.set_defaults(command=info)

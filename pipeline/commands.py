@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from pipeline.errors import GalleryError
 from pipeline.indexes import INDEXES
-from pipeline.recipes import HEADED, RECIPES, recipe_named, reduced
+from pipeline.recipes import FALLBACK, HEADED, RECIPES, recipe_named, reduced
 from pipeline.settings import VARIABLES, Settings
 from pipeline.types import Answer, Progress
 
@@ -101,6 +101,19 @@ def train_head(options: argparse.Namespace) -> int:
         print(f"{epoch.number:5}  {epoch.loss:6.3f}  {epoch.training_accuracy:25.1%}  {epoch.held_out_accuracy:8.1%}")
     print(f"Epoch {best_epoch(curve).number} is kept in {path}.")
     print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}.")
+    return 0
+
+
+def compose_sample(options: argparse.Namespace) -> int:
+    """Makes the photos of people who do not exist."""
+    from pipeline.composites import compose_sample
+    from pipeline.library import open_library
+
+    library = open_library(Settings.from_env())
+    with closing(ProgressBars()) as bars:
+        compose_sample(library.searcher(FALLBACK).gallery, library.photos, options.folder, bars)
+    files = [path.stat().st_size for path in options.folder.rglob("*.jpg")]
+    print(f"{len(files)} photos of people who do not exist, {sum(files) / 1e6:.2f} MB, are in {options.folder}.")
     return 0
 
 

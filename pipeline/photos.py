@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+SAMPLE = Path(__file__).parent / "sample"  # composite people, made by `composites.py`
 PROBE_SECONDS = 5
 UNKNOWN = "unknown"  # who a photo shows, where its label is missing
 
@@ -75,10 +76,12 @@ class Photos:
 
 
 def open_photos(dataset: str) -> Photos:
-    """Opens what FACESEARCH_DATASET names: `lfw`, a Hub id with or without `@revision`, a folder, `imagefolder:PATH`.
+    """Opens what FACESEARCH_DATASET names: `lfw`, `sample`, a Hub id or `id@revision`, a folder, `imagefolder:PATH`.
 
     PhotosError says in one sentence what is missing and what to set instead; a host out of reach costs seconds.
     """
+    if dataset == SAMPLE.name:
+        return _folder_photos(SAMPLE, (SAMPLE.name, "Sample"))
     if dataset.startswith("imagefolder:"):
         return _folder_photos(Path(dataset.removeprefix("imagefolder:")).expanduser())
     if Path(dataset).expanduser().is_dir():
@@ -230,7 +233,7 @@ def _revision(labels: Sequence[tuple[str, str]], stamps: Sequence[str]) -> str:
     return hashlib.sha256(repr((labels, stamps)).encode()).hexdigest()
 
 
-def _folder_photos(folder: Path) -> Photos:
+def _folder_photos(folder: Path, names: tuple[str, str] | None = None) -> Photos:
     if not folder.is_dir():
         raise PhotosError(f"FACESEARCH_DATASET names the folder {folder}, which does not exist; correct the path.")
     files = list(_photos_below(folder))
@@ -247,7 +250,8 @@ def _folder_photos(folder: Path) -> Photos:
         stamps.append(f"{stat.st_size}-{stat.st_mtime_ns}")
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:6]
     name = f"{_slug(folder.resolve().name)}-{place}"  # two folders may share a name
-    return Photos((name, folder.resolve().name), labels, (_revision(labels, stamps), stamps), lambda row: files[row])
+    names = names or (name, folder.resolve().name)
+    return Photos(names, labels, (_revision(labels, stamps), stamps), lambda row: files[row])
 
 
 def _photos_below(folder: Path) -> Iterator[Path]:

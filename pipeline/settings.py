@@ -16,7 +16,8 @@ DEFAULT_CACHE = Path("~/.cache/reverse-face-search").expanduser()
 VARIABLES: dict[str, str] = {
     "FACESEARCH_DATASET": (
         "The gallery: a Hub dataset id (`user/name` or `user/name@revision`), a local folder in the layout of one, or "
-        "`imagefolder:PATH` for any folder of photos. Default: LFW from the Hub."
+        "`imagefolder:PATH` for any folder of photos, or `sample` for the people who do not exist in this package. "
+        "Default: LFW from the Hub."
     ),
     "FACESEARCH_MODELS": "A folder to look for network weights in before downloading them. Default: none.",
     "FACESEARCH_INDEX": "Where galleries are built. Default: `index`.",

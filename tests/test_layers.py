@@ -37,8 +37,15 @@ LAYERS = (
         "pipeline.indexes.recall",
         "pipeline.milvus_server",
     ),
-    ("pipeline.encoder", "pipeline.pairs", "pipeline.quality", "pipeline.ranking", "pipeline.report"),
-    ("pipeline.cost", "pipeline.embed", "pipeline.encoders", "pipeline.heads"),
+    (
+        "pipeline.composites",
+        "pipeline.encoder",
+        "pipeline.pairs",
+        "pipeline.quality",
+        "pipeline.ranking",
+        "pipeline.report",
+    ),
+    ("pipeline.composites", "pipeline.cost", "pipeline.embed", "pipeline.encoders", "pipeline.heads"),
     (
         "pipeline.build",
         "pipeline.search",
