@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from PIL import Image
 
-from pipeline.faces import MtcnnDetector, centred, cut
+from pipeline.faces import Choose, MtcnnDetector, centred, cut
 from pipeline.geometry import unit_rows
 from pipeline.layer import Layer
 from pipeline.networks import open_network
 from pipeline.recipes import Recipe
 from pipeline.types import Detector, Encoded, Face, FloatArray, Network
 from pipeline.weights import Weights
-
-Choose = Callable[[Sequence[Face], tuple[int, int]], Face | None]
-
 
 class Encoder:
     """One recipe, ready to run. Safe to use from several threads."""

@@ -63,7 +63,7 @@ def test_without_a_face_there_are_no_hits(searcher: Searcher) -> None:
 
 def test_the_whole_photo_is_searched_with_if_asked_for(tiny: Library, searcher: Searcher) -> None:
     seen = tiny.encoders.detector.photos_seen
-    answer = searcher.search(draw(), 5, whole_photo=True)
+    answer = searcher.search(draw(), 5, choose=None)
     assert tiny.encoders.detector.photos_seen == seen
     assert len(answer.hits) == 5
     assert answer.found_face
