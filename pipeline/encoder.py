@@ -15,6 +15,7 @@ from pipeline.recipes import Recipe
 from pipeline.types import Detector, Encoded, Face, FloatArray, Network
 from pipeline.weights import Weights
 
+
 class Encoder:
     """One recipe, ready to run. Safe to use from several threads."""
 
