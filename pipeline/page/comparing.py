@@ -9,7 +9,7 @@ from pipeline.comparison_html import comparison_html
 from pipeline.errors import PipelineError
 from pipeline.faces import numbered
 from pipeline.page.exploring import Trail, search_with
-from pipeline.page.parts import SEARCH, Changes, Parts, Request, request_of
+from pipeline.page.parts import SEARCH, Changes, Parts, Request, in_a_sentence, request_of
 from pipeline.page.searching import count_of, opened, tiles
 from pipeline.recipes import RECIPES
 from pipeline.tiles import ON_LOAD
@@ -42,8 +42,9 @@ def compare_tab(parts: Parts, tab: gr.Tab) -> None:
         return compared(parts, number or 0, request_of(values))
 
     def picked(event: gr.EventData, trail: Trail, number: int | None, *values: object) -> Changes:
-        found = search_with(parts, str(event.photo), (trail, number), request_of(values))
-        return found | {parts.tabs: gr.Tabs(selected="search")}
+        with in_a_sentence():
+            found = search_with(parts, str(event.photo), (trail, number), request_of(values))
+            return found | {parts.tabs: gr.Tabs(selected="search")}
 
     tab.select(opening, with_face, shown, **SEARCH)
     shown.select(picked, [parts.explore.trail, *with_face], [*parts.photo_and_answer, parts.tabs], **SEARCH)

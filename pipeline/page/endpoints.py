@@ -10,9 +10,8 @@ from gradio.events import api
 from pipeline import wording
 from pipeline.background import Background
 from pipeline.comparison import compare
-from pipeline.errors import PipelineError
 from pipeline.faces import numbered
-from pipeline.page.parts import EXAMPLES, SEARCH, Parts, as_sent
+from pipeline.page.parts import EXAMPLES, SEARCH, Parts, as_sent, in_a_sentence
 from pipeline.page.searching import count_of, framed, opened, whole_number
 from pipeline.recipes import RECIPES
 
@@ -61,22 +60,18 @@ def endpoints(parts: Parts) -> None:
         photo: str | None, recipe: str, index: str, k: object, face: object
     ) -> tuple[Any, Any, list[tuple[str, str]], dict[str, Any]]:
         """Find the photos of the gallery whose face is most like a face of this photo, 0 being its largest."""
-        try:
+        with in_a_sentence():
             image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
             found = background.searcher(recipe).search(image, count_of(k), index, choose=choose)
             hits = [(str(background.library.thumbnail(hit.photo_id)), wording.caption(hit)) for hit in found.hits]
-        except PipelineError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-        return framed(image, found), found.crop, hits, found.as_json()
+            return framed(image, found), found.crop, hits, found.as_json()
 
     def compare_all(photo: str | None, index: str, k: object, face: object) -> dict[str, Any]:
         """Search with every model that is ready: their answers, how many photos each two share, and each one's own."""
-        try:
+        with in_a_sentence():
             image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
             searchers = [background.searcher(name) for name in RECIPES if name in background.ready()]
             return compare(searchers, image, count_of(k), index, choose).as_json()
-        except PipelineError as error:
-            raise gr.Error(str(error), print_exception=False) from error
 
     def list_galleries() -> dict[str, Any]:
         """What can be searched: the gallery, and every recipe with its state and its indexes' recall@20."""

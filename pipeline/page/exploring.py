@@ -11,7 +11,7 @@ import gradio as gr
 from pipeline import downloads, wording
 from pipeline.errors import PipelineError
 from pipeline.faces import Choose, at, largest, numbered
-from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, Request, request_of
+from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, Request, in_a_sentence, request_of
 from pipeline.page.searching import hit_of, results, show
 from pipeline.tiles import enlarged_html
 from pipeline.types import Answer
@@ -95,16 +95,19 @@ def explore_events(parts: Parts) -> None:
     on_the_way = [explore.trail, query.face, *parts.request]
 
     def picked(event: gr.EventData, trail: Trail, number: int | None, *values: object) -> Changes:
-        return search_with(parts, str(event.photo), (trail, number), request_of(values))
+        with in_a_sentence():
+            return search_with(parts, str(event.photo), (trail, number), request_of(values))
 
     def back(trail: Trail, *values: object) -> Changes:
         return go_back(parts, trail, request_of(values))
 
     def expanded(event: gr.EventData, answers: tuple[Answer, ...]) -> str:
-        return enlarge(parts, str(event.photo), answers)
+        with in_a_sentence():
+            return enlarge(parts, str(event.photo), answers)
 
     def arranged(answers: tuple[Answer, ...], *values: object) -> str:
-        return results(parts.background, answers, request_of(values))
+        with in_a_sentence():
+            return results(parts.background, answers, request_of(values))
 
     clicks = [reply.hits.select, explore.enlarged.select]
     gr.on(clicks, picked, on_the_way, parts.photo_and_answer, **SEARCH).then(None, None, None, js=TO_THE_PHOTO)
@@ -121,6 +124,7 @@ def _download_events(parts: Parts) -> None:
     for kind, button in zip(("csv", "json", "sheet"), parts.explore.downloads, strict=True):
 
         def made(answers: tuple[Answer, ...], kind: str = kind) -> dict[str, str] | None:
-            return download(parts, kind, answers)
+            with in_a_sentence():
+                return download(parts, kind, answers)
 
         button.click(made, parts.explore.answers, file, **QUICK).then(None, file, None, js=SAVE)

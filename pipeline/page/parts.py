@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from gradio.data_classes import ImageData
 
 from pipeline import wording
 from pipeline.background import Background
+from pipeline.errors import PipelineError
 from pipeline.indexes import INDEXES
 from pipeline.recipes import DEFAULT, DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
 from pipeline.tiles import ON_LOAD
@@ -137,6 +139,15 @@ def request_of(values: Sequence[object]) -> Request:
     """The values of `Parts.request` as a request."""
     photo, recipe, index, k, view, by_person = values
     return Request(None if photo is None else str(photo), str(recipe), str(index), k, str(view), bool(by_person))
+
+
+@contextmanager
+def in_a_sentence() -> Iterator[None]:
+    """Shows what goes wrong on the page, or tells the program that asked, in the error's own sentence."""
+    try:
+        yield
+    except PipelineError as error:
+        raise gr.Error(str(error), print_exception=False) from error
 
 
 def as_sent(component: Component) -> None:

@@ -19,7 +19,7 @@ from pipeline.page.parts import FACES, SEARCH, Changes, Parts, Request, request_
 from pipeline.recipes import MAX_K
 from pipeline.search import Searcher
 from pipeline.tiles import Group, Tile, by_person, results_html
-from pipeline.types import Answer, Hit
+from pipeline.types import Answer, Face, Hit
 
 SHOWN_SIDE = 900  # pixels; the boxed photo is for looking at
 
@@ -173,6 +173,16 @@ def anew(parts: Parts, request: Request) -> Changes:
     return shown | {explore.trail: (), explore.back: gr.update(visible=False)}
 
 
+def _at_shown(x: float, y: float) -> Choose:
+    """Picks the face at a point of the photo as `framed` shows it."""
+
+    def choose(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
+        scale = max(1.0, max(size) / SHOWN_SIDE)
+        return at(x * scale, y * scale)(faces, size)
+
+    return choose
+
+
 def search_events(parts: Parts) -> None:
     """Searches whenever the visitor changes something."""
     query, reply = parts.query, parts.reply
@@ -182,9 +192,7 @@ def search_events(parts: Parts) -> None:
         return show(parts, request_of(values), numbered(number or 0))
 
     def of_point(event: gr.SelectData, *values: object) -> Changes:
-        request = request_of(values)
-        scale = max(1.0, max(opened(request.photo).size) / SHOWN_SIDE)
-        return show(parts, request, at(event.index[0] * scale, event.index[1] * scale))
+        return show(parts, request_of(values), _at_shown(*event.index))
 
     def of_every(number: int | None, *values: object) -> Changes:
         return show_every(parts, request_of(values), number or 1)
