@@ -71,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--k", type=int, default=DEFAULT_K, help=f"how many results, 1 to {MAX_K}; default: %(default)s"
     )
+    command.add_argument(
+        "--face", type=int, default=0, metavar="N", help="which face where there are several; default: the largest"
+    )
     command.add_argument("--whole-photo", action="store_true", help="search with the whole photo, without a face")
     command.add_argument("--json", action="store_true", help="print the answer as JSON")
     command.set_defaults(command=search)

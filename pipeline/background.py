@@ -149,7 +149,7 @@ class Background:
     def _warm_up(self, searcher: Searcher) -> None:
         # The first run of a network costs several times the others (memory, kernels chosen); not the visitor's.
         if len(searcher.gallery):
-            searcher.search(Image.new("RGB", (250, 250), "grey"), k=1, whole_photo=True)
+            searcher.search(Image.new("RGB", (250, 250), "grey"), k=1, choose=None)
 
     def _preparing(self, names: Sequence[str], progress: Progress) -> None:
         for name in names:

@@ -118,7 +118,8 @@ def compose_sample(options: argparse.Namespace) -> int:
 
 
 def search(options: argparse.Namespace) -> int:
-    """Searches for the largest face of one photo."""
+    """Searches for a face of one photo."""
+    from pipeline.faces import numbered
     from pipeline.images import open_image
     from pipeline.library import open_library
     from pipeline.search import check_request
@@ -127,7 +128,8 @@ def search(options: argparse.Namespace) -> int:
     image = open_image(options.photo)
     library = open_library(Settings.from_env())
     searcher = library.searcher(recipe_asked_for(options, library))
-    answer = searcher.search(image, options.k, options.index, whole_photo=options.whole_photo)
+    choose = None if options.whole_photo else numbered(options.face)
+    answer = searcher.search(image, options.k, options.index, choose=choose)
     if options.json:
         print(json.dumps(answer.as_json(), ensure_ascii=False))
     else:
@@ -139,7 +141,8 @@ def _print_answer(answer: Answer) -> None:
     if not answer.found_face:
         print("No face was found in this photo; try another, or search with the whole photo (--whole-photo).")
         return
-    others = f", the largest of {len(answer.faces)} faces" if len(answer.faces) > 1 else ""
+    number = answer.face_number
+    others = f", face {number} of {len(answer.faces)}" if number and len(answer.faces) > 1 else ""
     print(f"{answer.recipe} on {answer.gallery} by {answer.index}{others}: {answer.timings_ms['total']:.0f} ms")
     for hit in answer.hits:
         note = "  the same photo" if hit.is_query else ""

@@ -11,10 +11,12 @@ import torch
 from facenet_pytorch import MTCNN
 from PIL import Image, ImageDraw
 
+from pipeline.errors import SettingsError
 from pipeline.geometry import similarity_transform
 from pipeline.recipes import Recipe
 from pipeline.types import Box, Face, Landmarks
 
+# Picks among the faces of a photo of this size (width, height): the one a search, or a gallery's photo, is about.
 Choose = Callable[[Sequence[Face], tuple[int, int]], Face | None]
 
 BATCH = 10  # 14 ms a photo against 17 in batches of 40: the activations stay in the cache
@@ -124,6 +126,33 @@ def largest(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
     """The face a query photo is about: the largest of those the detector is sure of, else the largest."""
     sure = [face for face in faces if face.confidence >= SURE]
     return max(sure or faces, key=lambda face: face.area, default=None)
+
+
+def numbered(number: int) -> Choose:
+    """Picks the face of this number, 0 standing for `largest`; SettingsError where a photo shows fewer faces."""
+
+    def choose(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
+        if number == 0 or not faces:
+            return largest(faces, size)
+        if not 1 <= number <= len(faces):
+            count = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
+            raise SettingsError(f"This photo shows {count}, so there is no face {number}; choose another.")
+        return faces[number - 1]
+
+    return choose
+
+
+def at(x: float, y: float) -> Choose:
+    """Picks the face nearest to a point, in pixels of the photo: the smallest whose box it is in, if there is one."""
+
+    def choose(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
+        def away(face: Face) -> tuple[float, float]:
+            left, top, right, bottom = face.box
+            return float(np.hypot(max(left - x, 0, x - right), max(top - y, 0, y - bottom))), face.area
+
+        return min(faces, key=away, default=None)
+
+    return choose
 
 
 def cut(image: Image.Image, face: Face | None, recipe: Recipe) -> Image.Image:

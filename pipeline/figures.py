@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -19,6 +20,11 @@ GENUINE, IMPOSTOR = COLOURS[2], COLOURS[1]
 FONT_SIZE = 9
 
 Recipes = Sequence[dict[str, Any]]
+
+
+def font_file() -> Path:
+    """A font with most of the world's letters, for names in pictures; Pillow's own has the Latin ones only."""
+    return Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 
 
 def roc_svg(recipes: Recipes) -> str:

@@ -11,8 +11,9 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from pipeline.errors import GalleryDamaged, GalleryMissing, GalleryStale
 from pipeline.files import digest, replacing, write_json
 from pipeline.layer import Layer, load_layer
 from pipeline.settings import Milvus
-from pipeline.types import Collection, Encoded, FloatArray, IntArray
+from pipeline.types import Box, Collection, Encoded, FloatArray, IntArray
 
 FORMAT = 1
 PART_SIZE = 240  # photos; a few seconds' work is what a kill can lose
@@ -55,6 +56,17 @@ class Gallery:
 
     def __len__(self) -> int:
         return len(self.photo_ids)
+
+    def box(self, photo_id: str) -> Box | None:
+        """The face by which a photo was indexed, in its pixels; None for a whole photo, or one that is not here."""
+        row = self._rows.get(photo_id)
+        if row is None or not np.isfinite(self.faces[row, :4]).all():
+            return None
+        return cast(Box, tuple(self.faces[row, :4].tolist()))
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {photo_id: row for row, photo_id in enumerate(self.photo_ids)}
 
     def collection(self, milvus: Milvus) -> Collection:
         """What a vector database is told; the fingerprint in the name keeps galleries on one server apart."""

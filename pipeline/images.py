@@ -14,11 +14,13 @@ from PIL import Image, ImageOps
 
 from pipeline.errors import PhotoError
 from pipeline.files import replacing
-from pipeline.types import Photo
+from pipeline.types import Box, Photo
 
 MAX_PIXELS = 120_000_000  # above what phones take; 360 MB decoded
 UNREADABLE = "This file cannot be read as a photo; use an undamaged JPEG, PNG or WebP."
 THUMBNAIL_SIDE = 320
+FACE_SIDE = 200
+FACE_SHARE = 1.3  # how much of a photo a picture of a face shows, in sides of its box
 SMALL_BYTES = 64_000  # a JPEG below this is its own thumbnail
 JPEG_START = b"\xff\xd8"
 BROWSER_FORMATS = {JPEG_START: ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif"}
@@ -76,6 +78,20 @@ def thumbnail_file(photo: Photo, folder: Path) -> Path:
                 image = open_image(photo.source)
                 image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
                 image.save(beside, "JPEG", quality=88)
+    return path
+
+
+def face_file(photo: Photo, box: Box, folder: Path) -> Path:
+    """A square around the face in `box`, in pixels of the photo, as a small JPEG in `folder`; made once."""
+    path = folder / f"{_file_name(photo)}-{'-'.join(str(round(value)) for value in box)}.jpg"
+    if not path.exists():
+        left, top, right, bottom = box
+        half = FACE_SHARE * max(right - left, bottom - top) / 2
+        across, down = (left + right) / 2, (top + bottom) / 2
+        square = (round(across - half), round(down - half), round(across + half), round(down + half))
+        with replacing(path) as beside:
+            face = open_image(photo.source).crop(square).resize((FACE_SIDE, FACE_SIDE), Image.Resampling.BICUBIC)
+            face.save(beside, "JPEG", quality=88)
     return path
 
 

@@ -12,12 +12,12 @@ from pipeline.build import build_galleries, build_shard, gallery_folder, missing
 from pipeline.encoders import Encoders, StoredEncoders
 from pipeline.errors import SettingsError
 from pipeline.heads import Epoch, train_head
-from pipeline.images import original_file, thumbnail_file
+from pipeline.images import face_file, open_image, original_file, thumbnail_file
 from pipeline.photos import Photos, open_photos
 from pipeline.recipes import DEFAULT, FALLBACK, RECIPES, recipe_named
 from pipeline.search import Searcher, open_searcher
 from pipeline.settings import EMBEDDED, Milvus, Settings
-from pipeline.types import Photo, Report, silent
+from pipeline.types import Box, Photo, Report, silent
 from pipeline.weights import WeightStore
 
 # The ten people with six photos each that the ancestors searched for, by their first photo.
@@ -108,6 +108,14 @@ class Library:
     def thumbnail(self, photo_id: str) -> Path:
         """A photo of the gallery as a small file that browsers show."""
         return thumbnail_file(self._photo(photo_id), self.thumbnails_root / self.photos.name)
+
+    def face(self, photo_id: str, box: Box) -> Path:
+        """The face in that box of a photo of the gallery, as a small file that browsers show."""
+        return face_file(self._photo(photo_id), box, self.thumbnails_root / self.photos.name)
+
+    def size(self, photo_id: str) -> tuple[int, int]:
+        """Width and height of a photo of the gallery, in pixels and upright."""
+        return open_image(self._photo(photo_id).source).size
 
     def original(self, photo_id: str) -> Path:
         """A photo of the gallery as a file that browsers show and that can be searched with: not a pixel is changed."""

@@ -29,7 +29,7 @@ def measure_photos(photos: Photos, faces: FloatArray, report: Report = silent) -
         if row % STEP == 0:
             report(Progress("Looking at the photos", "photos", row, len(photos), row, time.perf_counter() - started))
         try:
-            looks[row] = _look(open_image(photos[row].source), faces[row, :4])
+            looks[row] = look(open_image(photos[row].source), faces[row, :4])
         except PhotoError:
             continue  # nothing is known of a photo that cannot be read
     count = len(photos)
@@ -42,7 +42,7 @@ def measure_photos(photos: Photos, faces: FloatArray, report: Report = silent) -
     }
 
 
-def _look(image: Image.Image, box: FloatArray) -> tuple[float, float]:
+def look(image: Image.Image, box: FloatArray) -> tuple[float, float]:
     """Sharpness (standard deviation of the Laplacian) and brightness (mean, 0 to 255) of the face in grey."""
     grey = image.convert("L")
     if np.isfinite(box).all():

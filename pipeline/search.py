@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from PIL import Image
 
 from pipeline.encoder import Encoder
 from pipeline.errors import SettingsError
-from pipeline.faces import largest
+from pipeline.faces import Choose, largest, numbered
 from pipeline.gallery import Gallery
 from pipeline.indexes import available, open_index, why_unavailable
 from pipeline.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K
@@ -26,15 +27,33 @@ class Searcher:
         self.indexes = indexes
 
     def search(
-        self, image: Image.Image, k: int = DEFAULT_K, index: str = DEFAULT_INDEX, *, whole_photo: bool = False
+        self, image: Image.Image, k: int = DEFAULT_K, index: str = DEFAULT_INDEX, *, choose: Choose | None = largest
     ) -> Answer:
-        """The k photos nearest to the RGB image's largest face; `whole_photo` searches without looking for one."""
+        """The k photos nearest to the face that `choose` picks in the RGB image; None searches with the whole photo."""
         check_request(k, index)
+        return self.answer(self.encoder.encode([image], choose)[0], k, index)
+
+    def search_every_face(
+        self, image: Image.Image, k: int = DEFAULT_K, index: str = DEFAULT_INDEX
+    ) -> tuple[Answer, ...]:
+        """An answer for each face of the RGB image, in the detector's order; the faces are found once for all."""
+        check_request(k, index)
+        first = self.encoder.encode([image], numbered(1))[0]
+        others = [
+            replace(self.encoder.encode([image], numbered(number), [first.faces])[0], detect_ms=first.detect_ms)
+            for number in range(2, len(first.faces) + 1)
+        ]
+        return tuple(self.answer(encoded, k, index) for encoded in [first, *others])
+
+    def answer(self, encoded: Encoded, k: int, index: str) -> Answer:
+        """The k photos nearest to what the encoder made of a photo."""
         started = time.perf_counter()
-        encoded = self.encoder.encode([image], choose=None if whole_photo else largest)[0]
-        encoded_at = time.perf_counter()
         hits = self._hits(encoded, k, index)
-        ended = time.perf_counter()
+        steps = {
+            "detect": encoded.detect_ms,
+            "embed": encoded.embed_ms,
+            "search": (time.perf_counter() - started) * 1000,
+        }
         return Answer(
             recipe=self.encoder.recipe.name,
             index=index,
@@ -43,12 +62,7 @@ class Searcher:
             face=encoded.face,
             crop=encoded.crop,
             hits=hits,
-            timings_ms={
-                "detect": encoded.detect_ms,
-                "embed": encoded.embed_ms,
-                "search": (ended - encoded_at) * 1000,
-                "total": (ended - started) * 1000,
-            },
+            timings_ms=steps | {"total": sum(steps.values())},
         )
 
     def recall(self, index: str) -> float:

@@ -178,6 +178,11 @@ class Answer:
         """Whether there was something to search with."""
         return self.crop is not None
 
+    @property
+    def face_number(self) -> int | None:
+        """Which of the faces was searched with, the first being 1; None for the whole photo, or without a face."""
+        return self.faces.index(self.face) + 1 if self.face else None
+
     def as_json(self) -> dict[str, Any]:
         """The answer as plain JSON values: the same from the command line and from the page's API."""
         return {

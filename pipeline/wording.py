@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
+from urllib.parse import urlencode
 
 from pipeline.background import Background, Status
 from pipeline.indexes import INDEXES, why_unavailable
@@ -12,6 +14,7 @@ from pipeline.types import Answer, Hit, Progress
 TITLE = "Reverse Face Search"
 LEAD = "Who in the gallery looks most like this face?"
 PRIVACY = "Nothing you upload is kept."
+FACE_NOTE = "Choose here, or click a face in the photo."
 ABOVE_EXAMPLES = "<p class='above'>Or try one of these:</p>"
 EXPLANATION = (
     "The **distance** tells how alike two photos are to the chosen model: 0 is the same photo, 2 is as unlike as can "
@@ -107,7 +110,8 @@ def answer_line(answer: Answer, recall: float) -> str:
         )
     steps = answer.timings_ms
     searched = "" if answer.face or not RECIPES[answer.recipe].finds_faces else " with the whole photo"
-    several = f" This photo shows {len(answer.faces)} faces; the largest was taken." if len(answer.faces) > 1 else ""
+    count, number = len(answer.faces), answer.face_number
+    several = f" This photo shows {count} faces; these are for face {number}." if number and count > 1 else ""
     nearest = "nearest photo" if len(answer.hits) == 1 else f"{len(answer.hits)} nearest photos"
     return (
         f"<p class='answer' role='status'><b>The {nearest}{searched}</b> · "
@@ -115,6 +119,35 @@ def answer_line(answer: Answer, recall: float) -> str:
         f"<span class='quiet'>(finding the face {steps['detect']:.0f}, embedding {steps['embed']:.0f}, searching by "
         f"{escape(answer.index)} {steps['search']:.1f}, which finds {recall:.1%} of the true 20)</span>{several}</p>"
     )
+
+
+def every_line(answers: Sequence[Answer]) -> str:
+    """What came out of a search with every face of a photo, in a sentence."""
+    took = answers[0].timings_ms["detect"] + sum(
+        answer.timings_ms["embed"] + answer.timings_ms["search"] for answer in answers
+    )
+    count = "1 face" if len(answers) == 1 else f"{len(answers)} faces"
+    return f"<p class='answer' role='status'><b>The nearest photos of {count}, a row for each</b> · {took:.0f} ms</p>"
+
+
+def boxed_alt(answer: Answer) -> str:
+    """What the photo with its faces framed shows, for those who do not see it."""
+    count, number = len(answer.faces), answer.face_number
+    if number is None:
+        return "Your photo, without a frame"
+    return f"Your photo with {count} faces framed; face {number} is chosen" if count > 1 else "Your photo, face framed"
+
+
+def hints(sentences: Sequence[str]) -> str:
+    """What is wrong with a photo as a query, as a list; empty if nothing is."""
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return f"<ul class='hints' role='status'>{items}</ul>" if items else ""
+
+
+def link(recipe: str, index: str, k: object) -> str:
+    """A link to the page with these choices; the photo is not part of it."""
+    choices = escape(urlencode({"recipe": recipe, "index": index, "k": k}))
+    return f"<a href='?{choices}'>Link to these choices</a> <span class='quiet'>(not to the photo)</span>"
 
 
 def notice(sentence: str) -> str:

@@ -193,9 +193,15 @@ def test_search_tells_of_several_faces(run: Run, tmp_path: Path) -> None:
     run("build")
     draw((0, 0, (4, 30, 20)), (1, 0, (40, 20, 50))).save(tmp_path / "two.png")
     said = run("search", tmp_path / "two.png")
-    assert "by annoy, the largest of 2 faces: " in said.out
+    assert "by annoy, face 2 of 2: " in said.out
     assert len(said.out.rstrip().split("\n")) == 21, "twenty hits unless told otherwise"
     assert "Bruno" in said.out.split("\n")[1]
+    other = run("search", tmp_path / "two.png", "--face", "1")
+    assert "by annoy, face 1 of 2: " in other.out
+    assert "Ada" in other.out.split("\n")[1]
+    missing = run("search", tmp_path / "two.png", "--face", "3")
+    assert missing.code == 2
+    assert "shows 2 faces, so there is no face 3" in missing.err
 
 
 def test_search_without_a_face_exits_with_1(run: Run, tmp_path: Path) -> None:

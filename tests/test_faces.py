@@ -11,7 +11,18 @@ import pytest
 from facenet_pytorch import MTCNN, extract_face
 from PIL import Image, ImageDraw
 
-from pipeline.faces import REFERENCE_LANDMARKS, MtcnnDetector, boxed, central, centred, cut, largest
+from pipeline.errors import SettingsError
+from pipeline.faces import (
+    REFERENCE_LANDMARKS,
+    MtcnnDetector,
+    at,
+    boxed,
+    central,
+    centred,
+    cut,
+    largest,
+    numbered,
+)
 from pipeline.images import open_image
 from pipeline.photos import Photos
 from pipeline.recipes import recipe_named
@@ -174,6 +185,29 @@ def test_largest_prefers_the_faces_the_detector_is_sure_of() -> None:
     assert largest([big_doubtful, small, middling], (100, 100)) is middling
     assert largest([small, big_doubtful], (100, 100)) is small
     assert largest([a_face((0, 0, 9, 9), 0.8), big_doubtful], (100, 100)) is big_doubtful
+
+
+def test_a_face_is_chosen_by_its_number() -> None:
+    small, large = a_face((0, 0, 20, 20)), a_face((50, 50, 90, 90))
+    assert numbered(1)([small, large], (100, 100)) is small
+    assert numbered(2)([small, large], (100, 100)) is large
+    assert numbered(0)([small, large], (100, 100)) is large, "0 is the largest"
+    assert numbered(3)([], (100, 100)) is None
+    for number in (-1, 3):
+        with pytest.raises(SettingsError, match=f"shows 2 faces, so there is no face {number}; choose another"):
+            numbered(number)([small, large], (100, 100))
+    with pytest.raises(SettingsError, match="shows 1 face, so"):
+        numbered(2)([small], (100, 100))
+
+
+def test_a_face_is_chosen_by_a_point_in_or_beside_it() -> None:
+    around, within, aside = a_face((0, 0, 60, 60)), a_face((20, 20, 40, 40)), a_face((70, 0, 90, 20))
+    faces = [around, within, aside]
+    assert at(30, 30)(faces, (100, 100)) is within, "the smaller of two that hold the point"
+    assert at(5, 5)(faces, (100, 100)) is around
+    assert at(68, 10)(faces, (100, 100)) is aside, "the nearest where none holds it"
+    assert at(95, 95)(faces, (100, 100)) is around
+    assert at(5, 5)((), (100, 100)) is None
 
 
 def test_nothing_is_chosen_among_no_faces() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -319,3 +320,12 @@ def test_a_face_is_kept_as_a_row_and_a_whole_photo_as_nan() -> None:
     nothing = face_row(Encoded((), None, None, None, 0, 0))
     assert nothing.shape == (FACE_COLUMNS,)
     assert np.isnan(nothing).all()
+
+
+def test_a_photos_face_is_known_by_the_photos_id(folder: Path) -> None:
+    loaded = load_gallery(folder, "f1")
+    assert loaded.box("a/2") == (15.0, 16.0, 17.0, 18.0)
+    assert loaded.box("nobody/1") is None
+    faces = loaded.faces.copy()
+    faces[1] = np.nan
+    assert replace(loaded, faces=faces).box("a/2") is None, "a whole photo"

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import PhotoError
-from pipeline.images import MAX_PIXELS, THUMBNAIL_SIDE, open_image, original_file, thumbnail_file
+from pipeline.images import MAX_PIXELS, THUMBNAIL_SIDE, face_file, open_image, original_file, thumbnail_file
 from pipeline.types import Photo
 
 UNREADABLE = "This file cannot be read as a photo; use an undamaged JPEG, PNG or WebP."
@@ -301,3 +301,24 @@ def test_an_original_that_is_gone_or_unreadable_is_one_sentence(tmp_path: Path) 
         with pytest.raises(PhotoError) as caught:
             original_file(Photo("Ada_0001", "Ada", source), tmp_path / "originals")
         assert str(caught.value) == UNREADABLE
+
+
+def test_a_face_is_cut_out_square_with_a_margin_and_made_once(tmp_path: Path) -> None:
+    image = Image.new("RGB", (100, 100), "grey")
+    image.paste("red", (40, 30, 60, 70))
+    image.save(tmp_path / "photo.png")
+    photo = Photo("Ada/1", "Ada", tmp_path / "photo.png")
+    path = face_file(photo, (40.2, 30.0, 60.0, 69.8), tmp_path / "faces")
+    with Image.open(path) as face:
+        side = face.width
+        assert face.size == (side, side)
+        pixels = np.asarray(face.convert("RGB")).astype(int)
+    red = pixels[..., 0] - pixels[..., 1] > 100
+    # The box is 40 px high of 52 shown, and 20 wide.
+    assert red.any(axis=1).mean() == pytest.approx(40 / 52, abs=0.03)
+    assert red.any(axis=0).mean() == pytest.approx(20 / 52, abs=0.03)
+    made = path.stat().st_mtime_ns
+    assert face_file(photo, (40.2, 30.0, 60.0, 69.8), tmp_path / "faces") == path
+    assert path.stat().st_mtime_ns == made
+    assert face_file(photo, (0.0, 0.0, 20.0, 20.0), tmp_path / "faces") != path
+    assert "Ada" not in path.name

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import SettingsError
+from pipeline.faces import numbered
 from pipeline.indexes import available
 from pipeline.library import Library
 from pipeline.recipes import MAX_K, RECIPES
@@ -16,6 +17,7 @@ from pipeline.types import SAME_PHOTO_DISTANCE
 from tests.tiny import PEOPLE, draw, face_colour, portrait
 
 RECIPE = "mtcnn-facenet"
+SEVERAL = draw((0, 0, (60, 45, 16)), (5, 0, (30, 30, 20)), (3, 1, (100, 60, 90)), size=(200, 200))
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def test_without_a_face_there_are_no_hits(searcher: Searcher) -> None:
 
 def test_the_whole_photo_is_searched_with_if_asked_for(tiny: Library, searcher: Searcher) -> None:
     seen = tiny.encoders.detector.photos_seen
-    answer = searcher.search(draw(), 5, whole_photo=True)
+    answer = searcher.search(draw(), 5, choose=None)
     assert tiny.encoders.detector.photos_seen == seen
     assert len(answer.hits) == 5
     assert answer.found_face
@@ -71,12 +73,32 @@ def test_the_whole_photo_is_searched_with_if_asked_for(tiny: Library, searcher: 
 
 
 def test_the_largest_of_several_faces_is_taken(searcher: Searcher) -> None:
-    photo = draw((0, 0, (60, 45, 16)), (3, 1, (100, 60, 90)), (5, 0, (30, 30, 20)), size=(200, 200))
-    answer = searcher.search(photo, 4)
+    answer = searcher.search(SEVERAL, 4)
     assert len(answer.faces) == 3
     assert answer.face.box == (100, 60, 190, 150)
     assert {hit.person for hit in answer.hits} == {PEOPLE[3]}
     assert answer.crop.getpixel((80, 80)) == face_colour(3, 1)
+
+
+def test_another_face_is_searched_with_if_asked_for(searcher: Searcher) -> None:
+    answers = [searcher.search(SEVERAL, 4, choose=numbered(number)) for number in (0, 1, 2, 3)]
+    assert [answer.face_number for answer in answers] == [3, 1, 2, 3]
+    assert [answer.hits[0].person for answer in answers] == [PEOPLE[3], PEOPLE[0], PEOPLE[5], PEOPLE[3]]
+    with pytest.raises(SettingsError, match="shows 3 faces, so there is no face 4"):
+        searcher.search(SEVERAL, 4, choose=numbered(4))
+
+
+def test_every_face_is_searched_with_and_found_once(tiny: Library, searcher: Searcher) -> None:
+    seen = tiny.encoders.detector.photos_seen
+    answers = searcher.search_every_face(SEVERAL, 4, "exact")
+    assert tiny.encoders.detector.photos_seen == seen + 1
+    for number, answer in enumerate(answers, start=1):
+        alone = searcher.search(SEVERAL, 4, "exact", choose=numbered(number))
+        assert (answer.hits, answer.faces, answer.face) == (alone.hits, alone.faces, alone.face)
+        assert answer.timings_ms["detect"] == answers[0].timings_ms["detect"] > 0
+    assert len(answers) == 3
+    assert len(searcher.search_every_face(portrait(0))) == 1
+    assert [answer.hits for answer in searcher.search_every_face(draw())] == [()], "one answer that says so"
 
 
 @pytest.mark.parametrize("k", [1, 23, 24, 25, MAX_K])

@@ -10,7 +10,20 @@ from pipeline.background import Background, Status
 from pipeline.library import Library
 from pipeline.recipes import DEFAULT, RECIPES
 from pipeline.types import Answer, Face, Hit, Progress
-from pipeline.wording import answer_line, caption, duration, header, model_label, model_note, notice, progress_line
+from pipeline.wording import (
+    answer_line,
+    boxed_alt,
+    caption,
+    duration,
+    every_line,
+    header,
+    hints,
+    link,
+    model_label,
+    model_note,
+    notice,
+    progress_line,
+)
 from tests.tiny import TinyEncoders, draw, portrait
 
 EVIL = "<b onclick='x'>&"
@@ -102,11 +115,38 @@ def test_the_answer_line_has_the_numbers() -> None:
 
 
 def test_the_answer_line_of_several_faces_and_of_whole_photos() -> None:
-    assert "shows 3 faces; the largest was taken" in answer_line(answer(faces=(FACE, FACE, FACE)), 0.995)
+    other = Face((20, 0, 30, 10), 0.98, ((21, 1),) * 5)
+    assert "shows 2 faces; these are for face 2." in answer_line(answer(faces=(other, FACE)), 0.995)
     assert "with the whole photo" in answer_line(answer(faces=(), face=None), 0.995)
     assert "with the whole photo" not in answer_line(answer(faces=(), face=None, recipe="resnet50"), 0.995), (
         "it always does"
     )
+
+
+def test_the_line_of_several_answers_adds_up_what_each_took() -> None:
+    line = every_line([answer(), answer(), answer()])
+    assert "The nearest photos of 3 faces, a row for each" in line
+    assert "95 ms" in line, "30.4 once, 20.2 and 1.26 three times"
+    assert "nearest photos of 1 face," in every_line([answer()])
+
+
+def test_the_photo_is_described_for_those_who_do_not_see_it() -> None:
+    other = Face((20, 0, 30, 10), 0.98, ((21, 1),) * 5)
+    assert boxed_alt(answer(faces=(other, FACE))) == "Your photo with 2 faces framed; face 2 is chosen"
+    assert boxed_alt(answer()) == "Your photo, face framed"
+    assert boxed_alt(answer(faces=(), face=None)) == "Your photo, without a frame"
+
+
+def test_hints_are_a_list_and_escaped() -> None:
+    assert hints([]) == ""
+    assert hints(["One.", EVIL]).count("<li>") == 2
+    assert EVIL not in hints([EVIL])
+
+
+def test_a_link_has_the_choices_and_is_escaped() -> None:
+    assert "href='?recipe=mtcnn-reid&amp;index=exact&amp;k=7'" in link("mtcnn-reid", "exact", 7)
+    assert EVIL not in link(EVIL, EVIL, EVIL)
+    assert "'x'" not in link(EVIL, EVIL, EVIL)
 
 
 def test_without_a_face_the_answer_line_says_what_to_do() -> None:

@@ -137,7 +137,7 @@ def test_several_faces_are_framed_and_the_largest_is_searched(
     two = draw((5, 0, (10, 20, 40)), (1, 0, (80, 20, 60)), size=(160, 100))
     upload(page, two, tmp_path / "two.png")
     wait_for_answer(page, "Bruno")
-    assert "This photo shows 2 faces" in page.locator("#sentence").inner_text()
+    assert "This photo shows 2 faces; these are for face 2" in page.locator("#sentence").inner_text()
 
 
 def test_a_file_that_is_no_photo_gets_one_sentence(
@@ -211,7 +211,7 @@ def test_on_a_phone_nothing_scrolls_sideways(tiny_page: tuple[Background, str], 
     page = browse(tiny_page[1], viewport=PHONE)
     wait_for_answer(page, "Ada")
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    lefts = page.locator("#results .gallery-item").evaluate_all(
+    lefts = page.locator("#results .tile").evaluate_all(
         "items => [...new Set(items.map(item => Math.round(item.getBoundingClientRect().left)))]"
     )
     assert len(lefts) == 2

@@ -1,0 +1,59 @@
+"""What is wrong with a photo as a query: sentences for the visitor, before the results.
+
+The limits are those that hardly any face of LFW passes (1,680 photos measured with `quality.look`), for what the
+galleries do not hold has not been measured either.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from pipeline.quality import look
+from pipeline.types import Face, Landmarks
+
+LEAST_SIDE = 50  # pixels; half of LFW's median of 107, where the smallest has 73
+LEAST_CONFIDENCE = 0.97  # LFW's lowest is 0.987
+LEAST_SHARPNESS = 5.0  # 0.5 % of LFW's are below
+LEAST_BRIGHTNESS, MOST_BRIGHTNESS = 60.0, 195.0  # none of LFW's but the darkest is outside
+MOST_TURNED = 0.85  # 1.5 % of LFW's are above; 0 looks at the camera, 1 has the nose before one eye
+MOST_TILTED = 20.0  # degrees; 99.5 % of LFW's are below 13
+
+
+def hints(image: Image.Image, face: Face) -> tuple[str, ...]:
+    """One sentence for each thing about the face in this RGB image that makes answers worse; most photos have none."""
+    side = math.sqrt(face.area)
+    sharpness, brightness = look(image, np.asarray(face.box, np.float32))
+    found = (
+        (side < LEAST_SIDE, f"The face is small, {side:.0f} pixels; a photo from nearer finds more."),
+        # A small face is scaled up to be measured, which blurs it.
+        (sharpness < LEAST_SHARPNESS and side >= LEAST_SIDE, "The face is blurred; a sharper photo finds more."),
+        (brightness < LEAST_BRIGHTNESS, "The face is dark; more light finds more."),
+        (brightness > MOST_BRIGHTNESS, "The face is very bright; less light finds more."),
+        (turned(face.landmarks) > MOST_TURNED, "The face is turned away; one that looks at the camera finds more."),
+        (tilted(face.landmarks) > MOST_TILTED, "The head is tilted; an upright one finds more."),
+        (
+            face.confidence < LEAST_CONFIDENCE,
+            f"It is not certain that this is a face: the detector gives it {face.confidence:.0%}.",
+        ),
+    )
+    return tuple(sentence for holds, sentence in found if holds)
+
+
+def turned(landmarks: Landmarks) -> float:
+    """How far the nose is from the middle between the eyes, along their line, in halves of their distance; 0 or more.
+
+    1 has the nose before one eye, more has it beyond; infinite where both eyes are in one place.
+    """
+    left, right, nose = (np.asarray(point, np.float64) for point in landmarks[:3])
+    line = right - left
+    length = float(line @ line)
+    return abs(2 * float((nose - left) @ line) / length - 1) if length else math.inf
+
+
+def tilted(landmarks: Landmarks) -> float:
+    """The angle of the line through the eyes to the horizontal, in degrees, 0 to 180."""
+    (x, y), (other_x, other_y) = landmarks[:2]
+    return abs(math.degrees(math.atan2(other_y - y, other_x - x)))

@@ -1,0 +1,1 @@
+"""The page's parts and what they do: with app.py the only modules that import gradio."""

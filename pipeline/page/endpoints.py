@@ -1,0 +1,90 @@
+"""The endpoints for programs: `/search`, `/compare`, `/galleries` and `/health`, in plain JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+from gradio.events import api
+
+from pipeline import wording
+from pipeline.background import Background
+from pipeline.comparison import compare
+from pipeline.faces import numbered
+from pipeline.page.parts import EXAMPLES, SEARCH, Parts, as_sent, in_a_sentence
+from pipeline.page.searching import count_of, framed, opened, whole_number
+from pipeline.recipes import RECIPES
+
+PUBLIC: dict[str, Any] = SEARCH | {"api_visibility": "public"}
+
+
+def galleries(background: Background) -> dict[str, Any]:
+    """What can be searched: the gallery's name and size, and every recipe with its state and indexes."""
+    ready = background.ready()
+    photos = background.library.photos if ready else None
+    return {
+        "gallery": photos.name if photos else None,
+        "title": photos.title if photos else None,
+        "photos": len(photos) if photos else 0,
+        "people": len(set(photos.people)) if photos else 0,
+        "recipes": [_recipe(background, name) for name in RECIPES],
+    }
+
+
+def _recipe(background: Background, name: str) -> dict[str, Any]:
+    status = background.status(name)
+    about = {"recipe": name, "label": RECIPES[name].label, "state": status.state, "reason": status.reason}
+    if status.state != "ready":
+        return about | {"photos": 0, "dim": RECIPES[name].dim, "indexes": {}}
+    searcher = background.searcher(name)
+    recalls = {index: round(searcher.recall(index), 4) for index in searcher.indexes}
+    return about | {"photos": len(searcher.gallery), "dim": RECIPES[name].dim, "indexes": recalls}
+
+
+def health(background: Background) -> dict[str, Any]:
+    """Whether this server can answer: `ok`, `preparing` or `unavailable`, and in one sentence why not."""
+    ready = background.ready()
+    status = "ok" if ready else "preparing" if background.working else "unavailable"
+    return {"status": status, "ready": ready, "problem": background.problem}
+
+
+def endpoints(parts: Parts) -> None:
+    """Adds the endpoints; those that take a photo need components to hang on, which nobody sees."""
+    background, query, reply = parts.background, parts.query, parts.reply
+    answer, trigger = gr.JSON(visible=False), gr.Button(visible=False)
+    pictures = gr.Gallery(visible=False, **EXAMPLES)
+    face = gr.Number(0, label="Face: 1, 2, ...; 0 is the largest", visible=False)
+    as_sent(face)
+
+    def search(
+        photo: str | None, recipe: str, index: str, k: object, face: object
+    ) -> tuple[Any, Any, list[tuple[str, str]], dict[str, Any]]:
+        """Find the photos of the gallery whose face is most like a face of this photo, 0 being its largest."""
+        with in_a_sentence():
+            image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
+            found = background.searcher(recipe).search(image, count_of(k), index, choose=choose)
+            hits = [(str(background.library.thumbnail(hit.photo_id)), wording.caption(hit)) for hit in found.hits]
+            return framed(image, found), found.crop, hits, found.as_json()
+
+    def compare_all(photo: str | None, index: str, k: object, face: object) -> dict[str, Any]:
+        """Search with every model that is ready: their answers, how many photos each two share, and each one's own."""
+        with in_a_sentence():
+            image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
+            searchers = [background.searcher(name) for name in RECIPES if name in background.ready()]
+            return compare(searchers, image, count_of(k), index, choose).as_json()
+
+    def list_galleries() -> dict[str, Any]:
+        """What can be searched: the gallery, and every recipe with its state and its indexes' recall@20."""
+        return galleries(background)
+
+    def tell_health() -> dict[str, Any]:
+        """Whether this server can answer: status is ok, preparing or unavailable; ready names the recipes."""
+        return health(background)
+
+    request = [query.photo, reply.model, reply.index, reply.k, face]
+    outputs = [query.boxed, query.crop, pictures, answer]
+    trigger.click(search, request, outputs, api_name="search", **PUBLIC)
+    on_all = [query.photo, reply.index, reply.k, face]
+    trigger.click(compare_all, on_all, answer, api_name="compare", **PUBLIC)
+    api(list_galleries, api_name="galleries", concurrency_limit=None)
+    api(tell_health, api_name="health", concurrency_limit=None)

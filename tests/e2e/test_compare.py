@@ -1,0 +1,125 @@
+"""The tab "Compare" as a visitor sees it, and the endpoints for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from gradio_client import Client, handle_file
+
+from pipeline.background import Background
+from pipeline.recipes import RECIPES
+from tests.e2e.conftest import DESKTOP, PHONE, Browse, Serve, tiny_library
+from tests.e2e.test_explore import TWO, fits
+from tests.e2e.test_page import upload, wait_for_answer
+from tests.tiny import portrait
+
+LABELS = [recipe.label for recipe in RECIPES.values()]
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_one_photo_is_searched_with_every_model(
+    tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path, viewport: dict[str, int]
+) -> None:
+    page = browse(tiny_page[1], viewport=viewport)
+    wait_for_answer(page, "Ada")
+    upload(page, TWO, tmp_path / "two.png")
+    wait_for_answer(page, "Bruno")
+    page.get_by_label("Face 1").check()
+    wait_for_answer(page, "Farid")
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#compare h3", has_text="Compact").wait_for()
+    assert page.locator("#compare h3").all_inner_texts() == LABELS
+    assert page.locator("#compare tbody th").all_inner_texts() == LABELS
+    columns = page.locator("#compare section")
+    assert [columns.nth(n).locator(".tile").count() for n in range(len(LABELS))] == [20] * len(LABELS)
+    assert "1 · Farid" in columns.last.locator(".caption-label").first.inner_text()
+    assert "photos only here" in columns.first.inner_text()
+    tops = {round(columns.nth(n).bounding_box()["y"]) for n in range(len(LABELS))}
+    assert len(tops) == (1 if viewport is DESKTOP else len(LABELS)), "side by side where there is room"
+    assert fits(page)
+    columns.last.locator(".pick:has(img[alt*='Elif'])").first.click()
+    wait_for_answer(page, "Elif")
+    assert page.locator("#back").is_visible()
+
+
+def test_without_a_photo_the_tab_says_what_to_do(tiny_page: tuple[Background, str], browse: Browse) -> None:
+    page = browse(tiny_page[1])
+    wait_for_answer(page, "Ada")
+    page.locator("#photo button[aria-label='Remove Image']").click()
+    page.locator("#results .tile").first.wait_for(state="detached")
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#compare", has_text="There is no photo yet").wait_for()
+
+
+# For programs
+
+
+@pytest.fixture
+def client(tiny_page: tuple[Background, str], tmp_path: Path) -> Client:
+    return Client(tiny_page[1], verbose=False, download_files=str(tmp_path / "downloads"))
+
+
+def test_the_api_compares_like_the_single_searches(client: Client, tmp_path: Path) -> None:
+    TWO.save(tmp_path / "two.png")
+    photo = handle_file(tmp_path / "two.png")
+    compared = client.predict(photo, "exact", 5, 1, api_name="/compare")
+    assert [answer["recipe"] for answer in compared["answers"]] == list(RECIPES)
+    assert compared["shared"]["mtcnn-reid"]["mtcnn-reid"] == 5
+    for answer in compared["answers"]:
+        *_, alone = client.predict(photo, answer["recipe"], "exact", 5, 1, api_name="/search")
+        assert (alone["hits"], alone["face"]) == (answer["hits"], answer["face"])
+    *_, largest = client.predict(photo, "mtcnn-reid", "exact", 5, api_name="/search")
+    assert largest["face"] != compared["answers"][-1]["face"], "without a number the largest is taken"
+
+
+def test_the_api_names_its_galleries_and_says_how_it_is(client: Client, tiny_page: tuple[Background, str]) -> None:
+    known = client.predict(api_name="/galleries")
+    assert (known["gallery"], known["photos"], known["people"]) == (tiny_page[0].library.photos.name, 26, 6)
+    assert [one["recipe"] for one in known["recipes"]] == list(RECIPES)
+    by_name = {one["recipe"]: one for one in known["recipes"]}
+    assert by_name["mtcnn-reid"] == {
+        "recipe": "mtcnn-reid", "label": "Compact", "state": "ready", "reason": "", "photos": 24, "dim": 256,
+        "indexes": by_name["mtcnn-reid"]["indexes"],
+    }  # fmt: skip
+    assert by_name["mtcnn-reid"]["indexes"]["exact"] == 1
+    assert client.predict(api_name="/health") == {"status": "ok", "ready": tiny_page[0].ready(), "problem": ""}
+
+
+def test_the_api_says_what_is_missing(tmp_path: Path, serve: Serve) -> None:
+    library = tiny_library(tmp_path)
+    (tmp_path / "photos").rename(tmp_path / "elsewhere")
+    background = Background(library)
+    background.start()
+    background.wait()
+    client = Client(serve(background), verbose=False)
+    told = client.predict(api_name="/health")
+    assert (told["status"], told["ready"]) == ("unavailable", [])
+    assert "does not exist" in told["problem"]
+    known = client.predict(api_name="/galleries")
+    assert (known["gallery"], known["photos"]) == (None, 0)
+    assert {one["state"] for one in known["recipes"]} == {"unavailable"}
+
+
+def test_the_api_is_documented(client: Client) -> None:
+    described = json.dumps(client.view_api(return_format="dict"))
+    for name in ("/search", "/compare", "/galleries", "/health"):
+        assert f'"{name}"' in described
+    assert set(client.view_api(return_format="dict")["named_endpoints"]) == {
+        "/search",
+        "/compare",
+        "/galleries",
+        "/health",
+    }
+
+
+def test_a_face_that_is_not_there_is_refused(client: Client, tmp_path: Path) -> None:
+    from gradio_client import exceptions
+
+    portrait(4, 2).save(tmp_path / "one.png")
+    photo = handle_file(tmp_path / "one.png")
+    with pytest.raises(exceptions.AppError, match="shows 1 face, so there is no face 2"):
+        client.predict(photo, "mtcnn-reid", "exact", 5, 2, api_name="/search")
+    with pytest.raises(exceptions.AppError, match="whole number"):
+        client.predict(photo, "exact", 5, 1.5, api_name="/compare")

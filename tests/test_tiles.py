@@ -1,0 +1,94 @@
+"""Results as HTML: what each tile says and does, the groups, and that nothing foreign gets in unescaped."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.tiles import Group, Tile, by_person, enlarged_html, results_html, served
+from pipeline.types import Hit
+
+EVIL = "<b onclick='x'>\"&"
+
+
+def tile(rank: int, person: str = "Ada", mark: str = "") -> Tile:
+    return Tile(Hit(rank, f"{person}/{rank}.png", person, rank / 10), Path(f"/pictures/{rank}.jpg"), mark)
+
+
+def test_a_tile_can_be_searched_with_and_enlarged_and_says_what_it_is() -> None:
+    html = results_html([Group("", "", (tile(3),))])
+    assert "<button type='button' class='pick' data-event='select' data-photo='Ada/3.png'" in html
+    assert "alt='3 · Ada, distance 0.30'" in html
+    assert "src='gradio_api/file=/pictures/3.jpg'" in html
+    assert "data-event='expand' data-photo='Ada/3.png' aria-label='Enlarge 3 · Ada, distance 0.30'" in html
+    assert ">3 · Ada\ndistance 0.30</div>" in html
+    assert "<h3>" not in html
+
+
+def test_columns_cannot_be_enlarged_and_a_mark_is_text() -> None:
+    html = results_html([Group("Baseline", "12 ms", (tile(1, mark="only here"), tile(2)))], "columns")
+    assert "<div class='groups columns'>" in html
+    assert "<h3>Baseline</h3><p class='quiet'>12 ms</p>" in html
+    assert html.count("<span class='mark'>only here</span>") == 1
+    assert html.count("class='tile marked'") == 1
+    assert "data-event='expand'" not in html
+    assert html.count("data-event='select'") == 2
+
+
+def test_nothing_found_is_nothing() -> None:
+    assert results_html([]) == ""
+
+
+def test_by_person_the_nearest_comes_first() -> None:
+    groups = by_person([tile(1, "Ada"), tile(2, "Bo"), tile(3, "Ada"), tile(4, "Bo"), tile(5, "Cy")])
+    assert [(group.heading, [one.hit.rank for one in group.tiles]) for group in groups] == [
+        ("Ada", [1, 3]),
+        ("Bo", [2, 4]),
+        ("Cy", [5]),
+    ]
+    assert [group.note for group in groups] == [
+        "2 photos, the nearest at 0.10",
+        "2 photos, the nearest at 0.20",
+        "1 photo, the nearest at 0.50",
+    ]
+
+
+def test_names_are_escaped() -> None:
+    one = Tile(Hit(1, EVIL, EVIL, 0.5), Path("/a'b.jpg"))
+    for html in (
+        results_html([Group(EVIL, EVIL, (one,))]),
+        results_html([Group("", "", (Tile(one.hit, one.picture, EVIL),))]),
+        enlarged_html(one.hit, one.picture, (10, 10), None),
+    ):
+        assert "<b" not in html
+        assert not re.search(r"='[^'<>]*\"&[^a]", html)
+        assert "a%27b.jpg" in html
+
+
+def test_an_enlarged_photo_has_its_face_framed_in_parts_of_its_size() -> None:
+    html = enlarged_html(Hit(2, "Ada/2.png", "Ada", 0.25), Path("/p.png"), (200, 100), (50, 10, 150, 60))
+    assert "left:25.00%;top:10.00%;width:50.00%;height:50.00%" in html
+    assert "Ada/2.png · 200 x 100 pixels" in html
+    assert "data-event='select' data-photo='Ada/2.png'>Search with this photo" in html
+    assert "data-event='collapse'" in html
+
+
+@pytest.mark.parametrize(
+    ("box", "place"),
+    [
+        ((-20.0, -10.0, 100.0, 50.0), "left:0.00%;top:0.00%;width:50.00%;height:50.00%"),
+        ((150.0, 50.0, 300.0, 150.0), "left:75.00%;top:50.00%;width:25.00%;height:50.00%"),
+    ],
+)
+def test_a_frame_does_not_leave_the_photo(box: tuple[float, float, float, float], place: str) -> None:
+    assert place in enlarged_html(Hit(1, "x", "A", 0.5), Path("/p.png"), (200, 100), box)
+
+
+def test_without_a_face_there_is_no_frame() -> None:
+    assert "class='box'" not in enlarged_html(Hit(1, "x", "A", 0.5), Path("/p.png"), (200, 100), None)
+
+
+def test_an_address_is_relative_to_the_page() -> None:
+    assert served(Path("/some folder/ü.jpg")) == "gradio_api/file=/some%20folder/%C3%BC.jpg"
