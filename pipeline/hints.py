@@ -1,7 +1,6 @@
 """What is wrong with a photo as a query: sentences for the visitor, before the results.
 
-The limits are those that hardly any face of LFW passes (1,680 photos measured with `quality.look`), for what the
-galleries do not hold has not been measured either.
+Hardly any face of LFW is beyond these limits (1,680 photos measured): how well such photos are found, LFW cannot tell.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pipeline.types import Face, Landmarks
 LEAST_SIDE = 50  # pixels; half of LFW's median of 107, where the smallest has 73
 LEAST_CONFIDENCE = 0.97  # LFW's lowest is 0.987
 LEAST_SHARPNESS = 5.0  # 0.5 % of LFW's are below
-LEAST_BRIGHTNESS, MOST_BRIGHTNESS = 60.0, 195.0  # none of LFW's but the darkest is outside
+LEAST_BRIGHTNESS, MOST_BRIGHTNESS = 60.0, 195.0  # LFW's are between 58 and 192
 MOST_TURNED = 0.85  # 1.5 % of LFW's are above; 0 looks at the camera, 1 has the nose before one eye
 MOST_TILTED = 20.0  # degrees; 99.5 % of LFW's are below 13
 

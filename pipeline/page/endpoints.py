@@ -51,8 +51,8 @@ def health(background: Background) -> dict[str, Any]:
 def endpoints(parts: Parts) -> None:
     """Adds the endpoints; those that take a photo need components to hang on, which nobody sees."""
     background, query, reply = parts.background, parts.query, parts.reply
-    answer, trigger = gr.JSON(visible=False), gr.Button(visible=False)
-    pictures = gr.Gallery(visible=False, **EXAMPLES)
+    answer, trigger = gr.JSON(label="Answer", visible=False), gr.Button(visible=False)
+    pictures = gr.Gallery(label="Pictures", visible=False, **EXAMPLES)
     face = gr.Number(0, label="Face: 1, 2, ...; 0 is the largest", visible=False)
     as_sent(face)
 

@@ -201,7 +201,11 @@ def search_events(parts: Parts) -> None:
         return show(parts, request_of(values), None)
 
     def of_photo(*values: object) -> Changes:
-        return anew(parts, request_of(values))
+        request = request_of(values)
+        # Gradio sends a photo of the server's along when it was just cleared; a visitor's lies elsewhere.
+        ours = parts.background.library.thumbnails_root.resolve()
+        gone = request.photo is not None and Path(request.photo).resolve().is_relative_to(ours)
+        return anew(parts, replace(request, photo=None) if gone else request)
 
     def of_example(event: gr.SelectData, *values: object) -> Changes:
         return show_example(parts, int(event.index), request_of(values))

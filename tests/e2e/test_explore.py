@@ -186,3 +186,24 @@ def test_hints_tell_what_is_wrong_with_the_photo(page: Page, tmp_path: Path) -> 
     upload(page, draw(), tmp_path / "nobody.png")
     page.locator("#sentence", has_text="No face was found").wait_for()
     assert page.locator("#hints").inner_text().strip() == ""
+
+
+def test_what_goes_wrong_with_a_result_is_said_in_a_sentence(
+    tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path
+) -> None:
+    page = browse(tiny_page[1])
+    wait_for_answer(page, "Ada")
+    (tmp_path / "photos" / "Ada" / "1.png").unlink()
+    page.get_by_role("button", name="Enlarge 2 · Ada").click()
+    page.get_by_text("cannot be read as a photo").wait_for()
+    page.evaluate("document.querySelector('#results .pick').dataset.photo = '../x'")
+    page.locator("#results .pick").first.click()
+    page.get_by_text("There is no photo '../x' in this gallery.").wait_for()
+
+
+def test_an_example_that_is_cleared_is_gone(page: Page) -> None:
+    page.locator("#photo button[aria-label='Remove Image']").click()
+    page.locator("#results .tile").first.wait_for(state="detached")
+    page.get_by_label("Compact").check()
+    page.locator("#note", has_text="Open Model Zoo").wait_for()
+    assert captions(page) == []
