@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.commands import build, info, search, train_head
+from pipeline.commands import build, explain, info, search, train_head
 from pipeline.errors import PipelineError
 from pipeline.indexes import INDEXES
-from pipeline.measuring import bench_indexes, bench_scale, evaluate
+from pipeline.measuring import bench_indexes, bench_scale, calibrate, evaluate
 from pipeline.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, RECIPES
 
 
@@ -67,6 +67,20 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--whole-photo", action="store_true", help="search with the whole photo, without a face")
     command.add_argument("--json", action="store_true", help="print the answer as JSON")
     command.set_defaults(command=search)
+
+    command = commands.add_parser("explain", help="draw what the similarity of a photo and a hit rests on")
+    command.add_argument("photo", type=Path)
+    _takes_recipe(command, list(RECIPES))
+    command.add_argument("--hit", metavar="PHOTO_ID", help="default: the nearest that is not the photo itself")
+    command.add_argument("--out", type=Path, default=Path("why.png"), help="default: %(default)s")
+    command.set_defaults(command=explain)
+
+    command = commands.add_parser("calibrate", help="measure on LFW what distances mean, for verdicts")
+    command.add_argument(
+        "--recipes", nargs="+", choices=list(RECIPES), metavar="NAME", help="default: all that are built"
+    )
+    command.add_argument("--json", type=Path, help="a file to add the figures to, such as pipeline/calibrations.json")
+    command.set_defaults(command=calibrate)
 
     command = commands.add_parser("bench-indexes", help="measure every index on a gallery that is built")
     _takes_recipe(command, list(RECIPES))

@@ -8,11 +8,12 @@ was killed goes on where it stopped and comes to the same vectors.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from pipeline.errors import GalleryDamaged, GalleryMissing, GalleryStale
 from pipeline.files import digest, replacing, write_json
 from pipeline.layer import Layer, load_layer
 from pipeline.settings import Milvus
-from pipeline.types import Collection, Encoded, FloatArray, IntArray
+from pipeline.types import Box, Collection, Encoded, Face, FloatArray, IntArray, Landmarks
 
 FORMAT = 1
 PART_SIZE = 240  # photos; a few seconds' work is what a kill can lose
@@ -55,6 +56,14 @@ class Gallery:
 
     def __len__(self) -> int:
         return len(self.photo_ids)
+
+    def face(self, row: int) -> Face | None:
+        """The face that was embedded, in pixels of its photo; None where it was the whole photo."""
+        values = self.faces[row].tolist()
+        if math.isnan(values[0]):
+            return None
+        points = cast(Landmarks, tuple(zip(values[5::2], values[6::2], strict=True)))
+        return Face(cast(Box, tuple(values[:4])), values[4], points)
 
     def collection(self, milvus: Milvus) -> Collection:
         """What a vector database is told; the fingerprint in the name keeps galleries on one server apart."""

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    ("pipeline.errors", "pipeline.types", "pipeline.settings", "pipeline.metrics"),
+    ("pipeline.errors", "pipeline.types", "pipeline.verdict", "pipeline.settings", "pipeline.metrics"),
     ("pipeline.geometry", "pipeline.recipes", "pipeline.files", "pipeline.figures", "pipeline.tables"),
     (
         "pipeline.images",
@@ -36,9 +36,10 @@ LAYERS = (
         "pipeline.indexes.milvus_rows",
         "pipeline.indexes.recall",
         "pipeline.milvus_server",
+        "pipeline.calibration",
     ),
     ("pipeline.encoder", "pipeline.pairs", "pipeline.quality", "pipeline.ranking", "pipeline.report"),
-    ("pipeline.embed", "pipeline.encoders", "pipeline.heads"),
+    ("pipeline.embed", "pipeline.encoders", "pipeline.heads", "pipeline.calibrate"),
     (
         "pipeline.build",
         "pipeline.search",
@@ -47,8 +48,9 @@ LAYERS = (
         "pipeline.protocols",
         "pipeline.verification",
         "pipeline.groups",
+        "pipeline.verdicts",
     ),
-    ("pipeline.library", "pipeline.evaluate"),
+    ("pipeline.library", "pipeline.evaluate", "pipeline.explain"),
     ("pipeline.background", "pipeline.reports"),
     ("pipeline.wording", "pipeline.report_tab"),
     ("pipeline.commands",),
@@ -60,6 +62,8 @@ LAYER = {module: number for number, modules in enumerate(LAYERS) for module in m
 SIDEWAYS = {
     ("pipeline.settings", "pipeline.errors"),  # a wrong value is an error
     ("pipeline.settings", "pipeline.types"),  # the kinds of Milvus' index
+    ("pipeline.types", "pipeline.verdict"),  # what a hit says
+    ("pipeline.ranking", "pipeline.pairs"),  # whose distances it takes
     ("pipeline.scale", "pipeline.bench"),  # times searches alike
     ("pipeline.networks", "pipeline.weights"),  # opens what the store found
     ("pipeline.gallery", "pipeline.layer"),  # keeps the layer that was fitted on it
