@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.commands import build, compose_sample, info, search, train_head
+from pipeline.commands import build, compose_sample, explain, info, search, train_head
 from pipeline.errors import PipelineError
 from pipeline.indexes import INDEXES
-from pipeline.measuring import bench_indexes, bench_scale, evaluate
+from pipeline.measuring import bench_indexes, bench_scale, calibrate, evaluate
 from pipeline.photos import SAMPLE
 from pipeline.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, OPTIONS, RECIPES
 
@@ -77,6 +77,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--whole-photo", action="store_true", help="search with the whole photo, without a face")
     command.add_argument("--json", action="store_true", help="print the answer as JSON")
     command.set_defaults(command=search)
+
+    command = commands.add_parser("explain", help="draw what the similarity of a photo and a hit rests on")
+    command.add_argument("photo", type=Path)
+    command.add_argument("--recipe", metavar="NAME", help=_NAMES)
+    _takes_dim(command)
+    command.add_argument("--hit", metavar="PHOTO_ID", help="default: the nearest that is not the photo itself")
+    command.add_argument("--out", type=Path, default=Path("why.png"), help="default: %(default)s")
+    command.set_defaults(command=explain)
+
+    command = commands.add_parser("calibrate", help="measure on LFW what distances mean, for verdicts")
+    command.add_argument("--recipes", nargs="+", metavar="NAME", help="default: all that are built")
+    command.add_argument("--json", type=Path, help="a file to add the figures to, such as pipeline/calibrations.json")
+    command.set_defaults(command=calibrate)
 
     command = commands.add_parser("bench-indexes", help="measure every index on a gallery that is built")
     command.add_argument("--recipe", metavar="NAME", help=_NAMES)

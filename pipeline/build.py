@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
+from pipeline.calibration import Calibration
 from pipeline.embed import NO_FACE, Job, Known, embed_parts
 from pipeline.encoder import Encoder
 from pipeline.errors import GalleryError, GalleryMissing, IndexUnavailable, SettingsError
@@ -91,6 +92,13 @@ def build_shard(
         jobs = [_job(photos, encoder, root) for encoder in _below(encoders)]
         embed_parts(photos, jobs, report, shard)
     return max(len(job.draft.missing()) for job in jobs)
+
+
+def keep_calibration(gallery: Gallery, calibration: Calibration, root: Path) -> None:
+    """Notes in the gallery's manifest what was measured on it."""
+    with FileLock(root / f".{gallery.manifest['gallery']}.lock"):
+        current = load_gallery(gallery.folder, gallery.manifest["fingerprint"])
+        seal(gallery.folder, {**current.manifest, "calibration": calibration.as_json()})
 
 
 def missing_indexes(gallery: Gallery) -> list[str]:

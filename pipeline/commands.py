@@ -146,7 +146,39 @@ def _print_answer(answer: Answer) -> None:
     print(f"{answer.recipe} on {answer.gallery} by {answer.index}{others}: {answer.timings_ms['total']:.0f} ms")
     for hit in answer.hits:
         note = "  the same photo" if hit.is_query else ""
-        print(f"{hit.rank:4}  {hit.distance:.4f}  {hit.person:<32}  {hit.photo_id}{note}")
+        verdict = f"  {hit.verdict.words:<11} {100 * hit.verdict.probability:5.1f} %" if hit.verdict else ""
+        print(f"{hit.rank:4}  {hit.distance:.4f}{verdict}  {hit.person:<32}  {hit.photo_id}{note}")
+    if answer.limit is None:
+        print("No verdicts: these weights were never calibrated for such a search; see `python -m pipeline calibrate`.")
+        return
+    found = "probably not in this gallery" if answer.probably_absent else "perhaps in this gallery"
+    print(
+        f"This person is {found}: {answer.limit.false_alarms:.1%} of searches for strangers have a photo within "
+        f"{answer.limit.distance:.2f}. The percentages are of pairs this alike, half of all being of one person; they "
+        "are no proof."
+    )
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Draws what the similarity of a photo's largest face and one hit rests on."""
+    from pipeline.explain import explain, gallery_crop, picture, save_picture
+    from pipeline.images import open_image
+    from pipeline.library import open_library
+
+    image = open_image(options.photo)
+    library = open_library(Settings.from_env())
+    searcher = library.searcher(recipe_asked_for(options, library))
+    answer = searcher.search(image, 2, "exact")
+    if answer.crop is None:
+        _print_answer(answer)
+        return 1
+    nearest = next((hit for hit in answer.hits if not hit.is_query), answer.hits[0])
+    photo = library.photo(options.hit or nearest.photo_id)
+    explanation = explain(searcher.encoder, answer.crop, gallery_crop(searcher, photo))
+    shown = picture(explanation, (options.photo.name, photo.photo_id), answer.recipe)
+    save_picture(shown, options.out)
+    print(f"Similarity {explanation.similarity:.3f} with {photo.photo_id}; {options.out}.")
+    return 0
 
 
 def info(options: argparse.Namespace) -> int:

@@ -64,14 +64,15 @@ class Encoder:
             faces = [choose(seen, image.size) for seen, image in zip(found, images, strict=True)]
         searchable = [i for i, face in enumerate(faces) if face or self.detector is None or choose is None]
         crops = {i: cut(images[i], faces[i], self.recipe) for i in searchable}
-        vectors = dict(zip(crops, self._embedded(list(crops.values())), strict=True)) if crops else {}
+        vectors = dict(zip(crops, self.embed(list(crops.values())), strict=True)) if crops else {}
         share = 1000 / max(len(images), 1)
         detect_ms, embed_ms = (detected - started) * share, (time.perf_counter() - detected) * share
         return [
             Encoded(found[i], faces[i], crops.get(i), vectors.get(i), detect_ms, embed_ms) for i in range(len(images))
         ]
 
-    def _embedded(self, crops: Sequence[Image.Image]) -> FloatArray:
+    def embed(self, crops: Sequence[Image.Image]) -> FloatArray:
+        """Unit vectors (n, d) of n crops that are cut out already."""
         if self.recipe.flip:
             both = unit_rows(self._network.embed([*crops, *map(ImageOps.mirror, crops)]))
             vectors = unit_rows(both[: len(crops)] + both[len(crops) :])

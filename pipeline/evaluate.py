@@ -32,6 +32,7 @@ from pipeline.ranking import Subject, impostor_limit, rank, subject_of
 from pipeline.recipes import recipe_named
 from pipeline.search import Searcher
 from pipeline.types import SAME_PHOTO_DISTANCE, FloatArray, Report, VectorIndex, silent
+from pipeline.verdicts import judge_verdicts
 from pipeline.verification import verify
 
 FORMAT = 2
@@ -114,11 +115,13 @@ def _evaluate_one(
     check_better_than_chance(gallery, retrieval)
     split, named = protocols.split_accuracy(subject, ranking, drawn)
     verified = verify(subject, task.pairs, drawn) if task.pairs else None
+    verdicts = judge_verdicts(subject, ranking, task.pairs, searcher.calibration)
     open_set = protocols.identify(subject, ranking, drawn)
     judged, unavailable = protocols.judge_indexes(subject, _chosen(searcher, indexes))
     figures = {
         **_recipe_facts(gallery, subject),
         "verification": asdict(verified[0]) if verified else None,
+        "verdicts": asdict(verdicts) if verdicts else None,
         "split": asdict(split),
         "people": [asdict(each) for each in protocols.search_people(subject, ranking, task.examples)],
         "retrieval": asdict(retrieval),

@@ -1,4 +1,7 @@
-"""The report's drawings, as SVG: ROC, distance histograms, cumulative match. `recipes` are those of a report."""
+"""The report's drawings, as SVG: ROC, distance histograms, cumulative match, reliability.
+
+`recipes` are those of a report.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,17 @@ def roc_svg(recipes: Recipes) -> str:
             axes.plot(far, tar, label=recipe["label"], drawstyle="steps-post", **_line(number))
     axes.set(xscale="log", xlabel="different people taken for one (false-accept rate)", ylim=(0, 1.01))
     axes.set_ylabel("one person recognised (true-accept rate)")
+    return _drawn(figure, axes)
+
+
+def reliability_svg(recipes: Recipes) -> str:
+    """Share of View 2's pairs that show one person over the percentage they were given; the diagonal is perfect."""
+    figure, axes = _figure(5.7, 4.0)
+    axes.plot((0, 1), (0, 1), color="grey", linewidth=0.8)
+    for number, recipe in enumerate(recipes):
+        if recipe["verdicts"] and (held := recipe["verdicts"]["reliability"]):
+            axes.plot(held["said"], held["true"], label=recipe["label"], marker=".", **_line(number))
+    axes.set(xlabel="probability given to a pair", ylabel="share that shows one person", xlim=(0, 1), ylim=(0, 1.01))
     return _drawn(figure, axes)
 
 

@@ -8,6 +8,7 @@ was killed goes on where it stopped and comes to the same vectors.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from pipeline.errors import GalleryDamaged, GalleryMissing, GalleryStale
 from pipeline.files import digest, replacing, write_json
 from pipeline.layer import Layer, load_layer
 from pipeline.settings import Milvus
-from pipeline.types import Box, Collection, Encoded, FloatArray, IntArray
+from pipeline.types import Box, Collection, Encoded, Face, FloatArray, IntArray, Landmarks
 
 FORMAT = 1
 PART_SIZE = 240  # photos; a few seconds' work is what a kill can lose
@@ -67,6 +68,14 @@ class Gallery:
     @cached_property
     def _rows(self) -> dict[str, int]:
         return {photo_id: row for row, photo_id in enumerate(self.photo_ids)}
+
+    def face(self, row: int) -> Face | None:
+        """The face that was embedded, in pixels of its photo; None where it was the whole photo."""
+        values = self.faces[row].tolist()
+        if math.isnan(values[0]):
+            return None
+        points = cast(Landmarks, tuple(zip(values[5::2], values[6::2], strict=True)))
+        return Face(cast(Box, tuple(values[:4])), values[4], points)
 
     def collection(self, milvus: Milvus) -> Collection:
         """What a vector database is told; the fingerprint in the name keeps galleries on one server apart."""

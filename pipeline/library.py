@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.build import build_galleries, build_shard, gallery_folder, missing_indexes, open_gallery
+from pipeline.build import (
+    build_galleries,
+    build_shard,
+    gallery_folder,
+    keep_calibration,
+    missing_indexes,
+    open_gallery,
+)
+from pipeline.calibrate import calibrate
+from pipeline.calibration import OWN, Calibration, find, from_json, read_calibrations, shipped, write_calibrations
 from pipeline.encoders import Encoders, StoredEncoders
-from pipeline.errors import SettingsError
+from pipeline.errors import PhotosError, SettingsError
+from pipeline.gallery import Gallery
 from pipeline.heads import Epoch, train_head
 from pipeline.images import face_file, open_image, original_file, thumbnail_file
+from pipeline.pairs import VIEW_1, open_pairs
 from pipeline.photos import Photos, open_photos
 from pipeline.recipes import DEFAULT, FALLBACK, RECIPES, recipe_named
 from pipeline.search import Searcher, open_searcher
-from pipeline.settings import EMBEDDED, Milvus, Settings
+from pipeline.settings import DEFAULT_CACHE, EMBEDDED, Milvus, Settings
 from pipeline.types import Box, Photo, Report, silent
 from pipeline.weights import WeightStore
+
+log = logging.getLogger(__name__)
 
 # The ten people with six photos each that the ancestors searched for, by their first photo.
 EXAMPLES = tuple(
@@ -41,11 +55,22 @@ EXAMPLES = tuple(
 class Library:
     """The photos, the encoders, and a searcher for each recipe whose gallery is built."""
 
-    def __init__(self, dataset: str, encoders: Encoders, index_root: Path, milvus: Milvus = EMBEDDED) -> None:
-        """`dataset` as `photos.open_photos` takes it; `index_root` is where galleries are built."""
+    def __init__(
+        self,
+        dataset: str,
+        encoders: Encoders,
+        index_root: Path,
+        milvus: Milvus = EMBEDDED,
+        cache: Path = DEFAULT_CACHE,
+    ) -> None:
+        """`dataset` as `photos.open_photos` takes it; `index_root` is where galleries are built.
+
+        `cache` keeps LFW's pairs where they had to be downloaded.
+        """
         self.encoders = encoders
         self.index_root = index_root
         self._dataset = dataset
+        self._cache = cache
         self.milvus = milvus
         self._searchers: dict[str, Searcher] = {}
         self._lock = threading.Lock()
@@ -67,14 +92,53 @@ class Library:
                 gallery = open_gallery(self.photos, encoder, self.index_root)
                 if missing_indexes(gallery):
                     gallery = build_galleries(self.photos, [encoder], self.index_root, milvus=self.milvus)[recipe]
-                self._searchers[recipe] = open_searcher(gallery, encoder, self.milvus)
+                self._searchers[recipe] = open_searcher(gallery, encoder, self.milvus, self._calibration(gallery))
             return self._searchers[recipe]
 
     def build(self, recipes: Sequence[str], report: Report = silent) -> None:
         """Builds the recipes' galleries in one pass over the photos, as far as they are not built yet."""
         photos = self.photos
         encoders = [self.encoders.get(recipe, report) for recipe in recipes]
-        build_galleries(photos, encoders, self.index_root, report, self.milvus)
+        built = build_galleries(photos, encoders, self.index_root, report, self.milvus)
+        unknown = {name: gallery for name, gallery in built.items() if self._calibration(gallery) is None}
+        try:
+            self._calibrate(unknown, report)
+        except PhotosError as error:
+            log.warning("Answers of %s come without verdicts: %s", ", ".join(unknown), error)
+
+    def calibrate(self, recipes: Sequence[str], report: Report = silent) -> list[Calibration]:
+        """Measures what these recipes' distances mean and keeps it, for this gallery and all that are built here.
+
+        SettingsError if the photos are not LFW, PhotosError if its pairs cannot be had.
+        """
+        measured = self._calibrate({recipe: self.searcher(recipe).gallery for recipe in recipes}, report)
+        if not measured:
+            raise SettingsError(
+                "Calibrating needs a gallery of all of LFW, and this is none; unset FACESEARCH_DATASET."
+            )
+        return measured
+
+    def _calibrate(self, galleries: Mapping[str, Gallery], report: Report) -> list[Calibration]:
+        """The same for galleries that are open already; nothing where the photos are not LFW."""
+        pairs = open_pairs(self._dataset, self.photos, self._cache, VIEW_1) if galleries else None
+        if pairs is None:
+            return []
+        measured = [calibrate(gallery, self.photos, pairs, report) for gallery in galleries.values()]
+        for gallery, calibration in zip(galleries.values(), measured, strict=True):
+            keep_calibration(gallery, calibration, self.index_root)
+        write_calibrations(self.index_root / OWN, measured)
+        with self._lock:
+            for recipe in galleries:
+                self._searchers.pop(recipe, None)
+        return measured
+
+    def _calibration(self, gallery: Gallery) -> Calibration | None:
+        """What is known of the gallery's distances: measured on it, or with the same weights here, or shipped."""
+        manifest = gallery.manifest
+        recipe, weights = recipe_named(manifest["recipe"]["name"]), manifest["weights"]["sha256"]
+        own = [from_json(manifest["calibration"])] if "calibration" in manifest else []
+        known = (*own, *read_calibrations(self.index_root / OWN), *shipped())
+        return find(known, recipe, weights, manifest["photos_revision"])
 
     def build_shard(self, recipes: Sequence[str], shard: tuple[int, int], report: Report = silent) -> int:
         """Embeds one worker's share of the photos for these recipes; returns how many parts are left for others."""
@@ -103,25 +167,26 @@ class Library:
 
     def person(self, photo_id: str) -> str:
         """Who a photo of the gallery shows."""
-        return self._photo(photo_id).person
+        return self.photo(photo_id).person
 
     def thumbnail(self, photo_id: str) -> Path:
         """A photo of the gallery as a small file that browsers show."""
-        return thumbnail_file(self._photo(photo_id), self.thumbnails_root / self.photos.name)
+        return thumbnail_file(self.photo(photo_id), self.thumbnails_root / self.photos.name)
 
     def face(self, photo_id: str, box: Box) -> Path:
         """The face in that box of a photo of the gallery, as a small file that browsers show."""
-        return face_file(self._photo(photo_id), box, self.thumbnails_root / self.photos.name)
+        return face_file(self.photo(photo_id), box, self.thumbnails_root / self.photos.name)
 
     def size(self, photo_id: str) -> tuple[int, int]:
         """Width and height of a photo of the gallery, in pixels and upright."""
-        return open_image(self._photo(photo_id).source).size
+        return open_image(self.photo(photo_id).source).size
 
     def original(self, photo_id: str) -> Path:
         """A photo of the gallery as a file that browsers show and that can be searched with: not a pixel is changed."""
-        return original_file(self._photo(photo_id), self.thumbnails_root / self.photos.name)
+        return original_file(self.photo(photo_id), self.thumbnails_root / self.photos.name)
 
-    def _photo(self, photo_id: str) -> Photo:
+    def photo(self, photo_id: str) -> Photo:
+        """A photo of the gallery; SettingsError if there is none of that id."""
         row = self.photos.row_of(photo_id)
         if row is None:
             raise SettingsError(f"There is no photo {photo_id!r} in this gallery.")
@@ -136,7 +201,7 @@ class Library:
 def open_library(settings: Settings) -> Library:
     """The library that the environment describes. Loads nothing yet."""
     store = WeightStore(settings.models, settings.cache, settings.custom_weights)
-    return Library(settings.dataset, StoredEncoders(store), settings.index, settings.milvus)
+    return Library(settings.dataset, StoredEncoders(store), settings.index, settings.milvus, settings.cache)
 
 
 def all_recipes() -> list[str]:

@@ -74,6 +74,26 @@ def bench_scale(options: argparse.Namespace) -> int:
     return 0
 
 
+def calibrate(options: argparse.Namespace) -> int:
+    """Measures what distances mean, on galleries of LFW that are built."""
+    from pipeline.calibration import write_calibrations
+    from pipeline.library import open_library
+    from pipeline.reports import built_recipes
+
+    library = open_library(Settings.from_env())
+    with closing(ProgressBars()) as bars:
+        measured = library.calibrate(options.recipes or built_recipes(library), bars)
+    if options.json:
+        write_calibrations(options.json, measured)
+    for one in measured:
+        limit = one.presence(one.sizes[-1])
+        print(
+            f"{one.recipe}: as many pairs of one person as of two at distance {one.middle:.3f}, width {one.width:.3f}; "
+            f"beyond {limit.distance:.3f} probably not in the gallery"
+        )
+    return 0
+
+
 def evaluate(options: argparse.Namespace) -> int:
     """Measures the galleries that are built, and keeps the report."""
     from pipeline.library import open_library

@@ -93,6 +93,31 @@ def tar_at_far(genuine: Floats, impostor: Floats, far: float) -> tuple[float, fl
     return float(np.mean(genuine < limit)), limit
 
 
+@dataclass(frozen=True)
+class Reliability:
+    """Probabilities held against what came true, in bins of equal width over 0 to 1; bins without a case are left out.
+
+    Each has its `count`, the mean of the probabilities in it (`said`) and the share that came true (`true`). `error`
+    is the expected calibration error: the mean gap between the two, every case counting alike.
+    """
+
+    count: tuple[int, ...]
+    said: tuple[float, ...]
+    true: tuple[float, ...]
+    error: float
+
+
+def reliability(probabilities: Floats, outcomes: Bools, bins: int) -> Reliability:
+    """How far probabilities (n,) of outcomes (n,) can be believed. Naeini, Cooper and Hauskrecht (2015)."""
+    number = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
+    counts = np.bincount(number, minlength=bins)
+    filled = counts > 0
+    said = np.bincount(number, probabilities, bins)[filled] / counts[filled]
+    true = np.bincount(number, outcomes, bins)[filled] / counts[filled]
+    error = float(np.sum(counts[filled] * np.abs(said - true))) / max(len(probabilities), 1)
+    return Reliability(tuple(counts[filled].tolist()), tuple(said.tolist()), tuple(true.tolist()), error)
+
+
 def recall_at(relevant: Bools, totals: Ints, k: int) -> Floats:
     """Recall@k of each query, of what k can hold: relevant results (q, n) among the first k, by min(total, k)."""
     found: Floats = relevant[:, :k].sum(axis=1) / np.minimum(totals, k)

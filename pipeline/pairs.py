@@ -1,4 +1,8 @@
-"""LFW's 6,000 pairs (View 2): from the dataset's local copy, else downloaded, and always checked by their hash."""
+"""LFW's pairs: from the dataset's local copy, else downloaded, and always checked by their hash.
+
+View 2, 6,000 pairs in ten folds, is what figures are reported on; View 1, 2,200 and 1,000 pairs, is for choosing and
+fitting. Both halve into pairs of one person and of two. The people of View 1 are in View 2 as well: LFW is made so.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +21,47 @@ from pipeline.errors import PhotosError
 from pipeline.files import replacing
 from pipeline.photos import Photos
 
-FILE = "pairs.txt"
-SHA256 = "ea42330c62c92989f9d7c03237ed5d591365e89b3e649747777b70e692dc1592"
-# The copy that scikit-learn downloads, and one as a table; LFW's own host is gone.
-HOSTS = (
-    "https://ndownloader.figshare.com/files/5976006",
-    "https://huggingface.co/datasets/marcelohaps/lfw/resolve/main/pairs.csv",
-)
 TIMEOUT = (5, 30)  # seconds to connect, and to wait for more
-FIRST_PHOTO = "Abel_Pacheco_0001"  # of the first pair
+
+
+@dataclass(frozen=True)
+class PairsFile:
+    """A published file of pairs: its name, its hash, and the addresses it can be had from."""
+
+    name: str
+    sha256: str
+    urls: tuple[str, ...]
+
+    def is_published(self, content: bytes) -> bool:
+        """Whether this is the file, byte for byte."""
+        return hashlib.sha256(content).hexdigest() == self.sha256
+
+
+# scikit-learn's copies, and one as a table; LFW's own host is gone.
+_FIGSHARE = "https://ndownloader.figshare.com/files"
+VIEW_2 = (
+    PairsFile(
+        "pairs.txt",
+        "ea42330c62c92989f9d7c03237ed5d591365e89b3e649747777b70e692dc1592",
+        (
+            f"{_FIGSHARE}/5976006",
+            "https://huggingface.co/datasets/marcelohaps/lfw/resolve/main/pairs.csv",
+        ),
+    ),
+)
+VIEW_1 = (
+    PairsFile(
+        "pairsDevTrain.txt",
+        "1d454dada7dfeca0e7eab6f65dc4e97a6312d44cf142207be28d688be92aabfa",
+        (f"{_FIGSHARE}/5976012",),
+    ),
+    PairsFile(
+        "pairsDevTest.txt",
+        "7cb06600ea8b2814ac26e946201cdb304296262aad67d046a16a7ec85d0ff87c",
+        (f"{_FIGSHARE}/5976009",),
+    ),
+)
+FIRST_PHOTO = "Abel_Pacheco_0001"  # of View 2's first pair
 
 
 @dataclass(frozen=True)
@@ -48,32 +84,52 @@ class Pairs:
         return len(self.photo_ids)
 
 
-def open_pairs(dataset: str, photos: Photos, cache: Path) -> Pairs | None:
-    """LFW's pairs; None if these photos are not all of LFW. PhotosError if the pairs cannot be had.
+def open_pairs(dataset: str, photos: Photos, cache: Path, view: Sequence[PairsFile] = VIEW_2) -> Pairs | None:
+    """A view's pairs; None if these photos are not all of LFW. PhotosError if the pairs cannot be had.
 
     `dataset` as in FACESEARCH_DATASET: a local folder may hold `protocol/pairs.txt`. `cache` keeps what is downloaded.
     """
     if photos.row_of(FIRST_PHOTO) is None:  # another gallery: no host is asked
         return None
-    local, kept = Path(dataset).expanduser() / "protocol" / FILE, cache / "lfw" / FILE
-    if local.is_file():
-        content, source = local.read_bytes(), f"protocol/{FILE}"
-        if not _published(content):
-            raise PhotosError(f"{local} is not the published {FILE} of LFW (its hash differs); replace or remove it.")
-    elif kept.is_file() and _published(kept.read_bytes()):
-        content, source = kept.read_bytes(), "cache"
-    else:
-        content, source = _download()
-        with replacing(kept) as beside:
-            beside.write_bytes(content)
-    pairs = parse_pairs(content.decode("utf-8"), source)
+    pairs = _joined([_open(file, Path(dataset).expanduser() / "protocol", cache / "lfw") for file in view])
     return pairs if all(photos.row_of(photo) is not None for both in pairs.photo_ids for photo in both) else None
 
 
+def _open(file: PairsFile, local: Path, kept: Path) -> Pairs:
+    """One file's pairs from the folder `local`, else from `kept`, else from its hosts."""
+    if (local / file.name).is_file():
+        content, source = (local / file.name).read_bytes(), f"protocol/{file.name}"
+        if not file.is_published(content):
+            raise PhotosError(
+                f"{local / file.name} is not the published {file.name} of LFW (its hash differs); replace or remove it."
+            )
+    elif (kept / file.name).is_file() and file.is_published((kept / file.name).read_bytes()):
+        content, source = (kept / file.name).read_bytes(), "cache"
+    else:
+        content, source = _download(file)
+        with replacing(kept / file.name) as beside:
+            beside.write_bytes(content)
+    return parse_pairs(content.decode("utf-8"), source)
+
+
+def _joined(parts: Sequence[Pairs]) -> Pairs:
+    """The pairs of several files; the folds are numbered on."""
+    before = np.cumsum([0, *(int(part.folds.max(initial=0)) for part in parts)])
+    return Pairs(
+        tuple(both for part in parts for both in part.photo_ids),
+        np.concatenate([part.same for part in parts]),
+        np.concatenate([part.folds + first for part, first in zip(parts, before[:-1], strict=True)]),
+        ", ".join(dict.fromkeys(part.source for part in parts)),
+    )
+
+
 def parse_pairs(text: str, source: str) -> Pairs:
-    """Reads LFW's format: `name n1 n2` for one person, `name1 n1 name2 n2` for two, in folds of equal size."""
+    """Reads LFW's format: `name n1 n2` for one person, `name1 n1 name2 n2` for two, in folds of equal size.
+
+    The first line says how many folds there are, unless it is one, and how many pairs of each kind are in one.
+    """
     header, *lines = text.splitlines()
-    per_fold = 2 * int(header.split()[1])
+    per_fold = 2 * int(header.split()[-1])
     rows = [line.split("\t") for line in lines]
     photo_ids = tuple((_photo_id(row[0], row[1]), _photo_id(row[-2 if len(row) == 4 else 0], row[-1])) for row in rows)
     same = np.array([len(row) == 3 for row in rows])
@@ -84,14 +140,10 @@ def _photo_id(name: str, number: str) -> str:
     return f"{name}_{int(number):04d}"
 
 
-def _published(content: bytes) -> bool:
-    return hashlib.sha256(content).hexdigest() == SHA256
-
-
-def _download(hosts: Sequence[str] = HOSTS) -> tuple[bytes, str]:
+def _download(file: PairsFile) -> tuple[bytes, str]:
     """The file and the host it came from."""
     problems = []
-    for url in hosts:
+    for url in file.urls:
         host = urlsplit(url).netloc
         try:
             answer = requests.get(url, timeout=TIMEOUT)
@@ -100,12 +152,12 @@ def _download(hosts: Sequence[str] = HOSTS) -> tuple[bytes, str]:
             problems.append(f"{host} cannot be reached ({type(error).__name__})")
             continue
         content = _table_as_text(answer.text).encode() if url.endswith(".csv") else answer.content
-        if _published(content):
+        if file.is_published(content):
             return content, host
         problems.append(f"{host} sent something else")
     raise PhotosError(
-        f"LFW's {FILE} cannot be had: {', '.join(problems)}; connect, or put it into the folder `protocol` of a local "
-        "copy of the dataset."
+        f"LFW's {file.name} cannot be had: {', '.join(problems)}; connect, or put it into the folder `protocol` of a "
+        "local copy of the dataset."
     )
 
 

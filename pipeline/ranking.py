@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.gallery import Gallery
+from pipeline.geometry import distances
+from pipeline.pairs import Pairs
 from pipeline.photos import Photos
 from pipeline.types import FloatArray, IntArray, Progress, Report, silent
 
@@ -55,6 +57,25 @@ def subject_of(gallery: Gallery, photos: Photos) -> Subject:
     numbers = {person: number for number, person in enumerate(dict.fromkeys(photos.people))}
     people = np.array([numbers[person] for person in photos.people], np.int64)
     return Subject(np.array(gallery.vectors), rows, people, photos.photo_ids, photos.people)
+
+
+def pair_ends(subject: Subject, pairs: Pairs) -> IntArray:
+    """The numbers (n, 2) of the photos of pairs."""
+    number = {photo_id: index for index, photo_id in enumerate(subject.photo_ids)}
+    return np.array([(number[first], number[second]) for first, second in pairs.photo_ids], np.int64)
+
+
+def pair_distances(subject: Subject, ends: IntArray, same: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """The distance of each pair of photos (n, 2); where one has no face, infinity if they show one person, else minus.
+
+    So such a pair is an error at every threshold.
+    """
+    rows = subject.rows[ends]
+    measured = np.where(same, np.inf, -np.inf)
+    for pair in np.flatnonzero((rows >= 0).all(axis=1)):
+        first, second = subject.vectors[rows[pair]]
+        measured[pair] = distances(first[None], second)[0]
+    return measured
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ def html_report(report: dict[str, Any], picture: Picture) -> str:
         _section("What a photo costs", tables.costs(report), COST_NOTE),
         drawings(report),
         *([_section("Are two photos of one person? (View 2)", tables.verification(report))] if report["pairs"] else []),
+        *([verdicts(report)] if any(recipe["verdicts"] for recipe in recipes) else []),
         _section("Naming a photo: the ancestors' split", tables.splits(report), SPLIT_NOTE),
         _section("Searching with every photo", tables.retrieval(report), RETRIEVAL_NOTE),
         _section("What the indexes lose", tables.indexes(report)),
@@ -64,6 +65,14 @@ COST_NOTE = "In a batch, as when a gallery is built, timed in turns on the machi
 STEP_NOTE = (
     "Percentage points that a model has over the one before it, on the same pairs and photos. Where the interval does "
     "not hold 0, the difference can be trusted."
+)
+PERCENTAGE_NOTE = (
+    "The percentage is about two photos side by side, of which one person is as likely as two; it was fitted to View 1 "
+    "and is judged here on View 2. The error is the mean gap between the percentage given and the share that came true."
+)
+WORD_NOTE = (
+    "Every photo searched with, itself taken out, so that people with one photo are not there. The last column is of "
+    "hits called so, where half of the searches are for people who are there. Photos with a wrong name count as errors."
 )
 SPLIT_NOTE = (
     "A fifth of the photos, drawn at random, is named by the majority of the three nearest others; mean of five draws. "
@@ -92,6 +101,14 @@ def drawings(report: dict[str, Any]) -> str:
             for recipe in verified
         ]
     return f"<div class='row'>{''.join(drawn)}</div>"
+
+
+def verdicts(report: dict[str, Any]) -> str:
+    """What percentages and words are worth."""
+    rows = tables.percentages(report)[1]
+    drawn = _drawing(figures.reliability_svg(report["recipes"]), "Pairs of one person over the percentage given")
+    believed = _section("Can the percentages be believed?", tables.percentages(report), PERCENTAGE_NOTE) + drawn
+    return (believed if rows else "") + _section("What the words are worth", tables.words(report), WORD_NOTE)
 
 
 def _drawing(svg: str, alternative: str) -> str:

@@ -40,9 +40,7 @@ def make_report(
 
 def _built(library: Library, left_out: dict[str, str]) -> list[Searcher]:
     searchers = []
-    for name in RECIPES:
-        if not (library.folder(name) / MANIFEST).is_file():
-            continue  # asking for it would download its weights
+    for name in built_recipes(library):
         try:
             searchers.append(library.searcher(name))
         except PipelineError as error:
@@ -51,6 +49,11 @@ def _built(library: Library, left_out: dict[str, str]) -> list[Searcher]:
         reasons = " ".join(left_out.values()) or "No gallery is built yet; run `python -m pipeline build`."
         raise GalleryMissing(reasons)
     return searchers
+
+
+def built_recipes(library: Library) -> list[str]:
+    """The recipes whose galleries are there: asking for another would download its weights."""
+    return [name for name in RECIPES if (library.folder(name) / MANIFEST).is_file()]
 
 
 def report_path(library: Library) -> Path:

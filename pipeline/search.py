@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from PIL import Image
 
+from pipeline.calibration import Calibration
 from pipeline.encoder import Encoder
 from pipeline.errors import SettingsError
 from pipeline.faces import Choose, largest, numbered
@@ -21,10 +22,18 @@ from pipeline.types import Answer, Encoded, Hit, VectorIndex
 class Searcher:
     """A gallery with the encoder it was built by and its indexes. Safe to use from several threads."""
 
-    def __init__(self, gallery: Gallery, encoder: Encoder, indexes: Mapping[str, VectorIndex]) -> None:
+    def __init__(
+        self,
+        gallery: Gallery,
+        encoder: Encoder,
+        indexes: Mapping[str, VectorIndex],
+        calibration: Calibration | None = None,
+    ) -> None:
+        """Without a `calibration` hits have no verdicts."""
         self.gallery = gallery
         self.encoder = encoder
         self.indexes = indexes
+        self.calibration = calibration
 
     def search(
         self, image: Image.Image, k: int = DEFAULT_K, index: str = DEFAULT_INDEX, *, choose: Choose | None = largest
@@ -48,7 +57,8 @@ class Searcher:
     def answer(self, encoded: Encoded, k: int, index: str) -> Answer:
         """The k photos nearest to what the encoder made of a photo."""
         started = time.perf_counter()
-        hits = self._hits(encoded, k, index)
+        calibration = self._calibration_for(encoded)
+        hits = self._hits(encoded, k, index, calibration)
         steps = {
             "detect": encoded.detect_ms,
             "embed": encoded.embed_ms,
@@ -63,6 +73,7 @@ class Searcher:
             crop=encoded.crop,
             hits=hits,
             timings_ms=steps | {"total": sum(steps.values())},
+            limit=calibration.presence(len(self.gallery)) if calibration else None,
         )
 
     def recall(self, index: str) -> float:
@@ -71,13 +82,24 @@ class Searcher:
         # An index that joined after the gallery was opened knows its own.
         return float(facts["recall_at_20"] if facts else getattr(self.indexes[index], "recall_at_20", 0))
 
-    def _hits(self, encoded: Encoded, k: int, index: str) -> tuple[Hit, ...]:
+    def _calibration_for(self, encoded: Encoded) -> Calibration | None:
+        """What was measured on faces says nothing of a whole photo that is compared with faces."""
+        return self.calibration if encoded.face or not self.encoder.recipe.finds_faces else None
+
+    def _hits(self, encoded: Encoded, k: int, index: str, calibration: Calibration | None) -> tuple[Hit, ...]:
         if encoded.vector is None:
             return ()
         found = self.indexes[index].search(encoded.vector, k)
+        people, faces = self.gallery.people, len(self.gallery)
         pairs = zip(found.rows[0].tolist(), found.distances[0].tolist(), strict=True)
         return tuple(
-            Hit(rank, self.gallery.photo_ids[row], self.gallery.people[row], distance)
+            Hit(
+                rank,
+                self.gallery.photo_ids[row],
+                people[row],
+                distance,
+                calibration.verdict(distance, faces) if calibration else None,
+            )
             for rank, (row, distance) in enumerate(pairs, start=1)
         )
 
@@ -90,7 +112,9 @@ def check_request(k: int, index: str) -> None:
         raise SettingsError(reason)
 
 
-def open_searcher(gallery: Gallery, encoder: Encoder, milvus: Milvus = EMBEDDED) -> Searcher:
+def open_searcher(
+    gallery: Gallery, encoder: Encoder, milvus: Milvus = EMBEDDED, calibration: Calibration | None = None
+) -> Searcher:
     """The gallery with all its indexes opened, as far as their packages are installed."""
     facts = gallery.manifest["indexes"]
     # Milvus may have been out of reach when the others were built; it is filled at the first search then.
@@ -99,4 +123,4 @@ def open_searcher(gallery: Gallery, encoder: Encoder, milvus: Milvus = EMBEDDED)
     indexes = {name: open_index(name, gallery.vectors, gallery.folder, facts.get(name, {}), told) for name in names}
     if gallery.layer is not None:
         encoder = encoder.under(encoder.recipe, layer=gallery.layer)
-    return Searcher(gallery, encoder, indexes)
+    return Searcher(gallery, encoder, indexes, calibration)

@@ -70,6 +70,34 @@ def verification(report: dict[str, Any]) -> Table:
     return header, rows
 
 
+def percentages(report: dict[str, Any]) -> Table:
+    """How far the percentages can be believed, on View 2's pairs."""
+    header = ("recipe", "expected calibration error", "50 % at distance", "width", "pairs")
+    rows: list[tuple[str, ...]] = []
+    for recipe in report["recipes"]:
+        if (found := recipe["verdicts"]) and (held := found["reliability"]):
+            middle, width = f"{found['middle']:.3f}", f"{found['width']:.3f}"
+            rows.append((recipe["recipe"], f"{held['error']:.4f}", middle, width, f"{sum(held['count']):,}"))
+    return header, rows
+
+
+def words(report: dict[str, Any]) -> Table:
+    """What each word of a search's nearest hit is worth."""
+    header = ("recipe", "nearest hit called", "person is there", "is not there", "called so rightly")
+    return header, [
+        (
+            recipe["recipe"],
+            one["words"],
+            f"{one['present']:.1%}",
+            f"{one['absent']:.1%}",
+            _optional(one["right"], "{:.1%}"),
+        )
+        for recipe in report["recipes"]
+        if recipe["verdicts"]
+        for one in recipe["verdicts"]["words"]
+    ]
+
+
 def splits(report: dict[str, Any]) -> Table:
     """The ancestors' split beside its ceiling and their figures."""
     header = ("recipe", "80/20", "spread", "ceiling", "their 80/20", "Albert Costa, of 6", "theirs")

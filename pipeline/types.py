@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pipeline.verdict import Limit, Verdict
+
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 Box = tuple[float, float, float, float]
@@ -132,12 +134,16 @@ UNNAMED = Collection()
 
 @dataclass(frozen=True)
 class Hit:
-    """One photo of the gallery that answers a search; `distance` is Euclidean between unit vectors, 0 to 2."""
+    """One photo of the gallery that answers a search; `distance` is Euclidean between unit vectors, 0 to 2.
+
+    `verdict` is None where the recipe with these weights has not been calibrated.
+    """
 
     rank: int
     photo_id: str
     person: str
     distance: float
+    verdict: Verdict | None = None
 
     @property
     def is_query(self) -> bool:
@@ -151,12 +157,16 @@ class Hit:
             "person": self.person,
             "photo_id": self.photo_id,
             "distance": round(self.distance, 4),
+            "verdict": self.verdict.as_json() if self.verdict else None,
         }
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one search: what was found in the photo, and the hits, nearest first. No face: no hits."""
+    """The answer to one search: what was found in the photo, and the hits, nearest first. No face: no hits.
+
+    Beyond the `limit` every hit is called unlikely; None where the recipe with these weights has not been calibrated.
+    """
 
     recipe: str
     index: str
@@ -166,6 +176,7 @@ class Answer:
     crop: Image.Image | None
     hits: tuple[Hit, ...]
     timings_ms: dict[str, float]
+    limit: Limit | None = None
 
     def __post_init__(self) -> None:
         if [hit.rank for hit in self.hits] != list(range(1, len(self.hits) + 1)):
@@ -183,6 +194,11 @@ class Answer:
         """Which of the faces was searched with, the first being 1; None for the whole photo, or without a face."""
         return self.faces.index(self.face) + 1 if self.face else None
 
+    @property
+    def probably_absent(self) -> bool:
+        """Whether the person is probably not in the gallery: even the nearest photo is beyond the limit."""
+        return bool(self.hits) and self.limit is not None and self.hits[0].distance > self.limit.distance
+
     def as_json(self) -> dict[str, Any]:
         """The answer as plain JSON values: the same from the command line and from the page's API."""
         return {
@@ -192,6 +208,8 @@ class Answer:
             "faces": [face.as_json() for face in self.faces],
             "face": self.face.as_json() if self.face else None,
             "hits": [hit.as_json() for hit in self.hits],
+            "limit": self.limit.as_json() if self.limit else None,
+            "probably_absent": self.probably_absent,
             "timings_ms": {step: round(ms, 1) for step, ms in self.timings_ms.items()},
         }
 

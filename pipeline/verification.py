@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline import metrics
-from pipeline.geometry import distances
 from pipeline.metrics import Bools, Estimate, Floats, Outcomes
 from pipeline.pairs import Pairs
-from pipeline.ranking import Subject
+from pipeline.ranking import Subject, pair_distances, pair_ends
 from pipeline.types import IntArray
 
 BINS = 80  # of the distance histograms, over 0 to 2
@@ -49,9 +48,8 @@ class Verification:
 
 def verify(subject: Subject, pairs: Pairs, drawn: Floats) -> tuple[Verification, Outcomes]:
     """The threshold is chosen on nine folds and judged on the tenth; a photo without a face makes its pair an error."""
-    number = {photo_id: index for index, photo_id in enumerate(subject.photo_ids)}
-    ends = np.array([(number[first], number[second]) for first, second in pairs.photo_ids], np.int64)
-    measured = _pair_distances(subject, ends, pairs.same)
+    ends = pair_ends(subject, pairs)
+    measured = pair_distances(subject, ends, pairs.same)
     genuine, impostor = measured[pairs.same], measured[~pairs.same]
     folds, thresholds = metrics.fold_accuracies(measured, pairs.same, pairs.folds)
     limits = thresholds[np.unique(pairs.folds, return_inverse=True)[1]]
@@ -76,15 +74,6 @@ def verify(subject: Subject, pairs: Pairs, drawn: Floats) -> tuple[Verification,
         false_misses=_worst(subject, ends, -measured, ~right & pairs.same),
     )
     return figures, outcomes
-
-
-def _pair_distances(subject: Subject, ends: IntArray, same: Bools) -> Floats:
-    rows = subject.rows[ends]
-    measured = np.where(same, np.inf, -np.inf)
-    for pair in np.flatnonzero((rows >= 0).all(axis=1)):
-        first, second = subject.vectors[rows[pair]]
-        measured[pair] = distances(first[None], second)[0]
-    return measured
 
 
 def _thinned_roc(genuine: Floats, impostor: Floats) -> tuple[tuple[float, float], ...]:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipeline import __main__ as cli
 from pipeline import commands
 from pipeline import library as library_module
+from pipeline.calibration import OWN, Calibration, write_calibrations
 from pipeline.errors import WeightsError
 from pipeline.library import Library
 from pipeline.recipes import DEFAULT, FALLBACK, HEADED, RECIPES
@@ -134,7 +136,7 @@ def test_any_recipe_can_be_reduced(run: Run, tiny: Library, query: Path) -> None
     assert tiny.searcher("mtcnn-reid-5").gallery.vectors.shape == (24, 5)
     said = run("search", query, "--recipe", "mtcnn-reid", "--dim", 5, "--k", 3)
     assert said.out.startswith("mtcnn-reid-5 on photos-")
-    assert [line.split()[2] for line in said.out.rstrip().split("\n")[1:]] == ["Dimitri"] * 3
+    assert [line.split()[2] for line in said.out.rstrip().split("\n")[1:-1]] == ["Dimitri"] * 3
     said = run("build", "--recipe", "mtcnn-reid", "--dim", 257)
     assert (said.code, said.sentence) == (2, "mtcnn-reid cannot be reduced to 257 dimensions; choose 2 to 256.")
 
@@ -168,10 +170,26 @@ def test_search_as_json_is_the_contract(run: Run, query: Path) -> None:
     said = run("search", query, "--json", "--k", 3)
     assert (said.code, said.err) == (0, "")
     value = json.loads(said.out)
-    assert set(value) == {"recipe", "index", "gallery", "faces", "face", "hits", "timings_ms"}
+    assert set(value) == {
+        "recipe",
+        "index",
+        "gallery",
+        "faces",
+        "face",
+        "hits",
+        "limit",
+        "probably_absent",
+        "timings_ms",
+    }
     assert [set(face) for face in value["faces"]] == [{"box", "confidence", "landmarks"}]
     assert [hit["rank"] for hit in value["hits"]] == [1, 2, 3]
-    assert value["hits"][0] == {"rank": 1, "person": "Dimitri", "photo_id": "Dimitri/1.png", "distance": 0.0}
+    assert value["hits"][0] == {
+        "rank": 1,
+        "person": "Dimitri",
+        "photo_id": "Dimitri/1.png",
+        "distance": 0.0,
+        "verdict": None,
+    }
     assert set(value["timings_ms"]) == {"detect", "embed", "search", "total"}
     assert (value["recipe"], value["index"]) == (DEFAULT, "annoy")
 
@@ -180,13 +198,14 @@ def test_search_prints_a_table(run: Run, query: Path) -> None:
     run("build", "--recipe", "all")
     said = run("search", query, "--k", "2", "--index", "exact", "--recipe", "mtcnn-reid")
     assert said.code == 0
-    top, first, second = said.out.rstrip().split("\n")
+    top, first, second, last = said.out.rstrip().split("\n")
     assert top.startswith("mtcnn-reid on photos-")
     assert " by exact: " in top
     assert first.split() == ["1", "0.0000", "Dimitri", "Dimitri/1.png", "the", "same", "photo"]
     assert second.split()[0] == "2"
     assert "Dimitri" in second
     assert "same photo" not in second
+    assert last.startswith("No verdicts: these weights were never calibrated")
 
 
 def test_search_tells_of_several_faces(run: Run, tmp_path: Path) -> None:
@@ -194,7 +213,7 @@ def test_search_tells_of_several_faces(run: Run, tmp_path: Path) -> None:
     draw((0, 0, (4, 30, 20)), (1, 0, (40, 20, 50))).save(tmp_path / "two.png")
     said = run("search", tmp_path / "two.png")
     assert "by annoy, face 2 of 2: " in said.out
-    assert len(said.out.rstrip().split("\n")) == 21, "twenty hits unless told otherwise"
+    assert len(said.out.rstrip().split("\n")) == 22, "twenty hits unless told otherwise"
     assert "Bruno" in said.out.split("\n")[1]
     other = run("search", tmp_path / "two.png", "--face", "1")
     assert "by annoy, face 1 of 2: " in other.out
@@ -217,7 +236,53 @@ def test_search_without_a_face_exits_with_1(run: Run, tmp_path: Path) -> None:
     assert json.loads(said.out)["hits"] == []
     said = run("search", tmp_path / "grey.png", "--whole-photo", "--k", 4)
     assert said.code == 0
-    assert len(said.out.rstrip().split("\n")) == 5
+    assert len(said.out.rstrip().split("\n")) == 6
+
+
+def test_search_prints_verdicts_and_whether_the_person_is_there(run: Run, tiny: Library, tmp_path: Path) -> None:
+    run("build")
+    limits = ((0.01, 0.02, 0.03),)
+    calibration = Calibration(DEFAULT, 1, ("tiny-facenet",), "", 1.0, 0.05, (0.01, 0.1, 0.9), (24,), limits)
+    write_calibrations(tiny.index_root / OWN, [calibration])
+    portrait(0).save(tmp_path / "known.png")
+    draw((0, 1.5, (50, 30, 60)), size=(160, 120)).save(tmp_path / "other.png")
+    said = run("search", tmp_path / "known.png", "--k", 2)
+    _, first, second, last = said.out.rstrip().split("\n")
+    assert first.split()[:6] == ["1", "0.0000", "very", "likely", "100.0", "%"]
+    assert second.split()[2] == "unlikely"
+    assert last.startswith(
+        "This person is perhaps in this gallery: 10.0% of searches for strangers have a photo within"
+    )
+    said = run("search", tmp_path / "other.png", "--k", 1)
+    assert "This person is probably not in this gallery" in said.out
+
+
+def test_explain_draws_a_picture(run: Run, query: Path, tmp_path: Path) -> None:
+    run("build")
+    out = tmp_path / "why.png"
+    said = run("explain", query, "--hit", "Dimitri/2.png", "--out", out)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.endswith(f" with Dimitri/2.png; {out}.\n")
+    with Image.open(out) as drawn:
+        assert drawn.size[1] > drawn.size[0] / 2 > 300
+    assert "with Dimitri/" in run("explain", query, "--out", out).out
+    assert "with Dimitri/1.png" not in run("explain", query, "--out", out).out, "the photo itself explains nothing"
+
+
+def test_what_explain_cannot_do(run: Run, query: Path, tmp_path: Path) -> None:
+    run("build")
+    draw().save(tmp_path / "grey.png")
+    assert run("explain", tmp_path / "grey.png", "--hit", "Ada/0.png").code == 1
+    assert run("explain", query, "--hit", "Nobody").sentence == "There is no photo 'Nobody' in this gallery."
+    assert "skipped when the gallery was built" in run("explain", query, "--hit", FACELESS).sentence
+    assert "name a file ending in .png" in run("explain", query, "--out", tmp_path / "why.xyz").sentence
+
+
+def test_calibrate_needs_lfw(run: Run) -> None:
+    run("build")
+    said = run("calibrate")
+    assert said.code == 2
+    assert said.sentence.startswith("Calibrating needs a gallery of all of LFW, and this is none;")
 
 
 # What is wrong

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    ("pipeline.errors", "pipeline.types", "pipeline.settings", "pipeline.metrics"),
+    ("pipeline.errors", "pipeline.types", "pipeline.verdict", "pipeline.settings", "pipeline.metrics"),
     ("pipeline.geometry", "pipeline.recipes", "pipeline.files", "pipeline.figures", "pipeline.tables"),
     (
         "pipeline.images",
@@ -36,16 +36,17 @@ LAYERS = (
         "pipeline.indexes.milvus_rows",
         "pipeline.indexes.recall",
         "pipeline.milvus_server",
+        "pipeline.calibration",
     ),
+    ("pipeline.encoder", "pipeline.pairs", "pipeline.quality", "pipeline.ranking", "pipeline.report"),
     (
+        "pipeline.calibrate",
         "pipeline.composites",
-        "pipeline.encoder",
-        "pipeline.pairs",
-        "pipeline.quality",
-        "pipeline.ranking",
-        "pipeline.report",
+        "pipeline.cost",
+        "pipeline.embed",
+        "pipeline.encoders",
+        "pipeline.heads",
     ),
-    ("pipeline.composites", "pipeline.cost", "pipeline.embed", "pipeline.encoders", "pipeline.heads"),
     (
         "pipeline.build",
         "pipeline.search",
@@ -54,8 +55,9 @@ LAYERS = (
         "pipeline.protocols",
         "pipeline.verification",
         "pipeline.groups",
+        "pipeline.verdicts",
     ),
-    ("pipeline.library", "pipeline.evaluate"),
+    ("pipeline.library", "pipeline.evaluate", "pipeline.explain"),
     ("pipeline.background", "pipeline.reports"),
     ("pipeline.wording", "pipeline.report_tab", "pipeline.comparison", "pipeline.hints", "pipeline.downloads"),
     ("pipeline.tiles",),
@@ -73,6 +75,8 @@ LAYER = {module: number for number, modules in enumerate(LAYERS) for module in m
 SIDEWAYS = {
     ("pipeline.settings", "pipeline.errors"),  # a wrong value is an error
     ("pipeline.settings", "pipeline.types"),  # the kinds of Milvus' index
+    ("pipeline.types", "pipeline.verdict"),  # what a hit says
+    ("pipeline.ranking", "pipeline.pairs"),  # whose distances it takes
     ("pipeline.scale", "pipeline.bench"),  # times searches alike
     ("pipeline.networks", "pipeline.weights"),  # opens what the store found
     ("pipeline.gallery", "pipeline.layer"),  # keeps the layer that was fitted on it

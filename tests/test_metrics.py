@@ -213,3 +213,18 @@ def test_average_precision_agrees_with_scikit_learn() -> None:
     cut = relevant & (np.arange(200) < totals[:, None])
     by_cut = [average_precision_score(row, -np.arange(200)) * row.sum() if row.any() else 0 for row in cut]
     assert metrics.average_precision_at_r(relevant, totals) == pytest.approx(np.array(by_cut) / totals)
+
+
+def test_reliability_by_hand() -> None:
+    """Bins of a quarter: .1 .2 | - | .5 .6 .7 | .9 1."""
+    probabilities, outcomes = array(0.1, 0.6, 0.2, 0.5, 0.7, 1.0, 0.9), flags("-x--xxx")[0]
+    held = metrics.reliability(probabilities, outcomes, 4)
+    assert held.count == (2, 3, 2)
+    assert held.said == pytest.approx((0.15, 0.6, 0.95))
+    assert held.true == pytest.approx((0, 2 / 3, 1))
+    assert held.error == pytest.approx((2 * 0.15 + 3 * (2 / 3 - 0.6) + 2 * 0.05) / 7)
+
+
+def test_a_probability_that_is_always_right_has_no_calibration_error() -> None:
+    assert metrics.reliability(array(0, 1, 1, 0), flags("-xx-")[0], 10).error == 0
+    assert metrics.reliability(array(1, 0), flags("-x")[0], 10).error == 1

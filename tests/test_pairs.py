@@ -14,7 +14,7 @@ import pytest
 
 from pipeline import pairs
 from pipeline.errors import PhotosError
-from pipeline.pairs import Pairs, open_pairs, parse_pairs
+from pipeline.pairs import VIEW_1, Pairs, open_pairs, parse_pairs
 from pipeline.photos import Photos, open_photos
 from pipeline.settings import Settings
 
@@ -69,10 +69,14 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    monkeypatch.setattr(pairs, "SHA256", hashlib.sha256(TEXT.encode()).hexdigest())
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         served = Host(server.server_port)
-        monkeypatch.setattr(pairs._download, "__defaults__", ((served.url("/pairs"), served.url("/pairs.csv")),))
+        published = pairs.PairsFile(
+            "pairs.txt",
+            hashlib.sha256(TEXT.encode()).hexdigest(),
+            (served.url("/pairs"), served.url("/pairs.csv")),
+        )
+        monkeypatch.setattr(pairs.open_pairs, "__defaults__", ((published,),))
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield served
@@ -88,6 +92,29 @@ def test_the_format() -> None:
     assert (len(read), read.source) == (4, "here")
     with pytest.raises(ValueError, match="same length"):
         Pairs(PHOTO_IDS, np.array([True]), read.folds, "")
+
+
+def test_the_format_without_folds() -> None:
+    """View 1's first line holds one number only."""
+    read = parse_pairs("1\nAbel_Pacheco\t1\t4\nAbdel_Madi\t1\tDean_Barker\t12\n", "here")
+    assert read.photo_ids == PHOTO_IDS[:2]
+    assert read.same.tolist() == [True, False]
+    assert read.folds.tolist() == [1, 1]
+
+
+def test_a_view_of_several_files_is_read_as_one(tmp_path: Path) -> None:
+    (tmp_path / "protocol").mkdir()
+    parts = {"a.txt": TEXT, "b.txt": "1\nAbel_Pacheco\t1\t4\nAbdel_Madi\t1\tDean_Barker\t12\n"}
+    view = []
+    for name, text in parts.items():
+        (tmp_path / "protocol" / name).write_text(text)
+        view.append(pairs.PairsFile(name, hashlib.sha256(text.encode()).hexdigest(), ()))
+    read = open_pairs(str(tmp_path), gallery(), tmp_path / "cache", view)
+    assert read is not None
+    assert read.photo_ids == (*PHOTO_IDS, *PHOTO_IDS[:2])
+    assert read.same.tolist() == [True, False] * 3
+    assert read.folds.tolist() == [1, 1, 2, 2, 3, 3]
+    assert read.source == "protocol/a.txt, protocol/b.txt"
 
 
 def test_a_local_copy_asks_nobody(host: Host, tmp_path: Path) -> None:
@@ -145,3 +172,12 @@ def test_the_real_pairs(real: Settings, tmp_path: Path) -> None:
     assert np.bincount(read.folds, read.same).tolist() == [0] + [300] * 10
     people = [[photos.people[photos.row_of(photo)] for photo in both] for both in read.photo_ids]  # type: ignore[index]
     assert [first == second for first, second in people] == read.same.tolist()
+
+
+def test_the_real_pairs_of_view_1(real: Settings, tmp_path: Path) -> None:
+    if not (Path(real.dataset) / "protocol" / "pairsDevTest.txt").is_file():
+        pytest.skip("needs protocol/pairsDevTest.txt in the folder that FACESEARCH_DATASET names")
+    read = open_pairs(real.dataset, open_photos(real.dataset), tmp_path, VIEW_1)
+    assert read is not None
+    assert (len(read), read.same.sum()) == (3200, 1600)
+    assert np.bincount(read.folds).tolist() == [0, 2200, 1000]

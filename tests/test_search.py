@@ -7,6 +7,7 @@ import json
 import pytest
 from PIL import Image
 
+from pipeline.calibration import Calibration
 from pipeline.errors import SettingsError
 from pipeline.faces import numbered
 from pipeline.indexes import available
@@ -14,6 +15,7 @@ from pipeline.library import Library
 from pipeline.recipes import MAX_K, RECIPES
 from pipeline.search import Searcher, check_request, open_searcher
 from pipeline.types import SAME_PHOTO_DISTANCE
+from pipeline.verdict import Limit
 from tests.tiny import PEOPLE, draw, face_colour, portrait
 
 RECIPE = "mtcnn-facenet"
@@ -83,7 +85,7 @@ def test_the_largest_of_several_faces_is_taken(searcher: Searcher) -> None:
 def test_another_face_is_searched_with_if_asked_for(searcher: Searcher) -> None:
     answers = [searcher.search(SEVERAL, 4, choose=numbered(number)) for number in (0, 1, 2, 3)]
     assert [answer.face_number for answer in answers] == [3, 1, 2, 3]
-    assert [answer.hits[0].person for answer in answers] == [PEOPLE[3], PEOPLE[0], PEOPLE[5], PEOPLE[3]]
+    assert [answer.hits[0].person for answer in answers] == [PEOPLE[3], PEOPLE[5], PEOPLE[0], PEOPLE[3]]
     with pytest.raises(SettingsError, match="shows 3 faces, so there is no face 4"):
         searcher.search(SEVERAL, 4, choose=numbered(4))
 
@@ -142,7 +144,17 @@ def test_the_answer_says_where_it_comes_from_and_how_long_it_took(tiny: Library,
 
 def test_the_answer_as_json_is_exactly_this(tiny: Library, searcher: Searcher) -> None:
     value = json.loads(json.dumps(searcher.search(portrait(0, 1), 2).as_json()))
-    assert set(value) == {"recipe", "index", "gallery", "faces", "face", "hits", "timings_ms"}
+    assert set(value) == {
+        "recipe",
+        "index",
+        "gallery",
+        "faces",
+        "face",
+        "hits",
+        "limit",
+        "probably_absent",
+        "timings_ms",
+    }
     assert (value["recipe"], value["index"], value["gallery"]) == (RECIPE, "annoy", tiny.photos.name)
     assert value["faces"] == [
         {
@@ -152,14 +164,29 @@ def test_the_answer_as_json_is_exactly_this(tiny: Library, searcher: Searcher) -
         }
     ]
     assert value["face"] == value["faces"][0]
-    assert value["hits"][0] == {"rank": 1, "person": "Ada", "photo_id": "Ada/1.png", "distance": 0.0}
-    assert [set(hit) for hit in value["hits"]] == [{"rank", "person", "photo_id", "distance"}] * 2
+    assert value["hits"][0] == {"rank": 1, "person": "Ada", "photo_id": "Ada/1.png", "distance": 0.0, "verdict": None}
+    assert [set(hit) for hit in value["hits"]] == [{"rank", "person", "photo_id", "distance", "verdict"}] * 2
     assert set(value["timings_ms"]) == {"detect", "embed", "search", "total"}
 
 
 def test_the_answer_without_a_face_as_json(searcher: Searcher) -> None:
     value = searcher.search(draw()).as_json()
     assert (value["faces"], value["face"], value["hits"]) == ([], None, [])
+
+
+def test_hits_of_a_calibrated_recipe_have_verdicts_for_this_gallerys_size(tiny: Library, searcher: Searcher) -> None:
+    limits = ((1.0, 1.2, 1.4), (0.8, 1.0, 1.2))
+    calibration = Calibration(RECIPE, 1, ("x",), "", 1.3, 0.05, (0.01, 0.1, 0.9), (1, 24), limits)
+    known = open_searcher(searcher.gallery, tiny.encoders.get(RECIPE), calibration=calibration)
+    answer = known.search(new_photo(1), 24)
+    assert [hit.verdict for hit in answer.hits] == [calibration.verdict(hit.distance, 24) for hit in answer.hits]
+    assert answer.limit == Limit(1.0, pytest.approx(0.1))
+    assert not answer.probably_absent
+    # Measured on faces; a whole photo is something else.
+    whole = known.search(portrait(1), whole_photo=True)
+    assert whole.limit is None
+    assert {hit.verdict for hit in whole.hits} == {None}
+    assert {hit.verdict for hit in searcher.search(new_photo(1)).hits} == {None}
 
 
 def test_a_gallery_that_was_opened_again_answers_alike(tiny: Library, searcher: Searcher) -> None:

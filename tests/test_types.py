@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.types import SAME_PHOTO_DISTANCE, Answer, Encoded, Face, Hit, Neighbours, Photo, Progress, silent
+from pipeline.verdict import Limit, Verdict
 
 LANDMARKS = ((1.04, 2.0), (3.0, 2.0), (2.0, 3.0), (1.0, 4.0), (3.0, 4.06))
 FACE = Face((0.04, 1.0, 10.0, 21.26), 0.987654, LANDMARKS)
@@ -127,7 +128,25 @@ def test_a_hit_is_the_query_only_below_the_distance_that_rounding_makes() -> Non
 
 def test_hit_as_json() -> None:
     hit = Hit(3, "Ada_0001", "Ada", 0.123456)
-    assert hit.as_json() == {"rank": 3, "person": "Ada", "photo_id": "Ada_0001", "distance": 0.1235}
+    known = {"rank": 3, "person": "Ada", "photo_id": "Ada_0001", "distance": 0.1235}
+    assert hit.as_json() == known | {"verdict": None}
+    said = {"same_person": "likely", "pair_percent": 93.5, "false_alarm_percent": 1.2}
+    assert dataclasses.replace(hit, verdict=Verdict("likely", 0.9346, 0.0123)).as_json() == known | {"verdict": said}
+
+
+@pytest.mark.parametrize(("probability", "said"), [(1.0, 99.9), (0.99999, 99.9), (1e-9, 0.1), (0.0, 0.1)])
+def test_no_percentage_claims_certainty(probability: float, said: float) -> None:
+    assert Verdict("unclear", probability, 0.5).as_json()["pair_percent"] == said
+
+
+@pytest.mark.parametrize(("distance", "absent"), [(0.9, False), (1.0, False), (1.1, True)])
+def test_an_answer_whose_nearest_hit_is_beyond_the_limit_is_of_somebody_absent(distance: float, absent: bool) -> None:
+    said = answer(hits=(Hit(1, "a", "A", distance), Hit(2, "b", "B", 1.5)), limit=Limit(1.0, 0.1))
+    assert said.probably_absent is absent
+    assert said.as_json()["limit"] == {"distance": 1.0, "false_alarm_percent": 10.0}
+    assert said.as_json()["probably_absent"] is absent
+    assert not dataclasses.replace(said, limit=None).probably_absent
+    assert not dataclasses.replace(said, hits=()).probably_absent
 
 
 @pytest.mark.parametrize("ranks", [(2, 1), (0, 1), (1, 3), (1, 1)])
@@ -157,9 +176,11 @@ def test_answer_as_json_is_plain_and_complete() -> None:
         "faces": [FACE.as_json()],
         "face": FACE.as_json(),
         "hits": [
-            {"rank": 1, "person": "Ada", "photo_id": "Ada_0001", "distance": 0.0},
-            {"rank": 2, "person": "Bruno", "photo_id": "Bruno_0001", "distance": 0.5124},
+            {"rank": 1, "person": "Ada", "photo_id": "Ada_0001", "distance": 0.0, "verdict": None},
+            {"rank": 2, "person": "Bruno", "photo_id": "Bruno_0001", "distance": 0.5124, "verdict": None},
         ],
+        "limit": None,
+        "probably_absent": False,
         "timings_ms": {"detect": 1.3, "total": 9.0},
     }
 

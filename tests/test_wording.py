@@ -10,6 +10,7 @@ from pipeline.background import Background, Status
 from pipeline.library import Library
 from pipeline.recipes import DEFAULT, RECIPES
 from pipeline.types import Answer, Face, Hit, Progress
+from pipeline.verdict import Limit, Verdict
 from pipeline.wording import (
     answer_line,
     boxed_alt,
@@ -22,6 +23,8 @@ from pipeline.wording import (
     model_label,
     model_note,
     notice,
+    percent,
+    presence_line,
     progress_line,
 )
 from tests.tiny import TinyEncoders, draw, portrait
@@ -73,6 +76,29 @@ def test_a_caption_has_rank_person_and_distance() -> None:
     assert "same photo" not in said
     assert EVIL in caption(Hit(1, "x", EVIL, 1.0)), "captions are shown as text, not as HTML"
     assert "the same photo" in caption(Hit(1, "Ada_0001", "Ada Lovelace", 0.004))
+
+
+def test_a_caption_has_the_verdict_in_text() -> None:
+    hit = Hit(3, "Ada_0001", "Ada Lovelace", 0.876, Verdict("likely", 0.934, 0.02))
+    assert caption(hit) == "3 · Ada Lovelace\ndistance 0.88\nsame person: likely (93 % as a pair)"
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(0, "under 1 %"), (0.0099, "under 1 %"), (0.014, "1 %"), (0.5, "50 %"), (0.99, "99 %"), (0.9999, "over 99 %")],
+)
+def test_no_percentage_claims_certainty(share: float, said: str) -> None:
+    assert percent(share) == said
+
+
+def test_the_answer_says_whether_the_person_is_probably_there() -> None:
+    assert presence_line(answer()) == ""
+    near = presence_line(answer(limit=Limit(0.6, 0.1)))
+    assert near.startswith("Perhaps in this gallery: the nearest photo is within distance 0.60, within which 10 %")
+    far = answer(limit=Limit(0.4, 0.1))
+    assert presence_line(far).startswith("Probably not in this gallery: no photo is nearer than distance 0.40")
+    assert presence_line(far) in answer_line(far, 0.995)
+    assert "presence" not in answer_line(answer(), 0.995)
 
 
 def test_a_models_label_says_what_is_not_simply_ready() -> None:

@@ -16,7 +16,7 @@ from pipeline.types import Report, silent
 from tests.e2e.conftest import PHONE, Browse, Page, Serve, tiny_library
 from tests.tiny import BROKEN, PEOPLE, TinyEncoders, draw, portrait
 
-CAPTION = re.compile(r"^(\d+) · (.+)\ndistance (\d\.\d\d)(, the same photo)?$")
+CAPTION = re.compile(r"^(\d+) · (.+)\ndistance (\d\.\d\d)(, the same photo)?(\nsame person: .+)?$")
 
 
 def captions(page: Page) -> list[tuple[str, str]]:
