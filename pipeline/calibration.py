@@ -12,8 +12,10 @@ Two things are measured on LFW, for one recipe with one set of weights, and they
 The words need both: see WORDS. A percentage is no proof; and LFW is of public figures of about 2002 to 2004.
 
 The figures travel with the software in `calibrations.json`, by recipe and by the hash of its weights, so that a folder
-of one's own photos gets verdicts too. `python -m pipeline calibrate --json pipeline/calibrations.json` measures them
-again, on galleries of LFW that are built.
+of one's own photos gets verdicts too. FaceNet's were measured with a copy of the published network in fp16 with folded
+batch norm, which reproduces facenet-pytorch's published distances to 0.002, and are taken for both files.
+`python -m pipeline calibrate --json pipeline/calibrations.json` measures all of them again, on galleries of LFW that
+are built; where the weights are others, a gallery of LFW is measured when it is built.
 """
 
 from __future__ import annotations

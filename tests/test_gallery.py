@@ -20,7 +20,9 @@ from pipeline.files import write_json
 from pipeline.gallery import FACE_COLUMNS, Draft, Gallery, Part, face_row, former_collection, load_gallery, seal
 from pipeline.geometry import unit_rows
 from pipeline.layer import Layer, save_layer
+from pipeline.library import Library
 from pipeline.types import Encoded, Face
+from tests.tiny import portrait
 
 FILES = ["vectors.npy", "faces.npy", "photos.json", "extra.bin"]
 INDEXES = {"one": {"files": ["extra.bin"]}, "other": {"files": []}}
@@ -329,3 +331,15 @@ def test_a_photos_face_is_known_by_the_photos_id(folder: Path) -> None:
     faces = loaded.faces.copy()
     faces[1] = np.nan
     assert replace(loaded, faces=faces).box("a/2") is None, "a whole photo"
+
+
+def test_the_face_of_a_row_is_the_face_that_was_embedded(tiny: Library) -> None:
+    tiny.build(["mtcnn-reid", "resnet50"])
+    built = tiny.searcher("mtcnn-reid").gallery
+    face = tiny.encoders.detector.detect([portrait(3, 1)])[0][0]
+    found = built.face(built.photo_ids.index("Dimitri/1.png"))
+    assert found is not None
+    assert found.box == face.box
+    assert found.confidence == pytest.approx(face.confidence)
+    assert np.allclose(found.landmarks, face.landmarks)
+    assert tiny.searcher("resnet50").gallery.face(0) is None

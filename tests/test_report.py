@@ -38,6 +38,16 @@ def one() -> dict[str, Any]:
             "false_matches": [{"photo_ids": ["a", "b"], "people": ["<A>", "B"], "distance": 0.5}],
             "false_misses": [{"photo_ids": ["c", "d"], "people": ["E", "E"], "distance": None}],
         },
+        "verdicts": {
+            "middle": 1.17107,
+            "width": 0.035,
+            "limit": {"distance": 1.01, "false_alarms": 0.1},
+            "reliability": {"count": [2990, 3009], "said": [0.01, 0.99], "true": [0.0, 1.0], "error": 0.00512},
+            "words": [
+                {"words": "very likely", "present": 0.9, "absent": 0.01, "right": 0.9876},
+                {"words": "unlikely", "present": 0.0, "absent": 0.0, "right": None},
+            ],
+        },
         "split": {"accuracy": estimate(0.643, 0.63, 0.65), "spread": 0.0071, "ceilings": [0.66, 0.67]},
         "ancestors": {"split": 0.622, "albert_costa": 6},
         "people": [
@@ -105,6 +115,22 @@ def test_the_other_tables(one: dict[str, Any]) -> None:
     for table in (tables.verification, tables.splits, tables.retrieval, tables.indexes, tables.costs):
         header, rows = table(whole)
         assert {len(row) for row in rows} == {len(header)}
+
+
+def test_what_verdicts_are_worth(one: dict[str, Any]) -> None:
+    unknown = one | {"verdicts": None}
+    whole = {"recipes": [one, unknown]}
+    assert tables.percentages(whole)[1] == [("mtcnn-reid", "0.0051", "1.171", "0.035", "5,999")]
+    assert tables.words(whole)[1] == [
+        ("mtcnn-reid", "very likely", "90.0%", "1.0%", "98.8%"),
+        ("mtcnn-reid", "unlikely", "0.0%", "0.0%", "-"),
+    ]
+    assert lines_of(figures.reliability_svg([one, unknown])) == 1 * 2
+    assert "Can the percentages be believed?" in report.verdicts(whole)
+    one["verdicts"]["reliability"] = None
+    shown = report.verdicts({"recipes": [one]})
+    assert "believed" not in shown
+    assert "What the words are worth" in shown
 
 
 def test_without_ancestors(one: dict[str, Any]) -> None:
