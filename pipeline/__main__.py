@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.commands import build, info, search, train_head
 from pipeline.errors import PipelineError
 from pipeline.indexes import INDEXES
-from pipeline.measuring import bench_indexes, bench_scale, evaluate
+from pipeline.measuring import bench, bench_indexes, bench_scale, evaluate
 from pipeline.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, RECIPES
 
 
@@ -67,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--whole-photo", action="store_true", help="search with the whole photo, without a face")
     command.add_argument("--json", action="store_true", help="print the answer as JSON")
     command.set_defaults(command=search)
+
+    command = commands.add_parser("bench", help="measure how long photos take to become vectors")
+    command.add_argument("--photos", type=int, default=200, help="how many; default: %(default)s")
+    command.add_argument("--json", action="store_true", help="print the figures as JSON")
+    command.set_defaults(command=bench)
 
     command = commands.add_parser("bench-indexes", help="measure every index on a gallery that is built")
     _takes_recipe(command, list(RECIPES))
