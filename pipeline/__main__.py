@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.commands import build, compose_sample, explain, info, search, train_head
 from pipeline.errors import PipelineError
 from pipeline.indexes import INDEXES
-from pipeline.measuring import bench_indexes, bench_scale, calibrate, evaluate
+from pipeline.measuring import bench, bench_indexes, bench_scale, calibrate, evaluate
 from pipeline.photos import SAMPLE
 from pipeline.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, OPTIONS, RECIPES
 
@@ -90,6 +90,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--recipes", nargs="+", metavar="NAME", help="default: all that are built")
     command.add_argument("--json", type=Path, help="a file to add the figures to, such as pipeline/calibrations.json")
     command.set_defaults(command=calibrate)
+
+    command = commands.add_parser("bench", help="measure how long photos take to become vectors")
+    command.add_argument("--photos", type=int, default=200, help="how many; default: %(default)s")
+    command.add_argument("--json", action="store_true", help="print the figures as JSON")
+    command.set_defaults(command=bench)
 
     command = commands.add_parser("bench-indexes", help="measure every index on a gallery that is built")
     command.add_argument("--recipe", metavar="NAME", help=_NAMES)

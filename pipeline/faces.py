@@ -1,28 +1,29 @@
-"""Finding faces (facenet-pytorch's MTCNN), choosing one, and cutting it out as a network wants it."""
+"""Finding faces, choosing one, and cutting it out as a network wants it."""
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import numpy as np
-import torch
-from facenet_pytorch import MTCNN
 from PIL import Image, ImageDraw
 
 from pipeline.errors import SettingsError
 from pipeline.geometry import similarity_transform
+from pipeline.mtcnn import Mtcnn
 from pipeline.recipes import Recipe
 from pipeline.types import Box, Face, Landmarks
 
 # Picks among the faces of a photo of this size (width, height): the one a search, or a gallery's photo, is about.
 Choose = Callable[[Sequence[Face], tuple[int, int]], Face | None]
 
-BATCH = 10  # 14 ms a photo against 17 in batches of 40: the activations stay in the cache
+BATCH = 5  # photos of one size that a worker looks at together; more take memory and no less time
+MOST_WORKERS = 8  # beyond, they wait for Python's lock
 MAX_SIDE = 1024  # larger photos are scaled down to this for detection
 MIN_SIDE = 48  # smaller ones are scaled up: MTCNN's smallest face has 20 px
-MTCNN_LEAST_SIDE = 20  # below, facenet-pytorch's pyramid has no level and it fails
 SURE = 0.9  # facenet-pytorch's own threshold in `largest_over_threshold`
 
 # Where the landmarks are to lie, in parts of the crop's side: as Open Model Zoo's README has it for its network, and
@@ -44,47 +45,44 @@ _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resamplin
 
 
 class MtcnnDetector:
-    """MTCNN with the weights inside facenet-pytorch's wheel. Photos of the same size are detected together."""
+    """MTCNN with the weights inside facenet-pytorch's wheel, on all cores. Safe to use from several threads."""
 
     def __init__(self, zoom: int = 1) -> None:
         """`zoom` is how many times larger than it is a photo is looked at."""
         self._zoom = zoom
-        self._mtcnn = MTCNN(keep_all=True).eval().to(memory_format=torch.channels_last)
+        self._workers = min(os.cpu_count() or 1, MOST_WORKERS)
+        self._mtcnn = Mtcnn(self._workers)
 
     def detect(self, images: Sequence[Image.Image]) -> list[tuple[Face, ...]]:
         """All faces of each RGB image, largest first; an empty tuple where there is none."""
         prepared = [_for_detection(image, self._zoom) for image in images]
-        same_size: dict[tuple[int, int], list[int]] = defaultdict(list)
+        same_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for number, (pixels, _) in enumerate(prepared):
-            same_size[pixels.shape[:2]].append(number)
-        found: list[tuple[Face, ...]] = [()] * len(images)
-        for numbers in same_size.values():
-            for start in range(0, len(numbers), BATCH):
-                batch = numbers[start : start + BATCH]
-                for number, faces in zip(batch, self._detect_batch([prepared[i] for i in batch]), strict=True):
-                    found[number] = faces
-        return found
-
-    def _detect_batch(self, batch: Sequence[tuple[np.ndarray, float]]) -> list[tuple[Face, ...]]:
-        boxes, scores, points = self._mtcnn.detect(np.stack([pixels for pixels, _ in batch]), landmarks=True)
-        return [
-            _faces(boxes[i], scores[i], points[i], scale) if boxes[i] is not None else ()
-            for i, (_, scale) in enumerate(batch)
+            same_size[pixels.shape].append(number)
+        batches = [
+            numbers[start : start + BATCH] for numbers in same_size.values() for start in range(0, len(numbers), BATCH)
         ]
+
+        def detected(numbers: Sequence[int]) -> list[tuple[Face, ...]]:
+            found = self._mtcnn.detect(np.stack([prepared[number][0] for number in numbers]))
+            return [_faces(*one, prepared[number][1]) for number, one in zip(numbers, found, strict=True)]
+
+        results: list[tuple[Face, ...]] = [()] * len(images)
+        with ThreadPoolExecutor(self._workers) as pool:
+            for numbers, found in zip(batches, pool.map(detected, batches), strict=True):
+                for number, faces in zip(numbers, found, strict=True):
+                    results[number] = faces
+        return results
 
 
 def _for_detection(image: Image.Image, zoom: int) -> tuple[np.ndarray, float]:
-    """The pixels MTCNN gets, and by how much they were scaled. Thin photos are padded, for MTCNN needs 20 px."""
+    """The pixels MTCNN gets, and by how much they were scaled."""
     long, short = max(image.size), min(image.size)
     scale = min(MAX_SIDE / long, max(float(zoom), MIN_SIDE / short))
     if scale != 1:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
-    pixels = np.asarray(image, np.uint8)
-    missing = [max(0, MTCNN_LEAST_SIDE - side) for side in pixels.shape[:2]]
-    if any(missing):
-        pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)))
-    return pixels, scale
+    return np.asarray(image, np.uint8), scale
 
 
 def _faces(boxes: np.ndarray, scores: np.ndarray, points: np.ndarray, scale: float) -> tuple[Face, ...]:

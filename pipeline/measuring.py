@@ -94,6 +94,35 @@ def calibrate(options: argparse.Namespace) -> int:
     return 0
 
 
+def bench(options: argparse.Namespace) -> int:
+    """Measures how long photos take to become vectors."""
+    from pipeline.library import open_library
+    from pipeline.speed import BATCHED, LOOP, OURS, bench_speed
+
+    library = open_library(Settings.from_env())
+    with closing(ProgressBars()) as bars:
+        figures = bench_speed(library.photos, library.encoders, options.photos, bars)
+    if options.json:
+        print(json.dumps(figures.as_json()))
+        return 0
+    print(f"{figures.photos} photos, milliseconds a photo{peak_memory()}")
+    print(f"| step | {LOOP} | {BATCHED} | {OURS} | ours is faster by | floor |")
+    print("|---|---|---|---|---|---|")
+    loop, batched, ours = (figures.milliseconds[road] for road in (LOOP, BATCHED, OURS))
+    for step in ours:
+        cells = [f"{road[step]:.2f}" if step in road else "-" for road in (loop, batched, ours)]
+        faster = f"{loop[step] / ours[step]:.1f} x" if step in loop and ours[step] else "-"
+        floor = f"{figures.floor_ms[step]:.2f}" if step in figures.floor_ms else "-"
+        print(f"| {step} | {' | '.join(cells)} | {faster} | {floor} |")
+    rates = ", ".join(f"{kind} {rate:.0f}" for kind, rate in figures.rate_gmacs.items())
+    print(f"Floor: multiply-adds over the measured rate of matrices, in 10^9 a second: {rates}.")
+    print(
+        f"Faces as in {LOOP}: {figures.alike:.2%} of the photos; without a face: {figures.faceless_theirs} there, "
+        f"{figures.faceless_ours} here."
+    )
+    return 0
+
+
 def evaluate(options: argparse.Namespace) -> int:
     """Measures the galleries that are built, and keeps the report."""
     from pipeline.library import open_library

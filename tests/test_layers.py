@@ -17,7 +17,16 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = (
     ("pipeline.errors", "pipeline.types", "pipeline.verdict", "pipeline.settings", "pipeline.metrics"),
-    ("pipeline.geometry", "pipeline.recipes", "pipeline.files", "pipeline.figures", "pipeline.tables"),
+    (
+        "pipeline.geometry",
+        "pipeline.recipes",
+        "pipeline.files",
+        "pipeline.figures",
+        "pipeline.tables",
+        "pipeline.areas",
+        "pipeline.cascade",
+        "pipeline.mtcnn",
+    ),
     (
         "pipeline.images",
         "pipeline.photos",
@@ -52,6 +61,7 @@ LAYERS = (
         "pipeline.search",
         "pipeline.bench",
         "pipeline.scale",
+        "pipeline.speed",
         "pipeline.protocols",
         "pipeline.verification",
         "pipeline.groups",
@@ -77,6 +87,8 @@ SIDEWAYS = {
     ("pipeline.settings", "pipeline.types"),  # the kinds of Milvus' index
     ("pipeline.types", "pipeline.verdict"),  # what a hit says
     ("pipeline.ranking", "pipeline.pairs"),  # whose distances it takes
+    ("pipeline.mtcnn", "pipeline.areas"),  # scales and crops with it
+    ("pipeline.mtcnn", "pipeline.cascade"),  # its networks
     ("pipeline.scale", "pipeline.bench"),  # times searches alike
     ("pipeline.networks", "pipeline.weights"),  # opens what the store found
     ("pipeline.gallery", "pipeline.layer"),  # keeps the layer that was fitted on it
@@ -96,10 +108,10 @@ SIDEWAYS = {
 PAGE = {name for layer in LAYERS for name in layer if name.startswith("pipeline.page.")}
 # The only modules that may import these packages.
 HOMES = {
-    "torch": {"pipeline.faces", "pipeline.networks", "pipeline.heads"},
-    "torchvision": {"pipeline.faces", "pipeline.networks"},
-    "facenet_pytorch": {"pipeline.faces", "pipeline.networks"},
-    "openvino": {"pipeline.networks"},
+    "torch": {"pipeline.mtcnn", "pipeline.cascade", "pipeline.networks", "pipeline.heads", "pipeline.speed"},
+    "torchvision": {"pipeline.mtcnn", "pipeline.networks"},
+    "facenet_pytorch": {"pipeline.mtcnn", "pipeline.networks", "pipeline.speed"},
+    "openvino": {"pipeline.networks", "pipeline.cascade"},
     "gradio": {"app", *PAGE},
     "annoy": {"pipeline.indexes.annoy"},
     "sklearn": {"pipeline.indexes.kmeans", "pipeline.indexes.knn", "pipeline.layer"},

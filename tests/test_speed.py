@@ -1,0 +1,47 @@
+"""The benchmark of photos to vectors: it runs on any gallery, and its comparison can tell faces apart."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipeline import speed
+from pipeline.__main__ import main
+from pipeline.library import Library
+from pipeline.types import Face
+
+POINTS = ((1.0, 1.0), (2.0, 1.0), (1.5, 2.0), (1.0, 3.0), (2.0, 3.0))
+
+
+def test_faces_are_alike_within_a_pixel_and_a_hundredth_only() -> None:
+    face = Face((0, 0, 400, 400), 1, POINTS)
+    assert speed.overlap(face, Face((200, 0, 600, 400), 1, POINTS)) == pytest.approx(1 / 3)
+    assert speed._alike([face], [Face((0, 0, 399, 400), 0.9, POINTS)])
+    assert not speed._alike([face], [Face((0, 0, 390, 400), 1, POINTS)])
+    assert not speed._alike([face], [Face(face.box, 1, (*POINTS[:4], (3.1, 3.0)))])
+    assert not speed._alike([face], [])
+    assert speed._alike([], [])
+
+
+def test_the_command_measures_every_step_on_any_gallery(
+    tiny: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.library.open_library", lambda settings: tiny)
+    assert main(["bench", "--photos", "6", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert set(figures["milliseconds"]) == {speed.LOOP, speed.BATCHED, speed.OURS}
+    assert figures["milliseconds"][speed.OURS]["detect"] > 0
+    assert 1.4e9 < figures["macs"]["embed"] < 1.5e9, "FaceNet has 1.44 thousand million multiply-adds"
+    assert figures["alike"] == 1
+    assert figures["faceless_theirs"] == figures["faceless_ours"] > 0
+
+
+def test_the_table_names_the_steps(
+    tiny: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.library.open_library", lambda settings: tiny)
+    assert main(["bench", "--photos", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[0] for line in lines[3:5]] == ["| decode", "| detect"]
+    assert lines[-1].startswith("Faces as in README's loop: 100.00% of the photos")
