@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ import requests
 from pipeline.errors import SettingsError
 
 START_SECONDS = 120.0
+STOP_SECONDS = 30.0
 _ETCD = """\
 name: default
 listen-client-urls: http://127.0.0.1:{client}
@@ -80,7 +82,14 @@ class MilvusServer:
     def stop(self) -> None:
         """Ends it; what it keeps stays."""
         if self._server is not None:
-            self._server.stop()
+            process = self._server.server_proc
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            self._server.stop()  # which would not wait for a process with much to put away
             self._server = None
 
     def kill(self) -> None:

@@ -45,7 +45,7 @@ from pipeline.indexes.milvus_rows import (
     synchronise,
     take_over,
 )
-from pipeline.indexes.recall import least_effort
+from pipeline.indexes.recall import A_LOOK, least_effort
 from pipeline.types import Collection, FloatArray, IntArray, Neighbours, Report, silent
 
 ANSWER_BYTES = 2**26  # gRPC's server sends no more than 2**28
@@ -204,7 +204,7 @@ class _Probing:
     def search(self, vectors: npt.ArrayLike, k: int) -> Neighbours:
         queries = np.asarray(vectors, np.float32)
         k = min(k, len(self))
-        groups = [_candidates(self._opened, some, k, WORK_SECONDS) for some in _groups(queries, k, len(queries))]
+        groups = [_candidates(self._opened, some, k, WORK_SECONDS) for some in _groups(queries, k, A_LOOK)]
         return rerank(self._opened.rows.vectors, queries, chain.from_iterable(groups), k)
 
 
