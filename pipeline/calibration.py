@@ -123,7 +123,9 @@ class Calibration:
 
     def as_json(self) -> dict[str, Any]:
         """The calibration as plain JSON values."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        rows = [list(row) for row in self.limits]
+        lists = {name: list(getattr(self, name)) for name in ("weights", "rates", "sizes")}
+        return {**asdict(self), **lists, "limits": rows}
 
 
 def from_json(value: Mapping[str, Any]) -> Calibration:

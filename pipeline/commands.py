@@ -146,7 +146,9 @@ def _print_answer(answer: Answer) -> None:
     print(f"{answer.recipe} on {answer.gallery} by {answer.index}{others}: {answer.timings_ms['total']:.0f} ms")
     for hit in answer.hits:
         note = "  the same photo" if hit.is_query else ""
-        verdict = f"  {hit.verdict.words:<11} {100 * hit.verdict.probability:5.1f} %" if hit.verdict else ""
+        verdict = ""
+        if hit.verdict:
+            verdict = f"  {hit.verdict.words:<11} {hit.verdict.as_json()['pair_percent']:5.1f} % as a pair"
         print(f"{hit.rank:4}  {hit.distance:.4f}{verdict}  {hit.person:<32}  {hit.photo_id}{note}")
     if answer.limit is None:
         print("No verdicts: these weights were never calibrated for such a search; see `python -m pipeline calibrate`.")

@@ -144,8 +144,8 @@ def _overlay(heat: Heat, scale: float) -> Image.Image:
 def picture(explanation: Explanation, titles: tuple[str, str], recipe: str) -> Image.Image:
     """One picture: the two crops side by side under their titles, below them the same with their maps, and a legend."""
     note = (
-        f"{recipe}: similarity {explanation.similarity:.2f}. Orange: covering this place costs similarity,\n"
-        f"up to {explanation.strongest:.2f}. Blue: without it the two are more alike."
+        f"{recipe}: similarity {explanation.similarity:.2f}. Orange: covering this place costs similarity.\n"
+        f"Blue: without it the two are more alike. The strongest colour stands for {explanation.strongest:.2f}."
     )
     sheet = Image.new("RGB", (2 * SHOWN_SIDE + 3 * GAP, 2 * (SHOWN_SIDE + GAP) + 3 * LINE), "white")
     pen = ImageDraw.Draw(sheet)

@@ -248,7 +248,7 @@ def test_search_prints_verdicts_and_whether_the_person_is_there(run: Run, tiny: 
     draw((0, 1.5, (50, 30, 60)), size=(160, 120)).save(tmp_path / "other.png")
     said = run("search", tmp_path / "known.png", "--k", 2)
     _, first, second, last = said.out.rstrip().split("\n")
-    assert first.split()[:6] == ["1", "0.0000", "very", "likely", "100.0", "%"]
+    assert first.split()[:6] == ["1", "0.0000", "very", "likely", "99.9", "%"]
     assert second.split()[2] == "unlikely"
     assert last.startswith(
         "This person is perhaps in this gallery: 10.0% of searches for strangers have a photo within"

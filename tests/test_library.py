@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline import library as library_module
+from pipeline.calibration import OWN, read_calibrations
 from pipeline.errors import GalleryMissing, PhotosError, SettingsError
 from pipeline.library import EXAMPLES, Library, all_recipes, open_library
+from pipeline.pairs import VIEW_1, Pairs
 from pipeline.recipes import DEFAULT, FALLBACK, RECIPES
 from pipeline.settings import Settings
 from tests.tiny import PEOPLE, TinyEncoders, draw, make_folder, portrait
+
+RECIPE = "mtcnn-reid"
 
 
 def test_the_default_recipe_is_the_best_that_can_be_had(tiny_folder: Path, tmp_path: Path) -> None:
@@ -117,3 +124,60 @@ def test_open_library_loads_nothing_yet(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(PhotosError):
         _ = library.photos
+
+
+def view_1(people: int = 6) -> Pairs:
+    """Pairs of the tiny world in place of LFW's."""
+    names = PEOPLE[:people]
+    alike = [(f"{name}/0.png", f"{name}/1.png") for name in names]
+    ids = alike + [(f"{name}/2.png", f"{other}/3.png") for name, other in pairwise(names)]
+    return Pairs(tuple(ids), np.arange(len(ids)) < people, np.ones(len(ids), np.int64), "here")
+
+
+def test_a_gallery_of_lfw_is_calibrated_when_it_is_built(tiny: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(library_module, "open_pairs", lambda *request: asked.append(request[-1]) or view_1())
+    tiny.build([RECIPE])
+    searcher = tiny.searcher(RECIPE)
+    assert searcher.calibration is not None
+    assert searcher.gallery.manifest["calibration"] == searcher.calibration.as_json()
+    assert searcher.calibration.weights == ("tiny-reid",)
+    assert asked == [VIEW_1]
+    tiny.build([RECIPE])
+    assert len(asked) == 1, "what is known is not measured again"
+    assert tiny.searcher(RECIPE).search(portrait(0), 1).hits[0].verdict is not None
+    (kept,) = read_calibrations(tiny.index_root / OWN)
+    assert kept == searcher.calibration
+
+
+def test_what_was_measured_on_lfw_serves_another_gallery(
+    tiny: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(library_module, "open_pairs", lambda *_: view_1())
+        tiny.build([RECIPE])
+    other = Library(f"imagefolder:{make_folder(tmp_path / 'mine')}", TinyEncoders(), tiny.index_root)
+    other.build([RECIPE])
+    assert "calibration" not in other.searcher(RECIPE).gallery.manifest
+    assert other.searcher(RECIPE).calibration == tiny.searcher(RECIPE).calibration
+
+
+def test_without_pairs_a_gallery_is_built_all_the_same(
+    tiny: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unreachable(*_: object) -> None:
+        raise PhotosError("Nowhere.")
+
+    monkeypatch.setattr(library_module, "open_pairs", unreachable)
+    tiny.build([RECIPE])
+    assert tiny.searcher(RECIPE).calibration is None
+    assert f"Answers of {RECIPE} come without verdicts: Nowhere." in caplog.text
+
+
+def test_calibrating_again_is_used_at_once(tiny: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_module, "open_pairs", lambda *_: view_1())
+    tiny.build([RECIPE])
+    before = tiny.searcher(RECIPE).calibration
+    monkeypatch.setattr(library_module, "open_pairs", lambda *_: view_1(3))
+    (after,) = tiny.calibrate([RECIPE])
+    assert tiny.searcher(RECIPE).calibration == after != before
