@@ -77,13 +77,15 @@ def bench_speed(photos: Photos, encoders: Encoders, count: int, report: Report =
     times: dict[str, list[Milliseconds]] = {name: [] for name in roads}
     found: dict[str, list[list[Face]]] = {name: [] for name in roads}
     started, turns = time.perf_counter(), min(ROUNDS, len(images))
+    total = turns * len(roads)
     for turn in range(turns):
         for place, (name, road) in enumerate(roads.items()):
-            done, total = turn * len(roads) + place, turns * len(roads)
+            done = turn * len(roads) + place
             report(Progress("Measuring", "steps", done, total, done, time.perf_counter() - started))
             took, faces = road(images[turn::turns])
             times[name].append({step: ms / len(images[turn::turns]) for step, ms in took.items()})
             found[name] += faces
+    report(Progress("Measuring", "steps", total, total, total, time.perf_counter() - started))
     milliseconds = {name: _medians(rounds) for name, rounds in times.items()}
     milliseconds[OURS] = {"decode": decode_ms, **milliseconds[OURS]}
     same = [_alike(one, other) for one, other in zip(found[LOOP], found[OURS], strict=True)]

@@ -9,8 +9,9 @@ from facenet_pytorch import MTCNN
 from torch.nn.functional import interpolate
 
 from pipeline.areas import MAX_AREA, Areas
+from pipeline.faces import MAX_SIDE
 from pipeline.images import open_image
-from pipeline.mtcnn import Found, Mtcnn
+from pipeline.mtcnn import CELL, Found, Mtcnn
 from pipeline.photos import Photos
 
 
@@ -45,6 +46,7 @@ def test_crops_are_scaled_as_torch_does(side: int) -> None:
 
 def test_the_largest_area_of_white_is_white_although_the_sums_overflow() -> None:
     side = int(MAX_AREA**0.5)
+    assert side >= MAX_SIDE / CELL + 2, "else it is too small for the smallest level of the largest photo"
     white = np.full((1, 12 * side, 12 * side, 3), 255, np.uint8)
     np.testing.assert_array_equal(Areas(white).photos(12, 12), np.full((1, 3, 12, 12), 255, np.float32))
 
