@@ -183,7 +183,7 @@ def test_hits_of_a_calibrated_recipe_have_verdicts_for_this_gallerys_size(tiny: 
     assert answer.limit == Limit(1.0, pytest.approx(0.1))
     assert not answer.probably_absent
     # Measured on faces; a whole photo is something else.
-    whole = known.search(portrait(1), whole_photo=True)
+    whole = known.search(portrait(1), choose=None)
     assert whole.limit is None
     assert {hit.verdict for hit in whole.hits} == {None}
     assert {hit.verdict for hit in searcher.search(new_photo(1)).hits} == {None}
