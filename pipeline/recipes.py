@@ -157,7 +157,7 @@ class Option:
     fields: Mapping[str, Any]
 
 
-# In the order in which a recipe's name has them. What they gain and cost is in README, by `evaluate`; `tight` is not yet.
+# In the order in which a recipe's name has them. What they gain and cost is in README, by `evaluate`; but for `tight`.
 OPTIONS: dict[str, Option] = {
     "aligned": Option("turned and scaled by five landmarks", {"crop": "aligned", "margin": 0}),
     "tight": Option("without a margin", {"margin": 0}),
