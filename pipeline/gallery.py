@@ -61,9 +61,8 @@ class Gallery:
     def box(self, photo_id: str) -> Box | None:
         """The face by which a photo was indexed, in its pixels; None for a whole photo, or one that is not here."""
         row = self._rows.get(photo_id)
-        if row is None or not np.isfinite(self.faces[row, :4]).all():
-            return None
-        return cast(Box, tuple(self.faces[row, :4].tolist()))
+        face = None if row is None else self.face(row)
+        return face.box if face else None
 
     @cached_property
     def _rows(self) -> dict[str, int]:
