@@ -9,8 +9,7 @@ from pathlib import Path
 import gradio as gr
 
 from pipeline import wording
-from pipeline.background import Background
-from pipeline.library import open_library
+from pipeline.galleries import MAIN, Galleries, open_galleries
 from pipeline.page.comparing import compare_tab
 from pipeline.page.endpoints import endpoints
 from pipeline.page.exploring import explore_events
@@ -28,37 +27,37 @@ logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(mess
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
-def build_page(background: Background) -> gr.Blocks:
-    """The page on top of a library that is being prepared."""
+def build_page(galleries: Galleries) -> gr.Blocks:
+    """The page on top of galleries that are being prepared."""
     with gr.Blocks(
         title=wording.TITLE,
         analytics_enabled=False,
         fill_width=True,
         delete_cache=(KEEP_UPLOADS_SECONDS, KEEP_UPLOADS_SECONDS),
     ) as page:
-        header = gr.HTML(wording.header(background), elem_id="header")
+        header = gr.HTML(wording.header(galleries, MAIN), elem_id="header")
         with gr.Tabs() as tabs:
             with gr.Tab("Search", id="search"), gr.Row(elem_id="main"):
                 query, (reply, explore) = query_column(), reply_column()
             comparing = gr.Tab("Compare")
             with gr.Tab("Evaluation") as evaluation:
                 figures = gr.HTML(elem_id="evaluation")
-        parts = Parts(background, tabs, query, reply, explore)
+        parts = Parts(galleries, tabs, query, reply, explore)
         search_events(parts)
         explore_events(parts)
         compare_tab(parts, comparing)
         preparation_events(page, parts, header)
         endpoints(parts)
-        evaluation.select(partial(evaluation_tab, background), None, figures, api_visibility="private")
+        evaluation.select(partial(evaluation_tab, galleries.main), None, figures, api_visibility="private")
     page.queue(max_size=QUEUE_LENGTH)
     return page
 
 
-def launch(background: Background, **options: object) -> gr.Blocks:
+def launch(galleries: Galleries, **options: object) -> gr.Blocks:
     """Serves the page; `options` go to Gradio's `launch`."""
     # Thumbnails are files of ours that never change: served as they are, cached by the browser.
-    gr.set_static_paths([background.library.thumbnails_root.resolve()])
-    page = build_page(background)
+    gr.set_static_paths([galleries.main.library.thumbnails_root.resolve()])
+    page = build_page(galleries)
     page.launch(
         theme=THEME,
         css=wording.index_style(),
@@ -74,9 +73,9 @@ def launch(background: Background, **options: object) -> gr.Blocks:
 
 def main() -> None:
     """Starts preparing and serves the page."""
-    background = Background(open_library(Settings.from_env()))
-    background.start()
-    launch(background)
+    galleries = open_galleries(Settings.from_env())
+    galleries.start()
+    launch(galleries)
 
 
 if __name__ == "__main__":

@@ -46,8 +46,8 @@ class Background:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def start(self) -> None:
-        """Starts preparing; while it is under way, does nothing. Called again, it retries what was unavailable."""
+    def start(self, recipes: Sequence[str] = tuple(RECIPES)) -> None:
+        """Starts preparing these, unless it is under way. Called again, it retries what was unavailable."""
         with self._lock:
             if self.working:
                 return
@@ -55,7 +55,7 @@ class Background:
             for name, status in self._statuses.items():
                 if status.state == "unavailable":
                     self._statuses[name] = Status("waiting")
-            self._thread = threading.Thread(target=self._run, name="prepare", daemon=True)
+            self._thread = threading.Thread(target=self._run, args=[recipes], name="prepare", daemon=True)
             self._thread.start()
 
     def wait(self, seconds: float | None = None) -> None:
@@ -92,10 +92,10 @@ class Background:
             )
         return self.library.searcher(recipe)
 
-    def _run(self) -> None:
+    def _run(self, recipes: Sequence[str]) -> None:
         try:
             _ = self.library.photos
-            waiting = [name for name in all_recipes() if self._statuses[name].state != "ready"]
+            waiting = [name for name in all_recipes() if name in recipes and self._statuses[name].state != "ready"]
             waiting = [name for name in waiting if self._available(name)]
             waiting = [name for name in waiting if not self._open(name)]
             if waiting and not self.ready():

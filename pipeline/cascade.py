@@ -11,8 +11,9 @@ from collections.abc import Iterable
 import numpy as np
 import openvino
 from openvino import opset13 as ops
-from torch import Tensor, nn
+from torch import nn
 
+from pipeline.graph import constant, convolution, prelu
 from pipeline.types import FloatArray
 
 MEAN, SCALE = 127.5, 1 / 128
@@ -49,7 +50,7 @@ class CascadeNetwork:
 def _graph(module: nn.Module) -> openvino.Model:
     """The module as an OpenVINO graph: a chain of layers, then the heads, whose names have an underscore."""
     pixels = ops.parameter([-1, 3, -1, -1], np.float32, "pixels")
-    chain = ops.multiply(ops.subtract(pixels, _constant(MEAN)), _constant(SCALE)).output(0)
+    chain = ops.multiply(ops.subtract(pixels, constant(MEAN)), constant(SCALE)).output(0)
     heads: list[openvino.Output] = []
     for name, layer in module.named_children():
         if "_" not in name:
@@ -63,11 +64,9 @@ def _graph(module: nn.Module) -> openvino.Model:
 
 def _applied(layer: nn.Module, to: openvino.Output) -> openvino.Node:
     if isinstance(layer, nn.Conv2d):
-        assert layer.bias is not None
-        convolved = ops.convolution(to, _constant(layer.weight), [1, 1], [0, 0], [0, 0], [1, 1])
-        return ops.add(convolved, _constant(layer.bias, (1, -1, 1, 1)))
+        return convolution(layer, to)
     if isinstance(layer, nn.PReLU):
-        return ops.prelu(to, _constant(layer.weight))
+        return prelu(layer, to)
     if isinstance(layer, nn.MaxPool2d):
         return ops.max_pool(to, [2, 2], [1, 1], [0, 0], [0, 0], [layer.kernel_size] * 2, "ceil")
     if isinstance(layer, nn.Softmax):
@@ -75,9 +74,4 @@ def _applied(layer: nn.Module, to: openvino.Output) -> openvino.Node:
     assert isinstance(layer, nn.Linear)
     if to.get_partial_shape().rank.get_length() == 4:  # the wheel's weights expect width, height, channel
         to = ops.reshape(ops.transpose(to, [0, 3, 2, 1]), [0, -1], True)
-    return ops.add(ops.matmul(to, _constant(layer.weight), False, True), _constant(layer.bias, (1, -1)))
-
-
-def _constant(values: Tensor | float, shape: tuple[int, ...] | None = None) -> openvino.Node:
-    array = values.detach().numpy() if isinstance(values, Tensor) else np.array(values)
-    return ops.constant(array.astype(np.float32).reshape(shape or array.shape))
+    return ops.add(ops.matmul(to, constant(layer.weight), False, True), constant(layer.bias, (1, -1)))

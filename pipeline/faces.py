@@ -29,14 +29,16 @@ SURE = 0.9  # facenet-pytorch's own threshold in `largest_over_threshold`
 # Where the landmarks are to lie, in parts of the crop's side: as Open Model Zoo's README has it for its network, and
 # for those that were trained on boxes, where the landmarks lie in such crops of LFW on average.
 _IN_A_BOX = ((0.2956, 0.3957), (0.7044, 0.3957), (0.5, 0.5757), (0.3203, 0.7344), (0.6797, 0.7344))
+_OPEN_MODEL_ZOO = (
+    (0.31556875, 0.4615741071428571),
+    (0.6826229166666667, 0.4615741071428571),
+    (0.5002624999999999, 0.6405053571428571),
+    (0.34947187500000004, 0.8246919642857142),
+    (0.6534364583333333, 0.8246919642857142),
+)
 REFERENCE_LANDMARKS = {
-    "reid": (
-        (0.31556875, 0.4615741071428571),
-        (0.6826229166666667, 0.4615741071428571),
-        (0.5002624999999999, 0.6405053571428571),
-        (0.34947187500000004, 0.8246919642857142),
-        (0.6534364583333333, 0.8246919642857142),
-    ),
+    "reid": _OPEN_MODEL_ZOO,
+    "mini": _OPEN_MODEL_ZOO,  # which learned from it
     "facenet": _IN_A_BOX,
     "resnet50": _IN_A_BOX,
 }

@@ -26,13 +26,16 @@ from pipeline.heads import Epoch, train_head
 from pipeline.images import face_file, open_image, original_file, thumbnail_file
 from pipeline.pairs import VIEW_1, open_pairs
 from pipeline.photos import Photos, open_photos
-from pipeline.recipes import DEFAULT, FALLBACK, RECIPES, recipe_named
+from pipeline.recipes import DEFAULT, FALLBACK, MINI, RECIPES, recipe_named
 from pipeline.search import Searcher, open_searcher
-from pipeline.settings import DEFAULT_CACHE, EMBEDDED, Milvus, Settings
+from pipeline.settings import DEFAULT_CACHE, EMBEDDED, LFW, Milvus, Settings
 from pipeline.types import Box, Photo, Report, silent
 from pipeline.weights import WeightStore
 
 log = logging.getLogger(__name__)
+
+# The recipes to use where none is asked for, the best first.
+PREFERRED = (DEFAULT, FALLBACK, MINI)
 
 # The ten people with six photos each that the ancestors searched for, by their first photo.
 EXAMPLES = tuple(
@@ -80,9 +83,16 @@ class Library:
         """The gallery's photos, opened at first use; PhotosError if they cannot be had."""
         return open_photos(self._dataset)
 
+    @property
+    def title(self) -> str:
+        """What the gallery is called, also while its photos are not there yet."""
+        opened: Photos | None = self.__dict__.get("photos")  # asking for them would open them
+        return opened.title if opened else "LFW" if self._dataset == LFW else self._dataset.rsplit("/", 1)[-1]
+
     def default_recipe(self) -> str:
         """The recipe to use where none is asked for: the best one that is here or to be had."""
-        return DEFAULT if self.encoders.why_unavailable(DEFAULT) is None else FALLBACK
+        usable = (name for name in PREFERRED if self.encoders.why_unavailable(name) is None)
+        return next(usable, MINI)
 
     def searcher(self, recipe: str) -> Searcher:
         """The recipe's searcher; GalleryError if its gallery is not built, WeightsError if its weights are missing."""
@@ -205,5 +215,5 @@ def open_library(settings: Settings) -> Library:
 
 
 def all_recipes() -> list[str]:
-    """Every recipe, the default and its stand-in first: the order in which they are prepared."""
-    return [DEFAULT, FALLBACK, *(name for name in RECIPES if name not in (DEFAULT, FALLBACK))]
+    """Every recipe, the default and its stand-ins first: the order in which they are prepared."""
+    return [*PREFERRED, *(name for name in RECIPES if name not in PREFERRED)]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pipeline.errors import SettingsError
 
 Crop = Literal["whole", "box", "aligned"]
-NetworkName = Literal["resnet50", "facenet", "reid"]
+NetworkName = Literal["resnet50", "facenet", "reid", "mini"]
 LayerKind = Literal["", "pca", "head"]
 Resample = Literal["bilinear", "bicubic"]
 Choice = Literal["large", "central"]
@@ -98,6 +98,25 @@ _REID = Recipe(
     margin=0,
     dim=256,
 )
+_MINI = Recipe(
+    name="mtcnn-mini",
+    label="Mini",
+    summary="The face that MTCNN found, aligned by five landmarks, embedded by this project's own small network, "
+    "which needs no download.",
+    network="mini",
+    crop="aligned",
+    size=112,
+    margin=0,
+    dim=256,
+)
+_MINI_WHOLE = replace(
+    _MINI,
+    name="mini-whole",
+    label="Mini, whole photo",
+    summary="The same small network on the whole photo; no face is looked for. It stands in for the baseline until "
+    "ResNet-50 is here: it was made for faces, and shows what not looking for one costs.",
+    crop="whole",
+)
 
 
 def reduced(base: Recipe, dim: int) -> Recipe:
@@ -133,12 +152,24 @@ _RESNET50_8192 = replace(
 )
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
-    for recipe in (_RESNET50, _RESNET50_8192, _MTCNN_RESNET50, _FACENET, reduced(_FACENET, 128), _REID)
+    for recipe in (
+        _RESNET50,
+        _RESNET50_8192,
+        _MTCNN_RESNET50,
+        _FACENET,
+        reduced(_FACENET, 128),
+        _REID,
+        _MINI,
+        _MINI_WHOLE,
+    )
 }
 BASELINE = "resnet50"
 DEFAULT = "mtcnn-facenet"
-# The one whose weights are 2.5 MB: used where the default's cannot be had.
+# Used where the default's weights cannot be had: the one with 2.5 MB to download, then the one with nothing.
 FALLBACK = "mtcnn-reid"
+MINI = "mtcnn-mini"
+# Those whose weights come with this package.
+PACKAGED = (MINI, "mini-whole")
 
 # The one whose head is trained here, and for how many passes over the photos.
 HEADED = "resnet50-8192"

@@ -77,6 +77,10 @@ WEIGHT_FILES: dict[str, tuple[WeightFile, ...]] = {
 }
 
 
+# Trained here, and part of this package: see `distil.py`.
+PACKAGED = {"mini": Path(__file__).parent / "mini.safetensors"}
+
+
 @dataclass(frozen=True)
 class Weights:
     """A network's weights on this disk, checked. `sha256` covers all `paths`; `custom`: a person's own file."""
@@ -100,6 +104,8 @@ class WeightStore:
         """The network's weights if they are on this disk; WeightsError if a file there is not what it claims to be."""
         if network in self._custom:
             return _weights(network, (self._custom[network],), custom=True)
+        if network in PACKAGED:
+            return _weights(network, (PACKAGED[network],), custom=False)
         files = WEIGHT_FILES[network]
         # All of them from one place: OpenVINO looks for the .bin beside the .xml.
         for place in zip(*(self._places(wanted) for wanted in files), strict=True):

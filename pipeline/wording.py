@@ -7,7 +7,9 @@ from html import escape
 from urllib.parse import urlencode
 
 from pipeline.background import Background, Status
+from pipeline.galleries import Galleries
 from pipeline.indexes import INDEXES, why_unavailable
+from pipeline.photos import SAMPLE
 from pipeline.recipes import RECIPES
 from pipeline.types import Answer, Hit, Progress
 from pipeline.verdict import Verdict
@@ -15,6 +17,7 @@ from pipeline.verdict import Verdict
 TITLE = "Reverse Face Search"
 LEAD = "Who in the gallery looks most like this face?"
 PRIVACY = "Nothing you upload is kept."
+SAMPLE_NOTE = "of 40 people who do not exist: each is the average of six others"
 FACE_NOTE = "Choose here, or click a face in the photo."
 ABOVE_EXAMPLES = "<p class='above'>Or try one of these:</p>"
 EXPLANATION = (
@@ -77,25 +80,50 @@ def model_note(recipe: str, status: Status) -> str:
     return f"<p class='note'>{escape(RECIPES[recipe].summary)}{custom}{reason}</p>"
 
 
-def header(background: Background) -> str:
-    """The top of the page: what this is, and where the gallery stands."""
+def header(galleries: Galleries, key: str) -> str:
+    """The top of the page: what this is, and where the gallery of this key, and the one to come, stand."""
     title = f"<div><h1>{TITLE}</h1><p>{LEAD} <span class='quiet'>{PRIVACY}</span></p></div>"
-    if background.problem:
-        return f"<header>{title}</header>{notice(f'There is no gallery to search: {background.problem}')}"
-    return f"<header>{title}<p class='state' role='status'>{_gallery_state(background)}</p></header>"
+    main, problem = galleries.main, galleries.main.problem
+    if problem and not galleries.ready():
+        return f"<header>{title}</header>{notice(f'There is no gallery to search: {problem}')}"
+    below = notice(f"{main.library.title} is not here: {problem}") if problem else ""
+    return f"<header>{title}<p class='state' role='status'>{_gallery_state(galleries, key)}</p></header>{below}"
 
 
-def _gallery_state(background: Background) -> str:
+def _gallery_state(galleries: Galleries, key: str) -> str:
+    background = galleries.get(key)
+    below = "".join(_coming(galleries.get(other), named=other != key) for other in galleries.keys)
+    if not background.ready():
+        return f"<b>Getting the gallery ready.</b> Search starts by itself when it is.{below}"
+    photos = background.library.photos
+    kind = f" {SAMPLE_NOTE}" if key == SAMPLE.name else ""
+    if key == SAMPLE.name and not below and galleries.working and not galleries.main.ready():
+        below = f"<br>{escape(galleries.main.library.title)} is being fetched."
+    return f"Gallery: <b>{escape(photos.title)}</b> · {len(photos):,} photos{kind} · ready{below}"
+
+
+def _coming(background: Background, *, named: bool) -> str:
+    """What is being prepared for a gallery, and how far it is; empty if nothing is."""
     coming = {name: background.status(name).progress for name in RECIPES}
     under_way = next((progress for progress in coming.values() if progress), None)
-    below = ""
-    if under_way:
-        labels = ", ".join(RECIPES[name].label for name, progress in coming.items() if progress)
-        below = f"<br>Preparing {escape(labels)}.<br>{escape(progress_line(under_way))}"
+    if under_way is None:
+        return ""
+    labels = ", ".join(RECIPES[name].label for name, progress in coming.items() if progress)
+    gallery = f" for {background.library.title}" if named else ""
+    return f"<br>Preparing {escape(labels)}{escape(gallery)}.<br>{escape(progress_line(under_way))}"
+
+
+def gallery_label(background: Background) -> str:
+    """A gallery's name in the choice, with its size once it is there."""
+    title = background.library.title
     if background.ready():
-        photos = background.library.photos
-        return f"Gallery: <b>{escape(photos.title)}</b> · {len(photos):,} photos · ready{below}"
-    return f"<b>Getting the gallery ready.</b> Search starts by itself when it is.{below}"
+        return f"{title} ({len(background.library.photos):,} photos)"
+    return f"{title} ({'unavailable' if background.problem else 'soon'})"
+
+
+def switch_label(background: Background) -> str:
+    """What the button to a gallery that has just become ready says."""
+    return f"{background.library.title} is ready: search it"
 
 
 def progress_line(progress: Progress) -> str:
@@ -177,9 +205,9 @@ def hints(sentences: Sequence[str]) -> str:
     return f"<ul class='hints' role='status'>{items}</ul>" if items else ""
 
 
-def link(recipe: str, index: str, k: object) -> str:
+def link(gallery: str, recipe: str, index: str, k: object) -> str:
     """A link to the page with these choices; the photo is not part of it."""
-    choices = escape(urlencode({"recipe": recipe, "index": index, "k": k}))
+    choices = escape(urlencode({"gallery": gallery, "recipe": recipe, "index": index, "k": k}))
     return f"<a href='?{choices}'>Link to these choices</a> <span class='quiet'>(not to the photo)</span>"
 
 

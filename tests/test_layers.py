@@ -24,15 +24,17 @@ LAYERS = (
         "pipeline.figures",
         "pipeline.tables",
         "pipeline.areas",
-        "pipeline.cascade",
-        "pipeline.mtcnn",
+        "pipeline.graph",
     ),
+    ("pipeline.cascade", "pipeline.mini"),
+    ("pipeline.mtcnn",),
     (
         "pipeline.images",
         "pipeline.photos",
         "pipeline.weights",
         "pipeline.faces",
         "pipeline.networks",
+        "pipeline.teacher",
         "pipeline.layer",
         "pipeline.gallery",
         "pipeline.indexes",
@@ -55,6 +57,7 @@ LAYERS = (
         "pipeline.embed",
         "pipeline.encoders",
         "pipeline.heads",
+        "pipeline.views",
     ),
     (
         "pipeline.build",
@@ -66,9 +69,11 @@ LAYERS = (
         "pipeline.verification",
         "pipeline.groups",
         "pipeline.verdicts",
+        "pipeline.distil",
     ),
     ("pipeline.library", "pipeline.evaluate", "pipeline.explain"),
     ("pipeline.background", "pipeline.reports"),
+    ("pipeline.galleries",),
     ("pipeline.wording", "pipeline.report_tab", "pipeline.comparison", "pipeline.hints", "pipeline.downloads"),
     ("pipeline.tiles",),
     ("pipeline.comparison_html",),
@@ -87,8 +92,6 @@ SIDEWAYS = {
     ("pipeline.settings", "pipeline.types"),  # the kinds of Milvus' index
     ("pipeline.types", "pipeline.verdict"),  # what a hit says
     ("pipeline.ranking", "pipeline.pairs"),  # whose distances it takes
-    ("pipeline.mtcnn", "pipeline.areas"),  # scales and crops with it
-    ("pipeline.mtcnn", "pipeline.cascade"),  # its networks
     ("pipeline.scale", "pipeline.bench"),  # times searches alike
     ("pipeline.networks", "pipeline.weights"),  # opens what the store found
     ("pipeline.gallery", "pipeline.layer"),  # keeps the layer that was fitted on it
@@ -108,14 +111,17 @@ SIDEWAYS = {
 PAGE = {name for layer in LAYERS for name in layer if name.startswith("pipeline.page.")}
 # The only modules that may import these packages.
 HOMES = {
-    "torch": {"pipeline.mtcnn", "pipeline.cascade", "pipeline.networks", "pipeline.heads", "pipeline.speed"},
+    "torch": {
+        f"pipeline.{name}"
+        for name in ("mtcnn", "cascade", "graph", "mini", "teacher", "networks", "heads", "distil", "speed")
+    },
     "torchvision": {"pipeline.mtcnn", "pipeline.networks"},
     "facenet_pytorch": {"pipeline.mtcnn", "pipeline.networks", "pipeline.speed"},
-    "openvino": {"pipeline.networks", "pipeline.cascade"},
+    "openvino": {f"pipeline.{name}" for name in ("networks", "cascade", "graph", "mini", "teacher")},
     "gradio": {"app", *PAGE},
     "annoy": {"pipeline.indexes.annoy"},
     "sklearn": {"pipeline.indexes.kmeans", "pipeline.indexes.knn", "pipeline.layer"},
-    "safetensors": {"pipeline.layer"},
+    "safetensors": {"pipeline.layer", "pipeline.mini"},
     "pymilvus": {f"pipeline.indexes.milvus{part}" for part in ("", "_connection", "_rows")},
     "milvus_lite": {"pipeline.indexes.milvus_connection"},
     "grpc": {"pipeline.indexes.milvus", "pipeline.indexes.milvus_connection"},
@@ -206,7 +212,8 @@ def test_nothing_can_run_code_out_of_a_data_file(module: str) -> None:
 
 def test_the_loaders_held_above_are_really_used() -> None:
     used = {module for module in MODULES if list(calls(module, "np.load", "torch.load"))}
-    assert used == {"pipeline.gallery", "pipeline.indexes.kmeans", "pipeline.networks"}
+    loaders = ("gallery", "indexes.kmeans", "networks", "views", "distil")
+    assert used == {f"pipeline.{name}" for name in loaders}
     # Under another name they would escape.
     names = {
         (node.module, name.name)

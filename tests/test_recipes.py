@@ -22,6 +22,7 @@ from pipeline.recipes import (
     fingerprint,
     recipe_named,
 )
+from pipeline.weights import PACKAGED as PACKAGED_WEIGHTS
 from pipeline.weights import WEIGHT_FILES
 
 RECIPE = Recipe(
@@ -85,7 +86,7 @@ def test_an_unknown_recipe_is_answered_with_the_choices(name: str) -> None:
         recipe_named(name)
     assert str(caught.value) == (
         f"There is no recipe {name!r}; choose one of resnet50, resnet50-8192, mtcnn-resnet50, mtcnn-facenet, "
-        "mtcnn-facenet-128, mtcnn-reid."
+        "mtcnn-facenet-128, mtcnn-reid, mtcnn-mini, mini-whole."
     )
 
 
@@ -158,7 +159,7 @@ def test_options_that_make_no_sense_are_refused(name: str, sentence: str) -> Non
 
 
 def test_only_the_baselines_look_for_no_face() -> None:
-    assert [name for name, recipe in RECIPES.items() if not recipe.finds_faces] == [BASELINE, HEADED]
+    assert [name for name, recipe in RECIPES.items() if not recipe.finds_faces] == [BASELINE, HEADED, "mini-whole"]
 
 
 def test_a_recipe_with_a_last_layer_stands_on_one_without() -> None:
@@ -178,7 +179,7 @@ def test_the_defaults_are_recipes_and_within_limits() -> None:
 
 
 def test_every_recipe_has_weights_to_be_had() -> None:
-    assert {recipe.network for recipe in RECIPES.values()} == set(WEIGHT_FILES)
+    assert {recipe.network for recipe in RECIPES.values()} == {*WEIGHT_FILES, *PACKAGED_WEIGHTS}
 
 
 def test_the_resnet50_weights_are_torchvisions_v1() -> None:

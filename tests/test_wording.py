@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.background import Background, Status
+from pipeline.galleries import MAIN, Galleries
 from pipeline.library import Library
 from pipeline.recipes import DEFAULT, RECIPES
 from pipeline.types import Answer, Face, Hit, Progress
@@ -170,9 +171,9 @@ def test_hints_are_a_list_and_escaped() -> None:
 
 
 def test_a_link_has_the_choices_and_is_escaped() -> None:
-    assert "href='?recipe=mtcnn-reid&amp;index=exact&amp;k=7'" in link("mtcnn-reid", "exact", 7)
-    assert EVIL not in link(EVIL, EVIL, EVIL)
-    assert "'x'" not in link(EVIL, EVIL, EVIL)
+    assert "href='?gallery=main&amp;recipe=mtcnn-reid&amp;index=exact&amp;k=7'" in link(MAIN, "mtcnn-reid", "exact", 7)
+    assert EVIL not in link(EVIL, EVIL, EVIL, EVIL)
+    assert "'x'" not in link(EVIL, EVIL, EVIL, EVIL)
 
 
 def test_without_a_face_the_answer_line_says_what_to_do() -> None:
@@ -191,11 +192,11 @@ def test_the_answer_line_is_escaped() -> None:
 
 def test_the_header_of_a_gallery_that_is_being_prepared(tiny: Library) -> None:
     background = Background(tiny)
-    assert "Getting the gallery ready" in header(background)
+    assert "Getting the gallery ready" in header(Galleries(background), MAIN)
     background._preparing([DEFAULT], Progress(EVIL, "photos", 5, 26, 5, 1.0))
-    assert "5 of 26 photos · 5 photos/s · 4 s left" in header(background)
-    assert EVIL not in header(background)
-    assert RECIPES[DEFAULT].label in header(background)
+    assert "5 of 26 photos · 5 photos/s · 4 s left" in header(Galleries(background), MAIN)
+    assert EVIL not in header(Galleries(background), MAIN)
+    assert RECIPES[DEFAULT].label in header(Galleries(background), MAIN)
 
 
 def test_the_header_of_a_gallery_that_is_ready(tmp_path: Path) -> None:
@@ -205,17 +206,17 @@ def test_the_header_of_a_gallery_that_is_ready(tmp_path: Path) -> None:
     background = Background(Library(f"imagefolder:{folder}", TinyEncoders(), tmp_path / "index"))
     background.start()
     background.wait(60)
-    said = header(background)
+    said = header(Galleries(background), MAIN)
     assert "Gallery: <b>&lt;b&gt;x</b> · 1 photos · ready" in said
     background._preparing(["resnet50"], Progress("Indexing", "photos", 0, 1, 0, 0))
-    assert "ready" in header(background)
-    assert "0 of 1 photos" in header(background)
+    assert "ready" in header(Galleries(background), MAIN)
+    assert "0 of 1 photos" in header(Galleries(background), MAIN)
 
 
 def test_the_header_without_photos_names_the_problem(tmp_path: Path) -> None:
     background = Background(Library(f"imagefolder:{tmp_path / EVIL}", TinyEncoders(), tmp_path / "index"))
     background.start()
     background.wait(60)
-    assert "There is no gallery to search: " in header(background)
-    assert "does not exist; correct the path." in header(background)
-    assert EVIL not in header(background)
+    assert "There is no gallery to search: " in header(Galleries(background), MAIN)
+    assert "does not exist; correct the path." in header(Galleries(background), MAIN)
+    assert EVIL not in header(Galleries(background), MAIN)

@@ -18,7 +18,7 @@ from pipeline.wording import notice
 
 def compared(parts: Parts, number: int, request: Request) -> str:
     """The comparison as HTML, or in one sentence why there is none."""
-    background = parts.background
+    background = parts.galleries.get(request.gallery)
     ready = background.ready()
     if not ready:
         return notice("The gallery is not ready yet; open this tab again when it is.")

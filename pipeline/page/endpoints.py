@@ -18,11 +18,12 @@ from pipeline.recipes import RECIPES
 PUBLIC: dict[str, Any] = SEARCH | {"api_visibility": "public"}
 
 
-def galleries(background: Background) -> dict[str, Any]:
-    """What can be searched: the gallery's name and size, and every recipe with its state and indexes."""
+def gallery(key: str, background: Background) -> dict[str, Any]:
+    """What can be searched: a gallery's key, name and size, and every recipe with its state and indexes."""
     ready = background.ready()
     photos = background.library.photos if ready else None
     return {
+        "key": key,
         "gallery": photos.name if photos else None,
         "title": photos.title if photos else None,
         "photos": len(photos) if photos else 0,
@@ -41,50 +42,49 @@ def _recipe(background: Background, name: str) -> dict[str, Any]:
     return about | {"photos": len(searcher.gallery), "dim": RECIPES[name].dim, "indexes": recalls}
 
 
-def health(background: Background) -> dict[str, Any]:
-    """Whether this server can answer: `ok`, `preparing` or `unavailable`, and in one sentence why not."""
-    ready = background.ready()
-    status = "ok" if ready else "preparing" if background.working else "unavailable"
-    return {"status": status, "ready": ready, "problem": background.problem}
-
-
 def endpoints(parts: Parts) -> None:
     """Adds the endpoints; those that take a photo need components to hang on, which nobody sees."""
-    background, query, reply = parts.background, parts.query, parts.reply
+    galleries, query, reply = parts.galleries, parts.query, parts.reply
     answer, trigger = gr.JSON(label="Answer", visible=False), gr.Button(visible=False)
     pictures = gr.Gallery(label="Pictures", visible=False, **EXAMPLES)
     face = gr.Number(0, label="Face: 1, 2, ...; 0 is the largest", visible=False)
     as_sent(face)
+    key = gr.Textbox("", label="Gallery: its key in /galleries; empty for the first that is ready", visible=False)
+
+    def background_of(key: str) -> Background:
+        return galleries.get(key or galleries.first())
 
     def search(
-        photo: str | None, recipe: str, index: str, k: object, face: object
+        photo: str | None, recipe: str, index: str, k: object, face: object, key: str
     ) -> tuple[Any, Any, list[tuple[str, str]], dict[str, Any]]:
         """Find the photos of the gallery whose face is most like a face of this photo, 0 being its largest."""
         with in_a_sentence():
             image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
+            background = background_of(key)
             found = background.searcher(recipe).search(image, count_of(k), index, choose=choose)
             hits = [(str(background.library.thumbnail(hit.photo_id)), wording.caption(hit)) for hit in found.hits]
             return framed(image, found), found.crop, hits, found.as_json()
 
-    def compare_all(photo: str | None, index: str, k: object, face: object) -> dict[str, Any]:
+    def compare_all(photo: str | None, index: str, k: object, face: object, key: str) -> dict[str, Any]:
         """Search with every model that is ready: their answers, how many photos each two share, and each one's own."""
         with in_a_sentence():
             image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
+            background = background_of(key)
             searchers = [background.searcher(name) for name in RECIPES if name in background.ready()]
             return compare(searchers, image, count_of(k), index, choose).as_json()
 
     def list_galleries() -> dict[str, Any]:
-        """What can be searched: the gallery, and every recipe with its state and its indexes' recall@20."""
-        return galleries(background)
+        """What can be searched: the galleries, and every recipe with its state and its indexes' recall@20."""
+        return {"galleries": [gallery(key, galleries.get(key)) for key in galleries.keys]}
 
     def tell_health() -> dict[str, Any]:
-        """Whether this server can answer: status is ok, preparing or unavailable; ready names the recipes."""
-        return health(background)
+        """Whether this server can answer: status is ok, preparing or unavailable; ready has recipes by gallery."""
+        return galleries.health()
 
-    request = [query.photo, reply.model, reply.index, reply.k, face]
+    request = [query.photo, reply.model, reply.index, reply.k, face, key]
     outputs = [query.boxed, query.crop, pictures, answer]
     trigger.click(search, request, outputs, api_name="search", **PUBLIC)
-    on_all = [query.photo, reply.index, reply.k, face]
+    on_all = [query.photo, reply.index, reply.k, face, key]
     trigger.click(compare_all, on_all, answer, api_name="compare", **PUBLIC)
     api(list_galleries, api_name="galleries", concurrency_limit=None)
     api(tell_health, api_name="health", concurrency_limit=None)

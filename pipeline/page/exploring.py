@@ -34,16 +34,16 @@ TO_THE_ENLARGED = "() => document.querySelector('#enlarged').scrollIntoView({blo
 def search_with(parts: Parts, photo_id: str, step: Step, request: Request) -> Changes:
     """A photo of the gallery as the visitor's, and the search with the face by which it was indexed."""
     trail, number = step
-    path = str(parts.background.library.original(photo_id))
+    path = str(parts.galleries.get(request.gallery).library.original(photo_id))
     way = trail if request.photo is None else (*trail, (request.photo, number or 0))
-    shown = show(parts, replace(request, photo=path), _of_gallery(parts, photo_id, request.recipe))
+    shown = show(parts, replace(request, photo=path), _of_gallery(parts, photo_id, request))
     return shown | {parts.query.photo: path, parts.explore.trail: way, parts.explore.back: gr.update(visible=bool(way))}
 
 
-def _of_gallery(parts: Parts, photo_id: str, recipe: str) -> Choose:
+def _of_gallery(parts: Parts, photo_id: str, request: Request) -> Choose:
     """Picks the face by which the recipe's gallery has a photo."""
     try:
-        box = parts.background.searcher(recipe).gallery.box(photo_id)
+        box = parts.galleries.get(request.gallery).searcher(request.recipe).gallery.box(photo_id)
     except PipelineError:  # said in a sentence by the search itself
         return largest
     return at((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) if box else largest
@@ -67,8 +67,8 @@ def enlarge(parts: Parts, photo_id: str, answers: Sequence[Answer]) -> str:
     hit = hit_of(answers, photo_id)
     if hit is None:
         return ""
-    library = parts.background.library
-    box = parts.background.searcher(answers[0].recipe).gallery.box(photo_id)
+    background = parts.galleries.named(answers[0].gallery)
+    library, box = background.library, background.searcher(answers[0].recipe).gallery.box(photo_id)
     return enlarged_html(hit, library.original(photo_id), library.size(photo_id), box)
 
 
@@ -86,7 +86,8 @@ def download(parts: Parts, kind: str, answers: Sequence[Answer]) -> dict[str, st
 
 
 def _sheet(parts: Parts, answers: Sequence[Answer]) -> bytes:
-    return downloads.contact_sheet(answers, parts.background.library.thumbnail, wording.caption)
+    library = parts.galleries.named(answers[0].gallery).library
+    return downloads.contact_sheet(answers, library.thumbnail, wording.caption)
 
 
 def explore_events(parts: Parts) -> None:
@@ -107,7 +108,8 @@ def explore_events(parts: Parts) -> None:
 
     def arranged(answers: tuple[Answer, ...], *values: object) -> str:
         with in_a_sentence():
-            return results(parts.background, answers, request_of(values))
+            background = parts.galleries.named(answers[0].gallery) if answers else parts.galleries.main
+            return results(background, answers, request_of(values))
 
     clicks = [reply.hits.select, explore.enlarged.select]
     gr.on(clicks, picked, on_the_way, parts.photo_and_answer, **SEARCH).then(None, None, None, js=TO_THE_PHOTO)

@@ -13,8 +13,8 @@ from gradio.components import Component
 from gradio.data_classes import ImageData
 
 from pipeline import wording
-from pipeline.background import Background
 from pipeline.errors import PipelineError
+from pipeline.galleries import MAIN, Galleries
 from pipeline.indexes import INDEXES
 from pipeline.recipes import DEFAULT, DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
 from pipeline.tiles import ON_LOAD
@@ -59,6 +59,8 @@ class Query:
 class Reply:
     """The right column: what to search with, and the answer."""
 
+    gallery: gr.Radio
+    switch: gr.Button
     model: gr.Radio
     note: gr.HTML
     index: gr.Radio
@@ -86,9 +88,9 @@ class Explore:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The page's library and the search tab's components."""
+    """The page's galleries and the search tab's components."""
 
-    background: Background
+    galleries: Galleries
     tabs: gr.Tabs
     query: Query
     reply: Reply
@@ -98,7 +100,8 @@ class Parts:
     def request(self) -> list[Component]:
         """What a search depends on, in the order in which `request_of` takes their values."""
         reply, explore = self.reply, self.explore
-        return [self.query.photo, reply.model, reply.index, reply.k, explore.view, explore.by_person]
+        choices = [reply.gallery, reply.model, reply.index, reply.k]
+        return [self.query.photo, *choices, explore.view, explore.by_person]
 
     @property
     def photo_and_answer(self) -> list[Block]:
@@ -128,6 +131,7 @@ class Request:
     """What a search depends on. `k` is as the browser sent it; `view` is PHOTOS or FACES."""
 
     photo: str | None
+    gallery: str
     recipe: str
     index: str
     k: object
@@ -137,8 +141,9 @@ class Request:
 
 def request_of(values: Sequence[object]) -> Request:
     """The values of `Parts.request` as a request."""
-    photo, recipe, index, k, view, by_person = values
-    return Request(None if photo is None else str(photo), str(recipe), str(index), k, str(view), bool(by_person))
+    photo, gallery, recipe, index, k, view, by_person = values
+    path = None if photo is None else str(photo)
+    return Request(path, str(gallery), str(recipe), str(index), k, str(view), bool(by_person))
 
 
 @contextmanager
@@ -194,6 +199,9 @@ def reply_column() -> tuple[Reply, Explore]:
     models = [(recipe.label, name) for name, recipe in RECIPES.items()]
     indexes = [(wording.index_label(name), name) for name in INDEXES]
     with gr.Column(scale=7, min_width=320):
+        # Its choices change while galleries get ready; until there are two it says nothing.
+        gallery = gr.Radio([("The gallery", MAIN)], value=MAIN, label="Gallery", visible=False, elem_id="gallery")
+        switch = gr.Button("Search it", visible=False, elem_id="switch", size="sm", variant="primary")
         model = gr.Radio(models, value=DEFAULT, label="Model", elem_id="model")
         note = gr.HTML(elem_id="note")
         with gr.Accordion("Options", open=False):
@@ -210,7 +218,7 @@ def reply_column() -> tuple[Reply, Explore]:
             gr.Markdown(wording.EXPLANATION)
     as_sent(k)
     answers, trail = gr.State((), time_to_live=KEEP_UPLOADS_SECONDS), gr.State(())
-    reply = Reply(model, note, index, k, sentence, whole, again, hits)
+    reply = Reply(gallery, switch, model, note, index, k, sentence, whole, again, hits)
     return reply, Explore(back, view, by_person, enlarged, tools, downloads, link, answers, trail)
 
 

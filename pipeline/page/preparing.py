@@ -2,57 +2,87 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gradio as gr
 
 from pipeline import wording
-from pipeline.background import Background
+from pipeline.galleries import MAIN
 from pipeline.indexes import INDEXES
-from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, request_of
-from pipeline.page.searching import example_photos, show_example
+from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, Request, request_of
+from pipeline.page.searching import anew, example_photos, is_of_a_gallery, show_example
 from pipeline.recipes import DEFAULT_K, MAX_K, RECIPES
 
 POLL_SECONDS = 1.0
 # Keeps the address of the page that of the choices made, so that it can be sent to somebody or kept.
-ADDRESS = """(recipe, index, k) => {
+ADDRESS = """(gallery, recipe, index, k) => {
   const choices = new URLSearchParams(location.search);
-  for (const [name, value] of Object.entries({recipe, index, k})) choices.set(name, value);
+  for (const [name, value] of Object.entries({gallery, recipe, index, k})) choices.set(name, value);
   history.replaceState(null, '', `?${choices}`);
 }"""
 
 
 @dataclass(frozen=True, eq=False)
 class Watch:
-    """What else changes while galleries are being prepared; `answerable` is whether there can be answers."""
+    """What else changes while galleries are being prepared; `answerable` is the key of the gallery that can answer."""
 
     header: gr.HTML
     timer: gr.Timer
     answerable: gr.State
 
 
-def poll(parts: Parts, watch: Watch, recipe: str, was_answerable: bool) -> Changes:
-    """The header, the toggle, the retry, whether there can be answers, and the examples once there can."""
-    background, query, reply = parts.background, parts.query, parts.reply
-    ready = background.ready()
-    chosen = recipe if recipe in ready or was_answerable or not ready else ready[0]
-    choices = [(wording.model_label(name, background.status(name)), name) for name in RECIPES]
-    changes: Changes = {
-        watch.header: wording.header(background),
-        reply.model: gr.update(choices=choices, value=chosen),
-        reply.retry: gr.update(visible=_stuck(background) and not background.working),
-        watch.timer: gr.update(active=background.working),
-        watch.answerable: bool(ready),
+def poll(parts: Parts, watch: Watch, chosen: str, recipe: str, answerable: str) -> Changes:
+    """The header, the choices, the retry, which gallery can answer, and its examples once it can."""
+    galleries, reply = parts.galleries, parts.reply
+    ready = galleries.ready()
+    # Somebody may have chosen what is not ready yet, and waits for it; who has chosen nothing gets what there is.
+    key = chosen if chosen in ready or answerable or not ready else ready[0]
+    return _choices(parts, watch, key, recipe) | {
+        reply.retry: gr.update(visible=_stuck(parts, key) and not galleries.working),
+        watch.timer: gr.update(active=galleries.working),
+        **(_answering(parts, watch, key) if key in ready and key != answerable else {}),
     }
-    if ready and not was_answerable:
-        changes |= {query.examples_box: gr.update(visible=True), query.examples: example_photos(background)}
-    return changes
 
 
-def _stuck(background: Background) -> bool:
+def _choices(parts: Parts, watch: Watch, key: str, recipe: str) -> Changes:
+    """The header, and what can be chosen where this gallery is: galleries, models, and the way to a better one."""
+    galleries, reply = parts.galleries, parts.reply
+    background = galleries.get(key)
+    usable = background.ready()
+    labels = [(wording.gallery_label(galleries.get(other)), other) for other in galleries.keys]
+    models = [(wording.model_label(name, background.status(name)), name) for name in RECIPES]
+    return {
+        watch.header: wording.header(galleries, key),
+        reply.gallery: gr.update(choices=labels, value=key, visible=len(labels) > 1),
+        reply.switch: gr.update(
+            visible=key != MAIN and MAIN in galleries.ready(), value=wording.switch_label(galleries.main)
+        ),
+        reply.model: gr.update(choices=models, value=recipe if recipe in usable or not usable else usable[0]),
+    }
+
+
+def _answering(parts: Parts, watch: Watch, key: str) -> Changes:
+    query = parts.query
+    shown = {query.examples_box: gr.update(visible=True), query.examples: example_photos(parts.galleries.get(key))}
+    return {watch.answerable: key, **shown}
+
+
+def enter(parts: Parts, watch: Watch, request: Request) -> Changes:
+    """Another gallery: the visitor's photo is searched in it, or an example of its own."""
+    changes = _choices(parts, watch, request.gallery, request.recipe)
+    request = replace(request, recipe=changes[parts.reply.model]["value"])
+    if request.gallery not in parts.galleries.ready():
+        return changes | anew(parts, request) | {parts.query.photo: request.photo}
+    own = request.photo is not None and not is_of_a_gallery(parts, request.photo)
+    found = anew(parts, request) | {parts.query.photo: request.photo} if own else show_example(parts, 0, request)
+    return changes | found | _answering(parts, watch, request.gallery)
+
+
+def _stuck(parts: Parts, key: str) -> bool:
     # A head that was never trained is nothing to try again.
     retried = [name for name, recipe in RECIPES.items() if recipe.layer != "head"]
-    return bool(background.problem) or any(background.status(name).state == "unavailable" for name in retried)
+    status = parts.galleries.get(key).status
+    return bool(parts.galleries.main.problem) or any(status(name).state == "unavailable" for name in retried)
 
 
 def restored(parts: Parts, request: gr.Request) -> Changes:
@@ -61,6 +91,9 @@ def restored(parts: Parts, request: gr.Request) -> Changes:
     k = str(given.get("k", ""))
     possible = k.isascii() and k.isdigit() and 1 <= int(k) <= MAX_K
     changes: Changes = {reply.k: int(k) if possible else DEFAULT_K}
+    if given.get("gallery") in parts.galleries.keys:
+        labels = [(wording.gallery_label(parts.galleries.get(key)), key) for key in parts.galleries.keys]
+        changes[reply.gallery] = gr.update(choices=labels, value=given["gallery"])
     if given.get("recipe") in RECIPES:
         changes[reply.model] = given["recipe"]
     if given.get("index") in INDEXES:
@@ -71,30 +104,39 @@ def restored(parts: Parts, request: gr.Request) -> Changes:
 def preparation_events(page: gr.Blocks, parts: Parts, header: gr.HTML) -> None:
     """Keeps the page up to date while the gallery is being prepared, and answers an example once it can."""
     query, reply = parts.query, parts.reply
-    watch = Watch(header, gr.Timer(POLL_SECONDS), gr.State(False))
-    inputs = [reply.model, watch.answerable]
-    examples = [query.examples_box, query.examples]
-    outputs = [header, reply.model, reply.retry, watch.timer, watch.answerable, *examples]
+    watch = Watch(header, gr.Timer(POLL_SECONDS), gr.State(""))
+    inputs = [reply.gallery, reply.model, watch.answerable]
+    state = [header, reply.gallery, reply.switch, reply.model, watch.answerable]
+    outputs = [*state, reply.retry, watch.timer, query.examples_box, query.examples]
+    entering = [*state, query.examples_box, query.examples, *parts.photo_and_answer]
 
-    def polled(recipe: str, was_answerable: bool) -> Changes:
-        return poll(parts, watch, recipe, was_answerable)
+    def polled(key: str, recipe: str, answerable: str) -> Changes:
+        return poll(parts, watch, key, recipe, answerable)
 
-    def retried(recipe: str, was_answerable: bool) -> Changes:
-        parts.background.start()
-        return polled(recipe, was_answerable)
+    def retried(key: str, recipe: str, answerable: str) -> Changes:
+        parts.galleries.start()
+        return polled(key, recipe, answerable)
 
     def restoring(request: gr.Request) -> Changes:
         return restored(parts, request)
 
-    def first(can: bool, *values: object) -> Changes:
+    def first(key: str, *values: object) -> Changes:
         # The first thing on the page is an answer; unless the visitor was faster.
         request = request_of(values)
-        return show_example(parts, 0, request) if can and request.photo is None else {query.photo: request.photo}
+        return show_example(parts, 0, request) if key and request.photo is None else {query.photo: request.photo}
 
-    choices = [reply.model, reply.index, reply.k]
+    def entered(*values: object) -> Changes:
+        return enter(parts, watch, request_of(values))
+
+    def switched(*values: object) -> Changes:
+        return enter(parts, watch, replace(request_of(values), gallery=MAIN))
+
+    choices = [reply.gallery, reply.model, reply.index, reply.k]
     page.load(restoring, None, choices, **QUICK).then(polled, inputs, outputs, **QUICK)
     watch.timer.tick(polled, inputs, outputs, **QUICK)
     reply.retry.click(retried, inputs, outputs, **QUICK)
     watch.answerable.change(first, [watch.answerable, *parts.request], parts.photo_and_answer, **SEARCH)
-    made = [reply.model.input, reply.index.input, reply.k.input]
+    reply.gallery.input(entered, parts.request, entering, **SEARCH)
+    reply.switch.click(switched, parts.request, entering, **SEARCH)
+    made = [reply.gallery.input, reply.model.input, reply.index.input, reply.k.input]
     gr.on(made, None, choices, None, js=ADDRESS)

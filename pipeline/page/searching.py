@@ -85,7 +85,7 @@ def show(parts: Parts, request: Request, choose: Choose | None) -> Changes:
         return changes
     try:
         image = opened(request.photo)
-        searcher = parts.background.searcher(request.recipe)
+        searcher = parts.galleries.get(request.gallery).searcher(request.recipe)
         answer = searcher.search(image, count_of(request.k), request.index, choose=choose)
         changes |= _seen(parts, image, answer)
         changes |= _found(parts, request, (answer,))
@@ -101,7 +101,7 @@ def show_every(parts: Parts, request: Request, number: int) -> Changes:
     changes = _blank(parts, request)
     try:
         image = opened(request.photo)
-        searcher = parts.background.searcher(request.recipe)
+        searcher = parts.galleries.get(request.gallery).searcher(request.recipe)
         answers = searcher.search_every_face(image, count_of(request.k), request.index)
         changes |= _seen(parts, image, answers[max(0, min(number, len(answers)) - 1)])
         changes |= _found(parts, request, answers)
@@ -124,10 +124,10 @@ def _blank(parts: Parts, request: Request) -> Changes:
         reply.hits: "",
         reply.sentence: "",
         reply.whole: hidden,
-        reply.note: wording.model_note(request.recipe, parts.background.status(request.recipe)),
+        reply.note: wording.model_note(request.recipe, parts.galleries.get(request.gallery).status(request.recipe)),
         explore.enlarged: "",
         explore.tools: hidden,
-        explore.link: wording.link(request.recipe, request.index, request.k),
+        explore.link: wording.link(request.gallery, request.recipe, request.index, request.k),
         explore.answers: (),
     }
 
@@ -148,7 +148,7 @@ def _seen(parts: Parts, image: Image.Image, answer: Answer) -> Changes:
 def _found(parts: Parts, request: Request, answers: tuple[Answer, ...]) -> Changes:
     """The results, and what can be done with them."""
     return {
-        parts.reply.hits: results(parts.background, answers, request),
+        parts.reply.hits: results(parts.galleries.get(request.gallery), answers, request),
         parts.explore.answers: answers,
         parts.explore.tools: gr.update(visible=any(answer.hits for answer in answers)),
     }
@@ -162,9 +162,14 @@ def example_photos(background: Background) -> list[tuple[str, str]]:
 
 def show_example(parts: Parts, number: int, request: Request) -> Changes:
     """An example as the visitor's photo, and the page's search with it."""
-    library = parts.background.library
+    library = parts.galleries.get(request.gallery).library
     path = str(library.original(library.examples()[number]))
     return anew(parts, replace(request, photo=path)) | {parts.query.photo: path}
+
+
+def is_of_a_gallery(parts: Parts, photo: str) -> bool:
+    """Whether a photo is the server's own, such as an example; a visitor's lies elsewhere."""
+    return Path(photo).resolve().is_relative_to(parts.galleries.main.library.thumbnails_root.resolve())
 
 
 def anew(parts: Parts, request: Request) -> Changes:
@@ -202,9 +207,8 @@ def search_events(parts: Parts) -> None:
 
     def of_photo(*values: object) -> Changes:
         request = request_of(values)
-        # Gradio sends a photo of the server's along when it was just cleared; a visitor's lies elsewhere.
-        ours = parts.background.library.thumbnails_root.resolve()
-        gone = request.photo is not None and Path(request.photo).resolve().is_relative_to(ours)
+        # Gradio sends a photo of the server's along when it was just cleared.
+        gone = request.photo is not None and is_of_a_gallery(parts, request.photo)
         return anew(parts, replace(request, photo=None) if gone else request)
 
     def of_example(event: gr.SelectData, *values: object) -> Changes:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from pipeline.background import Background
+from pipeline.galleries import Galleries
 from pipeline.library import EXAMPLES, Library, StoredEncoders
 from pipeline.photos import open_photos
 from pipeline.settings import Settings
@@ -36,7 +37,7 @@ QUIET = [
 ]
 DESKTOP, PHONE = {"width": 1366, "height": 800}, {"width": 390, "height": 844}
 
-Serve = Callable[[Background], str]
+Serve = Callable[[Background | Galleries], str]
 Browse = Callable[..., Page]
 
 
@@ -61,8 +62,9 @@ def serve() -> Iterator[Serve]:
 
         pages = []
 
-        def serve(background: Background) -> str:
-            page = app.launch(background, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+        def serve(served: Background | Galleries) -> str:
+            galleries = served if isinstance(served, Galleries) else Galleries(served)
+            page = app.launch(galleries, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
             pages.append(page)
             return str(page.local_url)
 

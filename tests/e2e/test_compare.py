@@ -8,6 +8,7 @@ import pytest
 from gradio_client import Client, handle_file
 
 from pipeline.background import Background
+from pipeline.galleries import MAIN
 from pipeline.recipes import RECIPES
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Serve, tiny_library
 from tests.e2e.test_explore import TWO, fits
@@ -33,7 +34,8 @@ def test_one_photo_is_searched_with_every_model(
     assert page.locator("#compare tbody th").all_inner_texts() == LABELS
     columns = page.locator("#compare section")
     assert [columns.nth(n).locator(".tile").count() for n in range(len(LABELS))] == [20] * len(LABELS)
-    assert "1 · Farid" in columns.last.locator(".caption-label").first.inner_text()
+    compact = columns.nth(list(RECIPES).index("mtcnn-reid"))
+    assert "1 · Farid" in compact.locator(".caption-label").first.inner_text()
     assert "photos only here" in columns.first.inner_text()
     tops = {round(columns.nth(n).bounding_box()["y"]) for n in range(len(LABELS))}
     assert len(tops) == (1 if viewport is DESKTOP else len(LABELS)), "side by side where there is room"
@@ -70,11 +72,13 @@ def test_the_api_compares_like_the_single_searches(client: Client, tmp_path: Pat
         *_, alone = client.predict(photo, answer["recipe"], "exact", 5, 1, api_name="/search")
         assert (alone["hits"], alone["face"]) == (answer["hits"], answer["face"])
     *_, largest = client.predict(photo, "mtcnn-reid", "exact", 5, api_name="/search")
-    assert largest["face"] != compared["answers"][-1]["face"], "without a number the largest is taken"
+    of_compact = next(one for one in compared["answers"] if one["recipe"] == "mtcnn-reid")
+    assert largest["face"] != of_compact["face"], "without a number the largest is taken"
 
 
 def test_the_api_names_its_galleries_and_says_how_it_is(client: Client, tiny_page: tuple[Background, str]) -> None:
-    known = client.predict(api_name="/galleries")
+    (known,) = client.predict(api_name="/galleries")["galleries"]
+    assert known["key"] == MAIN
     assert (known["gallery"], known["photos"], known["people"]) == (tiny_page[0].library.photos.name, 26, 6)
     assert [one["recipe"] for one in known["recipes"]] == list(RECIPES)
     by_name = {one["recipe"]: one for one in known["recipes"]}
@@ -83,7 +87,7 @@ def test_the_api_names_its_galleries_and_says_how_it_is(client: Client, tiny_pag
         "indexes": by_name["mtcnn-reid"]["indexes"],
     }  # fmt: skip
     assert by_name["mtcnn-reid"]["indexes"]["exact"] == 1
-    assert client.predict(api_name="/health") == {"status": "ok", "ready": tiny_page[0].ready(), "problem": ""}
+    assert client.predict(api_name="/health") == {"status": "ok", "ready": {MAIN: tiny_page[0].ready()}, "problem": ""}
 
 
 def test_the_api_says_what_is_missing(tmp_path: Path, serve: Serve) -> None:
@@ -94,9 +98,9 @@ def test_the_api_says_what_is_missing(tmp_path: Path, serve: Serve) -> None:
     background.wait()
     client = Client(serve(background), verbose=False)
     told = client.predict(api_name="/health")
-    assert (told["status"], told["ready"]) == ("unavailable", [])
+    assert (told["status"], told["ready"]) == ("unavailable", {})
     assert "does not exist" in told["problem"]
-    known = client.predict(api_name="/galleries")
+    (known,) = client.predict(api_name="/galleries")["galleries"]
     assert (known["gallery"], known["photos"]) == (None, 0)
     assert {one["state"] for one in known["recipes"]} == {"unavailable"}
 
@@ -106,7 +110,7 @@ def test_the_api_is_documented(client: Client) -> None:
     assert set(described) == {"/search", "/compare", "/galleries", "/health"}
     assert all(endpoint["description"] for endpoint in described.values())
     names = [parameter["parameter_name"] for parameter in described["/search"]["parameters"]]
-    assert names == ["photo", "recipe", "index", "k", "face"]
+    assert names == ["photo", "recipe", "index", "k", "face", "key"]
 
 
 def test_a_face_that_is_not_there_is_refused(client: Client, tmp_path: Path) -> None:

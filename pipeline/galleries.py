@@ -1,0 +1,106 @@
+"""The galleries one page has: the one it was started for, and until that is there the sample that comes along.
+
+The sample and the network it is searched with need no download, so there is something to search within seconds, even
+where no host can be reached. What the sample can be searched with besides is prepared last.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.background import Background
+from pipeline.errors import SettingsError
+from pipeline.library import Library, open_library
+from pipeline.photos import SAMPLE
+from pipeline.recipes import PACKAGED
+from pipeline.settings import Settings
+
+MAIN = "main"
+
+
+class Galleries:
+    """The page's galleries by key, each with the thread that prepares it."""
+
+    def __init__(self, main: Background, sample: Background | None = None) -> None:
+        """`main` is what the page is for; `sample` is served while that is not ready yet."""
+        self._by_key = {MAIN: main} | ({SAMPLE.name: sample} if sample else {})
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def main(self) -> Background:
+        """The gallery the page was started for."""
+        return self._by_key[MAIN]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The galleries' keys, the page's own first."""
+        return tuple(self._by_key)
+
+    def get(self, key: str) -> Background:
+        """The gallery of this key; SettingsError if there is none."""
+        if key not in self._by_key:
+            raise SettingsError(f"There is no gallery {key!r}; choose one of {', '.join(self._by_key)}.")
+        return self._by_key[key]
+
+    def named(self, name: str) -> Background:
+        """The gallery that answers name so (`Answer.gallery`); SettingsError if there is none any more."""
+        for background in self._by_key.values():
+            if background.ready() and background.library.photos.name == name:
+                return background
+        raise SettingsError(f"The gallery {name} is not here any more; search again.")
+
+    def ready(self) -> tuple[str, ...]:
+        """The keys of those that can be searched now."""
+        return tuple(key for key, background in self._by_key.items() if background.ready())
+
+    def first(self) -> str:
+        """The key of the one to search if none is asked for: the page's own once it is ready."""
+        return next(iter(self.ready()), MAIN)
+
+    def start(self) -> None:
+        """Starts preparing; while it is under way, does nothing. Called again, it retries what was unavailable."""
+        with self._lock:
+            if self.working:
+                return
+            self._thread = threading.Thread(target=self._run, name="galleries", daemon=True)
+            self._thread.start()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Returns when everything that can be ready is."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    @property
+    def working(self) -> bool:
+        """Whether something is being prepared."""
+        under_way = self._thread is not None and self._thread.is_alive()
+        return under_way or any(background.working for background in self._by_key.values())
+
+    def health(self) -> dict[str, Any]:
+        """Whether there can be answers: `ok`, `preparing` or `unavailable`; what is ready; in one sentence why not."""
+        ready: Mapping[str, list[str]] = {key: self._by_key[key].ready() for key in self.ready()}
+        status = "ok" if ready else "preparing" if self.working else "unavailable"
+        return {"status": status, "ready": ready, "problem": self.main.problem}
+
+    def _run(self) -> None:
+        sample = self._by_key.get(SAMPLE.name)
+        if sample:
+            sample.start(PACKAGED)
+            sample.wait()
+        self.main.start()
+        self.main.wait()
+        if sample:
+            sample.start()
+            sample.wait()
+
+
+def open_galleries(settings: Settings) -> Galleries:
+    """The galleries that the environment describes. Loads nothing yet."""
+    library = open_library(settings)
+    if settings.dataset == SAMPLE.name:
+        return Galleries(Background(library))
+    sample = Library(SAMPLE.name, library.encoders, settings.index, settings.milvus, settings.cache)
+    return Galleries(Background(library), Background(sample))
