@@ -20,7 +20,7 @@ from pipeline.thumbnails import PACK, pack
 from pipeline.types import Report, silent
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, ModelInfo
 
 CARD = "README.md"
 Content = str | Path | bytes
@@ -65,9 +65,10 @@ def _upload(repo: str, galleries: Sequence[Gallery], files: Mapping[str, Content
     try:
         api = HfApi()
         api.create_repo(repo, private=private or None, exist_ok=True)
-        if private and not api.model_info(repo).private:
+        before = api.model_info(repo)
+        if private and not before.private:
             raise HubError(f"{repo} exists and is public; make it private first, or publish without --private.")
-        card = _card(_manifests(api, repo, galleries)).encode()
+        card = _card(_manifests(api, before, galleries)).encode()
         added = [CommitOperationAdd(path, content) for path, content in {**files, CARD: card}.items()]
         return str(api.create_commit(repo, added, commit_message=_message(galleries)).commit_url)
     except HubError:
@@ -123,13 +124,14 @@ def _thumbnails(library: Library, path: Path, report: Report) -> dict[str, Conte
     return {f"{folder}/{PACK}": path, f"{folder}/{MANIFEST}": _json(manifest)}
 
 
-def _manifests(api: HfApi, repo: str, galleries: Sequence[Gallery]) -> dict[str, Mapping[str, Any]]:
+def _manifests(api: HfApi, before: ModelInfo, galleries: Sequence[Gallery]) -> dict[str, Mapping[str, Any]]:
     """The manifests of all galleries in the repository, by path: those that are published now, and those before."""
     manifests: dict[str, Mapping[str, Any]] = {_path(gallery): gallery.manifest for gallery in galleries}
-    for path in api.list_repo_files(repo):
-        folder, _, file = path.rpartition("/")
+    for sibling in before.siblings or ():
+        folder, _, file = sibling.rfilename.rpartition("/")
         if file == MANIFEST and folder not in manifests and not folder.startswith(f"{THUMBNAILS}/"):
-            manifests[folder] = json.loads(Path(api.hf_hub_download(repo, path)).read_text(encoding="utf-8"))
+            kept = api.hf_hub_download(before.id, sibling.rfilename, revision=before.sha)
+            manifests[folder] = json.loads(Path(kept).read_text(encoding="utf-8"))
     return dict(sorted(manifests.items()))
 
 

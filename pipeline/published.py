@@ -42,6 +42,7 @@ class PublishedIndex:
         """`repo` is `user/name` or `user/name@revision`."""
         self.repo = repo
         self._listing: Listing | None = None
+        self._refused: set[str] = set()  # said once, and not tried again
         self._given_up = False
 
     def fetch(self, photos: Photos, encoders: Sequence[Encoder], root: Path, report: Report) -> list[str]:
@@ -57,7 +58,7 @@ class PublishedIndex:
             try:
                 self._listing = self._listing or open_listing(self.repo)
                 for encoder in wanted:
-                    fetched += _fetch_or_say(self._listing, encoder, fetching)
+                    fetched += self._fetch_or_say(self._listing, encoder, fetching)
                 if fetched:
                     _fetch_thumbnails(self._listing, fetching)
             except HubError as error:
@@ -67,19 +68,20 @@ class PublishedIndex:
                 shutil.rmtree(fetching.aside, ignore_errors=True)
         return fetched
 
-
-def _fetch_or_say(listing: Listing, encoder: Encoder, fetching: Fetching) -> list[str]:
-    """The recipe that was fetched: this one, or else that from whose gallery it can be made."""
-    try:
-        fetch_gallery(listing, encoder, fetching)
-    except HubGone:
-        raise
-    except HubError as error:
-        log.warning("%s", error)
-        if encoder.below is None or _is_built(fetching.photos, encoder.below, fetching.root):
+    def _fetch_or_say(self, listing: Listing, encoder: Encoder, fetching: Fetching) -> list[str]:
+        """The recipe that was fetched: this one, or else that from whose gallery it can be made."""
+        name = encoder.recipe.name
+        if name in self._refused or _is_built(fetching.photos, encoder, fetching.root):
             return []
-        return _fetch_or_say(listing, encoder.below, fetching)
-    return [encoder.recipe.name]
+        try:
+            fetch_gallery(listing, encoder, fetching)
+        except HubGone:
+            raise
+        except HubError as error:
+            self._refused.add(name)
+            log.warning("%s", error)
+            return self._fetch_or_say(listing, encoder.below, fetching) if encoder.below else []
+        return [name]
 
 
 @dataclass(frozen=True)
@@ -156,8 +158,10 @@ def _download(listing: Listing, path: str, files: Mapping[str, str], fetching: F
 def _check(gallery: Gallery, photos: Photos, encoder: Encoder) -> None:
     """ValueError if this is no gallery of these photos by this encoder, whatever its manifest says."""
     fits_layer = (gallery.layer is not None) == (encoder.below is not None and encoder.layer is None)
+    # Few photos have fewer directions than the recipe has numbers: a PCA fitted on them ends there.
+    dim = encoder.recipe.dim if gallery.layer is None else len(gallery.layer.weight)
     shapes = (gallery.vectors.shape, gallery.faces.shape)
-    if not fits_layer or shapes != ((len(gallery), encoder.recipe.dim), (len(gallery), FACE_COLUMNS)):
+    if not fits_layer or shapes != ((len(gallery), dim), (len(gallery), FACE_COLUMNS)):
         raise ValueError("not this recipe's vectors")
     rows = [photos.row_of(photo_id) for photo_id in gallery.photo_ids]
     if gallery.people != tuple(photos.people[row] for row in rows if row is not None):
