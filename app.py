@@ -11,6 +11,7 @@ import gradio as gr
 from pipeline import wording
 from pipeline.background import Background
 from pipeline.library import open_library
+from pipeline.page import hosting
 from pipeline.page.comparing import compare_tab
 from pipeline.page.endpoints import endpoints
 from pipeline.page.exploring import explore_events
@@ -74,7 +75,9 @@ def launch(background: Background, **options: object) -> gr.Blocks:
 
 def main() -> None:
     """Starts preparing and serves the page."""
-    background = Background(open_library(Settings.from_env()))
+    settings = Settings.from_env()
+    hosting.register(zero_gpu=settings.zero_gpu)
+    background = Background(open_library(settings))
     background.start()
     launch(background)
 
