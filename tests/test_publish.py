@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -248,6 +249,8 @@ def test_thumbnails_come_along_in_one_file(published: Hub, built: Library, elsew
 
 
 def test_publishing_the_same_again_sends_the_same_bytes(published: Hub, built: Library) -> None:
+    with zipfile.ZipFile(io.BytesIO(published.repos[REPO].files[f"thumbnails/{built.photos.name}/{PACK}"])) as archive:
+        assert {entry.date_time[0] for entry in archive.infolist()} == {1980}, "the time of packing is in it"
     before = dict(published.repos[REPO].files)
     publish(built, [RECIPE], REPO, private=False)
     assert published.repos[REPO].files == before
@@ -481,12 +484,54 @@ def test_killed_in_the_middle_leaves_nothing_half(
         child.send_signal(signal.SIGKILL)
         child.wait()
     assert not there.folder(RECIPE).exists()
-    assert leftovers(there.index_root) == [f".{there.photos.name}.fetched"]
+    (aside,) = leftovers(there.index_root)
+    stray = there.index_root / aside / there.photos.name / RECIPE / "stray.npy"
+    stray.touch()
     published.stall = ""
     there.build([RECIPE])
     assert seen(there) == 0
     assert hits(there) == hits(built)
     assert leftovers(there.index_root) == []
+    assert not (there.folder(RECIPE) / stray.name).exists(), "what a killed run left was taken over"
+
+
+def test_a_gallery_comes_into_place_in_one_step(
+    published: Hub, built: Library, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, rename = elsewhere(), Path.rename
+
+    def killed(path: Path, target: Path) -> Path:
+        if target == there.folder(RECIPE):
+            raise SystemExit
+        return rename(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(SystemExit):
+            there.build([RECIPE])
+    assert not there.folder(RECIPE).exists()
+    there.build([RECIPE])
+    assert seen(there) == 0
+    assert hits(there) == hits(built)
+
+
+def test_a_host_that_goes_away_in_the_middle_is_not_waited_for_again(
+    published: Hub, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[str] = []
+
+    def gone(repo: str, path: str, **options: object) -> str:
+        tries.append(path)
+        point_at(1, monkeypatch)
+        raise ConnectionError
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", gone)
+    there = elsewhere()
+    there.build([RECIPE])
+    there.build([REDUCED, "mtcnn-reid"])
+    path = f"{there.photos.name}/{RECIPE}/manifest.json"
+    assert tries == [path]
+    assert caplog.messages == [f"{path} cannot be fetched from {REPO} (ConnectionError); it is built here instead."]
 
 
 # Publishing
