@@ -10,6 +10,7 @@ import gradio as gr
 
 from pipeline import wording
 from pipeline.galleries import MAIN, Galleries, open_galleries
+from pipeline.page import hosting
 from pipeline.page.comparing import compare_tab
 from pipeline.page.endpoints import endpoints
 from pipeline.page.exploring import explore_events
@@ -73,7 +74,9 @@ def launch(galleries: Galleries, **options: object) -> gr.Blocks:
 
 def main() -> None:
     """Starts preparing and serves the page."""
-    galleries = open_galleries(Settings.from_env())
+    settings = Settings.from_env()
+    hosting.register(zero_gpu=settings.zero_gpu)
+    galleries = open_galleries(settings)
     galleries.start()
     launch(galleries)
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.commands import build, compose_sample, explain, info, search, train_head
+from pipeline.commands import build, compose_sample, explain, info, publish, search, train_head
 from pipeline.errors import PipelineError
 from pipeline.indexes import INDEXES
 from pipeline.measuring import bench, bench_indexes, bench_scale, calibrate, evaluate
@@ -54,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
         help="embed only this worker's share, such as 0/2; build without it to merge",
     )
     command.set_defaults(command=build)
+
+    command = commands.add_parser("publish", help="upload galleries that are built to a model repository of the Hub")
+    command.add_argument("--repo", required=True, metavar="USER/NAME", help="created where it does not exist")
+    command.add_argument("--recipe", nargs="+", metavar="NAME", help="default: all that are built")
+    command.add_argument("--private", action="store_true", help="only for those whom you let in")
+    command.set_defaults(command=publish)
 
     command = commands.add_parser("train-head", help=f"train the head of {HEADED} on this gallery's people")
     command.add_argument(

@@ -42,6 +42,20 @@ def gallery_fingerprint(encoder: Encoder, photos: Photos) -> str:
     return fingerprint(encoder.recipe, encoder.weights.sha256, photos.revision)
 
 
+def gallery_facts(photos: Photos, encoder: Encoder, folder: Path) -> dict[str, Any]:
+    """What is known of a gallery before it is built: what of, by what, and which collection was there in `folder`."""
+    return {
+        "fingerprint": gallery_fingerprint(encoder, photos),
+        "gallery": photos.name,
+        "title": photos.title,
+        "photos_revision": photos.revision,
+        "recipe": asdict(encoder.recipe),
+        "weights": {"sha256": encoder.weights.sha256, "custom": encoder.weights.custom},
+        "indexes": {},
+        "former_collection": former_collection(folder),
+    }
+
+
 def open_gallery(photos: Photos, encoder: Encoder, root: Path) -> Gallery:
     """The finished gallery of these photos by this encoder; GalleryError says why there is none."""
     folder = gallery_folder(root, photos, encoder.recipe.name)
@@ -172,7 +186,7 @@ def _finish(photos: Photos, job: Job, seconds: float) -> None:
         "stamps": [photos.stamps[row] for row in rows],
     }
     counts = {"photos": len(photos), **{kind: reasons.get(kind, 0) for kind in ("no_face", "unreadable")}}
-    facts = _facts(photos, job.encoder, job.draft.folder) | {
+    facts = gallery_facts(photos, job.encoder, job.draft.folder) | {
         "counts": counts | {"indexed": len(rows), "people": len(set(columns["people"]))},
         "skipped": skipped,
         "build_seconds": round(seconds, 1),
@@ -189,7 +203,7 @@ def _derive(photos: Photos, encoder: Encoder, base: Gallery, root: Path) -> None
     folder = gallery_folder(root, photos, encoder.recipe.name)
     draft = Draft(folder, gallery_fingerprint(encoder, photos), len(photos))
     layer = encoder.layer or fit_pca(base.vectors, encoder.recipe.dim)
-    facts = _facts(photos, encoder, folder) | {name: base.manifest[name] for name in ("counts", "skipped")}
+    facts = gallery_facts(photos, encoder, folder) | {name: base.manifest[name] for name in ("counts", "skipped")}
     draft.finish(
         {"vectors": layer.apply(base.vectors), "faces": base.faces},
         {"photo_ids": base.photo_ids, "people": base.people, "stamps": base.stamps},
@@ -198,16 +212,3 @@ def _derive(photos: Photos, encoder: Encoder, base: Gallery, root: Path) -> None
         save_layer(layer, folder / LAYER)
         facts["layer"] = dict(layer.facts)
     seal(folder, facts | {"build_seconds": round(time.perf_counter() - started, 1)})
-
-
-def _facts(photos: Photos, encoder: Encoder, folder: Path) -> dict[str, Any]:
-    return {
-        "fingerprint": gallery_fingerprint(encoder, photos),
-        "gallery": photos.name,
-        "title": photos.title,
-        "photos_revision": photos.revision,
-        "recipe": asdict(encoder.recipe),
-        "weights": {"sha256": encoder.weights.sha256, "custom": encoder.weights.custom},
-        "indexes": {},
-        "former_collection": former_collection(folder),
-    }

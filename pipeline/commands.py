@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from tqdm import tqdm
 
-from pipeline.errors import GalleryError
+from pipeline.errors import GalleryError, GalleryMissing
 from pipeline.indexes import INDEXES
 from pipeline.recipes import FALLBACK, HEADED, RECIPES, recipe_named, reduced
 from pipeline.settings import VARIABLES, Settings
@@ -85,6 +85,23 @@ def peak_memory() -> str:
 
     kilo = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
     return f", {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo / 2**30:.2f} GiB of memory at the peak"
+
+
+def publish(options: argparse.Namespace) -> int:
+    """Uploads galleries that are built to a repository of the Hub."""
+    from pipeline.library import open_library
+    from pipeline.publish import publish
+    from pipeline.reports import built_recipes
+
+    library = open_library(Settings.from_env())
+    recipes = options.recipe or built_recipes(library)
+    if not recipes:
+        raise GalleryMissing("No gallery is built yet; run `python -m pipeline build`.")
+    with closing(ProgressBars()) as bars:
+        commit = publish(library, recipes, options.repo, bars, private=options.private)
+    print(f"Published {', '.join(recipes)}: {commit}")
+    print(f"FACESEARCH_INDEX_REPO={options.repo} fetches them instead of building them.")
+    return 0
 
 
 def train_head(options: argparse.Namespace) -> int:

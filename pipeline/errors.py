@@ -5,6 +5,7 @@
     ├── PhotoError         one photo cannot be read
     ├── PhotosError        the gallery's photos cannot be had (no such folder, host out of reach)
     ├── WeightsError       a network's weights cannot be had, or are not what they claim to be
+    ├── HubError           a repository of galleries on the Hub cannot be read or written
     ├── IndexUnavailable   an index outside the gallery (a Milvus server) cannot be reached or used
     └── GalleryError       a gallery on disk cannot be searched
         ├── GalleryMissing     it was never built, or its build was cut short
@@ -34,6 +35,10 @@ class PhotosError(PipelineError):
 
 class WeightsError(PipelineError):
     """A network's weights cannot be had, or are not what they claim to be."""
+
+
+class HubError(PipelineError):
+    """A repository of galleries on the Hub cannot be read or written, or holds something else than it says."""
 
 
 class IndexUnavailable(PipelineError):

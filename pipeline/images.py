@@ -6,7 +6,7 @@ import hashlib
 import io
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -72,13 +72,18 @@ def thumbnail_file(photo: Photo, folder: Path) -> Path:
     path = folder / f"{_file_name(photo)}.jpg"
     if not path.exists():
         with replacing(path) as beside:
-            if isinstance(photo.source, bytes) and len(photo.source) < SMALL_BYTES and photo.source[:2] == JPEG_START:
+            if small_enough(photo.source):
                 beside.write_bytes(photo.source)
             else:
                 image = open_image(photo.source)
                 image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
                 image.save(beside, "JPEG", quality=88)
     return path
+
+
+def small_enough(source: bytes | Path) -> TypeGuard[bytes]:
+    """Whether a photo is its own thumbnail."""
+    return isinstance(source, bytes) and len(source) < SMALL_BYTES and source[:2] == JPEG_START
 
 
 def face_file(photo: Photo, box: Box, folder: Path) -> Path:

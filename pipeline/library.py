@@ -26,6 +26,7 @@ from pipeline.heads import Epoch, train_head
 from pipeline.images import face_file, open_image, original_file, thumbnail_file
 from pipeline.pairs import VIEW_1, open_pairs
 from pipeline.photos import Photos, open_photos
+from pipeline.published import THUMBNAILS, PublishedIndex
 from pipeline.recipes import DEFAULT, FALLBACK, MINI, RECIPES, recipe_named
 from pipeline.search import Searcher, open_searcher
 from pipeline.settings import DEFAULT_CACHE, EMBEDDED, LFW, Milvus, Settings
@@ -75,6 +76,7 @@ class Library:
         self._dataset = dataset
         self._cache = cache
         self.milvus = milvus
+        self.published: PublishedIndex | None = None  # where galleries are fetched from before any is built
         self._searchers: dict[str, Searcher] = {}
         self._lock = threading.Lock()
 
@@ -106,9 +108,11 @@ class Library:
             return self._searchers[recipe]
 
     def build(self, recipes: Sequence[str], report: Report = silent) -> None:
-        """Builds the recipes' galleries in one pass over the photos, as far as they are not built yet."""
+        """Builds the recipes' galleries in one pass over the photos, as far as they are neither built nor published."""
         photos = self.photos
         encoders = [self.encoders.get(recipe, report) for recipe in recipes]
+        if self.published is not None:
+            self.published.fetch(photos, encoders, self.index_root, report)
         built = build_galleries(photos, encoders, self.index_root, report, self.milvus)
         unknown = {name: gallery for name, gallery in built.items() if self._calibration(gallery) is None}
         try:
@@ -205,13 +209,15 @@ class Library:
     @property
     def thumbnails_root(self) -> Path:
         """The folder of those files, by gallery: the only one in the index that a page may serve."""
-        return self.index_root / "thumbnails"
+        return self.index_root / THUMBNAILS
 
 
 def open_library(settings: Settings) -> Library:
     """The library that the environment describes. Loads nothing yet."""
     store = WeightStore(settings.models, settings.cache, settings.custom_weights)
-    return Library(settings.dataset, StoredEncoders(store), settings.index, settings.milvus, settings.cache)
+    library = Library(settings.dataset, StoredEncoders(store), settings.index, settings.milvus, settings.cache)
+    library.published = PublishedIndex(settings.index_repo) if settings.index_repo else None
+    return library
 
 
 def all_recipes() -> list[str]:

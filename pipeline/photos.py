@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import PhotosError
+from pipeline.hub import endpoint, reachable
 from pipeline.settings import LFW
 from pipeline.types import Photo
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
 SAMPLE = Path(__file__).parent / "sample"  # composite people, made by `composites.py`
-PROBE_SECONDS = 5
 UNKNOWN = "unknown"  # who a photo shows, where its label is missing
 
 
@@ -130,27 +130,17 @@ def _fetch(source: HubDataset) -> Path:
         ) from error
     except OSError:
         pass  # not cached
-    _probe_hub(source.repo)
+    if not reachable():
+        raise PhotosError(
+            f"{endpoint()} cannot be reached for the dataset {source.repo}; connect, or set FACESEARCH_DATASET to a "
+            "local copy of the dataset or to imagefolder:PATH for a folder of your own photos."
+        )
     try:
         return Path(download())
     except Exception as error:  # the errors of whichever HTTP library the Hub's client uses, beside its own
         raise PhotosError(
             f"The dataset {source.repo} cannot be downloaded ({type(error).__name__}); check its name and your access, "
             "or set FACESEARCH_DATASET to a local folder."
-        ) from error
-
-
-def _probe_hub(repo: str) -> None:
-    # One request with a short timeout, because the Hub's own client retries a dead host for half a minute.
-    import requests
-    from huggingface_hub import constants
-
-    try:
-        requests.head(constants.ENDPOINT, timeout=PROBE_SECONDS, allow_redirects=False)
-    except requests.RequestException as error:
-        raise PhotosError(
-            f"{constants.ENDPOINT} cannot be reached for the dataset {repo}; connect, or set FACESEARCH_DATASET to a "
-            "local copy of the dataset or to imagefolder:PATH for a folder of your own photos."
         ) from error
 
 

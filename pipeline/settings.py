@@ -13,6 +13,7 @@ from pipeline.types import MILVUS_KINDS
 
 LFW = "lfw"
 DEFAULT_CACHE = Path("~/.cache/reverse-face-search").expanduser()
+PERSISTENT = Path("/data")  # where a Hugging Face Space has its disk that outlives a restart, if it has one
 VARIABLES: dict[str, str] = {
     "FACESEARCH_DATASET": (
         "The gallery: a Hub dataset id (`user/name` or `user/name@revision`), a local folder in the layout of one, or "
@@ -20,8 +21,16 @@ VARIABLES: dict[str, str] = {
         "Default: LFW from the Hub."
     ),
     "FACESEARCH_MODELS": "A folder to look for network weights in before downloading them. Default: none.",
-    "FACESEARCH_INDEX": "Where galleries are built. Default: `index`.",
-    "FACESEARCH_CACHE": "Where downloaded weights are kept. Default: `~/.cache/reverse-face-search`.",
+    "FACESEARCH_INDEX": (
+        "Where galleries are built. Default: `index`; on a Hugging Face Space with persistent storage, a folder there."
+    ),
+    "FACESEARCH_INDEX_REPO": (
+        "A model repository on the Hub, `user/name` or `user/name@revision`, from which galleries are fetched that are "
+        "not built yet; `python -m pipeline publish` fills it. Default: none."
+    ),
+    "FACESEARCH_CACHE": (
+        "Where downloaded weights are kept. Default: `~/.cache/reverse-face-search`; on a Space as for the index."
+    ),
     "FACESEARCH_MILVUS_URI": (
         "Where Milvus keeps its collections: a server such as `http://localhost:19530`, or a `.db` file (or a "
         "folder for one) for the embedded Milvus Lite. Default: a file in each gallery's folder."
@@ -50,7 +59,10 @@ EMBEDDED = Milvus()
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things are. `custom_weights` maps a network's name to a person's own file for it."""
+    """Where things are. `custom_weights` maps a network's name to a person's own file for it.
+
+    `index_repo` is empty for none; `zero_gpu` is whether this is a Space on ZeroGPU.
+    """
 
     dataset: str = LFW
     models: Path | None = None
@@ -58,6 +70,8 @@ class Settings:
     cache: Path = DEFAULT_CACHE
     custom_weights: Mapping[str, Path] = field(default_factory=dict)
     milvus: Milvus = EMBEDDED
+    index_repo: str = ""
+    zero_gpu: bool = False
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -68,18 +82,37 @@ class Settings:
             "facenet": _existing(values, "FACESEARCH_FACENET_WEIGHTS"),
             "resnet50": _existing(values, "FACESEARCH_RESNET50_WEIGHTS"),
         }
+        index, cache = _default_folders(on_space=bool(environ.get("SPACE_ID")))
         return cls(
             dataset=values["FACESEARCH_DATASET"] or cls.dataset,
             models=models,
-            index=Path(values["FACESEARCH_INDEX"] or cls.index).expanduser(),
-            cache=Path(values["FACESEARCH_CACHE"] or cls.cache).expanduser(),
+            index=Path(values["FACESEARCH_INDEX"] or index).expanduser(),
+            cache=Path(values["FACESEARCH_CACHE"] or cache).expanduser(),
             custom_weights={network: path for network, path in custom.items() if path is not None},
             milvus=Milvus(
                 _milvus_uri(values["FACESEARCH_MILVUS_URI"]),
                 values["FACESEARCH_MILVUS_TOKEN"],
                 _milvus_kind(values["FACESEARCH_MILVUS_INDEX"]),
             ),
+            index_repo=_repository(values["FACESEARCH_INDEX_REPO"]),
+            zero_gpu=environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"),  # as the package `spaces` does
         )
+
+
+def _default_folders(*, on_space: bool) -> tuple[Path, Path]:
+    """Where galleries and weights go unless told: the folder and the home are writable on a Space, but not kept."""
+    if on_space and PERSISTENT.is_dir() and os.access(PERSISTENT, os.W_OK):
+        return PERSISTENT / "index", PERSISTENT / "cache"
+    return Settings.index, Settings.cache
+
+
+def _repository(value: str) -> str:
+    if value and re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", value) is None:
+        raise SettingsError(
+            f"FACESEARCH_INDEX_REPO is {value!r}, which is no repository of the Hub; write user/name or "
+            "user/name@revision."
+        )
+    return value
 
 
 def _existing(values: Mapping[str, str], name: str) -> Path | None:

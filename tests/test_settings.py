@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import settings as settings_module
 from pipeline.errors import SettingsError
 from pipeline.settings import DEFAULT_CACHE, LFW, VARIABLES, Milvus, Settings
 
@@ -36,6 +37,7 @@ def test_every_variable_reaches_its_setting(tmp_path: Path) -> None:
             "FACESEARCH_DATASET": " someone/faces@main ",
             "FACESEARCH_MODELS": str(tmp_path),
             "FACESEARCH_INDEX": "elsewhere",
+            "FACESEARCH_INDEX_REPO": "user/galleries@v1",
             "FACESEARCH_CACHE": "cache",
             "FACESEARCH_MILVUS_URI": "http://milvus:19530",
             "FACESEARCH_MILVUS_TOKEN": "someone:secret",
@@ -51,6 +53,7 @@ def test_every_variable_reaches_its_setting(tmp_path: Path) -> None:
         Path("cache"),
         {"facenet": facenet, "resnet50": resnet},
         Milvus("http://milvus:19530", "someone:secret", "HNSW"),
+        "user/galleries@v1",
     )
     assert "secret" not in repr(settings)
 
@@ -73,6 +76,39 @@ def test_milvus_index_is_one_of_two() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_env({"FACESEARCH_MILVUS_INDEX": "hnsw"})
     assert str(caught.value) == "FACESEARCH_MILVUS_INDEX names hnsw; choose one of IVF_FLAT, HNSW."
+
+
+@pytest.mark.parametrize("repo", ["galleries", "a/b/c", "user/name@", "https://huggingface.co/user/name"])
+def test_a_repository_has_a_users_name_and_its_own(repo: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({"FACESEARCH_INDEX_REPO": repo})
+    assert str(caught.value) == (
+        f"FACESEARCH_INDEX_REPO is {repo!r}, which is no repository of the Hub; write user/name or user/name@revision."
+    )
+
+
+def test_on_a_space_what_is_built_goes_where_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def folders(**environ: str) -> tuple[Path, Path]:
+        settings = Settings.from_env(environ)
+        return settings.index, settings.cache
+
+    usual = (Settings.index, Settings.cache)
+    monkeypatch.setattr(settings_module, "PERSISTENT", tmp_path / "data")
+    assert folders(SPACE_ID="user/space") == usual, "a Space without persistent storage"
+    (tmp_path / "data").mkdir()
+    assert folders(SPACE_ID="user/space") == (tmp_path / "data" / "index", tmp_path / "data" / "cache")
+    assert folders() == usual, "any other machine's /data is not ours"
+    assert folders(SPACE_ID="user/space", FACESEARCH_INDEX="mine", FACESEARCH_CACHE="too") == (
+        Path("mine"),
+        Path("too"),
+    )
+    monkeypatch.setattr(settings_module.os, "access", lambda path, mode: False)
+    assert folders(SPACE_ID="user/space") == usual, "storage that cannot be written to"
+
+
+def test_zero_gpu_is_what_a_space_says() -> None:
+    assert Settings.from_env({"SPACES_ZERO_GPU": "true"}).zero_gpu
+    assert not Settings.from_env({"SPACES_ZERO_GPU": ""}).zero_gpu
 
 
 def test_the_process_environment_is_what_is_read_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +144,7 @@ def test_settings_do_not_change() -> None:
 
 @pytest.mark.parametrize("name", VARIABLES)
 def test_every_variable_described_is_read_and_changes_a_setting(name: str, tmp_path: Path) -> None:
-    value = "HNSW" if name == "FACESEARCH_MILVUS_INDEX" else str(tmp_path)
+    value = {"FACESEARCH_MILVUS_INDEX": "HNSW", "FACESEARCH_INDEX_REPO": "user/name"}.get(name, str(tmp_path))
     assert Settings.from_env({name: value}) != Settings()
     assert VARIABLES[name].endswith(".")
 

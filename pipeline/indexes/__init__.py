@@ -18,11 +18,15 @@ from pipeline.types import UNNAMED, Collection, FloatArray, Report, VectorIndex,
 
 @dataclass(frozen=True)
 class IndexKind:
-    """What an index is, and the optional package it needs: the name to import and the name to install."""
+    """What an index is, and the optional package it needs: the name to import and the name to install.
+
+    `elsewhere`: it is kept beside the gallery's own files or on a server, so it does not travel with them.
+    """
 
     summary: str
     module: str = ""
     package: str = ""
+    elsewhere: bool = False
 
 
 MILVUS = "'pymilvus[milvus-lite]'"  # in quotes: shells take brackets for a pattern
@@ -31,7 +35,7 @@ INDEXES: dict[str, IndexKind] = {
     "annoy": IndexKind("Spotify's random-projection trees, checked against exact search and re-ranked by distance."),
     "knn": IndexKind("scikit-learn's nearest neighbours: never wrong.", "sklearn", "scikit-learn"),
     "kmeans": IndexKind("Six clusters, of which only the query's own is searched.", "sklearn", "scikit-learn"),
-    "milvus": IndexKind("A vector database, embedded or a server, checked like Annoy.", "pymilvus", MILVUS),
+    "milvus": IndexKind("A vector database, embedded or a server, checked like Annoy.", "pymilvus", MILVUS, True),
 }
 
 
