@@ -13,7 +13,8 @@ from pipeline.errors import PipelineError
 from pipeline.indexes import INDEXES
 from pipeline.measuring import bench, bench_indexes, bench_scale, calibrate, evaluate
 from pipeline.photos import SAMPLE
-from pipeline.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, OPTIONS, RECIPES
+from pipeline.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, MINI, OPTIONS, RECIPES, STEPS
+from pipeline.training import distil
 
 _NAMES = (
     f"{', '.join(RECIPES)}, each with any of +{' +'.join(OPTIONS)} behind its name; default: the best that can be had"
@@ -66,6 +67,13 @@ def _parser() -> argparse.ArgumentParser:
         "--epochs", type=int, default=DEFAULT_EPOCHS, help="passes over the photos; default: %(default)s"
     )
     command.set_defaults(command=train_head)
+
+    command = commands.add_parser("distil", help=f"train the network of {MINI} anew, on LFW; goes on where it stopped")
+    command.add_argument("--steps", type=int, default=STEPS, help="default: %(default)s")
+    command.add_argument("--held-out", action="store_true", help="leave out a fifth of the people, and judge by them")
+    command.add_argument("--folder", type=Path, help="where to keep what is done; default: below FACESEARCH_CACHE")
+    command.add_argument("--out", type=Path, default=Path("mini.safetensors"), help="default: %(default)s")
+    command.set_defaults(command=distil)
 
     command = commands.add_parser("search", help="search the gallery with a photo; exit code 1 if it shows no face")
     command.add_argument("photo", type=Path)

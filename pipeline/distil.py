@@ -19,8 +19,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.files import replacing
+from pipeline.gallery import Gallery
 from pipeline.mini import MINI, MiniNet
 from pipeline.networks import native_bf16
+from pipeline.photos import Photos
+from pipeline.recipes import STEPS
 from pipeline.teacher import smaller
 from pipeline.types import IntArray, Progress, Report, silent
 from pipeline.views import Pixels, Views
@@ -28,7 +31,6 @@ from pipeline.views import Pixels, Views
 HELD_OUT = 0.2  # of the people
 SEED = 5
 BATCH = 64
-STEPS = 900
 KEPT_EVERY = 50  # steps between the states that a training can go on from
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.01
@@ -51,6 +53,19 @@ def held_out_people(people: tuple[str, ...]) -> frozenset[str]:
     """A fifth of these people, always the same."""
     names = np.unique(np.array(people))
     return frozenset(np.random.default_rng(SEED).permutation(names)[: round(HELD_OUT * len(names))].tolist())
+
+
+def held_out_rows(gallery: Gallery, photos: Photos) -> IntArray:
+    """The rows of a gallery that show those people."""
+    people = held_out_people(photos.people)
+    return np.flatnonzero([person in people for person in gallery.people])
+
+
+def open_views(folder: Path, gallery: Gallery, photos: Photos) -> tuple[Views, Views]:
+    """The views of the people that are shown in any case, and of those who may be held out; see `Views.make`."""
+    apart = held_out_rows(gallery, photos)
+    shown = np.setdiff1d(np.arange(len(gallery)), apart)
+    return Views(folder, "shown", shown), Views(folder, "held-out", apart)
 
 
 def distil(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,11 +26,11 @@ from pipeline.gallery import Gallery
 from pipeline.heads import Epoch, train_head
 from pipeline.images import face_file, open_image, original_file, thumbnail_file
 from pipeline.pairs import VIEW_1, open_pairs
-from pipeline.photos import Photos, open_photos
+from pipeline.photos import TITLES, Photos, open_photos
 from pipeline.published import THUMBNAILS, PublishedIndex
 from pipeline.recipes import DEFAULT, FALLBACK, MINI, RECIPES, recipe_named
 from pipeline.search import Searcher, open_searcher
-from pipeline.settings import DEFAULT_CACHE, EMBEDDED, LFW, Milvus, Settings
+from pipeline.settings import DEFAULT_CACHE, EMBEDDED, Milvus, Settings
 from pipeline.types import Box, Photo, Report, silent
 from pipeline.weights import WeightStore
 
@@ -89,7 +90,7 @@ class Library:
     def title(self) -> str:
         """What the gallery is called, also while its photos are not there yet."""
         opened: Photos | None = self.__dict__.get("photos")  # asking for them would open them
-        return opened.title if opened else "LFW" if self._dataset == LFW else self._dataset.rsplit("/", 1)[-1]
+        return opened.title if opened else TITLES.get(self._dataset, re.split("[/:]", self._dataset)[-1])
 
     def default_recipe(self) -> str:
         """The recipe to use where none is asked for: the best one that is here or to be had."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
 SAMPLE = Path(__file__).parent / "sample"  # composite people, made by `composites.py`
+TITLES = {LFW: "LFW", SAMPLE.name: "Sample"}
 UNKNOWN = "unknown"  # who a photo shows, where its label is missing
 
 
@@ -81,12 +82,12 @@ def open_photos(dataset: str) -> Photos:
     PhotosError says in one sentence what is missing and what to set instead; a host out of reach costs seconds.
     """
     if dataset == SAMPLE.name:
-        return _folder_photos(SAMPLE, (SAMPLE.name, "Sample"))
+        return _folder_photos(SAMPLE, (SAMPLE.name, TITLES[SAMPLE.name]))
     if dataset.startswith("imagefolder:"):
         return _folder_photos(Path(dataset.removeprefix("imagefolder:")).expanduser())
     if Path(dataset).expanduser().is_dir():
         folder = Path(dataset).expanduser().resolve()
-        return _dataset_photos(_load(folder), (_slug(folder.name), "LFW" if folder.name == LFW else folder.name))
+        return _dataset_photos(_load(folder), (_slug(folder.name), TITLES.get(folder.name, folder.name)))
     if dataset == LFW:
         return _lfw_from_hub()
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", dataset) is None:
@@ -108,7 +109,7 @@ def _lfw_from_hub() -> Photos:
             problems.append(str(error))
             continue
         if len(data) == source.rows:
-            return _dataset_photos(data, (LFW, "LFW"))
+            return _dataset_photos(data, (LFW, TITLES[LFW]))
         problems.append(f"{source.repo} holds {len(data):,} photos where LFW has {source.rows:,}.")
     raise PhotosError(problems[0])
 

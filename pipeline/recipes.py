@@ -174,6 +174,8 @@ PACKAGED = (MINI, "mini-whole")
 # The one whose head is trained here, and for how many passes over the photos.
 HEADED = "resnet50-8192"
 DEFAULT_EPOCHS = 20
+# How long the network that comes with this package was trained.
+STEPS = 900
 
 DEFAULT_INDEX = "annoy"
 DEFAULT_K = 20

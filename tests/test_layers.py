@@ -80,7 +80,7 @@ LAYERS = (
         "pipeline.verdicts",
         "pipeline.distil",
     ),
-    ("pipeline.published",),
+    ("pipeline.published", "pipeline.held_out"),
     ("pipeline.library", "pipeline.evaluate", "pipeline.explain"),
     ("pipeline.background", "pipeline.reports", "pipeline.publish"),
     ("pipeline.galleries",),
@@ -92,7 +92,7 @@ LAYERS = (
     ("pipeline.page.exploring", "pipeline.page.preparing", "pipeline.page.endpoints"),
     ("pipeline.page.comparing",),
     ("pipeline.commands",),
-    ("pipeline.measuring",),
+    ("pipeline.measuring", "pipeline.training"),
     ("app", "pipeline.__main__"),
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
@@ -238,7 +238,7 @@ def test_the_loaders_held_above_are_really_used() -> None:
 
 def test_only_the_command_line_prints() -> None:
     printing = {module for module in MODULES if list(calls(module, "print"))}
-    assert printing == {"pipeline.__main__", "pipeline.commands", "pipeline.measuring"}
+    assert printing == {"pipeline.__main__", "pipeline.commands", "pipeline.measuring", "pipeline.training"}
 
 
 def loaded_by(statement: str, *packages: str) -> set[str]:

@@ -202,6 +202,7 @@ def reply_column() -> tuple[Reply, Explore]:
         # Its choices change while galleries get ready; until there are two it says nothing.
         gallery = gr.Radio([("The gallery", MAIN)], value=MAIN, label="Gallery", visible=False, elem_id="gallery")
         switch = gr.Button("Search it", visible=False, elem_id="switch", size="sm", variant="primary")
+        again = gr.Button("Try to reach what is missing again", visible=False, elem_id="retry", size="sm")
         model = gr.Radio(models, value=DEFAULT, label="Model", elem_id="model")
         note = gr.HTML(elem_id="note")
         with gr.Accordion("Options", open=False):
@@ -209,7 +210,6 @@ def reply_column() -> tuple[Reply, Explore]:
             k = gr.Slider(1, MAX_K, DEFAULT_K, step=1, label="Number of results", elem_id="k")
         sentence = gr.HTML(elem_id="sentence")
         whole = gr.Button("Search with the whole photo instead", visible=False, elem_id="whole")
-        again = gr.Button("Try again", visible=False, elem_id="retry")
         back, view, by_person = _arrangement()
         enlarged = gr.HTML(js_on_load=ON_LOAD, elem_id="enlarged")
         hits = gr.HTML(js_on_load=ON_LOAD, elem_id="results")

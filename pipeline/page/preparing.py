@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import gradio as gr
 
@@ -37,27 +38,41 @@ def poll(parts: Parts, watch: Watch, chosen: str, recipe: str, answerable: str) 
     ready = galleries.ready()
     # Somebody may have chosen what is not ready yet, and waits for it; who has chosen nothing gets what there is.
     key = chosen if chosen in ready or answerable or not ready else ready[0]
-    return _choices(parts, watch, key, recipe) | {
+    answering = key in ready and key != answerable
+    return _choices(parts, watch, key, _usable(parts, key, recipe) if answering else None) | {
         reply.retry: gr.update(visible=_stuck(parts, key) and not galleries.working),
-        watch.timer: gr.update(active=galleries.working),
-        **(_answering(parts, watch, key) if key in ready and key != answerable else {}),
+        # Also while the way to another gallery is offered: an answer that comes late may offer it once too often.
+        watch.timer: gr.update(active=galleries.working or _better(parts, key)),
+        **(_answering(parts, watch, key) if answering else {}),
     }
 
 
-def _choices(parts: Parts, watch: Watch, key: str, recipe: str) -> Changes:
-    """The header, and what can be chosen where this gallery is: galleries, models, and the way to a better one."""
+def _usable(parts: Parts, key: str, recipe: str) -> str:
+    """The recipe, or the best one that is ready in this gallery."""
+    ready = parts.galleries.get(key).ready()
+    return recipe if recipe in ready or not ready else ready[0]
+
+
+def _better(parts: Parts, key: str) -> bool:
+    """Whether the page's own gallery is there and this is another one."""
+    return key != MAIN and MAIN in parts.galleries.ready()
+
+
+def _choices(parts: Parts, watch: Watch, key: str, recipe: str | None) -> Changes:
+    """The header, and what can be chosen where this gallery is: galleries, models, and the way to a better one.
+
+    With a `recipe`, both are chosen as well; without, a choice the visitor makes this very moment is left alone.
+    """
     galleries, reply = parts.galleries, parts.reply
     background = galleries.get(key)
-    usable = background.ready()
     labels = [(wording.gallery_label(galleries.get(other)), other) for other in galleries.keys]
     models = [(wording.model_label(name, background.status(name)), name) for name in RECIPES]
+    choosing: tuple[dict[str, Any], ...] = ({}, {}) if recipe is None else ({"value": key}, {"value": recipe})
     return {
         watch.header: wording.header(galleries, key),
-        reply.gallery: gr.update(choices=labels, value=key, visible=len(labels) > 1),
-        reply.switch: gr.update(
-            visible=key != MAIN and MAIN in galleries.ready(), value=wording.switch_label(galleries.main)
-        ),
-        reply.model: gr.update(choices=models, value=recipe if recipe in usable or not usable else usable[0]),
+        reply.gallery: gr.update(choices=labels, visible=len(labels) > 1, **choosing[0]),
+        reply.switch: gr.update(visible=_better(parts, key), value=wording.switch_label(galleries.main)),
+        reply.model: gr.update(choices=models, **choosing[1]),
     }
 
 
@@ -69,8 +84,8 @@ def _answering(parts: Parts, watch: Watch, key: str) -> Changes:
 
 def enter(parts: Parts, watch: Watch, request: Request) -> Changes:
     """Another gallery: the visitor's photo is searched in it, or an example of its own."""
+    request = replace(request, recipe=_usable(parts, request.gallery, request.recipe))
     changes = _choices(parts, watch, request.gallery, request.recipe)
-    request = replace(request, recipe=changes[parts.reply.model]["value"])
     if request.gallery not in parts.galleries.ready():
         return changes | anew(parts, request) | {parts.query.photo: request.photo}
     own = request.photo is not None and not is_of_a_gallery(parts, request.photo)
@@ -136,7 +151,8 @@ def preparation_events(page: gr.Blocks, parts: Parts, header: gr.HTML) -> None:
     watch.timer.tick(polled, inputs, outputs, **QUICK)
     reply.retry.click(retried, inputs, outputs, **QUICK)
     watch.answerable.change(first, [watch.answerable, *parts.request], parts.photo_and_answer, **SEARCH)
-    reply.gallery.input(entered, parts.request, entering, **SEARCH)
-    reply.switch.click(switched, parts.request, entering, **SEARCH)
+    # What was asked just before the click is answered for the gallery before it, and is put right by asking again.
+    reply.gallery.input(entered, parts.request, entering, **SEARCH).then(polled, inputs, outputs, **QUICK)
+    reply.switch.click(switched, parts.request, entering, **SEARCH).then(polled, inputs, outputs, **QUICK)
     made = [reply.gallery.input, reply.model.input, reply.index.input, reply.k.input]
     gr.on(made, None, choices, None, js=ADDRESS)
