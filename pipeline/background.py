@@ -94,8 +94,8 @@ class Background:
 
     def _run(self, recipes: Sequence[str]) -> None:
         try:
-            _ = self.library.photos
             waiting = [name for name in all_recipes() if name in recipes and self._statuses[name].state != "ready"]
+            self.library.open_photos(partial(self._preparing, waiting))
             waiting = [name for name in waiting if self._available(name)]
             waiting = [name for name in waiting if not self._open(name)]
             if waiting and not self.ready():

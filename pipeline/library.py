@@ -86,6 +86,11 @@ class Library:
         """The gallery's photos, opened at first use; PhotosError if they cannot be had."""
         return open_photos(self._dataset)
 
+    def open_photos(self, report: Report) -> None:
+        """Opens the gallery's photos, if they are not, and says how far a download is; PhotosError as `photos`."""
+        if "photos" not in self.__dict__:
+            self.__dict__["photos"] = open_photos(self._dataset, report)
+
     @property
     def title(self) -> str:
         """What the gallery is called, also while its photos are not there yet."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import PhotosError
-from pipeline.hub import endpoint, reachable
+from pipeline.hub import endpoint, reachable, snapshot_meter
 from pipeline.settings import LFW
-from pipeline.types import Photo
+from pipeline.types import Photo, Report, silent
 
 if TYPE_CHECKING:
     import pyarrow
@@ -76,7 +76,7 @@ class Photos:
         return self._rows.get(photo_id)
 
 
-def open_photos(dataset: str) -> Photos:
+def open_photos(dataset: str, report: Report = silent) -> Photos:
     """Opens what FACESEARCH_DATASET names: `lfw`, `sample`, a Hub id or `id@revision`, a folder, `imagefolder:PATH`.
 
     PhotosError says in one sentence what is missing and what to set instead; a host out of reach costs seconds.
@@ -89,22 +89,22 @@ def open_photos(dataset: str) -> Photos:
         folder = Path(dataset).expanduser().resolve()
         return _dataset_photos(_load(folder), (_slug(folder.name), TITLES.get(folder.name, folder.name)))
     if dataset == LFW:
-        return _lfw_from_hub()
+        return _lfw_from_hub(report)
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", dataset) is None:
         raise PhotosError(
             f"FACESEARCH_DATASET is {dataset!r}, which is neither a folder nor a Hub id like user/name; correct it, or "
             "use imagefolder:PATH for a folder of photos."
         )
     repo, _, revision = dataset.partition("@")
-    folder = _fetch(HubDataset(repo, revision or None))
+    folder = _fetch(HubDataset(repo, revision or None), report)
     return _dataset_photos(_load(folder), (_slug(repo), repo))
 
 
-def _lfw_from_hub() -> Photos:
+def _lfw_from_hub(report: Report) -> Photos:
     problems: list[str] = []
     for source in LFW_ON_THE_HUB:
         try:
-            data = _load(_fetch(source))
+            data = _load(_fetch(source, report))
         except PhotosError as error:
             problems.append(str(error))
             continue
@@ -114,7 +114,7 @@ def _lfw_from_hub() -> Photos:
     raise PhotosError(problems[0])
 
 
-def _fetch(source: HubDataset) -> Path:
+def _fetch(source: HubDataset, report: Report) -> Path:
     """The dataset's folder in the Hub cache, downloaded if need be; no request is made for a cached revision."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
@@ -137,7 +137,7 @@ def _fetch(source: HubDataset) -> Path:
             "local copy of the dataset or to imagefolder:PATH for a folder of your own photos."
         )
     try:
-        return Path(download())
+        return Path(download(tqdm_class=snapshot_meter(f"Downloading {source.repo}", report)))
     except Exception as error:  # the errors of whichever HTTP library the Hub's client uses, beside its own
         raise PhotosError(
             f"The dataset {source.repo} cannot be downloaded ({type(error).__name__}); check its name and your access, "

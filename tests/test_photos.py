@@ -26,7 +26,7 @@ from PIL import Image
 from pipeline.errors import PhotosError
 from pipeline.images import open_image
 from pipeline.photos import LFW_ON_THE_HUB, PHOTO_SUFFIXES, Photos, open_photos
-from pipeline.types import Photo
+from pipeline.types import Photo, Progress
 
 PRIMARY, MIRROR = LFW_ON_THE_HUB
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -481,7 +481,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def test_a_dataset_is_downloaded_once(tmp_path: Path, hub: Hub) -> None:
-    downloaded = open_photos("user/faces")
+    told: list[Progress] = []
+    downloaded = open_photos("user/faces", told.append)
+    size = sum(map(len, hub.files.values()))
+    assert (told[-1].task, told[-1].unit, told[-1].done) == ("Downloading user/faces", "B", size)
+    assert all(0 < one.done <= one.total == size for one in told[-2:])
     assert downloaded.photo_ids == ("Ada_Lovelace_0001", "Ada_Lovelace_0002", "Bruno_0001")
     assert hub.asked[0] == "HEAD /"
     hub.asked.clear()
