@@ -27,7 +27,7 @@ from pipeline.faces import MtcnnDetector, centred, cut
 from pipeline.images import open_image
 from pipeline.networks import TorchNetwork, native_bf16
 from pipeline.photos import Photos
-from pipeline.recipes import FALLBACK, recipe_named
+from pipeline.recipes import FALLBACK, MINI, recipe_named
 from pipeline.types import Face, Landmarks, Progress, Report, silent
 
 ROUNDS = 5  # interleaved, so that a busy moment of the machine meets every road
@@ -174,10 +174,10 @@ def _batches(
 
 
 def _our_road(encoders: Encoders) -> Road:
-    """What building a gallery does, step by step: FaceNet with random weights, the compact network if it is here."""
+    """What building a gallery does, step by step: FaceNet with random weights, the small networks that are here."""
     facenet, recipe = InceptionResnetV1(pretrained=None, classify=False), recipe_named("mtcnn-facenet")
     network, detector = TorchNetwork(facenet, mean=(127.5,) * 3, scale=(128.0,) * 3), MtcnnDetector()
-    compact = encoders.get(FALLBACK) if encoders.on_disk(FALLBACK) else None
+    compact = [encoders.get(name) for name in (FALLBACK, MINI) if encoders.on_disk(name)]
 
     def road(images: Sequence[Image.Image]) -> tuple[Milliseconds, list[list[Face]]]:
         clock, found = _Clock(), []
@@ -193,9 +193,9 @@ def _our_road(encoders: Encoders) -> Road:
                     vectors = network.embed(crops)
                 with clock.step("write"), tempfile.TemporaryDirectory() as folder:
                     np.save(Path(folder) / "vectors.npy", vectors)
-            if compact is not None:
-                took = compact.encode(batch, found=faces)
-                clock.ms[f"crop and embed, {FALLBACK}"] += sum(one.embed_ms for one in took)
+            for encoder in compact:
+                took = encoder.encode(batch, found=faces)
+                clock.ms[f"crop and embed, {encoder.recipe.name}"] += sum(one.embed_ms for one in took)
             found += [list(several) for several in faces]
         return clock.ms, found
 

@@ -96,7 +96,7 @@ def _gallery_state(galleries: Galleries, key: str) -> str:
     if not background.ready():
         return f"<b>Getting the gallery ready.</b> Search starts by itself when it is.{below}"
     photos = background.library.photos
-    kind = f" {SAMPLE_NOTE}" if key == SAMPLE.name else ""
+    kind = f" {SAMPLE_NOTE}" if photos.name == SAMPLE.name else ""
     if key == SAMPLE.name and not below and galleries.working and not galleries.main.ready():
         below = f"<br>{escape(galleries.main.library.title)} is being fetched."
     return f"Gallery: <b>{escape(photos.title)}</b> · {len(photos):,} photos{kind} · ready{below}"

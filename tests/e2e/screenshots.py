@@ -1,0 +1,70 @@
+"""The pictures in README, taken of the running page: `python -m tests.e2e.screenshots`.
+
+They show the composite people of the sample gallery, never photos of LFW. Needs playwright and a Chromium.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+import app
+from pipeline.background import Background
+from pipeline.galleries import Galleries
+from pipeline.library import open_library
+from pipeline.photos import SAMPLE
+from pipeline.settings import Settings
+
+FOLDER = Path(__file__).parent / "screenshots"
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+SIZE = {"width": 1280, "height": 900}
+COLOURS = 128  # which such a page does with, at a third of the bytes
+
+
+def first_start(page: Page) -> None:
+    """The page as it opens: an answer about the first example."""
+
+
+def compare(page: Page) -> None:
+    """One photo, every model."""
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#compare section").first.wait_for()
+
+
+SHOTS: dict[str, Callable[[Page], None]] = {"first-start": first_start, "compare": compare}
+
+
+def main() -> None:
+    """Serves the sample gallery by the networks that come along, and takes every picture."""
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
+        settings = Settings(dataset=SAMPLE.name, index=Path(place) / "index", cache=Path(place) / "cache")
+        galleries = Galleries(Background(open_library(settings)))
+        galleries.start()
+        galleries.wait()
+        served = app.launch(galleries, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        FOLDER.mkdir(exist_ok=True)
+        for name, prepare in SHOTS.items():
+            page = browser.new_page(viewport=SIZE)
+            page.goto(str(served.local_url))
+            page.locator("#results .tile").first.wait_for()
+            prepare(page)
+            page.wait_for_timeout(1000)  # pictures fade in
+            with Image.open(io.BytesIO(page.screenshot())) as taken:
+                taken.convert("RGB").quantize(COLOURS).save(FOLDER / f"{name}.png", optimize=True)
+            sys.stdout.write(f"{FOLDER / name}.png: {(FOLDER / f'{name}.png').stat().st_size / 1e3:.0f} kB\n")
+            page.close()
+        browser.close()
+        served.close()
+
+
+if __name__ == "__main__":
+    main()

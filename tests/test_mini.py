@@ -1,0 +1,220 @@
+"""This project's own network: what lies in the package, how it is made of its teacher, and how it is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from pipeline import distil, views
+from pipeline.encoder import Encoder
+from pipeline.errors import WeightsError
+from pipeline.gallery import Gallery
+from pipeline.held_out import judge
+from pipeline.images import open_image
+from pipeline.library import Library, open_library
+from pipeline.mini import MINI, Block, MiniNet, Shape, load_mini, save_mini
+from pipeline.networks import Mini, Reid, open_network
+from pipeline.pairs import open_pairs
+from pipeline.photos import SAMPLE, Photos, open_photos
+from pipeline.recipes import MINI as RECIPE
+from pipeline.recipes import recipe_named
+from pipeline.settings import Settings
+from pipeline.teacher import TEACHER, read_teacher, smaller
+from pipeline.types import Network
+from pipeline.views import Source, Views
+from pipeline.weights import PACKAGED, Weights
+from tests.tiny import TinyNetwork
+
+WEIGHTS = PACKAGED["mini"]
+
+
+def noise(count: int, side: int) -> list[Image.Image]:
+    random = np.random.default_rng(0)
+    return [Image.fromarray(random.integers(0, 256, (side, side, 3), np.uint8)) for _ in range(count)]
+
+
+def pixels(crops: list[Image.Image]) -> torch.Tensor:
+    return distil.network_input(np.stack([np.asarray(crop) for crop in crops]))
+
+
+def test_the_network_in_the_package_is_as_small_as_it_is_said_to_be() -> None:
+    assert WEIGHTS.stat().st_size < 2_500_000
+    assert sum(tensor.numel() for tensor in load_mini(WEIGHTS).parameters()) < 1_200_000
+
+
+def test_openvino_runs_what_torch_describes() -> None:
+    crops = noise(5, MINI.side)
+    found = Mini(WEIGHTS).embed(crops)
+    with torch.inference_mode():
+        expected = load_mini(WEIGHTS)(pixels(crops)).numpy()
+    assert found.shape == (5, MINI.dim)
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+    assert np.allclose(found[3:4], Mini(WEIGHTS).embed(crops[3:4]), atol=1e-5), "alone as among others"
+
+
+def test_a_network_is_kept_in_half_precision(tmp_path: Path) -> None:
+    network = MiniNet(MINI)
+    save_mini(network, tmp_path / "mini.safetensors", {"steps": "1"})
+    kept = load_mini(tmp_path / "mini.safetensors").state_dict()
+    assert {name: tensor.shape for name, tensor in kept.items()} == {
+        name: tensor.shape for name, tensor in network.state_dict().items()
+    }
+    assert all(torch.equal(kept[name], tensor.half().float()) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network"])
+def test_a_file_that_is_no_network_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "other").write_bytes(content)
+    with pytest.raises(ValueError, match="does not hold the network"):
+        load_mini(tmp_path / "other")
+    weights = Weights("mini", (tmp_path / "other",), "", custom=False)
+    with pytest.raises(WeightsError, match="does not hold weights of the network mini"):
+        open_network(recipe_named(RECIPE), weights)
+
+
+def test_the_teacher_in_torch_says_what_it_says_in_openvino(reid_weights: Weights) -> None:
+    files = sorted((SAMPLE / "Composite 01").glob("*.jpg"))
+    crops = [open_image(file).resize((TEACHER.side, TEACHER.side)) for file in files]
+    with torch.inference_mode():
+        found = read_teacher(reid_weights.paths[0])(pixels(crops))
+    expected = torch.from_numpy(Reid(reid_weights.paths[0]).embed(crops))
+    assert functional.cosine_similarity(found, expected).min() > 0.99
+
+
+def test_a_smaller_network_starts_like_its_teacher() -> None:
+    torch.manual_seed(0)
+    large = Shape(64, 16, (Block(32, 16, 2), Block(32, 16), Block(48, 16, 2), Block(48, 16, 2)), 32, 8)
+    small = Shape(48, 8, (Block(24, 16, 2), Block(24, 16), Block(40, 16, 2), Block(40, 16, 2)), 28, 8)
+    # A filter that is no filter at all leaves the picture as it is at any size, as trained ones nearly do.
+    teacher = MiniNet(large)
+    crops = torch.from_numpy(np.random.default_rng(1).normal(size=(64, 3, 48, 48)).astype(np.float32))
+    crops = functional.avg_pool2d(crops, 7, 1, 3) * 4
+    with torch.inference_mode():
+        student = smaller(teacher, small, crops[:48])
+        larger = functional.interpolate(crops[48:], (64, 64), mode="bilinear")
+        alike = functional.cosine_similarity(student(crops[48:]), teacher(larger))
+        by_chance = functional.cosine_similarity(MiniNet(small)(crops[48:]), teacher(larger))
+    assert alike.mean() > 0.9
+    assert alike.mean() > by_chance.mean()
+
+
+# Views of the people who do not exist, and a training of a few steps
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Gallery, Photos]:
+    """The sample gallery by the network in the package: it knows the faces."""
+    folder = tmp_path_factory.mktemp("sample")
+    library: Library = open_library(Settings(dataset=SAMPLE.name, index=folder / "index", cache=folder / "cache"))
+    library.build([RECIPE])
+    return library.searcher(RECIPE).gallery, library.photos
+
+
+@pytest.fixture
+def source(sample: tuple[Gallery, Photos]) -> Source:
+    """Views whose teacher is a projection of colours."""
+    recipe = recipe_named("mtcnn-reid")
+    teacher = Encoder(recipe, TinyNetwork(MINI.dim), None, Weights("reid", (), "", custom=False))
+    return Source(*sample, teacher, recipe_named(RECIPE))
+
+
+def made(source: Source, folder: Path, rows: range) -> Views:
+    found = Views(folder, "some", np.array(rows))
+    found.make(source)
+    return found
+
+
+def test_views_are_made_once_and_are_the_same_again(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "PART", 8)
+    first = made(source, tmp_path / "one", range(6))
+    assert len(first) == 6 * views.VIEWS
+    crops, vectors = first[np.arange(len(first))]
+    assert (crops.shape, vectors.shape) == ((18, MINI.side, MINI.side, 3), (18, MINI.dim))
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert len({crop.tobytes() for crop in crops}) == 18, "no two views are the same"
+    kept = sorted((tmp_path / "one").iterdir())
+    (tmp_path / "one" / kept[0].name).unlink()
+    again = made(source, tmp_path / "one", range(6))
+    assert np.array_equal(again[np.arange(18)][0], crops)
+    assert np.array_equal(made(source, tmp_path / "two", range(6))[np.arange(18)][1], vectors)
+
+
+def test_views_show_the_people_of_their_rows_only(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: set[str] = set()
+    original = views._crops
+
+    def watched(source: Source, row: int, random: np.random.Generator) -> tuple[Image.Image, Image.Image]:
+        opened.add(source.gallery.people[row])
+        return original(source, row, random)
+
+    monkeypatch.setattr(views, "_crops", watched)
+    made(source, tmp_path, range(10))
+    assert opened == {"Composite 01", "Composite 02"}, "also those that are mixed in"
+
+
+def test_the_people_held_out_are_a_fifth_and_always_the_same(sample: tuple[Gallery, Photos], tmp_path: Path) -> None:
+    gallery, photos = sample
+    apart = distil.held_out_people(photos.people)
+    assert len(apart) == 8
+    assert apart == distil.held_out_people(tuple(reversed(photos.people)))
+    shown, held = distil.open_views(tmp_path, gallery, photos)
+    assert {gallery.people[row] for row in held.rows.tolist()} == apart
+    assert not {gallery.people[row] for row in shown.rows.tolist()} & apart
+    assert len(shown) + len(held) == len(gallery) * views.VIEWS
+
+
+def test_training_learns_and_goes_on_where_it_was_cut_short(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"BATCH": 8, "KEPT_EVERY": 2, "JUDGED_BY": 16}.items():
+        monkeypatch.setattr(distil, name, value)
+    monkeypatch.setattr(distil, "MINI", Shape(112, 8, (Block(8, 16, 2), Block(16, 16, 2), Block(16, 16, 2)), 32, 256))
+    teacher = MiniNet(Shape(128, 8, (Block(8, 16, 2), Block(16, 16, 2), Block(16, 16, 2)), 32, 256))
+    parts = (made(source, tmp_path, range(20)),)
+    whole = distil.distil(teacher, parts, tmp_path / "whole.pt", steps=8)
+    assert len(whole.curve) == 4
+    assert whole.curve[-1] > whole.curve[0]
+
+    class Cut(Exception):
+        pass
+
+    def cut(progress: object) -> None:
+        if (tmp_path / "cut.pt").is_file():
+            raise Cut
+
+    with pytest.raises(Cut):
+        distil.distil(teacher, parts, tmp_path / "cut.pt", 8, cut)
+    rest = distil.distil(teacher, parts, tmp_path / "cut.pt", 8)
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.allclose(rest.network.state_dict()[name], tensor, atol=1e-4), name
+
+
+@pytest.mark.lfw
+def test_a_network_is_judged_by_the_people_who_can_be_held_out(real: Settings, reid_weights: Weights) -> None:
+    """The network in the package was shown them too; what is said of it must not be said of one that is noise."""
+    photos = open_photos(real.dataset)
+    pairs = open_pairs(real.dataset, photos, real.cache)
+    if pairs is None:
+        pytest.skip("needs all of LFW")
+    library = open_library(real)
+    library.build(["mtcnn-reid"])
+    gallery = library.searcher("mtcnn-reid").gallery
+
+    def judged(network: Network) -> tuple[float, float]:
+        found = judge(network, recipe_named(RECIPE), gallery, photos, pairs)
+        assert (found.people, found.pairs) == (1_150, 1_214)
+        return found.student, found.teacher
+
+    ours, teacher = judged(Mini(WEIGHTS))
+    assert ours > 0.985
+    assert teacher > 0.99
+    assert judged(TinyNetwork(MINI.dim))[0] < 0.7
