@@ -82,7 +82,7 @@ LAYERS = (
     ),
     ("pipeline.published",),
     ("pipeline.library", "pipeline.evaluate", "pipeline.explain"),
-    ("pipeline.background", "pipeline.reports", "pipeline.publish"),
+    ("pipeline.background", "pipeline.reports", "pipeline.publish", "pipeline.why"),
     ("pipeline.galleries",),
     ("pipeline.wording", "pipeline.report_tab", "pipeline.comparison", "pipeline.hints", "pipeline.downloads"),
     ("pipeline.tiles",),
