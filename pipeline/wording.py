@@ -18,6 +18,8 @@ TITLE = "Reverse Face Search"
 LEAD = "Who in the gallery looks most like this face?"
 PRIVACY = "Nothing you upload is kept."
 SAMPLE_NOTE = "of 40 people who do not exist: each is the average of six others"
+CROP_ALT = "What the network sees of your photo"
+LIMIT_LABEL = "Grey out results farther than"
 FACE_NOTE = "Choose here, or click a face in the photo."
 ABOVE_EXAMPLES = "<p class='above'>Or try one of these:</p>"
 EXPLANATION = (
@@ -189,6 +191,20 @@ def every_line(answers: Sequence[Answer]) -> str:
     )
     count = "1 face" if len(answers) == 1 else f"{len(answers)} faces"
     return f"<p class='answer' role='status'><b>The nearest photos of {count}, a row for each</b> · {took:.0f} ms</p>"
+
+
+def limit_line(false_alarms: float, beyond: int, count: int) -> str:
+    """How often strangers come within the limit, and how many of the results are beyond it, in one sentence."""
+    grey = f"{beyond} of {count} results {'is' if beyond == 1 else 'are'} farther"
+    alarms = f"<b>{percent(false_alarms)}</b> of searches for people who are not in this gallery"
+    return f"<p class='limit-note' role='status'>{alarms} would show a photo this near; {grey}.</p>"
+
+
+def no_limit_line(*, whole_photo: bool) -> str:
+    """Why there is no limit to set, in a few words."""
+    why = "on faces, not on whole photos" if whole_photo else "for this model here"
+    never = "were only measured" if whole_photo else "were not measured"
+    return f"<p class='limit-note quiet'>No limit to set: distances {never} {why}.</p>"
 
 
 def boxed_alt(answer: Answer) -> str:
