@@ -12,7 +12,7 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from pipeline.explain import PLACES, Explanation
+from pipeline.explain import NEGLIGIBLE, PLACES, Explanation
 from pipeline.types import FloatArray
 from pipeline.why import Why
 
@@ -45,11 +45,13 @@ def legend(explanation: Explanation) -> str:
 
 def strongest_place(patches: FloatArray) -> str:
     """Where the patch lies whose covering costs most, in words."""
+    if patches.max() < NEGLIGIBLE:
+        return "nothing in particular"
     row, column = (int(each) * 3 // PLACES for each in np.unravel_index(patches.argmax(), patches.shape))
     down, across = ("upper", "middle", "lower")[row], ("left", "middle", "right")[column]
     if (down, across) == ("middle", "middle"):
-        return "in the middle"
-    return f"at the {down} {across}"
+        return "most in the middle"
+    return f"most at the {down} {across}"
 
 
 def _side(title: str, crop: Image.Image) -> str:
@@ -57,7 +59,7 @@ def _side(title: str, crop: Image.Image) -> str:
 
 
 def _map(whose: str, overlay: Image.Image, patches: FloatArray) -> str:
-    said = f"What the match rests on in {whose}: most {strongest_place(patches)}"
+    said = f"What the match rests on in {whose}: {strongest_place(patches)}"
     return f"<figure><img src='{_inline(overlay)}' alt='{said}'></figure>"
 
 
