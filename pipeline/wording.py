@@ -155,7 +155,9 @@ def index_label(name: str) -> str:
 def index_style() -> str:
     """CSS that disables the indexes that cannot be used here; Gradio's choices have no such thing."""
     unusable = [f'#index label:has(input[value="{name}"])' for name in INDEXES if why_unavailable(name) is not None]
-    return f"{', '.join(unusable)} {{ opacity: .6; pointer-events: none; }}" if unusable else ""
+    # Not by opacity, which would leave too little contrast.
+    style = "{ color: var(--body-text-color-subdued); border-style: dashed; pointer-events: none; }"
+    return f"{', '.join(unusable)} {style}" if unusable else ""
 
 
 def answer_line(answer: Answer, recall: float) -> str:
@@ -218,7 +220,7 @@ def boxed_alt(answer: Answer) -> str:
 def hints(sentences: Sequence[str]) -> str:
     """What is wrong with a photo as a query, as a list; empty if nothing is."""
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f"<ul class='hints' role='status'>{items}</ul>" if items else ""
+    return f"<div role='status'><ul class='hints'>{items}</ul></div>" if items else ""
 
 
 def link(gallery: str, recipe: str, index: str, k: object) -> str:

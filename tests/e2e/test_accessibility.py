@@ -53,7 +53,8 @@ def test_axe_finds_nothing_serious(url: str, browse: Browse, tmp_path: Path) -> 
         page.evaluate(AXE)
         found = {place: faults(page) for place in visited(page, tmp_path / "two.png")}
         assert len(found) == 6
-        assert {place: each for place, each in found.items() if each} == {}, f"{theme}, {viewport['width']} px wide"
+        said = [f"{place}: {' | '.join(fault)}" for place, each in found.items() for fault in each]
+        assert not said, "\n".join([f"{theme}, {viewport['width']} px wide", *said])
 
 
 def visited(page: Page, photo: Path) -> Iterator[str]:
