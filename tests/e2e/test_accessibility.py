@@ -46,7 +46,7 @@ def url(tmp_path: Path, serve: Serve) -> str:
 
 def test_axe_finds_nothing_serious(url: str, browse: Browse, tmp_path: Path) -> None:
     """One page for all, because the report takes longer to make than everything else."""
-    for viewport, theme in product((DESKTOP, PHONE), ("light", "dark")):
+    for viewport, theme in product((PHONE, DESKTOP), ("light", "dark")):
         page = browse(f"{url}?__theme={theme}", viewport=viewport)
         wait_for_answer(page, "Ada")
         assert page.evaluate("document.body.matches('.dark')") == (theme == "dark")
