@@ -13,6 +13,7 @@ from pipeline.galleries import MAIN, Galleries, open_galleries
 from pipeline.page import hosting
 from pipeline.page.comparing import compare_tab
 from pipeline.page.endpoints import endpoints
+from pipeline.page.explaining import explain_events
 from pipeline.page.exploring import explore_events
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
 from pipeline.page.preparing import preparation_events
@@ -21,7 +22,9 @@ from pipeline.report_tab import evaluation_tab
 from pipeline.settings import Settings
 
 CSS = Path(__file__).parent / "pipeline" / "page.css"
-THEME = gr.themes.Default(primary_hue="orange", neutral_hue="slate", font=["system-ui", "sans-serif"])
+THEME = gr.themes.Default(primary_hue="orange", neutral_hue="slate", font=["system-ui", "sans-serif"]).set(
+    body_text_color_subdued="*neutral_500"  # the theme's own has a contrast of 2.6 to 1; AA wants 4.5
+)
 QUEUE_LENGTH = 64
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -46,6 +49,7 @@ def build_page(galleries: Galleries) -> gr.Blocks:
         parts = Parts(galleries, tabs, query, reply, explore)
         search_events(parts)
         explore_events(parts)
+        explain_events(parts)
         compare_tab(parts, comparing)
         preparation_events(page, parts, header)
         endpoints(parts)

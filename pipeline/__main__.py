@@ -97,7 +97,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--recipe", metavar="NAME", help=_NAMES)
     _takes_dim(command)
     command.add_argument("--hit", metavar="PHOTO_ID", help="default: the nearest that is not the photo itself")
-    command.add_argument("--out", type=Path, default=Path("why.png"), help="default: %(default)s")
+    command.add_argument(
+        "--face", type=int, default=0, metavar="N", help="which face where there are several; default: the largest"
+    )
+    command.add_argument("--out", type=Path, help="the picture; default: why.png, or none with --json")
+    command.add_argument("--json", action="store_true", help="print the figures as JSON, patch by patch")
     command.set_defaults(command=explain)
 
     command = commands.add_parser("calibrate", help="measure on LFW what distances mean, for verdicts")

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from tqdm import tqdm
@@ -179,24 +180,30 @@ def _print_answer(answer: Answer) -> None:
 
 
 def explain(options: argparse.Namespace) -> int:
-    """Draws what the similarity of a photo's largest face and one hit rests on."""
-    from pipeline.explain import explain, gallery_crop, picture, save_picture
+    """Draws, or prints as JSON, what the similarity of a face and one hit rests on."""
+    from pipeline.explain import picture, save_picture
+    from pipeline.faces import numbered
     from pipeline.images import open_image
     from pipeline.library import open_library
+    from pipeline.why import EMBEDDINGS, nearest, why
 
     image = open_image(options.photo)
     library = open_library(Settings.from_env())
     searcher = library.searcher(recipe_asked_for(options, library))
-    answer = searcher.search(image, 2, "exact")
+    answer = searcher.search(image, index="exact", choose=numbered(options.face))
     if answer.crop is None:
         _print_answer(answer)
         return 1
-    nearest = next((hit for hit in answer.hits if not hit.is_query), answer.hits[0])
-    photo = library.photo(options.hit or nearest.photo_id)
-    explanation = explain(searcher.encoder, answer.crop, gallery_crop(searcher, photo))
-    shown = picture(explanation, (options.photo.name, photo.photo_id), answer.recipe)
-    save_picture(shown, options.out)
-    print(f"Similarity {explanation.similarity:.3f} with {photo.photo_id}; {options.out}.")
+    reason = why(searcher, answer.crop, library.photo(options.hit or nearest(answer)))
+    out = options.out or (None if options.json else Path("why.png"))
+    if out is not None:
+        shown = picture(reason.explanation, (options.photo.name, reason.photo.photo_id), answer.recipe)
+        save_picture(shown, out)
+    if options.json:
+        print(json.dumps(reason.as_json(), ensure_ascii=False))
+    else:
+        alike, took = reason.explanation.similarity, f"{EMBEDDINGS} embeddings in {reason.ms:.0f} ms"
+        print(f"Similarity {alike:.3f} with {reason.photo.photo_id}, {took}; {out}.")
     return 0
 
 

@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 from pipeline.encoder import Encoder
 from pipeline.errors import SettingsError
 from pipeline.faces import cut
+from pipeline.geometry import distances
 from pipeline.images import open_image
 from pipeline.search import Searcher
 from pipeline.types import FloatArray, IntArray, Photo
@@ -35,24 +36,32 @@ NEGLIGIBLE = 1e-3  # of similarity: a map that holds no more is rounding, and is
 
 @dataclass(frozen=True)
 class Heat:
-    """A square RGB crop, and for each of its pixels what covering it costs in similarity, (side, side).
+    """A square RGB crop, and what covering places of it costs in similarity.
 
-    Below zero: the two are more alike without it.
+    `patches` (PLACES, PLACES) is what each patch costs, row by row, and `drop` (side, side) the same spread over the
+    pixels. Below zero: the two are more alike without it.
     """
 
     crop: Image.Image
+    patches: FloatArray
     drop: FloatArray
 
     def __post_init__(self) -> None:
         if self.drop.shape != self.crop.size[::-1]:
             raise ValueError(f"a map of {self.drop.shape} does not lie on a crop of {self.crop.size}")
+        if self.patches.shape != (PLACES, PLACES):
+            raise ValueError(f"there are {PLACES} x {PLACES} patches, not {self.patches.shape}")
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """The crop that was searched with and the hit's, with what their `similarity`, -1 to 1, rests on."""
+    """The crop that was searched with and the hit's, with what their `similarity`, -1 to 1, rests on.
+
+    `distance` says the same as every search does: Euclidean between unit vectors, 0 to 2.
+    """
 
     similarity: float
+    distance: float
     query: Heat
     hit: Heat
 
@@ -71,13 +80,14 @@ def explain(encoder: Encoder, query: Image.Image, hit: Image.Image) -> Explanati
     """What the similarity of two crops of the encoder's recipe rests on."""
     size = encoder.recipe.size
     corners = patch_corners(size)
-    covered = [_covered(crop, corners, _patch(size)) for crop in (query, hit)]
+    covered = [_covered(crop, corners, patch_side(size)) for crop in (query, hit)]
     of_query, of_hit = (_embedded(encoder, [crop, *each]) for crop, each in zip((query, hit), covered, strict=True))
     similarity = float(of_query[0] @ of_hit[0])
     return Explanation(
         similarity,
-        Heat(query, _spread(similarity - of_query[1:] @ of_hit[0], corners, size)),
-        Heat(hit, _spread(similarity - of_hit[1:] @ of_query[0], corners, size)),
+        float(distances(of_hit[:1], of_query[0])[0]),
+        _heat(query, similarity - of_query[1:] @ of_hit[0], corners),
+        _heat(hit, similarity - of_hit[1:] @ of_query[0], corners),
     )
 
 
@@ -92,12 +102,13 @@ def gallery_crop(searcher: Searcher, photo: Photo) -> Image.Image:
 
 def patch_corners(size: int) -> IntArray:
     """Where the patch's upper left corner goes, (PLACES^2, 2) as (left, top), row by row."""
-    along = np.linspace(0, size - _patch(size), PLACES).round().astype(np.int64)
+    along = np.linspace(0, size - patch_side(size), PLACES).round().astype(np.int64)
     left, top = np.meshgrid(along, along)
     return np.stack([left.ravel(), top.ravel()], axis=1)
 
 
-def _patch(size: int) -> int:
+def patch_side(size: int) -> int:
+    """The patch's side in pixels, for a crop of this size."""
     return max(1, round(size * PATCH_SHARE))
 
 
@@ -111,6 +122,10 @@ def _covered(crop: Image.Image, corners: IntArray, patch: int) -> list[Image.Ima
     return covered
 
 
+def _heat(crop: Image.Image, drops: FloatArray, corners: IntArray) -> Heat:
+    return Heat(crop, drops.reshape(PLACES, PLACES), _spread(drops, corners, crop.width))
+
+
 def _embedded(encoder: Encoder, crops: Sequence[Image.Image]) -> FloatArray:
     batches = [encoder.embed(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
     return np.concatenate(batches)
@@ -121,7 +136,7 @@ def _spread(drops: FloatArray, corners: IntArray, size: int) -> FloatArray:
 
     A patch counts more where its middle is, so that no edges of patches are seen in the map.
     """
-    patch = _patch(size)
+    patch = patch_side(size)
     tent = 1 - np.abs(np.linspace(-1, 1, patch + 2, dtype=np.float32)[1:-1])
     weight = np.outer(tent, tent)
     summed, weights = np.zeros((size, size), np.float32), np.zeros((size, size), np.float32)

@@ -201,7 +201,9 @@ def as_html(table: Table) -> str:
     """The table as HTML; a cell is whatever a photo was called, so it is escaped."""
     header, rows = table
     head = "".join(f"<th scope='col'>{escape(cell)}</th>" for cell in header)
-    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{_body(rows)}</tbody></table></div>"
+    # Focusable, so that the keyboard can scroll it.
+    scroll = "<div class='scroll' tabindex='0' role='group' aria-label='Table'>"
+    return f"{scroll}<table><thead><tr>{head}</tr></thead><tbody>{_body(rows)}</tbody></table></div>"
 
 
 def _body(rows: Sequence[tuple[str, ...]]) -> str:

@@ -20,7 +20,7 @@ from pipeline.wording import caption
 ON_LOAD = """
 element.addEventListener('click', (click) => {
   const button = click.target.closest('button[data-event]');
-  if (button) trigger(button.dataset.event, {photo: button.dataset.photo});
+  if (button) trigger(button.dataset.event, {photo: button.dataset.photo, answer: button.dataset.answer});
 });
 """
 
@@ -29,11 +29,16 @@ Layout = Literal["grid", "people", "strips", "columns"]
 
 @dataclass(frozen=True)
 class Tile:
-    """A hit with its picture's file; `mark` is a word about it."""
+    """A hit with its picture's file; `mark` is a word about it.
+
+    `answer` is the number of the answer that it is in, from 0; `beyond` whether it is farther than the limit.
+    """
 
     hit: Hit
     picture: Path
     mark: str = ""
+    answer: int = 0
+    beyond: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,20 +84,24 @@ def _tile(tile: Tile, can_enlarge: bool) -> str:
     spoken = escape(", ".join(said.split("\n")))
     mark = f"<span class='mark'>{escape(tile.mark)}</span>" if tile.mark else ""
     enlarge = (
-        f"<button type='button' class='enlarge' data-event='expand' data-photo='{photo}' "
+        f"<button type='button' class='enlarge' data-answer='{tile.answer}' data-event='expand' data-photo='{photo}' "
         f"aria-label='Enlarge {spoken}'>Enlarge</button>"
     )
     return (
-        f"<li class='tile{' marked' if tile.mark else ''}'>"
+        f"<li class='tile{' marked' if tile.mark else ''}{' beyond' if tile.beyond else ''}'>"
         f"<button type='button' class='pick' data-event='select' data-photo='{photo}' title='Search with this photo'>"
         f"<img src='{served(tile.picture)}' alt='{spoken}' width='160' height='160'></button>"
         f"<div class='caption-label'>{escape(said)}{mark}</div>"
+        f"{'<p class=farther>farther than the limit</p>' if tile.beyond else ''}"
         f"{enlarge if can_enlarge else ''}</li>"
     )
 
 
-def enlarged_html(hit: Hit, picture: Path, size: tuple[int, int], box: Box | None) -> str:
-    """A hit's whole photo of `size` pixels, with the face by which it was indexed framed."""
+def enlarged_html(hit: Hit, picture: Path, size: tuple[int, int], box: Box | None, answer: int = 0) -> str:
+    """A hit's whole photo of `size` pixels, with the face by which it was indexed framed.
+
+    `answer` is the number of the answer that it is in, from 0.
+    """
     photo, said = escape(hit.photo_id), caption(hit)
     return (
         f"<figure class='enlarged' role='group' aria-label='Photo {hit.rank}, enlarged'>"
@@ -100,6 +109,8 @@ def enlarged_html(hit: Hit, picture: Path, size: tuple[int, int], box: Box | Non
         f"{_frame(size, box)}</div><figcaption><div class='caption-label'>{escape(said)}</div>"
         f"<p class='quiet'>{photo} · {size[0]} x {size[1]} pixels</p>"
         f"<button type='button' class='act' data-event='select' data-photo='{photo}'>Search with this photo</button> "
+        f"<button type='button' class='act' data-answer='{answer}' data-event='expand' data-photo='{photo}'>"
+        "Why this match?</button> "
         f"<button type='button' class='act' data-event='collapse' data-photo='{photo}'>Close</button>"
         "</figcaption></figure>"
     )

@@ -18,6 +18,8 @@ TITLE = "Reverse Face Search"
 LEAD = "Who in the gallery looks most like this face?"
 PRIVACY = "Nothing you upload is kept."
 SAMPLE_NOTE = "of 40 people who do not exist: each is the average of six others"
+CROP_ALT = "What the network sees of your photo"
+LIMIT_LABEL = "Grey out results farther than"
 FACE_NOTE = "Choose here, or click a face in the photo."
 ABOVE_EXAMPLES = "<p class='above'>Or try one of these:</p>"
 EXPLANATION = (
@@ -153,7 +155,9 @@ def index_label(name: str) -> str:
 def index_style() -> str:
     """CSS that disables the indexes that cannot be used here; Gradio's choices have no such thing."""
     unusable = [f'#index label:has(input[value="{name}"])' for name in INDEXES if why_unavailable(name) is not None]
-    return f"{', '.join(unusable)} {{ opacity: .6; pointer-events: none; }}" if unusable else ""
+    # Not by opacity, which would leave too little contrast.
+    style = "{ color: var(--body-text-color-subdued); border-style: dashed; pointer-events: none; }"
+    return f"{', '.join(unusable)} {style}" if unusable else ""
 
 
 def answer_line(answer: Answer, recall: float) -> str:
@@ -191,6 +195,20 @@ def every_line(answers: Sequence[Answer]) -> str:
     return f"<p class='answer' role='status'><b>The nearest photos of {count}, a row for each</b> · {took:.0f} ms</p>"
 
 
+def limit_line(false_alarms: float, beyond: int, count: int) -> str:
+    """How often strangers come within the limit, and how many of the results are beyond it, in one sentence."""
+    grey = f"{beyond} of {count} results {'is' if beyond == 1 else 'are'} farther"
+    alarms = f"<b>{percent(false_alarms)}</b> of searches for people who are not in this gallery"
+    return f"<p class='limit-note' role='status'>{alarms} would show a photo this near; {grey}.</p>"
+
+
+def no_limit_line(*, whole_photo: bool) -> str:
+    """Why there is no limit to set, in a few words."""
+    why = "on faces, not on whole photos" if whole_photo else "for this model here"
+    never = "were only measured" if whole_photo else "were not measured"
+    return f"<p class='limit-note quiet'>No limit to set: distances {never} {why}.</p>"
+
+
 def boxed_alt(answer: Answer) -> str:
     """What the photo with its faces framed shows, for those who do not see it."""
     count, number = len(answer.faces), answer.face_number
@@ -202,7 +220,7 @@ def boxed_alt(answer: Answer) -> str:
 def hints(sentences: Sequence[str]) -> str:
     """What is wrong with a photo as a query, as a list; empty if nothing is."""
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f"<ul class='hints' role='status'>{items}</ul>" if items else ""
+    return f"<div role='status'><ul class='hints'>{items}</ul></div>" if items else ""
 
 
 def link(gallery: str, recipe: str, index: str, k: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -262,11 +263,38 @@ def test_explain_draws_a_picture(run: Run, query: Path, tmp_path: Path) -> None:
     out = tmp_path / "why.png"
     said = run("explain", query, "--hit", "Dimitri/2.png", "--out", out)
     assert (said.code, said.err) == (0, "")
-    assert said.out.endswith(f" with Dimitri/2.png; {out}.\n")
+    assert re.fullmatch(rf"Similarity \d\.\d\d\d with Dimitri/2\.png, 130 embeddings in \d+ ms; {out}\.\n", said.out)
     with Image.open(out) as drawn:
         assert drawn.size[1] > drawn.size[0] / 2 > 300
     assert "with Dimitri/" in run("explain", query, "--out", out).out
     assert "with Dimitri/1.png" not in run("explain", query, "--out", out).out, "the photo itself explains nothing"
+
+
+def test_explain_prints_json(run: Run, query: Path, tmp_path: Path) -> None:
+    run("build")
+    told = json.loads(run("explain", query, "--hit", "Dimitri/2.png", "--json").out)
+    assert (told["recipe"], told["photo_id"], told["person"]) == (DEFAULT, "Dimitri/2.png", "Dimitri")
+    assert told["distance"] == pytest.approx((2 - 2 * told["similarity"]) ** 0.5, abs=0.01)
+    assert [len(told["drops"][name]) for name in ("query", "hit")] == [8, 8]
+    assert {len(row) for rows in told["drops"].values() for row in rows} == {8}
+    assert told["strongest_drop"] == max(drop for rows in told["drops"].values() for row in rows for drop in row)
+    patch = told["patch"]
+    assert (patch["at"][0], patch["at"][-1] + patch["side"], len(patch["at"])) == (0, patch["crop"], 8)
+    assert not (Path.cwd() / "why.png").exists(), "a picture is drawn only where one is asked for"
+    out = tmp_path / "also.png"
+    assert run("explain", query, "--json", "--out", out).code == 0
+    assert out.is_file()
+
+
+def test_explain_takes_the_face_that_is_asked_for(run: Run, tmp_path: Path) -> None:
+    run("build")
+    draw((5, 0, (10, 20, 40)), (1, 0, (80, 20, 60)), size=(160, 100)).save(tmp_path / "two.png")
+    people = [
+        json.loads(run("explain", tmp_path / "two.png", "--json", *face).out)["person"]
+        for face in ([], ["--face", 1], ["--face", 2])
+    ]
+    assert people == ["Bruno", "Farid", "Bruno"]
+    assert "no face 3" in run("explain", tmp_path / "two.png", "--face", 3).sentence
 
 
 def test_what_explain_cannot_do(run: Run, query: Path, tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ def test_the_map_lights_up_where_the_similarity_rests() -> None:
     network = OneCorner()
     explanation = explain(encoder_of(network), crop((255, 0, 0)), crop((250, 0, 0)))
     assert explanation.similarity == pytest.approx(1, abs=1e-3)
+    assert explanation.distance == pytest.approx(np.sqrt(2 - 2 * explanation.similarity), abs=1e-3)
+    assert explanation.distance > 0
     for heat in (explanation.query, explanation.hit):
         assert heat.drop.shape == (SIZE, SIZE)
         inside, beyond = heat.drop[4 : SIZE // 2 - 4, 4 : SIZE // 2 - 4], heat.drop[SIZE * 3 // 4 :, SIZE * 3 // 4 :]
@@ -62,6 +64,20 @@ def test_the_map_lights_up_where_the_similarity_rests() -> None:
         # A patch of a quarter of the side reaches no further than that over the edge of the corner.
         assert np.abs(heat.drop[:, SIZE * 3 // 4 :]).max() < 1e-6
     assert network.embedded == 2 * (PLACES**2 + 1)
+
+
+def test_the_patches_come_row_by_row() -> None:
+    """A network that looks at the upper eighth only."""
+
+    class Upper(OneCorner):
+        def embed(self, crops: Sequence[Image.Image]) -> FloatArray:
+            return super().embed([each.crop((0, 0, SIZE, SIZE // 8)).resize((SIZE, SIZE)) for each in crops])
+
+    red, blue = Image.new("RGB", (SIZE, SIZE), (255, 0, 0)), Image.new("RGB", (SIZE, SIZE), (0, 0, 255))
+    blue.paste(red.crop((0, 0, SIZE, SIZE // 8)))
+    costs = explain(encoder_of(Upper()), blue, red).query.patches
+    assert np.abs(costs[0, :4]).min() > 1e-5
+    assert np.abs(costs[3:]).max() < 1e-6
 
 
 def test_each_map_is_of_its_own_crop() -> None:
@@ -92,7 +108,8 @@ def test_colours_and_one_scale_for_both() -> None:
     grey = Image.new("RGB", (4, 4), (100, 100, 100))
     strong, weak = np.zeros((4, 4), np.float32), np.zeros((4, 4), np.float32)
     strong[0, 0], strong[3, 3], weak[0, 0] = 0.4, -0.4, 0.1
-    explanation = Explanation(0.5, Heat(grey, strong), Heat(grey, weak))
+    patches = np.zeros((PLACES, PLACES), np.float32)
+    explanation = Explanation(0.5, 1, Heat(grey, patches, strong), Heat(grey, patches, weak))
     assert explanation.strongest == pytest.approx(0.4)
     first, second = explanation.overlays()
     assert first.getpixel((1, 1)) == (100, 100, 100)
@@ -100,10 +117,12 @@ def test_colours_and_one_scale_for_both() -> None:
     assert first.getpixel((3, 3))[2] > 150 > 50 > first.getpixel((3, 3))[0]
     orange = [np.abs(np.subtract(each.getpixel((0, 0)), FOR)).sum() for each in (first, second)]
     assert orange[0] < orange[1]
-    nothing = Heat(grey, np.full((4, 4), 1e-7, np.float32))
-    assert Explanation(1, nothing, nothing).overlays()[0].getpixel((0, 0)) == (100, 100, 100)
+    nothing = Heat(grey, patches, np.full((4, 4), 1e-7, np.float32))
+    assert Explanation(1, 0, nothing, nothing).overlays()[0].getpixel((0, 0)) == (100, 100, 100)
     with pytest.raises(ValueError, match="does not lie on a crop"):
-        Heat(grey, np.zeros((4, 5), np.float32))
+        Heat(grey, patches, np.zeros((4, 5), np.float32))
+    with pytest.raises(ValueError, match="8 x 8 patches"):
+        Heat(grey, patches[1:], strong)
 
 
 def test_the_picture_holds_both_crops_and_both_maps() -> None:

@@ -92,3 +92,20 @@ def test_without_a_face_there_is_no_frame() -> None:
 
 def test_an_address_is_relative_to_the_page() -> None:
     assert served(Path("/some folder/ü.jpg")) == "gradio_api/file=/some%20folder/%C3%BC.jpg"
+
+
+def test_what_is_beyond_the_limit_stays_and_says_so() -> None:
+    near, far = Tile(Hit(1, "a", "Ada", 0.3), Path("/a.jpg")), Tile(Hit(2, "b", "Bo", 0.9), Path("/b.jpg"), beyond=True)
+    first, second = results_html([Group("", "", (near, far))]).split("</li>")[:2]
+    assert "class='tile beyond'" in second
+    assert "farther than the limit" in second
+    assert "beyond" not in first
+    assert "farther" not in first
+    assert "data-photo='b'" in second
+
+
+def test_a_tile_and_its_enlarged_photo_know_their_answer() -> None:
+    one = Tile(Hit(1, "a", "Ada", 0.3), Path("/a.jpg"), answer=2)
+    assert "data-answer='2' data-event='expand' data-photo='a'" in results_html([Group("", "", (one,))], "strips")
+    html = enlarged_html(one.hit, one.picture, (10, 10), None, 2)
+    assert "data-answer='2' data-event='expand' data-photo='a'>Why this match?</button>" in html

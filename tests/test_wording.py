@@ -20,9 +20,11 @@ from pipeline.wording import (
     every_line,
     header,
     hints,
+    limit_line,
     link,
     model_label,
     model_note,
+    no_limit_line,
     notice,
     percent,
     presence_line,
@@ -220,3 +222,29 @@ def test_the_header_without_photos_names_the_problem(tmp_path: Path) -> None:
     assert "There is no gallery to search: " in header(Galleries(background), MAIN)
     assert "does not exist; correct the path." in header(Galleries(background), MAIN)
     assert EVIL not in header(Galleries(background), MAIN)
+
+
+@pytest.mark.parametrize(
+    ("alarms", "beyond", "said"),
+    [
+        (
+            0.1,
+            3,
+            "<b>10 %</b> of searches for people who are not in this gallery would show a photo this near; 3 of 20",
+        ),
+        (
+            0.001,
+            1,
+            "<b>under 1 %</b> of searches for people who are not in this gallery would show a photo this near; 1 of",
+        ),
+    ],
+)
+def test_what_a_limit_means(alarms: float, beyond: int, said: str) -> None:
+    line = limit_line(alarms, beyond, 20)
+    assert said in line
+    assert f"20 results {'is' if beyond == 1 else 'are'} farther." in line
+
+
+def test_why_there_is_no_limit() -> None:
+    assert "distances were only measured on faces, not on whole photos." in no_limit_line(whole_photo=True)
+    assert "distances were not measured for this model here." in no_limit_line(whole_photo=False)

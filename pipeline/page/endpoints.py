@@ -1,4 +1,4 @@
-"""The endpoints for programs: `/search`, `/compare`, `/galleries` and `/health`, in plain JSON."""
+"""The endpoints for programs: `/search`, `/compare`, `/explain`, `/galleries` and `/health`, in plain JSON."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from typing import Any
 
 import gradio as gr
 from gradio.events import api
+from PIL import Image
 
 from pipeline import wording
 from pipeline.background import Background
 from pipeline.comparison import compare
+from pipeline.errors import PhotoError
 from pipeline.faces import numbered
 from pipeline.page.parts import EXAMPLES, SEARCH, Parts, as_sent, in_a_sentence
 from pipeline.page.searching import count_of, framed, opened, whole_number
 from pipeline.recipes import RECIPES
+from pipeline.why import nearest, why
 
 PUBLIC: dict[str, Any] = SEARCH | {"api_visibility": "public"}
+EXPLAINED = ("Crop searched with", "Crop of the hit", "What the match rests on there", "And in the hit")
 
 
 def gallery(key: str, background: Background) -> dict[str, Any]:
@@ -49,6 +53,7 @@ def endpoints(parts: Parts) -> None:
     pictures = gr.Gallery(label="Pictures", visible=False, **EXAMPLES)
     face = gr.Number(0, label="Face: 1, 2, ...; 0 is the largest", visible=False)
     as_sent(face)
+    hit = gr.Textbox("", label="Hit: its photo_id; empty for the nearest that is not the photo itself", visible=False)
     key = gr.Textbox("", label="Gallery: its key in /galleries; empty for the first that is ready", visible=False)
 
     def background_of(key: str) -> Background:
@@ -73,6 +78,21 @@ def endpoints(parts: Parts) -> None:
             searchers = [background.searcher(name) for name in RECIPES if name in background.ready()]
             return compare(searchers, image, count_of(k), index, choose).as_json()
 
+    def explain_hit(
+        photo: str | None, recipe: str, photo_id: str, face: object, key: str
+    ) -> tuple[Image.Image, Image.Image, Image.Image, Image.Image, dict[str, Any]]:
+        """Show which places of both crops a hit's similarity rests on; without photo_id the nearest other photo's."""
+        with in_a_sentence():
+            image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
+            background = background_of(key)
+            searcher = background.searcher(recipe)
+            found = searcher.search(image, index="exact", choose=choose)
+            if found.crop is None:
+                raise PhotoError("No face was found in this photo; try another, or a recipe for whole photos.")
+            reason = why(searcher, found.crop, background.library.photo(photo_id or nearest(found)))
+            heats = reason.explanation
+            return heats.query.crop, heats.hit.crop, *heats.overlays(), reason.as_json()
+
     def list_galleries() -> dict[str, Any]:
         """What can be searched: the galleries, and every recipe with its state and its indexes' recall@20."""
         return {"galleries": [gallery(key, galleries.get(key)) for key in galleries.keys]}
@@ -86,5 +106,8 @@ def endpoints(parts: Parts) -> None:
     trigger.click(search, request, outputs, api_name="search", **PUBLIC)
     on_all = [query.photo, reply.index, reply.k, face, key]
     trigger.click(compare_all, on_all, answer, api_name="compare", **PUBLIC)
+    shown = [gr.Image(label=label, visible=False, format="png") for label in EXPLAINED]
+    asked = [query.photo, reply.model, hit, face, key]
+    trigger.click(explain_hit, asked, [*shown, answer], api_name="explain", **PUBLIC)
     api(list_galleries, api_name="galleries", concurrency_limit=None)
     api(tell_health, api_name="health", concurrency_limit=None)

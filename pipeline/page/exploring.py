@@ -11,8 +11,9 @@ import gradio as gr
 from pipeline import downloads, wording
 from pipeline.errors import PipelineError
 from pipeline.faces import Choose, at, largest, numbered
+from pipeline.page.limiting import distance_of, limit_line
 from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, Request, in_a_sentence, request_of
-from pipeline.page.searching import hit_of, results, show
+from pipeline.page.searching import hit_in, results, show
 from pipeline.tiles import enlarged_html
 from pipeline.types import Answer
 
@@ -62,14 +63,29 @@ def go_back(parts: Parts, trail: Trail, request: Request) -> Changes:
     }
 
 
-def enlarge(parts: Parts, photo_id: str, answers: Sequence[Answer]) -> str:
-    """A result's whole photo with its face framed, as HTML; empty for what is not among the results."""
-    hit = hit_of(answers, photo_id)
-    if hit is None:
+def enlarge(parts: Parts, photo_id: str, number: int, answers: Sequence[Answer]) -> str:
+    """A result's whole photo with its face framed, as HTML; empty for what is not in the answer of this number."""
+    found = hit_in(answers, photo_id, number)
+    if found is None:
         return ""
+    answer, hit = found
+    background = parts.galleries.named(answer.gallery)
+    library, box = background.library, background.searcher(answer.recipe).gallery.box(photo_id)
+    return enlarged_html(hit, library.original(photo_id), library.size(photo_id), box, number)
+
+
+def move_limit(parts: Parts, distance: object, answers: Sequence[Answer], request: Request) -> Changes:
+    """The results marked by the visitor's limit and what that means; nothing is searched."""
+    limit = distance_of(distance)
+    if not answers:
+        return {parts.explore.limit_note: ""}
+    request = replace(request, own_limit=(answers[0].gallery, answers[0].recipe, limit))
     background = parts.galleries.named(answers[0].gallery)
-    library, box = background.library, background.searcher(answers[0].recipe).gallery.box(photo_id)
-    return enlarged_html(hit, library.original(photo_id), library.size(photo_id), box)
+    return {
+        parts.explore.own_limit: request.own_limit,
+        parts.explore.limit_note: limit_line(background, answers, request),
+        parts.reply.hits: results(background, answers, request),
+    }
 
 
 def download(parts: Parts, kind: str, answers: Sequence[Answer]) -> dict[str, str] | None:
@@ -104,12 +120,16 @@ def explore_events(parts: Parts) -> None:
 
     def expanded(event: gr.EventData, answers: tuple[Answer, ...]) -> str:
         with in_a_sentence():
-            return enlarge(parts, str(event.photo), answers)
+            return enlarge(parts, str(event.photo), int(event.answer), answers)
 
     def arranged(answers: tuple[Answer, ...], *values: object) -> str:
         with in_a_sentence():
             background = parts.galleries.named(answers[0].gallery) if answers else parts.galleries.main
             return results(background, answers, request_of(values))
+
+    def moved(distance: object, answers: tuple[Answer, ...], *values: object) -> Changes:
+        with in_a_sentence():
+            return move_limit(parts, distance, answers, request_of(values))
 
     clicks = [reply.hits.select, explore.enlarged.select]
     gr.on(clicks, picked, on_the_way, parts.photo_and_answer, **SEARCH).then(None, None, None, js=TO_THE_PHOTO)
@@ -118,6 +138,9 @@ def explore_events(parts: Parts) -> None:
     explore.enlarged.collapse(lambda: "", None, explore.enlarged, **QUICK)
     arrangement = [explore.view.input, explore.by_person.input]
     gr.on(arrangement, arranged, [explore.answers, *parts.request], reply.hits, **QUICK)
+    limit = [explore.limit, explore.answers, *parts.request]
+    marked = [explore.own_limit, explore.limit_note, reply.hits]
+    explore.limit.input(moved, limit, marked, trigger_mode="always_last", **QUICK)
     _download_events(parts)
 
 

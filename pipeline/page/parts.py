@@ -39,6 +39,7 @@ EXAMPLES: dict[str, Any] = {
     "allow_preview": False,
 }
 PHOTOS, FACES = "photos", "faces"
+FARTHEST = 1.5  # of the limit's slider; at 1.41 two vectors have nothing in common
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +74,20 @@ class Reply:
 
 @dataclass(frozen=True, eq=False)
 class Explore:
-    """What can be done with an answer. `answers` is what is shown, `trail` the way back: (photo, face) by steps."""
+    """What can be done with an answer. `answers` is what is shown, `trail` the way back: (photo, face) by steps.
+
+    `own_limit` is the limit that the visitor has set, with the gallery and the recipe that it is for.
+    """
 
     back: gr.Button
     view: gr.Radio
     by_person: gr.Checkbox
+    limit_box: gr.Column
+    limit: gr.Slider
+    limit_note: gr.HTML
+    own_limit: gr.State
     enlarged: gr.HTML
+    why: gr.HTML
     tools: gr.Row
     downloads: tuple[gr.Button, ...]
     link: gr.HTML
@@ -101,7 +110,7 @@ class Parts:
         """What a search depends on, in the order in which `request_of` takes their values."""
         reply, explore = self.reply, self.explore
         choices = [reply.gallery, reply.model, reply.index, reply.k]
-        return [self.query.photo, *choices, explore.view, explore.by_person]
+        return [self.query.photo, *choices, explore.view, explore.by_person, explore.own_limit]
 
     @property
     def photo_and_answer(self) -> list[Block]:
@@ -118,6 +127,9 @@ class Parts:
             *found,
             *said,
             explore.back,
+            explore.limit_box,
+            explore.limit,
+            explore.limit_note,
             explore.enlarged,
             explore.tools,
             explore.link,
@@ -137,13 +149,15 @@ class Request:
     k: object
     view: str
     by_person: bool
+    own_limit: tuple[str, str, float] | None = None  # gallery, recipe, distance
 
 
 def request_of(values: Sequence[object]) -> Request:
     """The values of `Parts.request` as a request."""
-    photo, gallery, recipe, index, k, view, by_person = values
+    photo, gallery, recipe, index, k, view, by_person, own_limit = values
     path = None if photo is None else str(photo)
-    return Request(path, str(gallery), str(recipe), str(index), k, str(view), bool(by_person))
+    limit = own_limit if isinstance(own_limit, tuple) else None
+    return Request(path, str(gallery), str(recipe), str(index), k, str(view), bool(by_person), limit)
 
 
 @contextmanager
@@ -183,7 +197,7 @@ def query_column() -> Query:
         )
         with gr.Row():
             boxed = gr.Image(label="Face found", elem_id="boxed", **small)
-            crop = gr.Image(label="Searched with", elem_id="crop", **small)
+            crop = gr.Image(label="Searched with", alt_text=wording.CROP_ALT, elem_id="crop", **small)
         face = gr.Radio([], label="Face", info=wording.FACE_NOTE, visible=False, elem_id="face")
         every = gr.Button("Search for all of them", visible=False, size="sm", elem_id="every")
         hints = gr.HTML(elem_id="hints")
@@ -211,7 +225,9 @@ def reply_column() -> tuple[Reply, Explore]:
         sentence = gr.HTML(elem_id="sentence")
         whole = gr.Button("Search with the whole photo instead", visible=False, elem_id="whole")
         back, view, by_person = _arrangement()
+        limit_box, limit, limit_note = _limit()
         enlarged = gr.HTML(js_on_load=ON_LOAD, elem_id="enlarged")
+        why = gr.HTML(elem_id="why")
         hits = gr.HTML(js_on_load=ON_LOAD, elem_id="results")
         tools, downloads, link = _tools()
         with gr.Accordion("What the numbers mean", open=False):
@@ -219,7 +235,8 @@ def reply_column() -> tuple[Reply, Explore]:
     as_sent(k)
     answers, trail = gr.State((), time_to_live=KEEP_UPLOADS_SECONDS), gr.State(())
     reply = Reply(gallery, switch, model, note, index, k, sentence, whole, again, hits)
-    return reply, Explore(back, view, by_person, enlarged, tools, downloads, link, answers, trail)
+    limits = (limit_box, limit, limit_note, gr.State(None))
+    return reply, Explore(back, view, by_person, *limits, enlarged, why, tools, downloads, link, answers, trail)
 
 
 def _arrangement() -> tuple[gr.Button, gr.Radio, gr.Checkbox]:
@@ -231,6 +248,14 @@ def _arrangement() -> tuple[gr.Button, gr.Radio, gr.Checkbox]:
         )  # fmt: skip
         by_person = gr.Checkbox(label="Group by person", elem_id="by-person", container=False, min_width=180, scale=0)
     return back, view, by_person
+
+
+def _limit() -> tuple[gr.Column, gr.Slider, gr.HTML]:
+    # In a box that is shown and hidden, so that the slider itself is only ever given values: see `as_sent`.
+    with gr.Column(visible=False, elem_id="limit-box") as box:
+        limit = gr.Slider(0, FARTHEST, FARTHEST, step=0.01, label=wording.LIMIT_LABEL, buttons=[], elem_id="limit")
+    as_sent(limit)
+    return box, limit, gr.HTML(elem_id="limit-note")
 
 
 def _tools() -> tuple[gr.Row, tuple[gr.Button, ...], gr.HTML]:

@@ -15,6 +15,7 @@ from pipeline.errors import PhotoError, PipelineError, SettingsError
 from pipeline.faces import Choose, at, boxed, largest, numbered
 from pipeline.hints import hints
 from pipeline.images import open_image
+from pipeline.page.limiting import limit_of, limited
 from pipeline.page.parts import FACES, SEARCH, Changes, Parts, Request, request_of
 from pipeline.recipes import MAX_K
 from pipeline.search import Searcher
@@ -64,7 +65,14 @@ def tiles(background: Background, answer: Answer, view: str) -> tuple[Tile, ...]
 
 def results(background: Background, answers: Sequence[Answer], request: Request) -> str:
     """The answers as HTML: photo by photo, by person, or a row for each of several faces."""
-    each = [tiles(background, answer, request.view) for answer in answers]
+    limit = limit_of(answers, request)
+    each = [
+        tuple(
+            replace(tile, answer=number, beyond=limit is not None and tile.hit.distance > limit)
+            for tile in tiles(background, answer, request.view)
+        )
+        for number, answer in enumerate(answers)
+    ]
     if len(answers) > 1:
         rows = [Group(f"Face {answer.face_number}", "", row) for answer, row in zip(answers, each, strict=True)]
         return results_html(rows, "strips")
@@ -73,9 +81,10 @@ def results(background: Background, answers: Sequence[Answer], request: Request)
     return results_html([Group("", "", row) for row in each])
 
 
-def hit_of(answers: Sequence[Answer], photo_id: str) -> Hit | None:
-    """The hit that shows this photo."""
-    return next((hit for answer in answers for hit in answer.hits if hit.photo_id == photo_id), None)
+def hit_in(answers: Sequence[Answer], photo_id: str, number: int) -> tuple[Answer, Hit] | None:
+    """The answer of this number, from 0, and its hit that shows this photo; None if there is none any more."""
+    found = [hit for answer in answers[number : number + 1] for hit in answer.hits if hit.photo_id == photo_id]
+    return (answers[number], found[0]) if found else None
 
 
 def show(parts: Parts, request: Request, choose: Choose | None) -> Changes:
@@ -125,6 +134,8 @@ def _blank(parts: Parts, request: Request) -> Changes:
         reply.sentence: "",
         reply.whole: hidden,
         reply.note: wording.model_note(request.recipe, parts.galleries.get(request.gallery).status(request.recipe)),
+        explore.limit_box: hidden,
+        explore.limit_note: "",
         explore.enlarged: "",
         explore.tools: hidden,
         explore.link: wording.link(request.gallery, request.recipe, request.index, request.k),
@@ -151,6 +162,7 @@ def _found(parts: Parts, request: Request, answers: tuple[Answer, ...]) -> Chang
         parts.reply.hits: results(parts.galleries.get(request.gallery), answers, request),
         parts.explore.answers: answers,
         parts.explore.tools: gr.update(visible=any(answer.hits for answer in answers)),
+        **limited(parts, answers, request),
     }
 
 

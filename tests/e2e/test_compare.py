@@ -107,7 +107,7 @@ def test_the_api_says_what_is_missing(tmp_path: Path, serve: Serve) -> None:
 
 def test_the_api_is_documented(client: Client) -> None:
     described = client.view_api(print_info=False, return_format="dict")["named_endpoints"]
-    assert set(described) == {"/search", "/compare", "/galleries", "/health"}
+    assert set(described) == {"/search", "/compare", "/explain", "/galleries", "/health"}
     assert all(endpoint["description"] for endpoint in described.values())
     names = [parameter["parameter_name"] for parameter in described["/search"]["parameters"]]
     assert names == ["photo", "recipe", "index", "k", "face", "key"]
