@@ -38,8 +38,10 @@ FOUND_AT_LEAST = {
     "mtcnn-facenet": 60,
     "mtcnn-facenet-128": 59,
     "mtcnn-reid": 60,
+    "mtcnn-mini": 60,
+    "mini-whole": 18,
 }
-FOUND_AT_MOST = dict.fromkeys(RECIPES, 60) | {"resnet50": 20, "resnet50-8192": 24, "mtcnn-resnet50": 25}
+FOUND_AT_MOST = dict.fromkeys(RECIPES, 60) | {"resnet50": 20, "resnet50-8192": 24, "mtcnn-resnet50": 25, "mini-whole": 30}
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +108,8 @@ def test_the_ten_people_are_found(lfw: Library, recipe: str, index: str) -> None
 AT_LEAST = {
     "mtcnn-reid": (0.994, 0.640, 0.990, 0.991, 0.975),
     "mtcnn-facenet": (0.992, 0.627, 0.972, 0.980, 0.925),
+    # Trained here, on these very photos without their names: less is a fault of it or of the road.
+    "mtcnn-mini": (0.990, 0.635, 0.982, 0.986, 0.955),
 }
 
 
