@@ -19,6 +19,7 @@ LAYERS = (
     ("pipeline.errors", "pipeline.types", "pipeline.verdict", "pipeline.settings", "pipeline.metrics"),
     (
         "pipeline.geometry",
+        "pipeline.face_ids",
         "pipeline.recipes",
         "pipeline.files",
         "pipeline.figures",
