@@ -15,7 +15,7 @@ from typing import Literal
 
 from PIL import Image
 
-from pipeline.errors import GalleryError, PipelineError
+from pipeline.errors import GalleryError, PipelineError, Stopped
 from pipeline.library import Library, all_recipes
 from pipeline.recipes import RECIPES
 from pipeline.search import Searcher
@@ -44,6 +44,7 @@ class Background:
         self._statuses = dict.fromkeys(RECIPES, Status("waiting"))
         self._problem = ""
         self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
         self._lock = threading.Lock()
 
     def start(self, recipes: Sequence[str] = tuple(RECIPES)) -> None:
@@ -52,11 +53,17 @@ class Background:
             if self.working:
                 return
             self._problem = ""
+            self._stopping.clear()
             for name, status in self._statuses.items():
                 if status.state == "unavailable":
                     self._statuses[name] = Status("waiting")
             self._thread = threading.Thread(target=self._run, args=[recipes], name="prepare", daemon=True)
             self._thread.start()
+
+    def stop(self) -> None:
+        """Ends preparing within a batch of photos, and returns when it has ended; what is ready stays so."""
+        self._stopping.set()
+        self.wait()
 
     def wait(self, seconds: float | None = None) -> None:
         """Returns when everything that can be ready is."""
@@ -152,6 +159,8 @@ class Background:
             searcher.search(Image.new("RGB", (250, 250), "grey"), k=1, choose=None)
 
     def _preparing(self, names: Sequence[str], progress: Progress) -> None:
+        if self._stopping.is_set():
+            raise Stopped("Preparing was stopped; start it again.")
         for name in names:
             self._statuses[name] = Status("preparing", progress=progress)
 

@@ -84,7 +84,7 @@ def header(galleries: Galleries, key: str) -> str:
     """The top of the page: what this is, and where the gallery of this key, and the one to come, stand."""
     title = f"<div><h1>{TITLE}</h1><p>{LEAD} <span class='quiet'>{PRIVACY}</span></p></div>"
     main, problem = galleries.main, galleries.main.problem
-    if problem and not galleries.ready():
+    if problem and not (galleries.ready() or galleries.is_ready(key)):
         return f"<header>{title}</header>{notice(f'There is no gallery to search: {problem}')}"
     below = notice(f"{main.library.title} is not here: {problem}") if problem else ""
     return f"<header>{title}<p class='state' role='status'>{_gallery_state(galleries, key)}</p></header>{below}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import gradio as gr
+from gradio.blocks import Block
 
 from pipeline import wording
 from pipeline.galleries import MAIN
@@ -18,6 +20,7 @@ POLL_SECONDS = 1.0
 ADDRESS = """(gallery, recipe, index, k) => {
   const choices = new URLSearchParams(location.search);
   for (const [name, value] of Object.entries({gallery, recipe, index, k})) choices.set(name, value);
+  if (gallery.startsWith('own-')) choices.delete('gallery');  // whoever had the link would have the photos
   history.replaceState(null, '', `?${choices}`);
 }"""
 
@@ -30,32 +33,54 @@ class Watch:
     timer: gr.Timer
     answerable: gr.State
 
+    def state(self, parts: Parts) -> list[Block]:
+        """What shows where the galleries stand."""
+        query, reply = parts.query, parts.reply
+        chosen = [self.header, reply.gallery, reply.switch, reply.model, self.answerable]
+        return [*chosen, query.examples_box, query.examples]
 
-def poll(parts: Parts, watch: Watch, chosen: str, recipe: str, answerable: str) -> Changes:
-    """The header, the choices, the retry, which gallery can answer, and its examples once it can."""
-    galleries, reply = parts.galleries, parts.reply
+    def entering(self, parts: Parts) -> list[Block]:
+        """What entering a gallery may change."""
+        return [*self.state(parts), *parts.photo_and_answer]
+
+
+def poll(parts: Parts, watch: Watch, own: str, state: Sequence[str]) -> Changes:
+    """The header, the choices, the retry, which gallery can answer, and its examples once it can.
+
+    `state` is what is chosen, gallery and recipe, and the gallery that could answer when this was last asked.
+    """
+    galleries, reply, (chosen, recipe, answerable) = parts.galleries, parts.reply, state
     ready = galleries.ready()
+    chosen = chosen if galleries.has(chosen) else MAIN
     # Somebody may have chosen what is not ready yet, and waits for it; who has chosen nothing gets what there is.
-    key = chosen if chosen in ready or answerable or not ready else ready[0]
-    return _choices(parts, watch, key, recipe) | {
+    key = chosen if galleries.is_ready(chosen) or answerable or not ready else ready[0]
+    return choices(parts, watch, own, key, recipe) | {
         reply.retry: gr.update(visible=_stuck(parts, key) and not galleries.working),
-        watch.timer: gr.update(active=galleries.working),
-        **(_answering(parts, watch, key) if key in ready and key != answerable else {}),
+        watch.timer: gr.update(active=galleries.working or is_own_working(parts, own)),
+        **(_answering(parts, watch, key) if galleries.is_ready(key) and key != answerable else {}),
     }
 
 
-def _choices(parts: Parts, watch: Watch, key: str, recipe: str) -> Changes:
+def is_own_working(parts: Parts, own: str) -> bool:
+    """Whether something is being done with the visitor's own gallery."""
+    gallery = parts.galleries.own.find(own) if parts.galleries.own else None
+    return gallery is not None and gallery.busy
+
+
+def choices(parts: Parts, watch: Watch, own: str, key: str, recipe: str) -> Changes:
     """The header, and what can be chosen where this gallery is: galleries, models, and the way to a better one."""
     galleries, reply = parts.galleries, parts.reply
     background = galleries.get(key)
     usable = background.ready()
-    labels = [(wording.gallery_label(galleries.get(other)), other) for other in galleries.keys]
+    keys = (*galleries.keys, *([own] if galleries.has(own) else []))
+    labels = [(wording.gallery_label(galleries.get(other)), other) for other in keys]
     models = [(wording.model_label(name, background.status(name)), name) for name in RECIPES]
     return {
         watch.header: wording.header(galleries, key),
         reply.gallery: gr.update(choices=labels, value=key, visible=len(labels) > 1),
         reply.switch: gr.update(
-            visible=key != MAIN and MAIN in galleries.ready(), value=wording.switch_label(galleries.main)
+            visible=key in galleries.keys and key != MAIN and MAIN in galleries.ready(),
+            value=wording.switch_label(galleries.main),
         ),
         reply.model: gr.update(choices=models, value=recipe if recipe in usable or not usable else usable[0]),
     }
@@ -67,14 +92,14 @@ def _answering(parts: Parts, watch: Watch, key: str) -> Changes:
     return {watch.answerable: key, **shown}
 
 
-def enter(parts: Parts, watch: Watch, request: Request) -> Changes:
+def enter(parts: Parts, watch: Watch, own: str, request: Request) -> Changes:
     """Another gallery: the visitor's photo is searched in it, or an example of its own."""
-    changes = _choices(parts, watch, request.gallery, request.recipe)
+    changes = choices(parts, watch, own, request.gallery, request.recipe)
     request = replace(request, recipe=changes[parts.reply.model]["value"])
-    if request.gallery not in parts.galleries.ready():
+    if not parts.galleries.is_ready(request.gallery):
         return changes | anew(parts, request) | {parts.query.photo: request.photo}
-    own = request.photo is not None and not is_of_a_gallery(parts, request.photo)
-    found = anew(parts, request) | {parts.query.photo: request.photo} if own else show_example(parts, 0, request)
+    theirs = request.photo is not None and not is_of_a_gallery(parts, request.photo)
+    found = anew(parts, request) | {parts.query.photo: request.photo} if theirs else show_example(parts, 0, request)
     return changes | found | _answering(parts, watch, request.gallery)
 
 
@@ -101,21 +126,19 @@ def restored(parts: Parts, request: gr.Request) -> Changes:
     return changes
 
 
-def preparation_events(page: gr.Blocks, parts: Parts, header: gr.HTML) -> None:
+def preparation_events(page: gr.Blocks, parts: Parts, header: gr.HTML) -> Watch:
     """Keeps the page up to date while the gallery is being prepared, and answers an example once it can."""
     query, reply = parts.query, parts.reply
     watch = Watch(header, gr.Timer(POLL_SECONDS), gr.State(""))
-    inputs = [reply.gallery, reply.model, watch.answerable]
-    state = [header, reply.gallery, reply.switch, reply.model, watch.answerable]
-    outputs = [*state, reply.retry, watch.timer, query.examples_box, query.examples]
-    entering = [*state, query.examples_box, query.examples, *parts.photo_and_answer]
+    inputs = [parts.own, reply.gallery, reply.model, watch.answerable]
+    outputs, entering = [*watch.state(parts), reply.retry, watch.timer], watch.entering(parts)
 
-    def polled(key: str, recipe: str, answerable: str) -> Changes:
-        return poll(parts, watch, key, recipe, answerable)
+    def polled(own: str, *state: str) -> Changes:
+        return poll(parts, watch, own, state)
 
-    def retried(key: str, recipe: str, answerable: str) -> Changes:
+    def retried(own: str, *state: str) -> Changes:
         parts.galleries.start()
-        return polled(key, recipe, answerable)
+        return polled(own, *state)
 
     def restoring(request: gr.Request) -> Changes:
         return restored(parts, request)
@@ -125,18 +148,19 @@ def preparation_events(page: gr.Blocks, parts: Parts, header: gr.HTML) -> None:
         request = request_of(values)
         return show_example(parts, 0, request) if key and request.photo is None else {query.photo: request.photo}
 
-    def entered(*values: object) -> Changes:
-        return enter(parts, watch, request_of(values))
+    def entered(own: str, *values: object) -> Changes:
+        return enter(parts, watch, own, request_of(values))
 
-    def switched(*values: object) -> Changes:
-        return enter(parts, watch, replace(request_of(values), gallery=MAIN))
+    def switched(own: str, *values: object) -> Changes:
+        return enter(parts, watch, own, replace(request_of(values), gallery=MAIN))
 
-    choices = [reply.gallery, reply.model, reply.index, reply.k]
-    page.load(restoring, None, choices, **QUICK).then(polled, inputs, outputs, **QUICK)
+    chosen = [reply.gallery, reply.model, reply.index, reply.k]
+    page.load(restoring, None, chosen, **QUICK).then(polled, inputs, outputs, **QUICK)
     watch.timer.tick(polled, inputs, outputs, **QUICK)
     reply.retry.click(retried, inputs, outputs, **QUICK)
     watch.answerable.change(first, [watch.answerable, *parts.request], parts.photo_and_answer, **SEARCH)
-    reply.gallery.input(entered, parts.request, entering, **SEARCH)
-    reply.switch.click(switched, parts.request, entering, **SEARCH)
+    reply.gallery.input(entered, [parts.own, *parts.request], entering, **SEARCH)
+    reply.switch.click(switched, [parts.own, *parts.request], entering, **SEARCH)
     made = [reply.gallery.input, reply.model.input, reply.index.input, reply.k.input]
-    gr.on(made, None, choices, None, js=ADDRESS)
+    gr.on(made, None, chosen, None, js=ADDRESS)
+    return watch
