@@ -16,7 +16,7 @@ from pipeline.page import hosting
 from pipeline.page.comparing import compare_tab
 from pipeline.page.endpoints import endpoints
 from pipeline.page.exploring import explore_events
-from pipeline.page.own_photos import Actions, own_events, own_panel
+from pipeline.page.own_photos import Actions, own_events, own_memory, own_panel
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
 from pipeline.page.preparing import preparation_events
 from pipeline.page.searching import search_events
@@ -40,13 +40,14 @@ def build_page(galleries: Galleries) -> gr.Blocks:
         delete_cache=(KEEP_UPLOADS_SECONDS, KEEP_UPLOADS_SECONDS),
     ) as page:
         header = gr.HTML(wording.header(galleries, MAIN), elem_id="header")
+        memory = own_memory()
         with gr.Tabs() as tabs:
             with gr.Tab("Search", id="search"), gr.Row(elem_id="main"):
                 query, (reply, explore) = query_column(), reply_column()
             comparing = gr.Tab("Compare")
             if galleries.own:
                 with gr.Tab(own_wording.TAB, id="own"):
-                    panel = own_panel()
+                    panel = own_panel(*memory)
             with gr.Tab("Evaluation") as evaluation:
                 figures = gr.HTML(elem_id="evaluation")
         parts = Parts(galleries, tabs, query, reply, explore, gr.State(""))

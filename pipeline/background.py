@@ -6,6 +6,7 @@ and after it all the others in a single pass.
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from collections.abc import Sequence
@@ -22,6 +23,9 @@ from pipeline.search import Searcher
 from pipeline.types import Progress, silent
 
 log = logging.getLogger(__name__)
+
+DISK_FULL = "The disk of this server is full; free some space, then try again."
+UNFORESEEN = "Preparing the galleries failed unexpectedly; see the log, then try again."
 
 State = Literal["waiting", "preparing", "ready", "unavailable"]
 
@@ -111,9 +115,10 @@ class Background:
                 self._build(waiting)
         except PipelineError as error:
             self._give_up(str(error))
-        except Exception:
+        except Exception as error:
             log.exception("preparing the galleries failed")
-            self._give_up("Preparing the galleries failed unexpectedly; see the log, then try again.")
+            full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+            self._give_up(DISK_FULL if full else UNFORESEEN)
 
     def _available(self, name: str) -> bool:
         reason = self.library.encoders.why_unavailable(name)

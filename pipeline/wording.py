@@ -99,7 +99,7 @@ def _gallery_state(galleries: Galleries, key: str) -> str:
     kind = f" {SAMPLE_NOTE}" if key == SAMPLE.name else ""
     if key == SAMPLE.name and not below and galleries.working and not galleries.main.ready():
         below = f"<br>{escape(galleries.main.library.title)} is being fetched."
-    return f"Gallery: <b>{escape(photos.title)}</b> · {len(photos):,} photos{kind} · ready{below}"
+    return f"Gallery: <b>{escape(photos.title)}</b> · {_photos(len(photos))}{kind} · ready{below}"
 
 
 def _coming(background: Background, *, named: bool) -> str:
@@ -117,8 +117,12 @@ def gallery_label(background: Background) -> str:
     """A gallery's name in the choice, with its size once it is there."""
     title = background.library.title
     if background.ready():
-        return f"{title} ({len(background.library.photos):,} photos)"
+        return f"{title} ({_photos(len(background.library.photos))})"
     return f"{title} ({'unavailable' if background.problem else 'soon'})"
+
+
+def _photos(count: int) -> str:
+    return "1 photo" if count == 1 else f"{count:,} photos"
 
 
 def switch_label(background: Background) -> str:

@@ -48,23 +48,31 @@ class Panel:
         return [self.state, self.cancel, self.search, self.manage, self.photos, self.timer, self.shown]
 
 
-def own_panel() -> Panel:
+def own_memory() -> tuple[gr.Timer, gr.BrowserState]:
+    """What works outside the tab: what is in a tab only does once that was opened."""
+    # Encrypted with a secret of this server's the key would be lost when the server is started again.
+    return gr.Timer(POLL_SECONDS, active=False), gr.BrowserState("", storage_key=STORAGE, secret=STORAGE)
+
+
+def own_panel(timer: gr.Timer, remembered: gr.BrowserState) -> Panel:
     """The tab's content."""
     gr.HTML(wording.INTRO)
     drop = gr.File(label="Photos, or a zip of photos", file_count="multiple", height=150, elem_id="own-drop")
     state = gr.HTML(elem_id="own-state")
     with gr.Row():
-        search = gr.Button("Search in your photos", visible=False, variant="primary", elem_id="own-search")
-        cancel = gr.Button("Cancel", visible=False, elem_id="own-cancel")
+        search = gr.Button(
+            "Search in your photos", visible=False, variant="primary", scale=0, min_width=240, elem_id="own-search"
+        )
+        cancel = gr.Button("Cancel", visible=False, scale=0, min_width=140, elem_id="own-cancel")
     keep = gr.Checkbox(label=wording.KEEP, info=wording.KEEP_NOTE, elem_id="own-keep")
     with gr.Column(visible=False, elem_id="own-manage") as manage:
         photos = gr.Dropdown([], multiselect=True, label="Photos to remove", elem_id="own-photos")
         with gr.Row():
-            discard = gr.Button("Remove these", size="sm", elem_id="own-discard")
-            remove = gr.Button("Remove all my photos", size="sm", variant="stop", elem_id="own-remove")
-    timer, shown = gr.Timer(POLL_SECONDS, active=False), gr.State(())
-    # Encrypted with a secret of this server's the key would be lost when the server is started again.
-    remembered = gr.BrowserState("", storage_key=STORAGE, secret=STORAGE)
+            discard = gr.Button("Remove these", size="sm", scale=0, min_width=140, elem_id="own-discard")
+            remove = gr.Button(
+                "Remove all my photos", size="sm", variant="stop", scale=0, min_width=180, elem_id="own-remove"
+            )
+    shown = gr.State(())
     return Panel(drop, state, cancel, search, manage, keep, photos, discard, remove, timer, remembered, shown)
 
 

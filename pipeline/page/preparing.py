@@ -41,7 +41,7 @@ class Watch:
 
     def entering(self, parts: Parts) -> list[Block]:
         """What entering a gallery may change."""
-        return [*self.state(parts), *parts.photo_and_answer]
+        return [*self.state(parts), self.timer, *parts.photo_and_answer]
 
 
 def poll(parts: Parts, watch: Watch, own: str, state: Sequence[str]) -> Changes:
@@ -54,7 +54,12 @@ def poll(parts: Parts, watch: Watch, own: str, state: Sequence[str]) -> Changes:
     chosen = chosen if galleries.has(chosen) else MAIN
     # Somebody may have chosen what is not ready yet, and waits for it; who has chosen nothing gets what there is.
     key = chosen if galleries.is_ready(chosen) or answerable or not ready else ready[0]
-    return choices(parts, watch, own, key, recipe) | {
+    changes = choices(parts, watch, own, key, recipe)
+    # While this was being asked somebody may have chosen something else: what was not changed here is not sent back.
+    for choice, before in ((reply.gallery, state[0]), (reply.model, recipe)):
+        if changes[choice]["value"] == before:
+            del changes[choice]["value"]
+    return changes | {
         reply.retry: gr.update(visible=_stuck(parts, key) and not galleries.working),
         watch.timer: gr.update(active=galleries.working or is_own_working(parts, own)),
         **(_answering(parts, watch, key) if galleries.is_ready(key) and key != answerable else {}),
@@ -95,6 +100,7 @@ def _answering(parts: Parts, watch: Watch, key: str) -> Changes:
 def enter(parts: Parts, watch: Watch, own: str, request: Request) -> Changes:
     """Another gallery: the visitor's photo is searched in it, or an example of its own."""
     changes = choices(parts, watch, own, request.gallery, request.recipe)
+    changes[watch.timer] = gr.update(active=True)  # a last poll that was under way knew the former choice
     request = replace(request, recipe=changes[parts.reply.model]["value"])
     if not parts.galleries.is_ready(request.gallery):
         return changes | anew(parts, request) | {parts.query.photo: request.photo}
