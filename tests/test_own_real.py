@@ -46,10 +46,11 @@ def tiled(lfw: Photos, folder: Path) -> dict[tuple[str, Tile], int]:
     chance = random.Random(0)
     several = sorted(person for person, rows in by_person.items() if len(rows) >= 2)
     chance.shuffle(several)
-    # Two photos of a person, so that each face has another one among the tiles that shows the same person.
-    rows = [row for person in several for row in chance.sample(by_person[person], 2)]
+    # All photos of people drawn at random, as somebody's own photos show few people often. (With two photos of each
+    # of 1,000 people this network finds 97.9 to 98.6 % on LFW's own photos: it has one chance a face, and LFW errors.)
+    rows = [row for person in several for row in by_person[person]]
     sizes = [chance.randint(2, 6) for _ in range(PHOTOS)]
-    wanted = rows[: sum(sizes) // 2 * 2]
+    wanted = rows[: sum(sizes)]
     chance.shuffle(wanted)
     places = {}
     for number, size in enumerate(sizes):
