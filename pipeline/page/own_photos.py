@@ -19,7 +19,7 @@ from pipeline import own_wording as wording
 from pipeline.own import OwnGalleries
 from pipeline.own_gallery import OwnGallery
 from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, in_a_sentence, request_of
-from pipeline.page.preparing import Watch, enter
+from pipeline.page.preparing import Watch, enter, poll
 
 POLL_SECONDS = 1.0
 STORAGE = "reverse-face-search-own"  # the name, not a secret, under which the browser keeps the key
@@ -166,6 +166,10 @@ class Actions:
         gone: Changes = {self.parts.own: "", self.panel.remembered: "", self.panel.keep: False}
         return self.show("") | self._again(key, values) | gone
 
+    def polled(self, own: str, *state: str) -> Changes:
+        """Where the galleries stand now."""
+        return poll(self.parts, self.watch, own, state)
+
     def left(self, request: gr.Request) -> None:
         """The page was closed."""
         self.own.leave(str(request.session_hash))
@@ -210,7 +214,11 @@ def own_events(page: gr.Blocks, actions: Actions) -> None:
     panel.drop.upload(actions.dropped, [panel.drop, parts.own, parts.query.photo, panel.keep], mine, **QUICK)
     panel.timer.tick(actions.show, [parts.own, panel.shown], outputs, **QUICK)
     panel.cancel.click(actions.cancelled, parts.own, outputs, **QUICK)
-    panel.search.click(actions.searched, choice, [*watch.entering(parts), parts.tabs], **SEARCH)
-    panel.keep.input(actions.kept, [panel.keep, *choice], anew, **SEARCH)
-    panel.discard.click(actions.discarded, [panel.photos, *choice], anew, **SEARCH)
-    panel.remove.click(actions.removed, choice, anew, **SEARCH)
+    entering = [
+        panel.search.click(actions.searched, choice, [*watch.entering(parts), parts.tabs], **SEARCH),
+        panel.keep.input(actions.kept, [panel.keep, *choice], anew, **SEARCH),
+        panel.discard.click(actions.discarded, [panel.photos, *choice], anew, **SEARCH),
+        panel.remove.click(actions.removed, choice, anew, **SEARCH),
+    ]
+    for event in entering:  # a poll that was under way meanwhile told of the gallery as it was
+        event.then(actions.polled, watch.asked(parts), watch.polled(parts), **QUICK)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import gradio as gr
 from gradio.blocks import Block
+from gradio.components import Component
 
 from pipeline import wording
 from pipeline.galleries import MAIN
@@ -41,7 +42,15 @@ class Watch:
 
     def entering(self, parts: Parts) -> list[Block]:
         """What entering a gallery may change."""
-        return [*self.state(parts), self.timer, *parts.photo_and_answer]
+        return [*self.state(parts), *parts.photo_and_answer]
+
+    def asked(self, parts: Parts) -> list[Component]:
+        """What a poll is told."""
+        return [parts.own, parts.reply.gallery, parts.reply.model, self.answerable]
+
+    def polled(self, parts: Parts) -> list[Block]:
+        """What a poll may change."""
+        return [*self.state(parts), parts.reply.retry, self.timer]
 
 
 def poll(parts: Parts, watch: Watch, own: str, state: Sequence[str]) -> Changes:
@@ -100,7 +109,6 @@ def _answering(parts: Parts, watch: Watch, key: str) -> Changes:
 def enter(parts: Parts, watch: Watch, own: str, request: Request) -> Changes:
     """Another gallery: the visitor's photo is searched in it, or an example of its own."""
     changes = choices(parts, watch, own, request.gallery, request.recipe)
-    changes[watch.timer] = gr.update(active=True)  # a last poll that was under way knew the former choice
     request = replace(request, recipe=changes[parts.reply.model]["value"])
     if not parts.galleries.is_ready(request.gallery):
         return changes | anew(parts, request) | {parts.query.photo: request.photo}
@@ -136,8 +144,7 @@ def preparation_events(page: gr.Blocks, parts: Parts, header: gr.HTML) -> Watch:
     """Keeps the page up to date while the gallery is being prepared, and answers an example once it can."""
     query, reply = parts.query, parts.reply
     watch = Watch(header, gr.Timer(POLL_SECONDS), gr.State(""))
-    inputs = [parts.own, reply.gallery, reply.model, watch.answerable]
-    outputs, entering = [*watch.state(parts), reply.retry, watch.timer], watch.entering(parts)
+    inputs, outputs, entering = watch.asked(parts), watch.polled(parts), watch.entering(parts)
 
     def polled(own: str, *state: str) -> Changes:
         return poll(parts, watch, own, state)
@@ -165,8 +172,10 @@ def preparation_events(page: gr.Blocks, parts: Parts, header: gr.HTML) -> Watch:
     watch.timer.tick(polled, inputs, outputs, **QUICK)
     reply.retry.click(retried, inputs, outputs, **QUICK)
     watch.answerable.change(first, [watch.answerable, *parts.request], parts.photo_and_answer, **SEARCH)
-    reply.gallery.input(entered, [parts.own, *parts.request], entering, **SEARCH)
-    reply.switch.click(switched, [parts.own, *parts.request], entering, **SEARCH)
+    # A poll that was under way meanwhile told of the gallery chosen before; so one more follows.
+    choice = [parts.own, *parts.request]
+    reply.gallery.input(entered, choice, entering, **SEARCH).then(polled, inputs, outputs, **QUICK)
+    reply.switch.click(switched, choice, entering, **SEARCH).then(polled, inputs, outputs, **QUICK)
     made = [reply.gallery.input, reply.model.input, reply.index.input, reply.k.input]
     gr.on(made, None, chosen, None, js=ADDRESS)
     return watch

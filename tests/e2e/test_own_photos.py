@@ -129,7 +129,7 @@ def test_progress_is_seen_and_cancelling_leaves_nothing_behind(
     page.locator("#own-cancel").click()
     go_on.set()
     page.locator("#own-cancel").wait_for(state="hidden")
-    assert page.locator("#own-state").inner_text().strip() == ""
+    until(lambda: page.locator("#own-state").inner_text().strip() == "")
     assert not page.locator("#own-search").is_visible()
     assert files_of(tmp_path / "tmp") == []
     assert list((tmp_path / "tmp").rglob("party-*.png")) == []
