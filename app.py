@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import signal
+import sys
 from functools import partial
 from pathlib import Path
 
 import gradio as gr
 
-from pipeline import wording
+from pipeline import own_wording, wording
 from pipeline.galleries import MAIN, Galleries, open_galleries
 from pipeline.page import hosting
 from pipeline.page.comparing import compare_tab
 from pipeline.page.endpoints import endpoints
 from pipeline.page.explaining import explain_events
 from pipeline.page.exploring import explore_events
+from pipeline.page.own_photos import Actions, own_events, own_memory, own_panel
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
 from pipeline.page.preparing import preparation_events
 from pipeline.page.searching import search_events
@@ -40,18 +43,24 @@ def build_page(galleries: Galleries) -> gr.Blocks:
         delete_cache=(KEEP_UPLOADS_SECONDS, KEEP_UPLOADS_SECONDS),
     ) as page:
         header = gr.HTML(wording.header(galleries, MAIN), elem_id="header")
+        memory = own_memory()
         with gr.Tabs() as tabs:
             with gr.Tab("Search", id="search"), gr.Row(elem_id="main"):
                 query, (reply, explore) = query_column(), reply_column()
             comparing = gr.Tab("Compare")
+            if galleries.own:
+                with gr.Tab(own_wording.TAB, id="own"):
+                    panel = own_panel(*memory)
             with gr.Tab("Evaluation") as evaluation:
                 figures = gr.HTML(elem_id="evaluation")
-        parts = Parts(galleries, tabs, query, reply, explore)
+        parts = Parts(galleries, tabs, query, reply, explore, gr.State(""))
         search_events(parts)
         explore_events(parts)
         explain_events(parts)
         compare_tab(parts, comparing)
-        preparation_events(page, parts, header)
+        watch = preparation_events(page, parts, header)
+        if galleries.own:
+            own_events(page, Actions(parts, panel, watch, galleries.own))
         endpoints(parts)
         evaluation.select(partial(evaluation_tab, galleries.main), None, figures, api_visibility="private")
     page.queue(max_size=QUEUE_LENGTH)
@@ -70,7 +79,7 @@ def launch(galleries: Galleries, **options: object) -> gr.Blocks:
         show_error=True,
         footer_links=["api"],
         run_history=False,
-        max_file_size="40mb",
+        max_file_size="2gb" if galleries.own else "40mb",  # a zip of photos, or one photo
         **options,
     )
     return page
@@ -82,6 +91,7 @@ def main() -> None:
     hosting.register(zero_gpu=settings.zero_gpu)
     galleries = open_galleries(settings)
     galleries.start()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that visitors' photos are deleted when it is stopped
     launch(galleries)
 
 

@@ -6,6 +6,7 @@ and after it all the others in a single pass.
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from collections.abc import Sequence
@@ -15,13 +16,16 @@ from typing import Literal
 
 from PIL import Image
 
-from pipeline.errors import GalleryError, PipelineError
+from pipeline.errors import GalleryError, PipelineError, Stopped
 from pipeline.library import Library, all_recipes
 from pipeline.recipes import RECIPES
 from pipeline.search import Searcher
 from pipeline.types import Progress, silent
 
 log = logging.getLogger(__name__)
+
+DISK_FULL = "The disk of this server is full; free some space, then try again."
+UNFORESEEN = "Preparing the galleries failed unexpectedly; see the log, then try again."
 
 State = Literal["waiting", "preparing", "ready", "unavailable"]
 
@@ -44,6 +48,7 @@ class Background:
         self._statuses = dict.fromkeys(RECIPES, Status("waiting"))
         self._problem = ""
         self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
         self._lock = threading.Lock()
 
     def start(self, recipes: Sequence[str] = tuple(RECIPES)) -> None:
@@ -52,11 +57,17 @@ class Background:
             if self.working:
                 return
             self._problem = ""
+            self._stopping.clear()
             for name, status in self._statuses.items():
                 if status.state == "unavailable":
                     self._statuses[name] = Status("waiting")
             self._thread = threading.Thread(target=self._run, args=[recipes], name="prepare", daemon=True)
             self._thread.start()
+
+    def stop(self) -> None:
+        """Ends preparing within a batch of photos, and returns when it has ended; what is ready stays so."""
+        self._stopping.set()
+        self.wait()
 
     def wait(self, seconds: float | None = None) -> None:
         """Returns when everything that can be ready is."""
@@ -104,9 +115,10 @@ class Background:
                 self._build(waiting)
         except PipelineError as error:
             self._give_up(str(error))
-        except Exception:
+        except Exception as error:
             log.exception("preparing the galleries failed")
-            self._give_up("Preparing the galleries failed unexpectedly; see the log, then try again.")
+            full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+            self._give_up(DISK_FULL if full else UNFORESEEN)
 
     def _available(self, name: str) -> bool:
         reason = self.library.encoders.why_unavailable(name)
@@ -152,6 +164,8 @@ class Background:
             searcher.search(Image.new("RGB", (250, 250), "grey"), k=1, choose=None)
 
     def _preparing(self, names: Sequence[str], progress: Progress) -> None:
+        if self._stopping.is_set():
+            raise Stopped("Preparing was stopped; start it again.")
         for name in names:
             self._statuses[name] = Status("preparing", progress=progress)
 

@@ -21,6 +21,7 @@ from pipeline.calibration import Calibration
 from pipeline.embed import NO_FACE, Job, Known, embed_parts
 from pipeline.encoder import Encoder
 from pipeline.errors import GalleryError, GalleryMissing, IndexUnavailable, SettingsError
+from pipeline.face_ids import face_id
 from pipeline.gallery import LAYER, Draft, Gallery, former_collection, load_gallery, seal
 from pipeline.indexes import available, build_index
 from pipeline.layer import fit_pca, save_layer
@@ -181,7 +182,7 @@ def _finish(photos: Photos, job: Job, seconds: float) -> None:
     ]
     reasons: Mapping[str, int] = Counter("no_face" if one["reason"] == NO_FACE else "unreadable" for one in skipped)
     columns = {
-        "photo_ids": [photos.photo_ids[row] for row in rows],
+        "photo_ids": _named(photos, rows),
         "people": [photos.people[row] for row in rows],
         "stamps": [photos.stamps[row] for row in rows],
     }
@@ -195,6 +196,16 @@ def _finish(photos: Photos, job: Job, seconds: float) -> None:
     job.draft.finish({"vectors": vectors, "faces": faces}, columns)
     seal(job.draft.folder, facts)
     job.draft.clear()
+
+
+def _named(photos: Photos, rows: Sequence[int]) -> list[str]:
+    """The ids of the photos in these rows; the second and further faces of a photo have their number."""
+    counts: Counter[int] = Counter()
+    names = []
+    for row in rows:
+        counts[row] += 1
+        names.append(face_id(photos.photo_ids[row], counts[row]))
+    return names
 
 
 def _derive(photos: Photos, encoder: Encoder, base: Gallery, root: Path) -> None:

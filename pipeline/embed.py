@@ -7,6 +7,7 @@ an earlier gallery knows of a photo that has not changed since is taken from the
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from PIL import Image
 
 from pipeline.encoder import Encoder
 from pipeline.errors import PhotoError
+from pipeline.face_ids import photo_of
 from pipeline.gallery import FACE_COLUMNS, Draft, Gallery, Part, face_row
 from pipeline.images import open_image
 from pipeline.photos import Photos
@@ -24,6 +26,9 @@ from pipeline.types import Face, FloatArray, Progress, Report
 
 NO_FACE = "no face found"
 BATCH = 40  # photos decoded and embedded at a time; memory for more buys no speed
+BATCH_OF_LARGE = 8  # the same where every face is taken: people's own photos, of 36 MB each once decoded
+
+Embedded = tuple[FloatArray, FloatArray]  # a vector (d,) and its face (15,)
 
 
 class Known:
@@ -32,21 +37,22 @@ class Known:
     def __init__(self, photos: Photos, former: Gallery | None) -> None:
         self._former = former
         self._of_now = list(zip(photos.photo_ids, photos.stamps, strict=True))
-        self._rows: dict[tuple[str, str], int] = {}
+        self._rows: dict[tuple[str, str], list[int]] = defaultdict(list)
         self._faceless: set[tuple[str, str]] = set()
         if former is not None:
-            self._rows = {of_then: row for row, of_then in enumerate(zip(former.photo_ids, former.stamps, strict=True))}
+            for row, (face, stamp) in enumerate(zip(former.photo_ids, former.stamps, strict=True)):
+                self._rows[photo_of(face) if photos.every_face else face, stamp].append(row)
             skipped = former.manifest["skipped"]
             self._faceless = {(one["photo_id"], one["stamp"]) for one in skipped if one["reason"] == NO_FACE}
 
-    def of(self, row: int) -> tuple[FloatArray, FloatArray] | str | None:
-        """The photo's vector and face as they were, or why it was skipped; None if it is new or has changed."""
+    def of(self, row: int) -> list[Embedded] | str | None:
+        """The photo's vectors and faces as they were, or why it was skipped; None if it is new or has changed."""
         if self._of_now[row] in self._faceless:
             return NO_FACE
         there = self._rows.get(self._of_now[row])
         if there is None or self._former is None:
             return None
-        return self._former.vectors[there], self._former.faces[there]
+        return [(self._former.vectors[face], self._former.faces[face]) for face in there]
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ def embed_parts(photos: Photos, jobs: Sequence[Job], report: Report, shard: tupl
         if len(unknown) < len(rows):
             progressed(len(rows) - len(unknown))
         for batch, images, unreadable in _decoded(photos, unknown):
-            _encode_batch(batch, images, working)
+            _encode_batch(batch, images, working, every_face=photos.every_face)
             for one in working:
                 one.skip(unreadable)
             progressed(len(batch) + len(unreadable))
@@ -93,7 +99,7 @@ class _Working:
     def __init__(self, job: Job, rows: range) -> None:
         self.job = job
         self.unknown: set[int] = set()
-        self._found: dict[int, tuple[FloatArray, FloatArray]] = {}
+        self._found: dict[int, list[Embedded]] = {}
         self._skipped: dict[int, str] = {}
         for row in rows:
             known = job.known.of(row)
@@ -108,15 +114,16 @@ class _Working:
         if vector is None:
             self._skipped[row] = NO_FACE
         else:
-            self._found[row] = vector, face
+            self._found.setdefault(row, []).append((vector, face))
 
     def skip(self, unreadable: Sequence[tuple[int, str]]) -> None:
         self._skipped |= {row: reason for row, reason in unreadable if row in self.unknown}
 
     def as_part(self) -> Part:
-        rows = sorted(self._found)
-        vectors: list[Any] = [self._found[row][0] for row in rows]
-        faces: list[Any] = [self._found[row][1] for row in rows]
+        rows = [row for row in sorted(self._found) for _ in self._found[row]]
+        embedded = [one for row in sorted(self._found) for one in self._found[row]]
+        vectors: list[Any] = [vector for vector, _ in embedded]
+        faces: list[Any] = [face for _, face in embedded]
         return Part(
             np.array(rows, np.int64),
             np.array(vectors, np.float32).reshape(-1, self.job.encoder.recipe.dim),
@@ -125,7 +132,9 @@ class _Working:
         )
 
 
-def _encode_batch(rows: Sequence[int], images: Sequence[Image.Image], working: Sequence[_Working]) -> None:
+def _encode_batch(
+    rows: Sequence[int], images: Sequence[Image.Image], working: Sequence[_Working], *, every_face: bool
+) -> None:
     if not images:
         return
     found: dict[int, list[tuple[Face, ...]]] = {}  # by detector: recipes that share one share its work
@@ -135,9 +144,16 @@ def _encode_batch(rows: Sequence[int], images: Sequence[Image.Image], working: S
             found[id(encoder.detector)] = encoder.detector.detect(images)
         mine = [place for place, row in enumerate(rows) if row in one.unknown]
         faces = [found[id(encoder.detector)][place] for place in mine] if encoder.detector is not None else None
+        if every_face and faces is not None:  # a photo once for each of its faces, as if it showed no other
+            apart = [(place, face) for place, several in zip(mine, faces, strict=True) for face in _apart(several)]
+            mine, faces = [place for place, _ in apart], [face for _, face in apart]
         results = encoder.encode([images[place] for place in mine], encoder.of_gallery, faces)
         for place, encoded in zip(mine, results, strict=True):
             one.add(rows[place], encoded.vector, face_row(encoded))
+
+
+def _apart(faces: tuple[Face, ...]) -> list[tuple[Face, ...]]:
+    return [(face,) for face in faces] or [()]
 
 
 def _decoded(
@@ -155,7 +171,8 @@ def _decoded(
                 skipped.append((row, str(error)))
         return good, images, skipped
 
-    batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    size = BATCH_OF_LARGE if photos.every_face else BATCH
+    batches = [rows[start : start + size] for start in range(0, len(rows), size)]
     if not batches:
         return
     with ThreadPoolExecutor(max_workers=1) as reader:

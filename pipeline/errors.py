@@ -3,7 +3,8 @@
     PipelineError
     ├── SettingsError      an option or environment variable has no usable value
     ├── PhotoError         one photo cannot be read
-    ├── PhotosError        the gallery's photos cannot be had (no such folder, host out of reach)
+    ├── PhotosError        the gallery's photos cannot be had (no such folder, host out of reach, a zip of no use)
+    ├── Stopped            somebody asked for a task to end
     ├── WeightsError       a network's weights cannot be had, or are not what they claim to be
     ├── HubError           a repository of galleries on the Hub cannot be read or written
     ├── IndexUnavailable   an index outside the gallery (a Milvus server) cannot be reached or used
@@ -31,6 +32,10 @@ class PhotoError(PipelineError):
 
 class PhotosError(PipelineError):
     """The gallery's photos cannot be had."""
+
+
+class Stopped(PipelineError):
+    """Somebody asked for this task to end before it was done."""
 
 
 class WeightsError(PipelineError):

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pipeline.background import Background
 from pipeline.errors import SettingsError
 from pipeline.library import Library, open_library
+from pipeline.own import OwnGalleries
 from pipeline.photos import SAMPLE
 from pipeline.recipes import PACKAGED
 from pipeline.settings import Settings
@@ -23,8 +25,12 @@ MAIN = "main"
 class Galleries:
     """The page's galleries by key, each with the thread that prepares it."""
 
-    def __init__(self, main: Background, sample: Background | None = None) -> None:
-        """`main` is what the page is for; `sample` is served while that is not ready yet."""
+    def __init__(self, main: Background, sample: Background | None = None, own: OwnGalleries | None = None) -> None:
+        """`main` is what the page is for; `sample` is served while that is not ready yet.
+
+        `own` are visitors' own: to be had by their key, but listed nowhere. None where there are to be none.
+        """
+        self.own = own
         self._by_key = {MAIN: main} | ({SAMPLE.name: sample} if sample else {})
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -41,6 +47,9 @@ class Galleries:
 
     def get(self, key: str) -> Background:
         """The gallery of this key; SettingsError if there is none."""
+        own = self.own.find(key) if self.own else None
+        if own is not None and own.background is not None:
+            return own.background
         if key not in self._by_key:
             raise SettingsError(f"There is no gallery {key!r}; choose one of {', '.join(self._by_key)}.")
         return self._by_key[key]
@@ -50,11 +59,28 @@ class Galleries:
         for background in self._by_key.values():
             if background.ready() and background.library.photos.name == name:
                 return background
+        own = self.own.named(name) if self.own else None
+        if own is not None and own.background is not None:
+            return own.background
         raise SettingsError(f"The gallery {name} is not here any more; search again.")
 
     def ready(self) -> tuple[str, ...]:
         """The keys of those that can be searched now."""
         return tuple(key for key, background in self._by_key.items() if background.ready())
+
+    def is_ready(self, key: str) -> bool:
+        """Whether the gallery of this key, a visitor's own included, is there and can be searched now."""
+        return self.has(key) and bool(self.get(key).ready())
+
+    def has(self, key: str) -> bool:
+        """Whether there is a gallery of this key, a visitor's own included."""
+        own = self.own.find(key) if self.own else None
+        return key in self._by_key or (own is not None and own.background is not None)
+
+    def is_picture(self, path: Path) -> bool:
+        """Whether a file is a picture of one of the galleries, not what a visitor sent."""
+        of_main = path.resolve().is_relative_to(self.main.library.thumbnails_root.resolve())
+        return of_main or (self.own is not None and self.own.holds(path))
 
     def first(self) -> str:
         """The key of the one to search if none is asked for: the page's own once it is ready."""
@@ -100,7 +126,8 @@ class Galleries:
 def open_galleries(settings: Settings) -> Galleries:
     """The galleries that the environment describes. Loads nothing yet."""
     library = open_library(settings)
+    own = OwnGalleries(library.encoders, settings.index / "own") if settings.own_photos else None
     if settings.dataset == SAMPLE.name:
-        return Galleries(Background(library))
+        return Galleries(Background(library), own=own)
     sample = Library(SAMPLE.name, library.encoders, settings.index, settings.milvus, settings.cache)
-    return Galleries(Background(library), Background(sample))
+    return Galleries(Background(library), Background(sample), own)

@@ -35,7 +35,7 @@ LAYER = "layer.safetensors"  # only where it was fitted on this gallery
 
 @dataclass(frozen=True)
 class Gallery:
-    """Vectors (n, d) of unit length with the photo each came from.
+    """Vectors (n, d) of unit length with the photo each came from, or the face of a photo: see `face_ids`.
 
     `faces` (n, 15) holds the chosen face's box, confidence and landmarks in pixels of the photo, NaN for whole photos.
     `stamps` tell which photos have changed since. `layer` is the last layer where it was fitted on this gallery.
@@ -136,7 +136,10 @@ def _damaged(folder: Path, what: str) -> GalleryDamaged:
 
 @dataclass(frozen=True)
 class Part:
-    """A finished stretch of a build: photo rows (m,) with vectors (m, d) and faces (m, 15), and what was skipped."""
+    """A finished stretch of a build: photo rows (m,) with vectors (m, d) and faces (m, 15), and what was skipped.
+
+    A photo's row stands there once for each of its faces that was embedded.
+    """
 
     rows: IntArray
     vectors: FloatArray

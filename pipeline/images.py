@@ -26,8 +26,11 @@ JPEG_START = b"\xff\xd8"
 BROWSER_FORMATS = {JPEG_START: ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif"}
 
 
-def open_image(source: bytes | Path) -> Image.Image:
-    """Decodes a photo: first frame, EXIF orientation applied, transparency on white, 8-bit RGB. PhotoError if not."""
+def open_image(source: bytes | Path, *, small: bool = False) -> Image.Image:
+    """Decodes a photo: first frame, EXIF orientation applied, transparency on white, 8-bit RGB. PhotoError if not.
+
+    A `small` one is as many times smaller as its format makes cheap: enough to know whether it can be read.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd EXIF, and of sizes that MAX_PIXELS judges below
@@ -37,6 +40,8 @@ def open_image(source: bytes | Path) -> Image.Image:
                         f"This photo has {image.width:,} x {image.height:,} pixels; the limit is "
                         f"{MAX_PIXELS // 1_000_000} megapixels, so scale it down first."
                     )
+                if small:
+                    image.draft("RGB", (1, 1))
                 image.load()
                 return _rgb(ImageOps.exif_transpose(image))
     except PhotoError:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import PhotosError
+from pipeline.face_ids import photo_of
 from pipeline.hub import endpoint, reachable, snapshot_meter
 from pipeline.settings import LFW
 from pipeline.types import Photo, Report, silent
@@ -51,11 +52,15 @@ class Photos:
         labels: Sequence[tuple[str, str]],
         revision: tuple[str, Sequence[str]],
         read: Callable[[int], bytes | Path],
+        *,
+        every_face: bool = False,
     ) -> None:
         """`names` are (folder name, title), `labels` (photo id, person) by row; `read(row)` gives bytes or a path.
 
         `revision` is one value for all photos and one for each, its stamp, which changes when that photo does.
+        With `every_face` each face of a photo becomes a row of the gallery, called as `face_ids` has it; else one does.
         """
+        self.every_face = every_face
         self.name, self.title = names
         self.revision, self.stamps = revision[0], tuple(revision[1])
         self.photo_ids = tuple(photo_id for photo_id, _ in labels)
@@ -72,8 +77,9 @@ class Photos:
         return Photo(self.photo_ids[row], self.people[row], self._read(row))
 
     def row_of(self, photo_id: str) -> int | None:
-        """The photo's row, or None if there is no such photo."""
-        return self._rows.get(photo_id)
+        """The photo's row, also by the id of one of its faces; None if there is no such photo."""
+        row = self._rows.get(photo_id)
+        return self._rows.get(photo_of(photo_id)) if row is None and self.every_face else row
 
 
 def open_photos(dataset: str, report: Report = silent) -> Photos:
@@ -224,6 +230,27 @@ def _revision(labels: Sequence[tuple[str, str]], stamps: Sequence[str]) -> str:
     return hashlib.sha256(repr((labels, stamps)).encode()).hexdigest()
 
 
+def own_photos(folder: Path, names: tuple[str, str]) -> Photos:
+    """The photos below a folder for a gallery of every face, called `names`; a person is a photo's folder, or its name.
+
+    PhotosError if there are none. Their revision stays the same wherever the folder is moved.
+    """
+    files = list(_photos_below(folder))
+    if not files:
+        raise PhotosError("There are no photos left; drop some.")
+    relative = [file.relative_to(folder) for file in files]
+    labels = [(path.as_posix(), path.parent.name or path.stem) for path in relative]
+    stamps = [_stamp(file) for file in files]
+    revision = _revision([("every", "face"), *labels], stamps)
+    return Photos(names, labels, (revision, stamps), lambda row: files[row], every_face=True)
+
+
+def _stamp(file: Path) -> str:
+    """Size and time instead of the content: reading a large folder through takes minutes."""
+    stat = file.stat()
+    return f"{stat.st_size}-{stat.st_mtime_ns}"
+
+
 def _folder_photos(folder: Path, names: tuple[str, str] | None = None) -> Photos:
     if not folder.is_dir():
         raise PhotosError(f"FACESEARCH_DATASET names the folder {folder}, which does not exist; correct the path.")
@@ -233,12 +260,10 @@ def _folder_photos(folder: Path, names: tuple[str, str] | None = None) -> Photos
             f"There are no photos in {folder} (looked for {', '.join(sorted(PHOTO_SUFFIXES))}); choose another folder."
         )
     labels, stamps = [], []
-    # Names, sizes and times instead of contents: reading a large folder through takes minutes.
     for file in files:
         relative = file.relative_to(folder)
         labels.append((relative.as_posix(), relative.parts[0] if len(relative.parts) > 1 else file.stem))
-        stat = file.stat()
-        stamps.append(f"{stat.st_size}-{stat.st_mtime_ns}")
+        stamps.append(_stamp(file))
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:6]
     name = f"{_slug(folder.resolve().name)}-{place}"  # two folders may share a name
     names = names or (name, folder.resolve().name)

@@ -31,6 +31,10 @@ VARIABLES: dict[str, str] = {
     "FACESEARCH_CACHE": (
         "Where downloaded weights are kept. Default: `~/.cache/reverse-face-search`; on a Space as for the index."
     ),
+    "FACESEARCH_OWN_PHOTOS": (
+        "Whether visitors may make galleries of their own photos: `on` or `off`. Default: `on`; on a Hugging Face "
+        "Space `off`, because strangers' photos would fill its disk."
+    ),
     "FACESEARCH_MILVUS_URI": (
         "Where Milvus keeps its collections: a server such as `http://localhost:19530`, or a `.db` file (or a "
         "folder for one) for the embedded Milvus Lite. Default: a file in each gallery's folder."
@@ -61,7 +65,8 @@ EMBEDDED = Milvus()
 class Settings:
     """Where things are. `custom_weights` maps a network's name to a person's own file for it.
 
-    `index_repo` is empty for none; `zero_gpu` is whether this is a Space on ZeroGPU.
+    `index_repo` is empty for none; `zero_gpu` is whether this is a Space on ZeroGPU; `own_photos` whether visitors may
+    make galleries of their own.
     """
 
     dataset: str = LFW
@@ -72,6 +77,7 @@ class Settings:
     milvus: Milvus = EMBEDDED
     index_repo: str = ""
     zero_gpu: bool = False
+    own_photos: bool = True
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -95,6 +101,7 @@ class Settings:
                 _milvus_kind(values["FACESEARCH_MILVUS_INDEX"]),
             ),
             index_repo=_repository(values["FACESEARCH_INDEX_REPO"]),
+            own_photos=_switch(values, "FACESEARCH_OWN_PHOTOS", default=not environ.get("SPACE_ID")),
             zero_gpu=environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"),  # as the package `spaces` does
         )
 
@@ -122,6 +129,13 @@ def _existing(values: Mapping[str, str], name: str) -> Path | None:
     if not path.exists():
         raise SettingsError(f"{name} names {values[name]}, which does not exist; correct or unset it.")
     return path
+
+
+def _switch(values: Mapping[str, str], name: str, *, default: bool) -> bool:
+    switches = {"": default, "on": True, "off": False}
+    if values[name].lower() not in switches:
+        raise SettingsError(f"{name} is {values[name]!r}; write on or off.")
+    return switches[values[name].lower()]
 
 
 def _milvus_kind(value: str) -> str:

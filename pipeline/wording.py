@@ -86,7 +86,7 @@ def header(galleries: Galleries, key: str) -> str:
     """The top of the page: what this is, and where the gallery of this key, and the one to come, stand."""
     title = f"<div><h1>{TITLE}</h1><p>{LEAD} <span class='quiet'>{PRIVACY}</span></p></div>"
     main, problem = galleries.main, galleries.main.problem
-    if problem and not galleries.ready():
+    if problem and not (galleries.ready() or galleries.is_ready(key)):
         return f"<header>{title}</header>{notice(f'There is no gallery to search: {problem}')}"
     below = notice(f"{main.library.title} is not here: {problem}") if problem else ""
     return f"<header>{title}<p class='state' role='status'>{_gallery_state(galleries, key)}</p></header>{below}"
@@ -101,7 +101,7 @@ def _gallery_state(galleries: Galleries, key: str) -> str:
     kind = f" {SAMPLE_NOTE}" if photos.name == SAMPLE.name else ""
     if key == SAMPLE.name and not below and galleries.working and not galleries.main.ready():
         below = f"<br>{escape(galleries.main.library.title)} is being fetched."
-    return f"Gallery: <b>{escape(photos.title)}</b> · {len(photos):,} photos{kind} · ready{below}"
+    return f"Gallery: <b>{escape(photos.title)}</b> · {_photos(len(photos))}{kind} · ready{below}"
 
 
 def _coming(background: Background, *, named: bool) -> str:
@@ -119,8 +119,12 @@ def gallery_label(background: Background) -> str:
     """A gallery's name in the choice, with its size once it is there."""
     title = background.library.title
     if background.ready():
-        return f"{title} ({len(background.library.photos):,} photos)"
+        return f"{title} ({_photos(len(background.library.photos))})"
     return f"{title} ({'unavailable' if background.problem else 'soon'})"
+
+
+def _photos(count: int) -> str:
+    return "1 photo" if count == 1 else f"{count:,} photos"
 
 
 def switch_label(background: Background) -> str:

@@ -83,7 +83,7 @@ def GPU(task=None, *, duration=None):
 START = """
 import sys
 import app
-app.Background.start = lambda self: None
+app.Galleries.start = lambda self: None
 app.launch = lambda background: print("decorated", len(getattr(sys.modules.get("spaces"), "decorated", ())))
 app.main()
 """

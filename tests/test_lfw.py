@@ -41,7 +41,12 @@ FOUND_AT_LEAST = {
     "mtcnn-mini": 60,
     "mini-whole": 18,
 }
-FOUND_AT_MOST = dict.fromkeys(RECIPES, 60) | {"resnet50": 20, "resnet50-8192": 24, "mtcnn-resnet50": 25, "mini-whole": 30}
+FOUND_AT_MOST = dict.fromkeys(RECIPES, 60) | {
+    "resnet50": 20,
+    "resnet50-8192": 24,
+    "mtcnn-resnet50": 25,
+    "mini-whole": 30,
+}
 
 
 @pytest.fixture(scope="session")

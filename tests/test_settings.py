@@ -144,7 +144,12 @@ def test_settings_do_not_change() -> None:
 
 @pytest.mark.parametrize("name", VARIABLES)
 def test_every_variable_described_is_read_and_changes_a_setting(name: str, tmp_path: Path) -> None:
-    value = {"FACESEARCH_MILVUS_INDEX": "HNSW", "FACESEARCH_INDEX_REPO": "user/name"}.get(name, str(tmp_path))
+    others = {
+        "FACESEARCH_MILVUS_INDEX": "HNSW",
+        "FACESEARCH_INDEX_REPO": "user/name",
+        "FACESEARCH_OWN_PHOTOS": "off",
+    }
+    value = others.get(name, str(tmp_path))
     assert Settings.from_env({name: value}) != Settings()
     assert VARIABLES[name].endswith(".")
 

@@ -97,13 +97,18 @@ class Explore:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The page's galleries and the search tab's components."""
+    """The page's galleries and the search tab's components; `own` is the key of the visitor's own gallery, or empty."""
 
     galleries: Galleries
     tabs: gr.Tabs
     query: Query
     reply: Reply
     explore: Explore
+    own: gr.State
+
+    def to_link(self, gallery: str) -> str:
+        """The gallery's key as links have it: that of a visitor's own photos opens them, and is never part of one."""
+        return gallery if gallery in self.galleries.keys else MAIN
 
     @property
     def request(self) -> list[Component]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
+from gradio.components import Component
 
 from pipeline import wording
 from pipeline.galleries import MAIN
@@ -19,6 +21,7 @@ POLL_SECONDS = 1.0
 ADDRESS = """(gallery, recipe, index, k) => {
   const choices = new URLSearchParams(location.search);
   for (const [name, value] of Object.entries({gallery, recipe, index, k})) choices.set(name, value);
+  if (gallery.startsWith('own-')) choices.delete('gallery');  // whoever had the link would have the photos
   history.replaceState(null, '', `?${choices}`);
 }"""
 
@@ -31,48 +34,72 @@ class Watch:
     timer: gr.Timer
     answerable: gr.State
 
+    def state(self, parts: Parts) -> list[Block]:
+        """What shows where the galleries stand."""
+        query, reply = parts.query, parts.reply
+        chosen = [self.header, reply.gallery, reply.switch, reply.model, self.answerable]
+        return [*chosen, query.examples_box, query.examples]
 
-def poll(parts: Parts, watch: Watch, chosen: str, recipe: str, answerable: str) -> Changes:
-    """The header, the choices, the retry, which gallery can answer, and its examples once it can."""
-    galleries, reply = parts.galleries, parts.reply
+    def entering(self, parts: Parts) -> list[Block]:
+        """What entering a gallery may change."""
+        return [*self.state(parts), *parts.photo_and_answer]
+
+    def asked(self, parts: Parts) -> list[Component]:
+        """What a poll is told."""
+        return [parts.own, parts.reply.gallery, parts.reply.model, self.answerable]
+
+    def polled(self, parts: Parts) -> list[Block]:
+        """What a poll may change."""
+        return [*self.state(parts), parts.reply.retry, self.timer]
+
+
+def poll(parts: Parts, watch: Watch, own: str, state: Sequence[str]) -> Changes:
+    """The header, the choices, the retry, which gallery can answer, and its examples once it can.
+
+    `state` is what is chosen, gallery and recipe, and the gallery that could answer when this was last asked.
+    """
+    galleries, reply, (chosen, recipe, answerable) = parts.galleries, parts.reply, state
     ready = galleries.ready()
+    chosen = chosen if galleries.has(chosen) else MAIN
     # Somebody may have chosen what is not ready yet, and waits for it; who has chosen nothing gets what there is.
-    key = chosen if chosen in ready or answerable or not ready else ready[0]
-    answering = key in ready and key != answerable
-    return _choices(parts, watch, key, _usable(parts, key, recipe) if answering else None) | {
+    key = chosen if galleries.is_ready(chosen) or answerable or not ready else ready[0]
+    changes = choices(parts, watch, own, key, recipe)
+    # While this was being asked somebody may have chosen something else: what was not changed here is not sent back.
+    for choice, before in ((reply.gallery, state[0]), (reply.model, recipe)):
+        if changes[choice]["value"] == before:
+            del changes[choice]["value"]
+    return changes | {
         reply.retry: gr.update(visible=_stuck(parts, key) and not galleries.working),
         # Also while the way to another gallery is offered: an answer that comes late may offer it once too often.
-        watch.timer: gr.update(active=galleries.working or _better(parts, key)),
-        **(_answering(parts, watch, key) if answering else {}),
+        watch.timer: gr.update(active=galleries.working or is_own_working(parts, own) or _better(parts, key)),
+        **(_answering(parts, watch, key) if galleries.is_ready(key) and key != answerable else {}),
     }
 
 
-def _usable(parts: Parts, key: str, recipe: str) -> str:
-    """The recipe, or the best one that is ready in this gallery."""
-    ready = parts.galleries.get(key).ready()
-    return recipe if recipe in ready or not ready else ready[0]
+def is_own_working(parts: Parts, own: str) -> bool:
+    """Whether something is being done with the visitor's own gallery."""
+    gallery = parts.galleries.own.find(own) if parts.galleries.own else None
+    return gallery is not None and gallery.busy
 
 
 def _better(parts: Parts, key: str) -> bool:
-    """Whether the page's own gallery is there and this is another one."""
-    return key != MAIN and MAIN in parts.galleries.ready()
+    """Whether the page's own gallery is there and this is the one that stood in for it."""
+    return key in parts.galleries.keys and key != MAIN and MAIN in parts.galleries.ready()
 
 
-def _choices(parts: Parts, watch: Watch, key: str, recipe: str | None) -> Changes:
-    """The header, and what can be chosen where this gallery is: galleries, models, and the way to a better one.
-
-    With a `recipe`, both are chosen as well; without, a choice the visitor makes this very moment is left alone.
-    """
+def choices(parts: Parts, watch: Watch, own: str, key: str, recipe: str) -> Changes:
+    """The header, and what can be chosen where this gallery is: galleries, models, and the way to a better one."""
     galleries, reply = parts.galleries, parts.reply
     background = galleries.get(key)
-    labels = [(wording.gallery_label(galleries.get(other)), other) for other in galleries.keys]
+    usable = background.ready()
+    keys = (*galleries.keys, *([own] if galleries.has(own) else []))
+    labels = [(wording.gallery_label(galleries.get(other)), other) for other in keys]
     models = [(wording.model_label(name, background.status(name)), name) for name in RECIPES]
-    choosing: tuple[dict[str, Any], ...] = ({}, {}) if recipe is None else ({"value": key}, {"value": recipe})
     return {
         watch.header: wording.header(galleries, key),
-        reply.gallery: gr.update(choices=labels, visible=len(labels) > 1, **choosing[0]),
+        reply.gallery: gr.update(choices=labels, value=key, visible=len(labels) > 1),
         reply.switch: gr.update(visible=_better(parts, key), value=wording.switch_label(galleries.main)),
-        reply.model: gr.update(choices=models, **choosing[1]),
+        reply.model: gr.update(choices=models, value=recipe if recipe in usable or not usable else usable[0]),
     }
 
 
@@ -82,14 +109,14 @@ def _answering(parts: Parts, watch: Watch, key: str) -> Changes:
     return {watch.answerable: key, **shown}
 
 
-def enter(parts: Parts, watch: Watch, request: Request) -> Changes:
+def enter(parts: Parts, watch: Watch, own: str, request: Request) -> Changes:
     """Another gallery: the visitor's photo is searched in it, or an example of its own."""
-    request = replace(request, recipe=_usable(parts, request.gallery, request.recipe))
-    changes = _choices(parts, watch, request.gallery, request.recipe)
-    if request.gallery not in parts.galleries.ready():
+    changes = choices(parts, watch, own, request.gallery, request.recipe)
+    request = replace(request, recipe=changes[parts.reply.model]["value"])
+    if not parts.galleries.is_ready(request.gallery):
         return changes | anew(parts, request) | {parts.query.photo: request.photo}
-    own = request.photo is not None and not is_of_a_gallery(parts, request.photo)
-    found = anew(parts, request) | {parts.query.photo: request.photo} if own else show_example(parts, 0, request)
+    theirs = request.photo is not None and not is_of_a_gallery(parts, request.photo)
+    found = anew(parts, request) | {parts.query.photo: request.photo} if theirs else show_example(parts, 0, request)
     return changes | found | _answering(parts, watch, request.gallery)
 
 
@@ -116,21 +143,18 @@ def restored(parts: Parts, request: gr.Request) -> Changes:
     return changes
 
 
-def preparation_events(page: gr.Blocks, parts: Parts, header: gr.HTML) -> None:
+def preparation_events(page: gr.Blocks, parts: Parts, header: gr.HTML) -> Watch:
     """Keeps the page up to date while the gallery is being prepared, and answers an example once it can."""
     query, reply = parts.query, parts.reply
     watch = Watch(header, gr.Timer(POLL_SECONDS), gr.State(""))
-    inputs = [reply.gallery, reply.model, watch.answerable]
-    state = [header, reply.gallery, reply.switch, reply.model, watch.answerable]
-    outputs = [*state, reply.retry, watch.timer, query.examples_box, query.examples]
-    entering = [*state, query.examples_box, query.examples, *parts.photo_and_answer]
+    inputs, outputs, entering = watch.asked(parts), watch.polled(parts), watch.entering(parts)
 
-    def polled(key: str, recipe: str, answerable: str) -> Changes:
-        return poll(parts, watch, key, recipe, answerable)
+    def polled(own: str, *state: str) -> Changes:
+        return poll(parts, watch, own, state)
 
-    def retried(key: str, recipe: str, answerable: str) -> Changes:
+    def retried(own: str, *state: str) -> Changes:
         parts.galleries.start()
-        return polled(key, recipe, answerable)
+        return polled(own, *state)
 
     def restoring(request: gr.Request) -> Changes:
         return restored(parts, request)
@@ -140,19 +164,21 @@ def preparation_events(page: gr.Blocks, parts: Parts, header: gr.HTML) -> None:
         request = request_of(values)
         return show_example(parts, 0, request) if key and request.photo is None else {query.photo: request.photo}
 
-    def entered(*values: object) -> Changes:
-        return enter(parts, watch, request_of(values))
+    def entered(own: str, *values: object) -> Changes:
+        return enter(parts, watch, own, request_of(values))
 
-    def switched(*values: object) -> Changes:
-        return enter(parts, watch, replace(request_of(values), gallery=MAIN))
+    def switched(own: str, *values: object) -> Changes:
+        return enter(parts, watch, own, replace(request_of(values), gallery=MAIN))
 
-    choices = [reply.gallery, reply.model, reply.index, reply.k]
-    page.load(restoring, None, choices, **QUICK).then(polled, inputs, outputs, **QUICK)
+    chosen = [reply.gallery, reply.model, reply.index, reply.k]
+    page.load(restoring, None, chosen, **QUICK).then(polled, inputs, outputs, **QUICK)
     watch.timer.tick(polled, inputs, outputs, **QUICK)
     reply.retry.click(retried, inputs, outputs, **QUICK)
     watch.answerable.change(first, [watch.answerable, *parts.request], parts.photo_and_answer, **SEARCH)
-    # What was asked just before the click is answered for the gallery before it, and is put right by asking again.
-    reply.gallery.input(entered, parts.request, entering, **SEARCH).then(polled, inputs, outputs, **QUICK)
-    reply.switch.click(switched, parts.request, entering, **SEARCH).then(polled, inputs, outputs, **QUICK)
+    # A poll that was under way meanwhile told of the gallery chosen before; so one more follows.
+    choice = [parts.own, *parts.request]
+    reply.gallery.input(entered, choice, entering, **SEARCH).then(polled, inputs, outputs, **QUICK)
+    reply.switch.click(switched, choice, entering, **SEARCH).then(polled, inputs, outputs, **QUICK)
     made = [reply.gallery.input, reply.model.input, reply.index.input, reply.k.input]
-    gr.on(made, None, choices, None, js=ADDRESS)
+    gr.on(made, None, chosen, None, js=ADDRESS)
+    return watch

@@ -138,7 +138,7 @@ def _blank(parts: Parts, request: Request) -> Changes:
         explore.limit_note: "",
         explore.enlarged: "",
         explore.tools: hidden,
-        explore.link: wording.link(request.gallery, request.recipe, request.index, request.k),
+        explore.link: wording.link(parts.to_link(request.gallery), request.recipe, request.index, request.k),
         explore.answers: (),
     }
 
@@ -181,7 +181,7 @@ def show_example(parts: Parts, number: int, request: Request) -> Changes:
 
 def is_of_a_gallery(parts: Parts, photo: str) -> bool:
     """Whether a photo is the server's own, such as an example; a visitor's lies elsewhere."""
-    return Path(photo).resolve().is_relative_to(parts.galleries.main.library.thumbnails_root.resolve())
+    return parts.galleries.is_picture(Path(photo))
 
 
 def anew(parts: Parts, request: Request) -> Changes:
