@@ -84,12 +84,15 @@ class Library:
     @cached_property
     def photos(self) -> Photos:
         """The gallery's photos, opened at first use; PhotosError if they cannot be had."""
-        return open_photos(self._dataset)
+        return self._opened(silent)
 
     def open_photos(self, report: Report) -> None:
         """Opens the gallery's photos, if they are not, and says how far a download is; PhotosError as `photos`."""
         if "photos" not in self.__dict__:
-            self.__dict__["photos"] = open_photos(self._dataset, report)
+            self.__dict__["photos"] = self._opened(report)
+
+    def _opened(self, report: Report) -> Photos:
+        return open_photos(self._dataset, report)
 
     @property
     def title(self) -> str:

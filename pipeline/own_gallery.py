@@ -7,7 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 from pipeline.background import Background
@@ -17,7 +17,7 @@ from pipeline.errors import PhotosError, PipelineError, SettingsError, Stopped
 from pipeline.library import Library, all_recipes
 from pipeline.photos import Photos, own_photos
 from pipeline.recipes import RECIPES
-from pipeline.types import Progress
+from pipeline.types import Progress, Report
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,7 @@ class OwnLibrary(Library):
         super().__init__(TITLE, encoders, folder / "index")
         self._folder = folder
 
-    @cached_property
-    def photos(self) -> Photos:
+    def _opened(self, report: Report) -> Photos:
         """The photos as they were at first use; PhotosError if there are none."""
         return own_photos(self._folder / "photos", (self._folder.name, TITLE))
 

@@ -209,7 +209,7 @@ def test_the_header_of_a_gallery_that_is_ready(tmp_path: Path) -> None:
     background.start()
     background.wait(60)
     said = header(Galleries(background), MAIN)
-    assert "Gallery: <b>&lt;b&gt;x</b> · 1 photos · ready" in said
+    assert "Gallery: <b>&lt;b&gt;x</b> · 1 photo · ready" in said
     background._preparing(["resnet50"], Progress("Indexing", "photos", 0, 1, 0, 0))
     assert "ready" in header(Galleries(background), MAIN)
     assert "0 of 1 photos" in header(Galleries(background), MAIN)
