@@ -40,7 +40,7 @@ def test_one_photo_is_searched_with_every_model(
     tops = {round(columns.nth(n).bounding_box()["y"]) for n in range(len(LABELS))}
     assert len(tops) == (1 if viewport is DESKTOP else len(LABELS)), "side by side where there is room"
     assert fits(page)
-    columns.last.locator(".pick:has(img[alt*='Elif'])").first.click()
+    compact.locator(".pick:has(img[alt*='Elif'])").first.click()
     wait_for_answer(page, "Elif")
     assert page.locator("#back").is_visible()
 

@@ -158,7 +158,7 @@ def test_a_link_restores_the_choices(tiny_page: tuple[Background, str], browse: 
     wait_for_answer(page, "Ada")
     page.get_by_label("Compact").check()
     page.locator("#note", has_text="Open Model Zoo").wait_for()
-    page.wait_for_url("**/?recipe=mtcnn-reid&index=annoy&k=20")
+    page.wait_for_url("**/?gallery=main&recipe=mtcnn-reid&index=annoy&k=20")
     page.get_by_role("button", name="Options").click()
     page.get_by_label("exact").check()
     number = page.locator("#k input[type=number]")
@@ -166,7 +166,7 @@ def test_a_link_restores_the_choices(tiny_page: tuple[Background, str], browse: 
     number.press("Enter")
     page.locator("#sentence", has_text="The 7 nearest").wait_for()
     link = page.get_by_role("link", name="Link to these choices").get_attribute("href")
-    assert link == "?recipe=mtcnn-reid&index=exact&k=7"
+    assert link == "?gallery=main&recipe=mtcnn-reid&index=exact&k=7"
     page.goto(url + link)
     page.locator("#sentence", has_text="The 7 nearest").wait_for()
     assert "searching by exact" in page.locator("#sentence").inner_text()
