@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from pipeline import wording
 from pipeline.galleries import MAIN, Galleries, open_galleries
@@ -14,27 +20,32 @@ from pipeline.page import hosting
 from pipeline.page.comparing import compare_tab
 from pipeline.page.endpoints import endpoints
 from pipeline.page.exploring import explore_events
+from pipeline.page.guard import BodyLimit, GuardedBlocks, refuse_fetching
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
 from pipeline.page.preparing import preparation_events
 from pipeline.page.searching import search_events
+from pipeline.page.uploads import keep_swept, own_folder, remove
 from pipeline.report_tab import evaluation_tab
 from pipeline.settings import Settings
 
 CSS = Path(__file__).parent / "pipeline" / "page.css"
 THEME = gr.themes.Default(primary_hue="orange", neutral_hue="slate", font=["system-ui", "sans-serif"])
 QUEUE_LENGTH = 64
+STOP_SECONDS = 3.0  # of the five that a process is given
+
+log = logging.getLogger(__name__)
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
-def build_page(galleries: Galleries) -> gr.Blocks:
-    """The page on top of galleries that are being prepared."""
-    with gr.Blocks(
+def build_page(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS) -> gr.Blocks:
+    """The page on top of galleries that are being prepared; `keep_uploads` is for how many seconds."""
+    with GuardedBlocks(
         title=wording.TITLE,
         analytics_enabled=False,
         fill_width=True,
-        delete_cache=(KEEP_UPLOADS_SECONDS, KEEP_UPLOADS_SECONDS),
+        delete_cache=(keep_uploads, keep_uploads),
     ) as page:
         header = gr.HTML(wording.header(galleries, MAIN), elem_id="header")
         with gr.Tabs() as tabs:
@@ -54,16 +65,19 @@ def build_page(galleries: Galleries) -> gr.Blocks:
     return page
 
 
-def launch(galleries: Galleries, **options: object) -> gr.Blocks:
+def launch(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS, **options: object) -> gr.Blocks:
     """Serves the page; `options` go to Gradio's `launch`."""
+    refuse_fetching()
+    keep_swept(own_folder(), keep_uploads)
     # Thumbnails are files of ours that never change: served as they are, cached by the browser.
     gr.set_static_paths([galleries.main.library.thumbnails_root.resolve()])
-    page = build_page(galleries)
+    page = build_page(galleries, keep_uploads)
     page.launch(
         theme=THEME,
         css=wording.index_style(),
         css_paths=CSS,
-        show_error=True,
+        show_error=False,  # of errors that are not sentences of ours: they hold paths
+        app_kwargs={"middleware": [Middleware(BodyLimit)]},
         footer_links=["api"],
         run_history=False,
         max_file_size="40mb",
@@ -72,13 +86,29 @@ def launch(galleries: Galleries, **options: object) -> gr.Blocks:
     return page
 
 
+def stop(page: gr.Blocks) -> NoReturn:
+    """Ends the process: searches under way have a moment, a build goes on at the next start, uploads are removed."""
+    log.info("stopping")
+    closing = threading.Thread(target=page.close, kwargs={"verbose": False}, daemon=True)
+    closing.start()
+    closing.join(STOP_SECONDS)
+    remove(own_folder())
+    logging.shutdown()
+    os._exit(0)  # Python would wait for threads that decode and embed
+
+
 def main() -> None:
-    """Starts preparing and serves the page."""
+    """Starts preparing and serves the page until SIGTERM or Ctrl+C."""
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     settings = Settings.from_env()
     hosting.register(zero_gpu=settings.zero_gpu)
     galleries = open_galleries(settings)
     galleries.start()
-    launch(galleries)
+    page = launch(galleries, prevent_thread_lock=True)
+    with suppress(KeyboardInterrupt):
+        stopping.wait()
+    stop(page)
 
 
 if __name__ == "__main__":

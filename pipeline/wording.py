@@ -188,6 +188,8 @@ def every_line(answers: Sequence[Answer]) -> str:
         answer.timings_ms["embed"] + answer.timings_ms["search"] for answer in answers
     )
     count = "1 face" if len(answers) == 1 else f"{len(answers)} faces"
+    if len(answers) < len(answers[0].faces):
+        count = f"the {len(answers)} largest of {len(answers[0].faces)} faces"
     return f"<p class='answer' role='status'><b>The nearest photos of {count}, a row for each</b> · {took:.0f} ms</p>"
 
 
