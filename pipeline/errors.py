@@ -4,6 +4,7 @@
     ├── SettingsError      an option or environment variable has no usable value
     ├── PhotoError         one photo cannot be read
     ├── PhotosError        the gallery's photos cannot be had (no such folder, host out of reach)
+    ├── StorageError       the folder of the galleries cannot be written
     ├── WeightsError       a network's weights cannot be had, or are not what they claim to be
     ├── HubError           a repository of galleries on the Hub cannot be read or written
     ├── IndexUnavailable   an index outside the gallery (a Milvus server) cannot be reached or used
@@ -31,6 +32,10 @@ class PhotoError(PipelineError):
 
 class PhotosError(PipelineError):
     """The gallery's photos cannot be had."""
+
+
+class StorageError(PipelineError):
+    """The folder that galleries are built in cannot be written."""
 
 
 class WeightsError(PipelineError):

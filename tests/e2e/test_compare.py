@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from gradio_client import Client, handle_file
 
+from pipeline import __version__
 from pipeline.background import Background
 from pipeline.galleries import MAIN
 from pipeline.recipes import RECIPES
@@ -87,7 +88,10 @@ def test_the_api_names_its_galleries_and_says_how_it_is(client: Client, tiny_pag
         "indexes": by_name["mtcnn-reid"]["indexes"],
     }  # fmt: skip
     assert by_name["mtcnn-reid"]["indexes"]["exact"] == 1
-    assert client.predict(api_name="/health") == {"status": "ok", "ready": {MAIN: tiny_page[0].ready()}, "problem": ""}
+    assert client.predict(api_name="/health") == {
+        "status": "ok", "version": __version__, "ready": {MAIN: tiny_page[0].ready()}, "building": {}, "degraded": {},
+        "problem": "",
+    }  # fmt: skip
 
 
 def test_the_api_says_what_is_missing(tmp_path: Path, serve: Serve) -> None:

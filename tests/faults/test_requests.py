@@ -1,8 +1,8 @@
 """Whatever a program sends to the endpoints: an answer or one sentence; no file of the server's, nothing fetched.
 
 The threat: the endpoints are open to whoever reaches the page. A photo's path may name the server's own files or
-another visitor's, an address may make the server fetch pages of the network it stands in, or anybody's (Gradio does fetch them,
-and serves any public address as `/file=https://...`), and numbers may be none.
+another visitor's, an address may make the server fetch pages of the network it stands in, or anybody's (Gradio does
+fetch them, and serves any public address as `/file=https://...`), and numbers may be none.
 """
 
 from __future__ import annotations
