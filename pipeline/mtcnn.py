@@ -30,7 +30,8 @@ CROPS = (24, 48)  # px; what the second and third see
 # Where facenet-pytorch has no bound: a wall of 1,600 faces took a minute and 5 GB. 60 faces in 0.6 megapixels have
 # 1,016 and 390; a photo with one face, some dozens.
 MOST = (1200, 500)  # boxes of a photo that the second and third network see, the best
-AT_ONCE = 512  # crops in one go, for each takes a third of a megabyte within the third network
+MOST_CELLS = 6000  # places of a photo that the first network may take for a face, the best; those 60 faces have 2,875
+AT_ONCE = 128  # crops in one go, for each takes a third of a megabyte within the third network
 
 Found = tuple[FloatArray, FloatArray, FloatArray]
 
@@ -85,6 +86,7 @@ class Mtcnn:
         photos, corners, scores, shifts = (np.concatenate(part) for part in zip(*seen, strict=True))
         level = np.repeat(np.arange(len(seen)), [len(part[0]) for part in seen])
         order = np.lexsort((level, photos))
+        order = order[_leading(photos[order], scores[order], MOST_CELLS)]
         boxes, shifts, level = _Boxes(photos, corners, scores)[order], shifts[order], level[order]
         # Moved apart, boxes of different levels do not compete yet.
         apart = (level * (boxes.corners.max(initial=0) + 1)).astype(np.float32)
@@ -165,6 +167,15 @@ def _within(boxes: _Boxes, size: tuple[int, int]) -> _Boxes:
     """The boxes that cover any pixel of the photo; facenet-pytorch fails where one does not."""
     pixels = _pixels(boxes, size)
     return boxes[np.flatnonzero((pixels[:, 2:] > pixels[:, :2]).all(axis=1))]
+
+
+def _leading(photos: IntArray, scores: FloatArray, most: int) -> IntArray:
+    """The rows, in their order, that are among the `most` best of their photo; `photos` is ascending."""
+    if len(photos) == 0 or np.bincount(photos).max() <= most:
+        return np.arange(len(photos))
+    best = np.lexsort((-scores, photos))
+    place = np.arange(len(photos)) - np.searchsorted(photos, photos)  # of each row of `best` within its photo
+    return np.sort(best[place < most])
 
 
 def _seen(network: CascadeNetwork, areas: Areas, boxes: _Boxes, side: int, size: tuple[int, int]) -> list[FloatArray]:

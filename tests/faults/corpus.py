@@ -168,18 +168,19 @@ def _scenes() -> Iterator[Sent]:
 
 
 def _large() -> Iterator[Sent]:
-    side = 10_000  # 100 megapixels
+    side = 8_000  # 64 megapixels, just allowed
     exif = Image.Exif()
     exif[0x0112] = 6
     large: dict[str, tuple[Callable[[], bytes], str]] = {
-        "100 megapixels, JPEG": (lambda: encode(face().resize((side, side)), quality=30), "photo.jpg"),
-        "100 megapixels, turned": (lambda: encode(face().resize((side, side)), quality=30, exif=exif), "photo.jpg"),
-        "100 megapixels, PNG": (lambda: bomb(side, side), "photo.png"),
-        "100 megapixels, 16 bits": (lambda: bomb(side, side, depth=16, colour=0), "photo.png"),
-        "100 megapixels, RGBA": (lambda: bomb(side, side, colour=6), "photo.png"),
+        "64 megapixels, JPEG": (lambda: encode(face().resize((side, side)), quality=30), "photo.jpg"),
+        "64 megapixels, turned": (lambda: encode(face().resize((side, side)), quality=30, exif=exif), "photo.jpg"),
+        "64 megapixels, PNG": (lambda: bomb(side, side), "photo.png"),
+        "64 megapixels, 16 bits": (lambda: bomb(side, side, depth=16, colour=0), "photo.png"),
+        "64 megapixels, RGBA": (lambda: bomb(side, side, colour=6), "photo.png"),
     }
     for name, (make, file) in large.items():
         yield Sent(name, make, "answered", file)
+    yield Sent("100 megapixels", lambda: encode(Image.new("L", (10_000, 10_000))), "refused")
 
 
 def crowd(count: int, side: int) -> Image.Image:
