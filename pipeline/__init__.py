@@ -12,5 +12,3 @@
 There is one road from photo to vector, `encoder.Encoder.encode`; building and searching both take it.
 Modules import downwards only; `tests/test_layers.py` holds the table. Importing this package loads nothing heavy.
 """
-
-__version__ = "0.9.0"

@@ -10,13 +10,12 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline import __version__
 from pipeline.background import Background
 from pipeline.errors import SettingsError
 from pipeline.library import Library, open_library
 from pipeline.photos import SAMPLE
 from pipeline.recipes import PACKAGED, RECIPES
-from pipeline.settings import Settings
+from pipeline.settings import VERSION, Settings
 
 MAIN = "main"
 
@@ -100,7 +99,7 @@ class Galleries:
         answering = "degraded" if degraded else "ok"
         return {
             "status": answering if ready else "preparing" if self.working else "unavailable",
-            "version": __version__,
+            "version": VERSION,
             "ready": ready,
             "building": building,
             "degraded": degraded,

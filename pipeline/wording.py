@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from html import escape
 from urllib.parse import urlencode
 
-from pipeline import __version__
 from pipeline.background import Background, Status
 from pipeline.galleries import Galleries
 from pipeline.indexes import INDEXES, why_unavailable
 from pipeline.photos import SAMPLE
 from pipeline.recipes import RECIPES
+from pipeline.settings import VERSION
 from pipeline.types import Answer, Hit, Progress
 from pipeline.verdict import Verdict
 
@@ -100,7 +100,7 @@ def _gallery_state(galleries: Galleries, key: str) -> str:
     kind = f" {SAMPLE_NOTE}" if key == SAMPLE.name else ""
     if key == SAMPLE.name and not below and galleries.working and not galleries.main.ready():
         below = f"<br>{escape(galleries.main.library.title)} is being fetched."
-    built_as = f" <span class='quiet'>· version {__version__} · {background.fingerprint()}</span>"
+    built_as = f" <span class='quiet'>· version {VERSION} · {background.fingerprint()}</span>"
     return f"Gallery: <b>{escape(photos.title)}</b> · {len(photos):,} photos{kind} · ready{built_as}{below}"
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from gradio_client import Client, handle_file
 
-from pipeline import __version__
 from pipeline.background import Background
 from pipeline.galleries import MAIN
 from pipeline.recipes import RECIPES
+from pipeline.settings import VERSION
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Serve, tiny_library
 from tests.e2e.test_explore import TWO, fits
 from tests.e2e.test_page import upload, wait_for_answer
@@ -89,7 +89,7 @@ def test_the_api_names_its_galleries_and_says_how_it_is(client: Client, tiny_pag
     }  # fmt: skip
     assert by_name["mtcnn-reid"]["indexes"]["exact"] == 1
     assert client.predict(api_name="/health") == {
-        "status": "ok", "version": __version__, "ready": {MAIN: tiny_page[0].ready()}, "building": {}, "degraded": {},
+        "status": "ok", "version": VERSION, "ready": {MAIN: tiny_page[0].ready()}, "building": {}, "degraded": {},
         "problem": "",
     }  # fmt: skip
 
