@@ -83,8 +83,13 @@ def GPU(task=None, *, duration=None):
 START = """
 import sys
 import app
-app.Background.start = lambda self: None
-app.launch = lambda background: print("decorated", len(getattr(sys.modules.get("spaces"), "decorated", ())))
+app.Galleries.start = lambda self: None
+
+def launch(galleries, **options):
+    print("decorated", len(getattr(sys.modules.get("spaces"), "decorated", ())))
+    raise SystemExit
+
+app.launch = launch
 app.main()
 """
 
