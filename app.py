@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
-import sys
+import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from pipeline import own_wording, wording
 from pipeline.galleries import MAIN, Galleries, open_galleries
@@ -17,10 +21,12 @@ from pipeline.page.comparing import compare_tab
 from pipeline.page.endpoints import endpoints
 from pipeline.page.explaining import explain_events
 from pipeline.page.exploring import explore_events
+from pipeline.page.guard import BodyLimit, GuardedBlocks, refuse_fetching
 from pipeline.page.own_photos import Actions, own_events, own_memory, own_panel
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
 from pipeline.page.preparing import preparation_events
 from pipeline.page.searching import search_events
+from pipeline.page.uploads import keep_swept, own_folder, remove
 from pipeline.report_tab import evaluation_tab
 from pipeline.settings import Settings
 
@@ -29,18 +35,21 @@ THEME = gr.themes.Default(primary_hue="orange", neutral_hue="slate", font=["syst
     body_text_color_subdued="*neutral_500"  # the theme's own has a contrast of 2.6 to 1; AA wants 4.5
 )
 QUEUE_LENGTH = 64
+STOP_SECONDS = 3.0  # of the five that a process is given
+
+log = logging.getLogger(__name__)
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
-def build_page(galleries: Galleries) -> gr.Blocks:
-    """The page on top of galleries that are being prepared."""
-    with gr.Blocks(
+def build_page(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS) -> gr.Blocks:
+    """The page on top of galleries that are being prepared; `keep_uploads` is for how many seconds."""
+    with GuardedBlocks(
         title=wording.TITLE,
         analytics_enabled=False,
         fill_width=True,
-        delete_cache=(KEEP_UPLOADS_SECONDS, KEEP_UPLOADS_SECONDS),
+        delete_cache=(keep_uploads, keep_uploads),
     ) as page:
         header = gr.HTML(wording.header(galleries, MAIN), elem_id="header")
         memory = own_memory()
@@ -67,16 +76,19 @@ def build_page(galleries: Galleries) -> gr.Blocks:
     return page
 
 
-def launch(galleries: Galleries, **options: object) -> gr.Blocks:
+def launch(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS, **options: object) -> gr.Blocks:
     """Serves the page; `options` go to Gradio's `launch`."""
+    refuse_fetching()
+    keep_swept(own_folder(), keep_uploads)
     # Thumbnails are files of ours that never change: served as they are, cached by the browser.
     gr.set_static_paths([galleries.main.library.thumbnails_root.resolve()])
-    page = build_page(galleries)
+    page = build_page(galleries, keep_uploads)
     page.launch(
         theme=THEME,
         css=wording.index_style(),
         css_paths=CSS,
-        show_error=True,
+        show_error=False,  # of errors that are not sentences of ours: they hold paths
+        app_kwargs={"middleware": [Middleware(BodyLimit)]},
         footer_links=["api"],
         run_history=False,
         max_file_size="2gb" if galleries.own else "40mb",  # a zip of photos, or one photo
@@ -85,14 +97,31 @@ def launch(galleries: Galleries, **options: object) -> gr.Blocks:
     return page
 
 
+def stop(page: gr.Blocks, galleries: Galleries) -> NoReturn:
+    """Ends the process: searches under way have a moment, a build goes on at the next start, visitors' photos go."""
+    log.info("stopping")
+    closing = threading.Thread(target=page.close, kwargs={"verbose": False}, daemon=True)
+    closing.start()
+    closing.join(STOP_SECONDS)
+    if galleries.own:
+        galleries.own.close()
+    remove(own_folder())
+    logging.shutdown()
+    os._exit(0)  # Python would wait for threads that decode and embed
+
+
 def main() -> None:
-    """Starts preparing and serves the page."""
+    """Starts preparing and serves the page until SIGTERM or Ctrl+C."""
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     settings = Settings.from_env()
     hosting.register(zero_gpu=settings.zero_gpu)
     galleries = open_galleries(settings)
     galleries.start()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that visitors' photos are deleted when it is stopped
-    launch(galleries)
+    page = launch(galleries, prevent_thread_lock=True)
+    with suppress(KeyboardInterrupt):
+        stopping.wait()
+    stop(page, galleries)
 
 
 if __name__ == "__main__":

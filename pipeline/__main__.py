@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.commands import build, compose_sample, explain, info, publish, search, train_head
+from pipeline.commands import build, compose_sample, doctor, explain, info, publish, search, train_head
 from pipeline.errors import PipelineError
 from pipeline.indexes import INDEXES
 from pipeline.measuring import bench, bench_indexes, bench_scale, calibrate, evaluate
@@ -143,6 +143,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("compose-sample", help="make the sample gallery anew, of a gallery of LFW")
     command.add_argument("--folder", type=Path, default=SAMPLE, help="where to; default: %(default)s")
     command.set_defaults(command=compose_sample)
+
+    command = commands.add_parser("doctor", help="what is well here and what is not; exit code 1 if anything fails")
+    command.set_defaults(command=doctor)
 
     command = commands.add_parser("info", help="what is set, what is here and what can be searched")
     command.set_defaults(command=info)

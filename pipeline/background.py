@@ -103,6 +103,11 @@ class Background:
             )
         return self.library.searcher(recipe)
 
+    def fingerprint(self) -> str:
+        """That of the best recipe's gallery that is ready, as its manifest has it; empty if none is."""
+        ready = self.ready()
+        return str(self.library.searcher(ready[0]).gallery.manifest["fingerprint"]) if ready else ""
+
     def _run(self, recipes: Sequence[str]) -> None:
         try:
             waiting = [name for name in all_recipes() if name in recipes and self._statuses[name].state != "ready"]

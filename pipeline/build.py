@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from filelock import FileLock
 from pipeline.calibration import Calibration
 from pipeline.embed import NO_FACE, Job, Known, embed_parts
 from pipeline.encoder import Encoder
-from pipeline.errors import GalleryError, GalleryMissing, IndexUnavailable, SettingsError
+from pipeline.errors import GalleryError, GalleryMissing, IndexUnavailable, SettingsError, StorageError
 from pipeline.face_ids import face_id
 from pipeline.gallery import LAYER, Draft, Gallery, former_collection, load_gallery, seal
 from pipeline.indexes import available, build_index
@@ -71,10 +72,10 @@ def build_galleries(
     A killed build goes on where it stopped. Where photos came or went since, only the new ones are embedded. Two
     processes may build the same photos at once: one waits for the other.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / f".{photos.name}.lock"):
+    with _writing(root), FileLock(root / f".{photos.name}.lock"):
         galleries, pending = {}, []
         for encoder in encoders:
+            _clear_leftovers(gallery_folder(root, photos, encoder.recipe.name))
             try:
                 galleries[encoder.recipe.name] = _complete(open_gallery(photos, encoder, root), report, milvus)
             except GalleryError as error:
@@ -102,11 +103,29 @@ def build_shard(
     number, of = shard
     if not 0 <= number < of:
         raise SettingsError(f"There is no shard {number}/{of}; give i/n with i from 0 to n - 1, such as 0/2 and 1/2.")
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / f".{photos.name}.{number}-of-{of}.lock"):
+    with _writing(root), FileLock(root / f".{photos.name}.{number}-of-{of}.lock"):
         jobs = [_job(photos, encoder, root) for encoder in _below(encoders)]
         embed_parts(photos, jobs, report, shard)
     return max(len(job.draft.missing()) for job in jobs)
+
+
+@contextmanager
+def _writing(root: Path) -> Iterator[None]:
+    """Makes the folder; StorageError if it, or anything in it, cannot be written."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"The gallery cannot be written to {root} ({error.strerror or error}); make room there, or set "
+            "FACESEARCH_INDEX to a folder that can be written. What is done so far is kept."
+        ) from error
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Removes what a killed process was writing; to be called under the lock, under which alone it is written."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def keep_calibration(gallery: Gallery, calibration: Calibration, root: Path) -> None:

@@ -233,6 +233,17 @@ def info(options: argparse.Namespace) -> int:
     return 0
 
 
+def doctor(options: argparse.Namespace) -> int:
+    """Says what is well here and what is not."""
+    from pipeline.doctor import examine
+
+    levels = set()
+    for finding in examine():
+        print(finding)
+        levels.add(finding.level)
+    return 1 if "fail" in levels else 0
+
+
 def recipe_asked_for(options: argparse.Namespace, library: Library) -> str:
     """The recipe asked for, or the best that can be had; reduced if that was asked for."""
     return _reduced_as_asked(options.recipe or library.default_recipe(), options)

@@ -5,6 +5,7 @@
     ├── PhotoError         one photo cannot be read
     ├── PhotosError        the gallery's photos cannot be had (no such folder, host out of reach, a zip of no use)
     ├── Stopped            somebody asked for a task to end
+    ├── StorageError       the folder of the galleries cannot be written
     ├── WeightsError       a network's weights cannot be had, or are not what they claim to be
     ├── HubError           a repository of galleries on the Hub cannot be read or written
     ├── IndexUnavailable   an index outside the gallery (a Milvus server) cannot be reached or used
@@ -36,6 +37,10 @@ class PhotosError(PipelineError):
 
 class Stopped(PipelineError):
     """Somebody asked for this task to end before it was done."""
+
+
+class StorageError(PipelineError):
+    """The folder that galleries are built in cannot be written."""
 
 
 class WeightsError(PipelineError):

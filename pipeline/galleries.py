@@ -16,8 +16,8 @@ from pipeline.errors import SettingsError
 from pipeline.library import Library, open_library
 from pipeline.own import OwnGalleries
 from pipeline.photos import SAMPLE
-from pipeline.recipes import PACKAGED
-from pipeline.settings import Settings
+from pipeline.recipes import PACKAGED, RECIPES
+from pipeline.settings import VERSION, Settings
 
 MAIN = "main"
 
@@ -106,10 +106,31 @@ class Galleries:
         return under_way or any(background.working for background in self._by_key.values())
 
     def health(self) -> dict[str, Any]:
-        """Whether there can be answers: `ok`, `preparing` or `unavailable`; what is ready; in one sentence why not."""
+        """Whether there can be answers: `ok`, `degraded`, `preparing` or `unavailable`; by gallery what is ready.
+
+        `building` is how far what is being prepared is, `degraded` why what should be there is not, each by gallery and
+        recipe; a head that was never trained is nothing that should be there. `problem` is why there are no photos.
+        """
         ready: Mapping[str, list[str]] = {key: self._by_key[key].ready() for key in self.ready()}
-        status = "ok" if ready else "preparing" if self.working else "unavailable"
-        return {"status": status, "ready": ready, "problem": self.main.problem}
+        building: dict[str, dict[str, Any]] = {}
+        degraded: dict[str, dict[str, str]] = {}
+        for key, background in self._by_key.items():
+            for name, recipe in RECIPES.items():
+                status = background.status(name)
+                if status.progress is not None:
+                    done = status.progress
+                    building.setdefault(key, {})[name] = {"done": done.done, "of": done.total, "unit": done.unit}
+                elif status.state == "unavailable" and recipe.layer != "head":
+                    degraded.setdefault(key, {})[name] = status.reason
+        answering = "degraded" if degraded else "ok"
+        return {
+            "status": answering if ready else "preparing" if self.working else "unavailable",
+            "version": VERSION,
+            "ready": ready,
+            "building": building,
+            "degraded": degraded,
+            "problem": self.main.problem,
+        }
 
     def _run(self) -> None:
         sample = self._by_key.get(SAMPLE.name)

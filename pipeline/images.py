@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,9 @@ from pipeline.errors import PhotoError
 from pipeline.files import replacing
 from pipeline.types import Box, Photo
 
-MAX_PIXELS = 120_000_000  # above what phones take; 360 MB decoded
+MAX_PIXELS = 65_000_000  # what large phones take; 260 MB decoded, and as much again while it is turned
 UNREADABLE = "This file cannot be read as a photo; use an undamaged JPEG, PNG or WebP."
+STRIP_PIXELS = 1 << 22
 THUMBNAIL_SIDE = 320
 FACE_SIDE = 200
 FACE_SHARE = 1.3  # how much of a photo a picture of a face shows, in sides of its box
@@ -43,7 +45,8 @@ def open_image(source: bytes | Path, *, small: bool = False) -> Image.Image:
                 if small:
                     image.draft("RGB", (1, 1))
                 image.load()
-                return _rgb(ImageOps.exif_transpose(image))
+                ImageOps.exif_transpose(image, in_place=True)
+                return _rgb(image)
     except PhotoError:
         raise
     except Image.DecompressionBombError as error:
@@ -55,19 +58,42 @@ def open_image(source: bytes | Path, *, small: bool = False) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    """Strip by strip where there is arithmetic: a photo of 60 megapixels takes 240 MB, and again for every copy."""
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_eight_bit(np.asarray(image))).convert("RGB")
+        peak = max(float(_numbers(strip).max(initial=0)) for _, strip in _strips(image))
+        white = 1 if peak <= 1 else 255 if peak <= 255 else 65_535 if peak <= 65_535 else peak
+        return _stripwise(image, lambda strip: Image.fromarray(_eight_bit(_numbers(strip), white)))
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image.convert("RGB")
+        return _stripwise(image, _on_white)
+    animated = getattr(image, "is_animated", False)  # whose frames would hang on to what is returned
+    return image if image.mode == "RGB" and not animated else image.convert("RGB")
 
 
-def _eight_bit(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Greyscale of more than 8 bits: 0 to 1, 0 to 255 and 0 to 65,535 are told apart by the largest value."""
-    values = np.nan_to_num(pixels.astype(np.float32))
-    peak = float(values.max(initial=0))
-    white = 1 if peak <= 1 else 255 if peak <= 255 else 65_535 if peak <= 65_535 else peak
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """The image in strips of its full width, each with the row it begins at."""
+    rows = max(1, STRIP_PIXELS // max(image.width, 1))
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _stripwise(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    made = Image.new("RGB", image.size)
+    for top, strip in _strips(image):
+        made.paste(convert(strip), (0, top))
+    return made
+
+
+def _on_white(strip: Image.Image) -> Image.Image:
+    layer = strip.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
+def _numbers(strip: Image.Image) -> npt.NDArray[np.float32]:
+    return np.nan_to_num(np.asarray(strip).astype(np.float32))
+
+
+def _eight_bit(values: npt.NDArray[np.float32], white: float) -> npt.NDArray[np.uint8]:
+    """Greyscale of more than 8 bits: 0 to 1, 0 to 255 and 0 to 65,535 are told apart by the photo's largest value."""
     scaled: npt.NDArray[np.uint8] = (np.clip(values, 0, white) * (255 / white)).round().astype(np.uint8)
     return scaled
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from pipeline.build import (
 from pipeline.calibrate import calibrate
 from pipeline.calibration import OWN, Calibration, find, from_json, read_calibrations, shipped, write_calibrations
 from pipeline.encoders import Encoders, StoredEncoders
-from pipeline.errors import PhotosError, SettingsError
+from pipeline.errors import PhotoError, PhotosError, SettingsError
 from pipeline.gallery import Gallery
 from pipeline.heads import Epoch, train_head
 from pipeline.images import face_file, open_image, original_file, thumbnail_file
@@ -194,19 +195,23 @@ class Library:
 
     def thumbnail(self, photo_id: str) -> Path:
         """A photo of the gallery as a small file that browsers show."""
-        return thumbnail_file(self.photo(photo_id), self.thumbnails_root / self.photos.name)
+        with _of_the_gallery():
+            return thumbnail_file(self.photo(photo_id), self.thumbnails_root / self.photos.name)
 
     def face(self, photo_id: str, box: Box) -> Path:
         """The face in that box of a photo of the gallery, as a small file that browsers show."""
-        return face_file(self.photo(photo_id), box, self.thumbnails_root / self.photos.name)
+        with _of_the_gallery():
+            return face_file(self.photo(photo_id), box, self.thumbnails_root / self.photos.name)
 
     def size(self, photo_id: str) -> tuple[int, int]:
         """Width and height of a photo of the gallery, in pixels and upright."""
-        return open_image(self.photo(photo_id).source).size
+        with _of_the_gallery():
+            return open_image(self.photo(photo_id).source).size
 
     def original(self, photo_id: str) -> Path:
         """A photo of the gallery as a file that browsers show and that can be searched with: not a pixel is changed."""
-        return original_file(self.photo(photo_id), self.thumbnails_root / self.photos.name)
+        with _of_the_gallery():
+            return original_file(self.photo(photo_id), self.thumbnails_root / self.photos.name)
 
     def photo(self, photo_id: str) -> Photo:
         """A photo of the gallery; SettingsError if there is none of that id."""
@@ -219,6 +224,18 @@ class Library:
     def thumbnails_root(self) -> Path:
         """The folder of those files, by gallery: the only one in the index that a page may serve."""
         return self.index_root / THUMBNAILS
+
+
+@contextmanager
+def _of_the_gallery() -> Iterator[None]:
+    """PhotosError where a photo of the gallery cannot be read: the visitor's, of whom PhotoError speaks, is not it."""
+    try:
+        yield
+    except PhotoError as error:
+        raise PhotosError(
+            "A photo of this gallery cannot be read any more; put the gallery's photos back where they were, or start "
+            "again for what is there now."
+        ) from error
 
 
 def open_library(settings: Settings) -> Library:

@@ -27,6 +27,11 @@ OVERLAP_IN_LEVEL, OVERLAP = 0.5, 0.7
 # what the networks were made for
 CELL, STRIDE = 12, 2  # of the first, in pixels of a level
 CROPS = (24, 48)  # px; what the second and third see
+# Where facenet-pytorch has no bound: a wall of 1,600 faces took a minute and 5 GB. 60 faces in 0.6 megapixels have
+# 1,016 and 390; a photo with one face, some dozens.
+MOST = (1200, 500)  # boxes of a photo that the second and third network see, the best
+MOST_CELLS = 6000  # places of a photo that the first network may take for a face, the best; those 60 faces have 2,875
+AT_ONCE = 128  # crops in one go, for each takes a third of a megabyte within the third network
 
 Found = tuple[FloatArray, FloatArray, FloatArray]
 
@@ -81,29 +86,30 @@ class Mtcnn:
         photos, corners, scores, shifts = (np.concatenate(part) for part in zip(*seen, strict=True))
         level = np.repeat(np.arange(len(seen)), [len(part[0]) for part in seen])
         order = np.lexsort((level, photos))
+        order = order[_leading(photos[order], scores[order], MOST_CELLS)]
         boxes, shifts, level = _Boxes(photos, corners, scores)[order], shifts[order], level[order]
         # Moved apart, boxes of different levels do not compete yet.
         apart = (level * (boxes.corners.max(initial=0) + 1)).astype(np.float32)
         kept = _best(_Boxes(boxes.photos, boxes.corners + apart[:, None], boxes.scores), OVERLAP_IN_LEVEL)
         boxes, shifts = boxes[kept], shifts[kept]
-        kept = _best(boxes, OVERLAP)
+        kept = _best(boxes, OVERLAP, MOST[0])
         return _squared(_shifted(boxes[kept], shifts[kept], 0))
 
     def _refined(self, areas: Areas, boxes: _Boxes, size: tuple[int, int]) -> _Boxes:
         """Those that the second network takes for a face, moved as it says, as squares."""
         if len(boxes.photos) == 0:
             return _NONE
-        sure, shifts = self._refining([areas.crops(boxes.photos, _pixels(boxes, size), CROPS[0])])[0]
+        sure, shifts = _seen(self._refining, areas, boxes, CROPS[0], size)
         passed = np.flatnonzero(sure[:, 1] > self._sure[1])
         boxes, shifts = _Boxes(boxes.photos, boxes.corners, sure[:, 1])[passed], shifts[passed]
-        kept = _best(boxes, OVERLAP)
+        kept = _best(boxes, OVERLAP, MOST[1])
         return _squared(_shifted(boxes[kept], shifts[kept], 1))
 
     def _placed(self, areas: Areas, boxes: _Boxes, size: tuple[int, int]) -> tuple[_Boxes, FloatArray]:
         """Those that the third network takes for a face, moved as it says, and its landmarks."""
         if len(boxes.photos) == 0:
             return _NONE, np.zeros((0, 5, 2), np.float32)
-        sure, shifts, points = self._placing([areas.crops(boxes.photos, _pixels(boxes, size), CROPS[1])])[0]
+        sure, shifts, points = _seen(self._placing, areas, boxes, CROPS[1], size)
         passed = np.flatnonzero(sure[:, 1] > self._sure[2])
         boxes, shifts, points = _Boxes(boxes.photos, boxes.corners, sure[:, 1])[passed], shifts[passed], points[passed]
         start, end = boxes.corners[:, None, :2], boxes.corners[:, None, 2:]
@@ -163,10 +169,31 @@ def _within(boxes: _Boxes, size: tuple[int, int]) -> _Boxes:
     return boxes[np.flatnonzero((pixels[:, 2:] > pixels[:, :2]).all(axis=1))]
 
 
-def _best(boxes: _Boxes, overlap: float) -> IntArray:
-    """The rows, photo by photo and best first, of the boxes that no better one overlaps by more than this."""
+def _leading(photos: IntArray, scores: FloatArray, most: int) -> IntArray:
+    """The rows, in their order, that are among the `most` best of their photo; `photos` is ascending."""
+    if len(photos) == 0 or np.bincount(photos).max() <= most:
+        return np.arange(len(photos))
+    best = np.lexsort((-scores, photos))
+    place = np.arange(len(photos)) - np.searchsorted(photos, photos)  # of each row of `best` within its photo
+    return np.sort(best[place < most])
+
+
+def _seen(network: CascadeNetwork, areas: Areas, boxes: _Boxes, side: int, size: tuple[int, int]) -> list[FloatArray]:
+    """What each head of a network says of the boxes."""
+    pixels = _pixels(boxes, size)
+    parts = [slice(start, start + AT_ONCE) for start in range(0, len(pixels), AT_ONCE)]
+    seen = [network([areas.crops(boxes.photos[part], pixels[part], side)])[0] for part in parts]
+    return [np.concatenate(head) for head in zip(*seen, strict=True)]
+
+
+def _best(boxes: _Boxes, overlap: float, most: int | None = None) -> IntArray:
+    """The rows, photo by photo and best first, of the boxes that no better one overlaps by more than this.
+
+    `most` is how many of each photo, at most.
+    """
     kept = [
-        nms(torch.from_numpy(boxes.corners[rows]), torch.from_numpy(boxes.scores[rows]), overlap).numpy() + rows.start
+        nms(torch.from_numpy(boxes.corners[rows]), torch.from_numpy(boxes.scores[rows]), overlap).numpy()[:most]
+        + rows.start
         for rows in boxes.by_photo()
     ]
     return np.concatenate(kept) if kept else np.zeros(0, np.int64)

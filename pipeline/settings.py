@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.errors import SettingsError
 from pipeline.types import MILVUS_KINDS
 
+VERSION = "0.9.0"  # of this program
 LFW = "lfw"
 DEFAULT_CACHE = Path("~/.cache/reverse-face-search").expanduser()
 PERSISTENT = Path("/data")  # where a Hugging Face Space has its disk that outlives a restart, if it has one

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.errors import HubError, PhotoError
+from pipeline.errors import HubError, PhotoError, PhotosError
 from pipeline.files import replacing
 from pipeline.images import JPEG_START, small_enough
 from pipeline.photos import Photos
@@ -33,7 +33,7 @@ def pack(photos: Photos, thumbnail: Callable[[str], Path], path: Path, report: R
                 if small_enough(photos[row].source):
                     continue
                 file = thumbnail(photo_id)
-            except PhotoError:  # a file that is no photo is in no gallery either
+            except (PhotoError, PhotosError):  # a file that is no photo is in no gallery either
                 continue
             archive.writestr(zipfile.ZipInfo(file.name, EPOCH), file.read_bytes())
             count += 1

@@ -11,6 +11,7 @@ from pipeline.galleries import Galleries
 from pipeline.indexes import INDEXES, why_unavailable
 from pipeline.photos import SAMPLE
 from pipeline.recipes import RECIPES
+from pipeline.settings import VERSION
 from pipeline.types import Answer, Hit, Progress
 from pipeline.verdict import Verdict
 
@@ -101,7 +102,8 @@ def _gallery_state(galleries: Galleries, key: str) -> str:
     kind = f" {SAMPLE_NOTE}" if photos.name == SAMPLE.name else ""
     if key == SAMPLE.name and not below and galleries.working and not galleries.main.ready():
         below = f"<br>{escape(galleries.main.library.title)} is being fetched."
-    return f"Gallery: <b>{escape(photos.title)}</b> · {_photos(len(photos))}{kind} · ready{below}"
+    built_as = f" <span class='quiet'>· version {VERSION} · {background.fingerprint()}</span>"
+    return f"Gallery: <b>{escape(photos.title)}</b> · {_photos(len(photos))}{kind} · ready{built_as}{below}"
 
 
 def _coming(background: Background, *, named: bool) -> str:
@@ -196,6 +198,8 @@ def every_line(answers: Sequence[Answer]) -> str:
         answer.timings_ms["embed"] + answer.timings_ms["search"] for answer in answers
     )
     count = "1 face" if len(answers) == 1 else f"{len(answers)} faces"
+    if len(answers) < len(answers[0].faces):
+        count = f"the {len(answers)} largest of {len(answers[0].faces)} faces"
     return f"<p class='answer' role='status'><b>The nearest photos of {count}, a row for each</b> · {took:.0f} ms</p>"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +25,68 @@ MILVUS_TESTS = {
     "tests.test_bench",
     "tests.test_scale",
 }
+FAULTS = Path(__file__).parent / "faults"
+
+
+class Tally:
+    """What tests/faults tried, as README has it."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.maxima: dict[str, float] = {}
+
+    def add(self, what: str, count: int = 1) -> None:
+        """So many more were tried."""
+        self.counts[what] += count
+
+    def most(self, what: str, value: float) -> None:
+        """The largest there was."""
+        self.maxima[what] = max(value, self.maxima.get(what, value))
+
+    def table(self, failures: int) -> list[str]:
+        """The table's lines, in Markdown."""
+        rows = [*self.counts.items(), *((what, f"{value:,.1f}") for what, value in self.maxima.items())]
+        lines = [
+            f"| {what} | {value:,} |" if isinstance(value, int) else f"| {what} | {value} |" for what, value in rows
+        ]
+        return ["| tried | |", "|---|---|", *lines, f"| failures | {failures} |"]
+
+
+TALLY: pytest.StashKey[Tally] = pytest.StashKey()
+LEFT_OUT: pytest.StashKey[int] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--report` is for tests/faults."""
+    parser.addoption("--report", action="store_true", help="print what tests/faults tried, as a table in Markdown")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Empty, until tests run."""
+    config.stash[TALLY], config.stash[LEFT_OUT] = Tally(), 0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """tests/faults takes minutes and kills processes: it runs only where it is asked for, by its path or by `-m`."""
+    asked = any(FAULTS in (path := Path(arg.split("::")[0]).resolve(), *path.parents) for arg in config.args)
+    if asked or "faults" in (config.option.markexpr or ""):
+        return
+    left_out = [item for item in items if FAULTS in item.path.parents]
+    if left_out:
+        config.stash[LEFT_OUT] = len(left_out)
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Says what was left out, and prints the table."""
+    if left_out := config.stash[LEFT_OUT]:
+        terminalreporter.write_line(f"{left_out} tests left out: python -m pytest tests/faults --report runs them")
+    if config.option.report:
+        failures = len(terminalreporter.stats.get("failed", [])) + len(terminalreporter.stats.get("error", []))
+        terminalreporter.section("report")
+        for line in config.stash[TALLY].table(failures):
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)

@@ -68,7 +68,7 @@ def test_where_the_photos_cannot_be_had_the_sample_stays_and_the_problem_is_told
     galleries.start()
     galleries.wait(SECONDS)
     told = galleries.health()
-    assert (told["status"], set(told["ready"])) == ("ok", {SAMPLE.name})
+    assert (told["status"], set(told["ready"])) == ("degraded", {SAMPLE.name})
     assert "does not exist" in told["problem"]
     assert galleries.first() == SAMPLE.name
     make_folder(tmp_path / "later")

@@ -84,7 +84,12 @@ START = """
 import sys
 import app
 app.Galleries.start = lambda self: None
-app.launch = lambda background: print("decorated", len(getattr(sys.modules.get("spaces"), "decorated", ())))
+
+def launch(galleries, **options):
+    print("decorated", len(getattr(sys.modules.get("spaces"), "decorated", ())))
+    raise SystemExit
+
+app.launch = launch
 app.main()
 """
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import SettingsError
+from pipeline.errors import IndexUnavailable, SettingsError
 from pipeline.types import UNNAMED, Collection, FloatArray, Report, VectorIndex, silent
 
 
@@ -108,6 +108,19 @@ def drop_index(name: str, folder: Path, collection: Collection) -> None:
         from pipeline.indexes.milvus import drop
 
         drop(folder, collection)
+
+
+def why_unreachable(uri: str, token: str) -> str | None:
+    """One sentence if the Milvus server there does not answer, else None; asks it, for seconds at most."""
+    from pipeline.indexes.milvus_connection import connected, speaking
+
+    place = Collection(uri, token, "", (), ())
+    try:
+        with speaking(place):
+            connected(place).close()
+    except IndexUnavailable as error:
+        return str(error)
+    return None
 
 
 def _check(name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
+from pipeline import journal
 from pipeline.comparison import compare
 from pipeline.comparison_html import comparison_html
 from pipeline.errors import PipelineError
@@ -28,6 +29,7 @@ def compared(parts: Parts, number: int, request: Request) -> str:
         comparison = compare(searchers, image, count_of(request.k), request.index, numbered(number))
         pictures = [tiles(background, answer, request.view) for answer in comparison.answers]
     except PipelineError as error:
+        journal.refused(error)
         return notice(str(error))
     return comparison_html(comparison, pictures)
 

@@ -98,7 +98,7 @@ def endpoints(parts: Parts) -> None:
         return {"galleries": [gallery(key, galleries.get(key)) for key in galleries.keys]}
 
     def tell_health() -> dict[str, Any]:
-        """Whether this server can answer: status is ok, preparing or unavailable; ready has recipes by gallery."""
+        """Whether this server can answer: ok, degraded, preparing or unavailable; why, and how far."""
         return galleries.health()
 
     request = [query.photo, reply.model, reply.index, reply.k, face, key]

@@ -12,7 +12,7 @@ from gradio.blocks import Block
 from gradio.components import Component
 from gradio.data_classes import ImageData
 
-from pipeline import wording
+from pipeline import journal, wording
 from pipeline.errors import PipelineError
 from pipeline.galleries import MAIN, Galleries
 from pipeline.indexes import INDEXES
@@ -171,6 +171,7 @@ def in_a_sentence() -> Iterator[None]:
     try:
         yield
     except PipelineError as error:
+        journal.refused(error)
         raise gr.Error(str(error), print_exception=False) from error
 
 

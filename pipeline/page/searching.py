@@ -9,7 +9,7 @@ from pathlib import Path
 import gradio as gr
 from PIL import Image
 
-from pipeline import wording
+from pipeline import journal, wording
 from pipeline.background import Background
 from pipeline.errors import PhotoError, PipelineError, SettingsError
 from pipeline.faces import Choose, at, boxed, largest, numbered
@@ -20,8 +20,9 @@ from pipeline.page.parts import FACES, SEARCH, Changes, Parts, Request, request_
 from pipeline.recipes import MAX_K
 from pipeline.search import Searcher
 from pipeline.tiles import Group, Tile, by_person, results_html
-from pipeline.types import Answer, Face, Hit
+from pipeline.types import Answer, Box, Face, Hit
 
+MOST = 10**12
 SHOWN_SIDE = 900  # pixels; the boxed photo is for looking at
 
 
@@ -32,9 +33,14 @@ def opened(photo: str | None) -> Image.Image:
     return open_image(Path(photo))
 
 
+def whole(value: float) -> bool:
+    """Whether this is a whole number of any sensible size; JSON may hold NaN, infinity and numbers of 400 digits."""
+    return abs(value) <= MOST and value == int(value)
+
+
 def whole_number(value: object, what: str) -> int:
     """A number as the browser sent it; SettingsError if it is none, or a broken one."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not whole(value):
         raise SettingsError(f"{what} must be a whole number.")
     return int(value)
 
@@ -45,10 +51,18 @@ def count_of(k: object) -> int:
 
 
 def framed(image: Image.Image, answer: Answer) -> Image.Image:
-    """The photo with its faces framed, small enough to send."""
-    shown = boxed(image, answer.faces, answer.face)
-    shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
-    return shown
+    """The photo with its faces framed, small enough to send; shrunk first, for a copy of a large one is large too."""
+    scale = min(1.0, SHOWN_SIDE / max(image.size))
+    if scale < 1:
+        image = image.resize([max(1, round(side * scale)) for side in image.size], reducing_gap=2)
+    small = {face: replace(face, box=scaled(face.box, scale)) for face in answer.faces}
+    return boxed(image, tuple(small.values()), small[answer.face] if answer.face else None)
+
+
+def scaled(box: Box, scale: float) -> Box:
+    """The same box where the photo is so many times as large."""
+    left, top, right, bottom = box
+    return left * scale, top * scale, right * scale, bottom * scale
 
 
 def picture(background: Background, searcher: Searcher, photo_id: str, view: str) -> Path:
@@ -101,6 +115,7 @@ def show(parts: Parts, request: Request, choose: Choose | None) -> Changes:
         changes[parts.reply.sentence] = wording.answer_line(answer, searcher.recall(request.index))
         changes[parts.reply.whole] = gr.update(visible=not answer.found_face)
     except PipelineError as error:
+        journal.refused(error)
         changes[parts.reply.sentence] = wording.notice(str(error))
     return changes
 
@@ -116,6 +131,7 @@ def show_every(parts: Parts, request: Request, number: int) -> Changes:
         changes |= _found(parts, request, answers)
         changes[parts.reply.sentence] = wording.every_line(answers)
     except PipelineError as error:
+        journal.refused(error)
         changes[parts.reply.sentence] = wording.notice(str(error))
     return changes
 

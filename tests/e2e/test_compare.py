@@ -10,6 +10,7 @@ from gradio_client import Client, handle_file
 from pipeline.background import Background
 from pipeline.galleries import MAIN
 from pipeline.recipes import RECIPES
+from pipeline.settings import VERSION
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Serve, tiny_library
 from tests.e2e.test_explore import TWO, fits
 from tests.e2e.test_page import upload, wait_for_answer
@@ -87,7 +88,10 @@ def test_the_api_names_its_galleries_and_says_how_it_is(client: Client, tiny_pag
         "indexes": by_name["mtcnn-reid"]["indexes"],
     }  # fmt: skip
     assert by_name["mtcnn-reid"]["indexes"]["exact"] == 1
-    assert client.predict(api_name="/health") == {"status": "ok", "ready": {MAIN: tiny_page[0].ready()}, "problem": ""}
+    assert client.predict(api_name="/health") == {
+        "status": "ok", "version": VERSION, "ready": {MAIN: tiny_page[0].ready()}, "building": {}, "degraded": {},
+        "problem": "",
+    }  # fmt: skip
 
 
 def test_the_api_says_what_is_missing(tmp_path: Path, serve: Serve) -> None:

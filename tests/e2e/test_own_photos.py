@@ -16,6 +16,7 @@ import requests
 from pipeline.background import Background
 from pipeline.galleries import Galleries
 from pipeline.own import OwnGalleries
+from pipeline.page.uploads import PREFIX
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, tiny_library
 from tests.e2e.test_page import captions, upload, wait_for_answer
 from tests.tiny import TinyEncoders, draw, portrait
@@ -51,9 +52,9 @@ def party(tmp_path: Path) -> list[Path]:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """What lies below a folder, which may be being deleted; but for the lock that says the server lives."""
+    """What lies below a folder, which may be being deleted; but for the server's lock, and the folder of its uploads."""
     found = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
-    return [path for path in found if path.name != ".lock" and "gradio" not in str(path)]
+    return [path for path in found if path.name != ".lock" and PREFIX not in str(path)]
 
 
 def until(true: Callable[[], object]) -> None:

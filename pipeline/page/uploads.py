@@ -1,0 +1,75 @@
+"""Where visitors' photos lie while the page needs them: a folder of this process alone, swept, and gone when it ends.
+
+Gradio deletes by itself what it remembers. It forgets what an aborted upload left, and it leaves the folders, whose
+names are the photos' hashes. What a killed process left is removed by the next one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+from functools import cache
+from pathlib import Path
+
+VARIABLE = "GRADIO_TEMP_DIR"
+PREFIX = "reverse-face-search-"
+
+
+@cache
+def own_folder() -> Path:
+    """This process's folder, which nobody else on the machine may read; made at the first call, and told to Gradio."""
+    beside = Path(os.environ.get(VARIABLE) or tempfile.gettempdir())
+    beside.mkdir(parents=True, exist_ok=True)
+    _remove_orphans(beside)
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=beside)).resolve()
+    os.environ[VARIABLE] = str(folder)
+    atexit.register(remove, folder)
+    return folder
+
+
+def remove(folder: Path) -> None:
+    """Removes the folder with everything in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(folder: Path, age: float) -> None:
+    """Removes what has not been written or asked for anew in `age` seconds, and the folders that are empty then."""
+    for path in sorted(folder.rglob("*"), reverse=True):  # what is inside comes before its folder
+        try:
+            if time.time() - path.lstat().st_ctime > age:
+                path.rmdir() if path.is_dir() else path.unlink()
+        except OSError:
+            continue  # gone already, or a folder that is in use
+
+
+def keep_swept(folder: Path, age: float) -> None:
+    """Starts a thread that does so, twice in every `age` seconds."""
+
+    def run() -> None:
+        while True:
+            time.sleep(age / 2)
+            sweep(folder, age)
+
+    threading.Thread(target=run, name="sweep", daemon=True).start()
+
+
+def _remove_orphans(beside: Path) -> None:
+    for folder in beside.glob(f"{PREFIX}*"):
+        owner = re.match(rf"{PREFIX}(\d+)-", folder.name)
+        if owner and not _alive(int(owner[1])):
+            remove(folder)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

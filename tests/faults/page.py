@@ -1,0 +1,57 @@
+"""A page on the sample gallery in a process of its own, as `app.py` starts it, that may connect to itself only.
+
+`python -m tests.faults.page FOLDER SECONDS [recipe]`: its index is in FOLDER, uploads are kept for SECONDS. Whatever it
+connects to elsewhere is written to FOLDER/connections.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from pipeline.settings import Settings
+
+
+def watch_connections(record: Path) -> None:
+    """Notes every address outside this machine that a socket of this process is to connect to, and refuses it."""
+    connect = socket.socket.connect
+
+    def watched(self: socket.socket, address: object) -> None:
+        inside = self.family == socket.AF_UNIX or str(address[0]) in ("127.0.0.1", "::1", "localhost", "0.0.0.0")
+        if not inside:
+            with record.open("a") as stream:
+                stream.write(f"{address}\n")
+            raise ConnectionRefusedError("this page may connect to itself only")
+        connect(self, address)
+
+    socket.socket.connect = watched
+
+
+def main() -> None:
+    """Serves until SIGTERM; prints the address when the small network is ready."""
+    folder, seconds = Path(sys.argv[1]), int(sys.argv[2])
+    watch_connections(folder / "connections")
+    import app
+    from pipeline.background import Background
+    from pipeline.galleries import Galleries
+    from pipeline.library import open_library
+    from pipeline.recipes import MINI, PACKAGED
+
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    background = Background(open_library(Settings(dataset="sample", index=folder / "index", cache=folder / "cache")))
+    background.start(PACKAGED)
+    background.wait()
+    assert MINI in background.ready(), background.status(MINI)
+    page = app.launch(Galleries(background), seconds, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    sys.stdout.write(f"{page.local_url}\n")
+    sys.stdout.flush()
+    stopping.wait()
+    app.stop(page)
+
+
+if __name__ == "__main__":
+    main()

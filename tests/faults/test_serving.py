@@ -1,0 +1,123 @@
+"""Whatever happens to the files under a running page: it says so in one sentence and recovers without a restart.
+
+The threat: somebody cleans up, moves or rebuilds the folder of galleries while the page has it open; the photos go
+away; the thread that prepares dies. Elsewhere: weights that are gone, and the retry (`test_background.py`); Milvus
+killed and started again under an open page (`test_milvus.py`).
+
+Known and left: files of a gallery are mapped into memory, so whoever writes over them in place, instead of replacing
+them as a build does, ends the process.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from pipeline.background import Background
+from pipeline.galleries import MAIN, Galleries
+from pipeline.library import Library
+from pipeline.page.parts import PHOTOS, Parts, Request, query_column, reply_column
+from pipeline.page.searching import anew
+from pipeline.recipes import DEFAULT, RECIPES
+from tests.conftest import Tally
+from tests.tiny import portrait
+
+Search = Callable[..., str]
+
+
+@pytest.fixture
+def background(tiny: Library) -> Background:
+    prepared = Background(tiny)
+    prepared.start()
+    prepared.wait()
+    assert prepared.ready()
+    return prepared
+
+
+@pytest.fixture
+def search(background: Background, tmp_path: Path, tally: Tally) -> Search:
+    """What the page says to a photo of the gallery."""
+    portrait(3, 1).save(tmp_path / "query.png")
+    with gr.Blocks():
+        tabs = gr.Tabs()
+        query, (reply, explore) = query_column(), reply_column()
+    parts = Parts(Galleries(background), tabs, query, reply, explore)
+
+    def search(index: str = "annoy") -> str:
+        tally.add("faults while serving")
+        changes: dict[Any, Any] = anew(
+            parts, Request(str(tmp_path / "query.png"), MAIN, DEFAULT, index, 20, PHOTOS, False)
+        )
+        return str(changes[reply.sentence])
+
+    return search
+
+
+FOUND = "<b>The 20 nearest photos</b>"
+
+
+@pytest.mark.parametrize("index", ["exact", "annoy", "knn", "kmeans"])
+def test_the_index_folder_is_deleted_and_the_page_goes_on(search: Search, tiny: Library, index: str) -> None:
+    assert FOUND in search(index)
+    shutil.rmtree(tiny.index_root)
+    assert FOUND in search(index), "what is open stays open, and pictures are made anew"
+
+
+def test_a_gallery_that_is_gone_is_built_again_on_retry(background: Background, tiny: Library, search: Search) -> None:
+    shutil.rmtree(tiny.index_root)
+    again = Background(Library(tiny._dataset, tiny.encoders, tiny.index_root))
+    again.start()
+    again.wait()
+    assert set(again.ready()) == set(RECIPES)
+    assert FOUND in search()
+
+
+def test_a_gallery_that_was_replaced_by_another_build(search: Search, tiny: Library, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    portrait(0, 2).save(photos / "Ada" / "new.png")
+    Library(f"imagefolder:{photos}", tiny.encoders, tiny.index_root).build([DEFAULT])
+    assert FOUND in search(), "the page answers from the gallery it opened"
+
+
+def test_the_photos_are_gone_and_come_back(search: Search, tmp_path: Path) -> None:
+    (tmp_path / "photos").rename(tmp_path / "elsewhere")
+    said = search()
+    assert "A photo of this gallery cannot be read any more" in said, "and not that the visitor's is at fault"
+    assert str(tmp_path) not in said
+    (tmp_path / "elsewhere").rename(tmp_path / "photos")
+    assert FOUND in search()
+
+
+def test_the_thread_that_prepares_dies_and_is_started_again(
+    tiny: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tally: Tally
+) -> None:
+    background = Background(tiny)
+    with monkeypatch.context() as broken:
+        broken.setattr(tiny, "build", lambda *arguments: 1 / 0)
+        background.start()
+        background.wait()
+    health = Galleries(background).health()
+    assert health["status"] == "unavailable"
+    assert "see the log, then try again" in health["problem"]
+    background.start()
+    background.wait()
+    assert Galleries(background).health()["status"] == "ok"
+    tally.add("faults while serving")
+
+
+def test_nothing_can_be_written_and_then_it_can(tiny: Library, tally: Tally) -> None:
+    tiny.index_root.write_text("in the way")
+    background = Background(tiny)
+    background.start()
+    background.wait()
+    assert "cannot be written to" in background.problem
+    tiny.index_root.unlink()
+    background.start()
+    background.wait()
+    assert background.ready()
+    tally.add("faults while serving")

@@ -1,0 +1,104 @@
+"""Searches with the files named on stdin, by the command line's function and by the page's handler: one JSON line each.
+
+A process of its own, so that its memory can be measured; and one for all, so that whatever a file breaks is met by the
+next one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from pipeline.background import Background
+from pipeline.galleries import MAIN, Galleries
+from pipeline.recipes import DEFAULT_INDEX, DEFAULT_K, MINI, PACKAGED
+from pipeline.settings import Settings
+
+_MEMORY = Path("/proc/self/status")
+
+
+def measured(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What the work gives, the seconds it took, and the most memory resident meanwhile in MB."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew: proc(5)
+    started = time.perf_counter()
+    done = work()
+    peak = next(line for line in _MEMORY.read_text().splitlines() if line.startswith("VmHWM"))
+    return done | {"seconds": time.perf_counter() - started, "peak_mb": int(peak.split()[1]) / 1024}
+
+
+def by_command_line(photo: str) -> dict[str, Any]:
+    """`python -m pipeline search`, within this process."""
+    from pipeline import __main__ as cli
+
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            code = cli.main(["search", "--recipe", MINI, "--", photo])
+        except Exception:
+            return {"code": None, "said": traceback.format_exc()}
+    return {"code": code, "said": (err if code == 2 else out).getvalue()}
+
+
+def page_handler(background: Background) -> Callable[[str], dict[str, Any]]:
+    """What the page does with a photo that was dropped on it."""
+    import gradio as gr
+
+    from pipeline.page.parts import PHOTOS, Parts, Request, query_column, reply_column
+    from pipeline.page.searching import anew, show_every
+
+    with gr.Blocks():
+        tabs = gr.Tabs()
+        query, (reply, explore) = query_column(), reply_column()
+    parts = Parts(Galleries(background), tabs, query, reply, explore)
+
+    def handle(photo: str) -> dict[str, Any]:
+        request = Request(photo, MAIN, MINI, DEFAULT_INDEX, DEFAULT_K, PHOTOS, False)
+        try:
+            changes = anew(parts, request)
+            face = changes[query.face]
+            several = face.get("visible") and len(face["choices"]) > 1
+            every = show_every(parts, request, 1)[reply.sentence] if several else ""
+        except Exception:
+            return {"code": None, "said": traceback.format_exc()}
+        refused = "role='alert'" in changes[reply.sentence]
+        return {"code": 2 if refused else 0, "said": changes[reply.sentence], "every": every}
+
+    return handle
+
+
+def main() -> None:
+    """Answers until stdin ends; the first line says that it can."""
+    from pipeline import library as library_module
+
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    library = library_module.open_library(Settings.from_env())
+    library_module.open_library = lambda settings: library  # opened once, as a page does
+    background = Background(library)
+    background.start(PACKAGED)
+    background.wait()
+    assert MINI in background.ready(), background.status(MINI)
+    handle = page_handler(background)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    for line in sys.stdin:
+        photo = json.loads(line)
+        answer = {
+            "command line": measured(lambda photo=photo: by_command_line(photo)),
+            "page": measured(lambda photo=photo: handle(photo)),
+        }
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
