@@ -25,7 +25,7 @@ from pipeline.encoders import Encoders
 from pipeline.own_gallery import OwnGallery
 
 PREFIX = "own-"
-TEMPORARY = "reverse-face-search-"
+TEMPORARY = "reverse-face-search-own-"
 GRACE_SECONDS = 600.0  # a page that is loaded again, or a phone that was asleep, is back by then
 
 

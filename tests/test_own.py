@@ -356,7 +356,7 @@ def test_what_a_killed_server_left_is_cleared_away_and_a_living_ones_is_not(
     own: OwnGalleries, party: list[Path], temporary: Path
 ) -> None:
     filled(own, party)
-    left = temporary / "reverse-face-search-left"
+    left = temporary / "reverse-face-search-own-left"
     left.mkdir()
     (left / ".lock").touch()
     (left / "photo.png").touch()

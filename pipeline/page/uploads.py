@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 VARIABLE = "GRADIO_TEMP_DIR"
-PREFIX = "reverse-face-search-"
+PREFIX = "reverse-face-search-uploads-"
 
 
 @cache

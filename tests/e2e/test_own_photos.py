@@ -52,7 +52,7 @@ def party(tmp_path: Path) -> list[Path]:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """What lies below a folder, which may be being deleted; but for the server's lock, and the folder of its uploads."""
+    """What lies below a folder, which may be being deleted; but for the server's lock and its uploads."""
     found = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
     return [path for path in found if path.name != ".lock" and PREFIX not in str(path)]
 
