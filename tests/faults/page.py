@@ -46,11 +46,12 @@ def main() -> None:
     background.start(PACKAGED)
     background.wait()
     assert MINI in background.ready(), background.status(MINI)
-    page = app.launch(Galleries(background), seconds, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    galleries = Galleries(background)
+    page = app.launch(galleries, seconds, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
     sys.stdout.write(f"{page.local_url}\n")
     sys.stdout.flush()
     stopping.wait()
-    app.stop(page)
+    app.stop(page, galleries)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 
-from pipeline.page.guard import FETCHED, NO_CHOICE, NOT_UPLOADED
+from pipeline.page.guard import FETCHED, MAX_BODY, NO_CHOICE, NOT_UPLOADED
 from pipeline.recipes import MINI
 from tests.conftest import Tally
 from tests.faults.conftest import ROOT, Served
@@ -180,7 +180,7 @@ def test_a_body_that_is_no_request(served: Served, tally: Tally, wrong: str) -> 
 
 def test_a_body_that_is_too_large(served: Served, tally: Tally) -> None:
     tally.add("requests to the endpoints", 2)
-    start = requests.post(f"{served.url}gradio_api/call/search", data=b" " * 2_000_000, timeout=SECONDS)
+    start = requests.post(f"{served.url}gradio_api/call/search", data=b" " * (MAX_BODY + 1), timeout=SECONDS)
     assert start.status_code == 413
     upload = {"files": ("photo.jpg", bytes(45_000_000))}
     assert requests.post(f"{served.url}gradio_api/upload", files=upload, timeout=SECONDS).status_code == 413

@@ -46,7 +46,7 @@ def search(background: Background, tmp_path: Path, tally: Tally) -> Search:
     with gr.Blocks():
         tabs = gr.Tabs()
         query, (reply, explore) = query_column(), reply_column()
-    parts = Parts(Galleries(background), tabs, query, reply, explore)
+    parts = Parts(Galleries(background), tabs, query, reply, explore, gr.State(""))
 
     def search(index: str = "annoy") -> str:
         tally.add("faults while serving")

@@ -58,7 +58,7 @@ def page_handler(background: Background) -> Callable[[str], dict[str, Any]]:
     with gr.Blocks():
         tabs = gr.Tabs()
         query, (reply, explore) = query_column(), reply_column()
-    parts = Parts(Galleries(background), tabs, query, reply, explore)
+    parts = Parts(Galleries(background), tabs, query, reply, explore, gr.State(""))
 
     def handle(photo: str) -> dict[str, Any]:
         request = Request(photo, MAIN, MINI, DEFAULT_INDEX, DEFAULT_K, PHOTOS, False)
