@@ -92,7 +92,7 @@ def test_a_result_is_searched_with_and_there_is_a_way_back(page: Page, tmp_path:
     assert not page.locator("#back").is_visible()
     # What the visitor gives is still judged in our words after all that.
     upload_file(page, tmp_path / "photos" / BROKEN)
-    page.locator("#sentence", has_text="cannot be read any more").wait_for()
+    page.locator("#sentence", has_text="cannot be read as a photo").wait_for()
 
 
 def test_a_result_is_enlarged_with_its_face_framed(page: Page) -> None:
