@@ -88,6 +88,16 @@ class Background:
         """Where the recipe stands."""
         return self._statuses[recipe]
 
+    def under_way(self) -> dict[str, Progress]:
+        """How far each recipe is that is being prepared now."""
+        return {name: status.progress for name, status in self._statuses.items() if status.progress is not None}
+
+    def missing(self) -> dict[str, str]:
+        """Why each recipe that should be there is not; a head that was never trained is none of them."""
+        heads = [name for name, recipe in RECIPES.items() if recipe.layer == "head"]
+        unavailable = [(name, status) for name, status in self._statuses.items() if status.state == "unavailable"]
+        return {name: status.reason for name, status in unavailable if name not in heads}
+
     def ready(self) -> list[str]:
         """The recipes that can be searched with now, the default first."""
         return [name for name in all_recipes() if self._statuses[name].state == "ready"]

@@ -79,9 +79,8 @@ def alike(gallery: Gallery) -> list[IntArray]:
 
 
 def _face(gallery: Gallery, photos: Photos, row: int) -> tuple[Image.Image, Pixels]:
-    number = photos.row_of(gallery.photo_ids[row])
-    assert number is not None
-    return open_image(photos[number].source), np.asarray(gallery.faces[row, 5:], np.float64).reshape(5, 2)
+    photo = photos.named(gallery.photo_ids[row])
+    return open_image(photo.source), np.asarray(gallery.faces[row, 5:], np.float64).reshape(5, 2)
 
 
 def _laid(image: Image.Image, landmarks: Pixels) -> Pixels:

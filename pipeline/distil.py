@@ -6,7 +6,6 @@ taught on. A fifth of the people can be held out, to see what it makes of people
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,8 +36,6 @@ WEIGHT_DECAY = 0.01
 WARM_UP = 0.05  # of the steps
 MOST_GRADIENT = 1.0
 JUDGED_BY = 200  # views that channels are judged by before training
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,14 +74,14 @@ def distil(
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     batches = _Batches(parts)
-    network = smaller(teacher, MINI, batches.pixels(batches.numbers(0, JUDGED_BY))[0]).train().to(device)
-    network = network.to(memory_format=torch.channels_last)
+    kept = torch.load(state, map_location=device, weights_only=True) if state.is_file() else None
+    fresh = MiniNet(MINI) if kept else smaller(teacher, MINI, batches.pixels(batches.numbers(0, JUDGED_BY))[0])
+    network = fresh.train().to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=WARM_UP)
     keeping: dict[str, Any] = {"network": network, "optimizer": optimizer, "schedule": schedule}
     done, curve, some = 0, [], []
-    if state.is_file():
-        kept = torch.load(state, map_location=device, weights_only=True)
+    if kept:
         done, curve = kept["steps"], kept["curve"]
         for name, part in keeping.items():
             part.load_state_dict(kept[name])
@@ -100,7 +97,6 @@ def distil(
             with replacing(state) as beside:
                 parts_now = {name: part.state_dict() for name, part in keeping.items()}
                 torch.save({**parts_now, "steps": step + 1, "curve": curve}, beside)
-            log.info("step %d: cosine %.4f", step + 1, curve[-1])
         report(Progress("Training", "steps", step + 1, steps, step + 1 - first, time.perf_counter() - started))
     return Trained(network.eval().cpu(), tuple(curve))
 

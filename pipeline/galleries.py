@@ -16,7 +16,7 @@ from pipeline.errors import SettingsError
 from pipeline.library import Library, open_library
 from pipeline.own import OwnGalleries
 from pipeline.photos import SAMPLE
-from pipeline.recipes import PACKAGED, RECIPES
+from pipeline.recipes import PACKAGED
 from pipeline.settings import VERSION, Settings
 
 MAIN = "main"
@@ -112,16 +112,13 @@ class Galleries:
         recipe; a head that was never trained is nothing that should be there. `problem` is why there are no photos.
         """
         ready: Mapping[str, list[str]] = {key: self._by_key[key].ready() for key in self.ready()}
-        building: dict[str, dict[str, Any]] = {}
-        degraded: dict[str, dict[str, str]] = {}
-        for key, background in self._by_key.items():
-            for name, recipe in RECIPES.items():
-                status = background.status(name)
-                if status.progress is not None:
-                    done = status.progress
-                    building.setdefault(key, {})[name] = {"done": done.done, "of": done.total, "unit": done.unit}
-                elif status.state == "unavailable" and recipe.layer != "head":
-                    degraded.setdefault(key, {})[name] = status.reason
+        under_way = {key: background.under_way() for key, background in self._by_key.items()}
+        building = {
+            key: {name: {"done": one.done, "of": one.total, "unit": one.unit} for name, one in coming.items()}
+            for key, coming in under_way.items()
+            if coming
+        }
+        degraded = {key: missing for key, background in self._by_key.items() if (missing := background.missing())}
         answering = "degraded" if degraded else "ok"
         return {
             "status": answering if ready else "preparing" if self.working else "unavailable",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,10 +37,6 @@ class HeldOut:
     teacher: float
     cosine: float
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
 
 def judge(network: Network, recipe: Recipe, gallery: Gallery, photos: Photos, view_2: Pairs) -> HeldOut:
     """The student's `network` on its `recipe`'s crops against the teacher's `gallery`.
@@ -52,9 +47,8 @@ def judge(network: Network, recipe: Recipe, gallery: Gallery, photos: Photos, vi
     rows = held_out_rows(gallery, photos)
     crops = []
     for row in rows.tolist():
-        number = photos.row_of(gallery.photo_ids[row])
-        assert number is not None
-        crops.append(cut(open_image(photos[number].source), gallery.face(row), recipe))
+        photo = photos.named(gallery.photo_ids[row])
+        crops.append(cut(open_image(photo.source), gallery.face(row), recipe))
     embedded = [network.embed(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
     student, teacher = unit_rows(np.concatenate(embedded)), np.asarray(gallery.vectors[rows])
     ends, same = _pairs(gallery, rows, view_2)

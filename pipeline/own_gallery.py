@@ -89,10 +89,8 @@ class OwnGallery:
     @property
     def progress(self) -> Progress | None:
         """How far the task is."""
-        if self._coming is None:
-            return self._progress
-        statuses = [self._coming.status(name) for name in RECIPES]
-        return next((status.progress for status in statuses if status.progress), self._progress)
+        coming = self._coming.under_way() if self._coming else {}
+        return next(iter(coming.values()), self._progress)
 
     @property
     def photo_ids(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from pipeline.own_gallery import OwnGallery, Told
-from pipeline.wording import notice, progress_line
+from pipeline.wording import counted, notice, progress_line
 
 TAB = "My photos"
 INTRO = (
@@ -28,14 +28,16 @@ def state(gallery: OwnGallery | None) -> str:
     if gallery.told is not None:
         return f"{problem}<p class='answer' role='status'>{escape(told_line(gallery.told))}</p>"
     count = len(gallery.photo_ids)
-    return problem + (f"<p class='answer' role='status'>{_count(count, 'photo')} can be searched.</p>" if count else "")
+    return problem + (
+        f"<p class='answer' role='status'>{counted(count, 'photo')} can be searched.</p>" if count else ""
+    )
 
 
 def told_line(told: Told) -> str:
     """What came of a drop, in a few sentences."""
-    sentences = [f"{_count(told.faces, 'face')} in {_count(told.photos, 'photo')} can be searched."]
+    sentences = [f"{counted(told.faces, 'face')} in {counted(told.photos, 'photo')} can be searched."]
     if told.faceless:
-        sentences.append(f"In {_count(told.faceless, 'photo')} no face was found.")
+        sentences.append(f"In {counted(told.faceless, 'photo')} no face was found.")
     if told.taken.unreadable:
         were = "file was" if told.taken.unreadable == 1 else "files were"
         sentences.append(f"{told.taken.unreadable:,} {were} skipped: not a photo that can be read.")
@@ -43,7 +45,3 @@ def told_line(told: Told) -> str:
         were = "photo was" if told.taken.known == 1 else "photos were"
         sentences.append(f"{told.taken.known:,} {were} there already.")
     return " ".join(sentences)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -81,6 +81,13 @@ class Photos:
         row = self._rows.get(photo_id)
         return self._rows.get(photo_of(photo_id)) if row is None and self.every_face else row
 
+    def named(self, photo_id: str) -> Photo:
+        """The photo of this id, or that shows the face of this id; KeyError if there is none."""
+        row = self.row_of(photo_id)
+        if row is None:
+            raise KeyError(photo_id)
+        return self[row]
+
 
 def open_photos(dataset: str, report: Report = silent) -> Photos:
     """Opens what FACESEARCH_DATASET names: `lfw`, `sample`, a Hub id or `id@revision`, a folder, `imagefolder:PATH`.

@@ -14,7 +14,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from pipeline.types import Box, Hit
-from pipeline.wording import caption
+from pipeline.wording import caption, counted
 
 # A click on a button with data-event="select" becomes the component's event `select`, and so on.
 ON_LOAD = """
@@ -56,13 +56,9 @@ def by_person(tiles: Sequence[Tile]) -> tuple[Group, ...]:
     for tile in tiles:
         people.setdefault(tile.hit.person, []).append(tile)
     return tuple(
-        Group(person, f"{_photos(len(theirs))}, the nearest at {theirs[0].hit.distance:.2f}", tuple(theirs))
+        Group(person, f"{counted(len(theirs), 'photo')}, the nearest at {theirs[0].hit.distance:.2f}", tuple(theirs))
         for person, theirs in people.items()
     )
-
-
-def _photos(count: int) -> str:
-    return "1 photo" if count == 1 else f"{count} photos"
 
 
 def results_html(groups: Sequence[Group], layout: Layout = "grid") -> str:

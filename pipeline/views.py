@@ -121,9 +121,9 @@ def _view(source: Source, row: int, other: int, random: np.random.Generator) -> 
 
 def _crops(source: Source, row: int, random: np.random.Generator) -> tuple[Image.Image, Image.Image]:
     """A photo's face as both see it, cut out a little beside where it is."""
-    number, face = source.photos.row_of(source.gallery.photo_ids[row]), source.gallery.face(row)
-    assert number is not None and face is not None
-    image = open_image(source.photos[number].source)
+    photo, face = source.photos.named(source.gallery.photo_ids[row]), source.gallery.face(row)
+    assert face is not None
+    image = open_image(photo.source)
     moved = _moved(face, random)
     return cut(image, moved, source.teacher.recipe), cut(image, moved, source.student)
 

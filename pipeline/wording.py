@@ -103,30 +103,30 @@ def _gallery_state(galleries: Galleries, key: str) -> str:
     if key == SAMPLE.name and not below and galleries.working and not galleries.main.ready():
         below = f"<br>{escape(galleries.main.library.title)} is being fetched."
     built_as = f" <span class='quiet'>· version {VERSION} · {background.fingerprint()}</span>"
-    return f"Gallery: <b>{escape(photos.title)}</b> · {_photos(len(photos))}{kind} · ready{built_as}{below}"
+    return f"Gallery: <b>{escape(photos.title)}</b> · {counted(len(photos), 'photo')}{kind} · ready{built_as}{below}"
 
 
 def _coming(background: Background, *, named: bool) -> str:
     """What is being prepared for a gallery, and how far it is; empty if nothing is."""
-    coming = {name: background.status(name).progress for name in RECIPES}
-    under_way = next((progress for progress in coming.values() if progress), None)
-    if under_way is None:
+    coming = background.under_way()
+    if not coming:
         return ""
-    labels = ", ".join(RECIPES[name].label for name, progress in coming.items() if progress)
+    labels = ", ".join(RECIPES[name].label for name in coming)
     gallery = f" for {background.library.title}" if named else ""
-    return f"<br>Preparing {escape(labels)}{escape(gallery)}.<br>{escape(progress_line(under_way))}"
+    return f"<br>Preparing {escape(labels)}{escape(gallery)}.<br>{escape(progress_line(next(iter(coming.values()))))}"
 
 
 def gallery_label(background: Background) -> str:
     """A gallery's name in the choice, with its size once it is there."""
     title = background.library.title
     if background.ready():
-        return f"{title} ({_photos(len(background.library.photos))})"
+        return f"{title} ({counted(len(background.library.photos), 'photo')})"
     return f"{title} ({'unavailable' if background.problem else 'soon'})"
 
 
-def _photos(count: int) -> str:
-    return "1 photo" if count == 1 else f"{count:,} photos"
+def counted(number: int, what: str) -> str:
+    """So many of what is called so in the singular."""
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def switch_label(background: Background) -> str:
@@ -197,7 +197,7 @@ def every_line(answers: Sequence[Answer]) -> str:
     took = answers[0].timings_ms["detect"] + sum(
         answer.timings_ms["embed"] + answer.timings_ms["search"] for answer in answers
     )
-    count = "1 face" if len(answers) == 1 else f"{len(answers)} faces"
+    count = counted(len(answers), "face")
     if len(answers) < len(answers[0].faces):
         count = f"the {len(answers)} largest of {len(answers[0].faces)} faces"
     return f"<p class='answer' role='status'><b>The nearest photos of {count}, a row for each</b> · {took:.0f} ms</p>"

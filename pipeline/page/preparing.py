@@ -93,14 +93,18 @@ def choices(parts: Parts, watch: Watch, own: str, key: str, recipe: str) -> Chan
     background = galleries.get(key)
     usable = background.ready()
     keys = (*galleries.keys, *([own] if galleries.has(own) else []))
-    labels = [(wording.gallery_label(galleries.get(other)), other) for other in keys]
     models = [(wording.model_label(name, background.status(name)), name) for name in RECIPES]
     return {
         watch.header: wording.header(galleries, key),
-        reply.gallery: gr.update(choices=labels, value=key, visible=len(labels) > 1),
+        reply.gallery: gr.update(choices=_labelled(parts, keys), value=key, visible=len(keys) > 1),
         reply.switch: gr.update(visible=_better(parts, key), value=wording.switch_label(galleries.main)),
         reply.model: gr.update(choices=models, value=recipe if recipe in usable or not usable else usable[0]),
     }
+
+
+def _labelled(parts: Parts, keys: Sequence[str]) -> list[tuple[str, str]]:
+    """Galleries as choices."""
+    return [(wording.gallery_label(parts.galleries.get(key)), key) for key in keys]
 
 
 def _answering(parts: Parts, watch: Watch, key: str) -> Changes:
@@ -121,10 +125,7 @@ def enter(parts: Parts, watch: Watch, own: str, request: Request) -> Changes:
 
 
 def _stuck(parts: Parts, key: str) -> bool:
-    # A head that was never trained is nothing to try again.
-    retried = [name for name, recipe in RECIPES.items() if recipe.layer != "head"]
-    status = parts.galleries.get(key).status
-    return bool(parts.galleries.main.problem) or any(status(name).state == "unavailable" for name in retried)
+    return bool(parts.galleries.main.problem or parts.galleries.get(key).missing())
 
 
 def restored(parts: Parts, request: gr.Request) -> Changes:
@@ -134,8 +135,8 @@ def restored(parts: Parts, request: gr.Request) -> Changes:
     possible = k.isascii() and k.isdigit() and 1 <= int(k) <= MAX_K
     changes: Changes = {reply.k: int(k) if possible else DEFAULT_K}
     if given.get("gallery") in parts.galleries.keys:
-        labels = [(wording.gallery_label(parts.galleries.get(key)), key) for key in parts.galleries.keys]
-        changes[reply.gallery] = gr.update(choices=labels, value=given["gallery"])
+        listed = _labelled(parts, parts.galleries.keys)
+        changes[reply.gallery] = gr.update(choices=listed, value=given["gallery"])
     if given.get("recipe") in RECIPES:
         changes[reply.model] = given["recipe"]
     if given.get("index") in INDEXES:

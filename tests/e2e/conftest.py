@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shutil
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipeline.galleries import Galleries
 from pipeline.library import EXAMPLES, Library, StoredEncoders
 from pipeline.photos import open_photos
 from pipeline.settings import Settings
+from pipeline.types import Report, silent
 from pipeline.weights import WeightStore
 from tests.tiny import TinyEncoders, make_folder
 
@@ -125,6 +127,18 @@ def tiny_page(tmp_path: Path, serve: Serve) -> tuple[Background, str]:
     background.start()
     background.wait()
     return background, serve(background)
+
+
+def held_back(library: Library) -> threading.Event:
+    """Makes the library's building wait for this event."""
+    may_go_on, build = threading.Event(), library.build
+
+    def slow_build(recipes: list[str], report: Report = silent) -> None:
+        assert may_go_on.wait(60)
+        build(recipes, report)
+
+    library.build = slow_build  # type: ignore[method-assign]
+    return may_go_on
 
 
 def tiny_library(folder: Path, unavailable: dict[str, str] | None = None) -> Library:

@@ -21,8 +21,7 @@ from pipeline.galleries import MAIN, Galleries
 from pipeline.library import Library
 from pipeline.photos import SAMPLE, open_photos
 from pipeline.settings import VARIABLES
-from pipeline.types import Report, silent
-from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, tiny_library
+from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, held_back, tiny_library
 from tests.e2e.test_page import upload, wait_for_answer
 from tests.tiny import TinyEncoders, portrait
 
@@ -42,14 +41,8 @@ socket.socket.connect = alone
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[Galleries, threading.Event]:
     """A page's own gallery that is built only once the event is set, and another one meanwhile: without Farid."""
-    main, may = tiny_library(tmp_path), threading.Event()
-    build = main.build
-
-    def slow_build(recipes: list[str], report: Report = silent) -> None:
-        assert may.wait(60)
-        build(recipes, report)
-
-    main.build = slow_build  # type: ignore[method-assign]
+    main = tiny_library(tmp_path)
+    may = held_back(main)
     for person in range(5):
         for variation in range(2):
             folder = tmp_path / "sample" / ("Xaver", "Yves", "Zoe", "Wanda", "Vera")[person]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,7 @@ import requests
 from PIL import Image
 
 from pipeline.background import Background
-from pipeline.types import Report, silent
-from tests.e2e.conftest import PHONE, Browse, Page, Serve, tiny_library
+from tests.e2e.conftest import PHONE, Browse, Page, Serve, held_back, tiny_library
 from tests.tiny import BROKEN, PEOPLE, TinyEncoders, draw, portrait
 
 CAPTION = re.compile(r"^(\d+) · (.+)\ndistance (\d\.\d\d)(, the same photo)?(\nsame person: .+)?$")
@@ -152,14 +150,8 @@ def test_a_file_that_is_no_photo_gets_one_sentence(
 
 
 def test_the_page_waits_for_its_gallery_and_answers_by_itself(tmp_path: Path, serve: Serve, browse: Browse) -> None:
-    library, may_go_on = tiny_library(tmp_path), threading.Event()
-    build = library.build
-
-    def slow_build(recipes: list[str], report: Report = silent) -> None:
-        assert may_go_on.wait(60)
-        build(recipes, report)
-
-    library.build = slow_build  # type: ignore[method-assign]
+    library = tiny_library(tmp_path)
+    may_go_on = held_back(library)
     background = Background(library)
     background.start()
     page = browse(serve(background))
