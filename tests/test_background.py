@@ -15,8 +15,8 @@ from pipeline.background import Background
 from pipeline.encoder import Encoder
 from pipeline.errors import GalleryError, WeightsError
 from pipeline.library import Library, all_recipes
-from pipeline.recipes import DEFAULT, FALLBACK, RECIPES
-from pipeline.types import FloatArray, Report, silent
+from pipeline.recipes import DEFAULT, FALLBACK, HEADED, RECIPES
+from pipeline.types import FloatArray, Progress, Report, silent
 from tests.tiny import TinyEncoders, TinyNetwork, make_folder, portrait
 
 SECONDS = 60
@@ -107,6 +107,17 @@ def test_what_is_stale_or_damaged_is_built_again(tiny: Library, tiny_folder: Pat
     background = finished(Background(tiny))
     assert background.ready() == all_recipes()
     assert len(background.searcher(DEFAULT).gallery) == 24
+
+
+def test_what_is_missing_is_told_but_for_a_head_that_was_never_trained(
+    library_with: Callable[[TinyEncoders], Library],
+) -> None:
+    absent = {HEADED: "its head is not trained yet.", "mtcnn-reid": "its host cannot be reached."}
+    background = finished(Background(library_with(TinyEncoders(absent))))
+    assert background.missing() == {"mtcnn-reid": "its host cannot be reached."}
+    assert background.under_way() == {}
+    background._preparing(["resnet50"], Progress("Indexing", "photos", 1, 2, 1, 1.0))
+    assert [(name, progress.done) for name, progress in background.under_way().items()] == [("resnet50", 1)]
 
 
 def test_custom_weights_are_flagged(library_with: Callable[[TinyEncoders], Library]) -> None:

@@ -86,21 +86,55 @@ def test_the_teacher_in_torch_says_what_it_says_in_openvino(reid_weights: Weight
     assert functional.cosine_similarity(found, expected).min() > 0.99
 
 
-def test_a_smaller_network_starts_like_its_teacher() -> None:
+LARGE = Shape(64, 16, (Block(32, 16, 2), Block(32, 16), Block(48, 16, 2), Block(48, 16, 2)), 32, 8)
+SMALL = Shape(64, 12, (Block(24, 16, 2), Block(24, 16), Block(40, 16, 2), Block(40, 16, 2)), 28, 8)
+
+
+@pytest.fixture
+def drawn() -> tuple[MiniNet, torch.Tensor]:
+    """A large network drawn by numbers, whose outputs differ by picture, and 160 blurred pictures."""
     torch.manual_seed(0)
-    large = Shape(64, 16, (Block(32, 16, 2), Block(32, 16), Block(48, 16, 2), Block(48, 16, 2)), 32, 8)
-    small = Shape(48, 8, (Block(24, 16, 2), Block(24, 16), Block(40, 16, 2), Block(40, 16, 2)), 28, 8)
-    # A filter that is no filter at all leaves the picture as it is at any size, as trained ones nearly do.
-    teacher = MiniNet(large)
-    crops = torch.from_numpy(np.random.default_rng(1).normal(size=(64, 3, 48, 48)).astype(np.float32))
-    crops = functional.avg_pool2d(crops, 7, 1, 3) * 4
+    teacher = MiniNet(LARGE).eval()
+    for layer in teacher.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.normal_(layer.weight, 0, (2 / layer.weight[0].numel()) ** 0.5)
+            torch.nn.init.zeros_(layer.bias)
+    crops = torch.from_numpy(np.random.default_rng(1).normal(size=(160, 3, 64, 64)).astype(np.float32))
+    return teacher, functional.avg_pool2d(crops, 13, 1, 6) * 8
+
+
+@torch.inference_mode()
+def likeness(student: MiniNet, teacher: MiniNet, crops: torch.Tensor) -> float:
+    """The mean cosine of what both say, less what each says of every picture."""
+    one, other = student(crops), teacher(crops)
+    return float(functional.cosine_similarity(one - one.mean(0), other - other.mean(0)).mean())
+
+
+def test_a_network_of_the_teachers_own_size_is_the_teacher(drawn: tuple[MiniNet, torch.Tensor]) -> None:
+    teacher, crops = drawn
+    student = smaller(teacher, LARGE, crops[:128])
+    assert likeness(student, teacher, crops[128:]) > 0.99
     with torch.inference_mode():
-        student = smaller(teacher, small, crops[:48])
-        larger = functional.interpolate(crops[48:], (64, 64), mode="bilinear")
-        alike = functional.cosine_similarity(student(crops[48:]), teacher(larger))
-        by_chance = functional.cosine_similarity(MiniNet(small)(crops[48:]), teacher(larger))
-    assert alike.mean() > 0.9
-    assert alike.mean() > by_chance.mean()
+        inner = student.stem_act(student.stem(crops[:128]))
+    assert torch.allclose(inner.square().mean((0, 2, 3)), torch.ones(LARGE.stem), atol=1e-3), "channels are level"
+
+
+def test_a_smaller_network_starts_like_its_teacher(drawn: tuple[MiniNet, torch.Tensor]) -> None:
+    teacher, crops = drawn
+    alike = likeness(smaller(teacher, SMALL, crops[:128]), teacher, crops[128:])
+    assert alike > 0.5
+    assert alike > likeness(MiniNet(SMALL), teacher, crops[128:]) + 0.3
+
+
+def test_batches_take_every_view_from_the_part_it_is_in(source: Source, tmp_path: Path) -> None:
+    parts = tuple(Views(tmp_path, name, np.array(rows)) for name, rows in (("one", range(2)), ("two", range(5, 8))))
+    for part in parts:
+        part.make(source)
+    batches = distil._Batches(parts)
+    known = np.concatenate([part[np.arange(len(part))][1] for part in parts])
+    for number in range(len(known)):
+        assert np.array_equal(batches.pixels(np.array([number]))[1].numpy()[0], known[number])
+    assert len(batches.pixels(np.arange(len(known)))[0]) == len(known) == 15
 
 
 # Views of the people who do not exist, and a training of a few steps
