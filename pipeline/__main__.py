@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.commands import build, compose_sample, doctor, explain, info, publish, search, train_head
 from pipeline.errors import PipelineError
 from pipeline.indexes import INDEXES
-from pipeline.measuring import bench, bench_indexes, bench_scale, calibrate, evaluate
+from pipeline.measuring import bench, bench_indexes, bench_scale, bench_serving, calibrate, evaluate
 from pipeline.photos import SAMPLE
 from pipeline.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, MINI, OPTIONS, RECIPES, STEPS
 from pipeline.training import distil
@@ -112,7 +112,23 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("bench", help="measure how long photos take to become vectors")
     command.add_argument("--photos", type=int, default=200, help="how many; default: %(default)s")
     command.add_argument("--json", action="store_true", help="print the figures as JSON")
+    command.add_argument("--profile", type=Path, metavar="FILE", help="write where the time went, as an SVG, by py-spy")
+    command.add_argument("--growth", action="store_true", help="instead: how indexes grow, on faces drawn by numbers")
+    growing = command.add_argument_group("with --growth")
+    growing.add_argument("--rows", type=int, nargs="+", metavar="N", help="default: ten thousand to a million")
+    growing.add_argument("--indexes", default="exact,annoy,knn,kmeans", metavar="NAMES", help="default: %(default)s")
+    growing.add_argument("--start-server", action="store_true", help="start a Milvus server, as bench-scale does")
+    growing.add_argument("--folder", type=Path, help="where to make a temporary folder; 5 GB for a million")
+    growing.add_argument("--out", type=Path, default=Path("growth.svg"), help="the drawing; default: %(default)s")
     command.set_defaults(command=bench)
+
+    command = commands.add_parser("bench-serving", help="measure the running page: its start, searches, many clients")
+    command.add_argument("--recipe", metavar="NAME", help=_NAMES)
+    command.add_argument("--index", default=DEFAULT_INDEX, metavar="NAME", help="default: %(default)s")
+    command.add_argument("--clients", type=int, default=20, help="how many at once; default: %(default)s")
+    command.add_argument("--seconds", type=float, default=20.0, help="for how long; default: %(default)s")
+    command.add_argument("--json", action="store_true", help="print the figures as JSON")
+    command.set_defaults(command=bench_serving)
 
     command = commands.add_parser("bench-indexes", help="measure every index on a gallery that is built")
     command.add_argument("--recipe", metavar="NAME", help=_NAMES)

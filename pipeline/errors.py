@@ -8,6 +8,7 @@
     ├── StorageError       the folder of the galleries cannot be written
     ├── WeightsError       a network's weights cannot be had, or are not what they claim to be
     ├── HubError           a repository of galleries on the Hub cannot be read or written
+    ├── ServingError       a running page does not answer as it should
     ├── IndexUnavailable   an index outside the gallery (a Milvus server) cannot be reached or used
     └── GalleryError       a gallery on disk cannot be searched
         ├── GalleryMissing     it was never built, or its build was cut short
@@ -49,6 +50,10 @@ class WeightsError(PipelineError):
 
 class HubError(PipelineError):
     """A repository of galleries on the Hub cannot be read or written, or holds something else than it says."""
+
+
+class ServingError(PipelineError):
+    """A running page cannot be started, or refused what was asked of it."""
 
 
 class IndexUnavailable(PipelineError):

@@ -1,4 +1,4 @@
-"""The report's drawings, as SVG: ROC, distance histograms, cumulative match, reliability.
+"""What is drawn, as SVG: ROC, distance histograms, cumulative match, reliability of a report; growth of the indexes.
 
 `recipes` are those of a report.
 """
@@ -77,6 +77,24 @@ def histogram_svg(recipe: dict[str, Any]) -> str:
     return _drawn(figure, axes)
 
 
+def growth_svg(figures: Sequence[dict[str, Any]]) -> str:
+    """Median search and building over the number of faces, both logarithmic, a line for each index."""
+    figure = Figure(figsize=(8.6, 3.6), layout="constrained")
+    for axes, of, label in zip(
+        figure.subplots(1, 2), ("search_ms_median", "build_s"), ("a search, ms", "building, s"), strict=True
+    ):
+        for number, name in enumerate(dict.fromkeys(one["index"] for one in figures)):
+            mine = [one for one in figures if one["index"] == name]
+            if all(one[of] for one in mine):  # what has nothing to build has no line there
+                points = [one["rows"] for one in mine], [one[of] for one in mine]
+                axes.plot(*points, label=name, marker=".", **_line(number))
+        axes.set(xscale="log", yscale="log", xlabel="faces in the gallery", ylabel=label)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(fontsize=FONT_SIZE, frameon=False)
+    return _saved(figure)
+
+
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     # A Figure of its own, not pyplot's: pages draw in several threads.
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -94,6 +112,10 @@ def _drawn(figure: Figure, axes: Axes) -> str:
     handles, _ = axes.get_legend_handles_labels()
     if handles:
         axes.legend(fontsize=FONT_SIZE, frameon=False)
+    return _saved(figure)
+
+
+def _saved(figure: Figure) -> str:
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "reverse-face-search", "font.size": FONT_SIZE}):
         figure.savefig(stream, format="svg", metadata={"Date": None})

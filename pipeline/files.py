@@ -12,15 +12,19 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; when the block ends well it is flushed to disk and renamed into place."""
+def replacing(path: Path, *, lasting: bool = True) -> Iterator[Path]:
+    """A path beside `path` to write to; when the block ends well it is flushed to disk and renamed into place.
+
+    What is not `lasting`, because it can be made again at any time, is not flushed: after a power cut it may be empty.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The thread counts too: the page makes one and the same thumbnail in several at once.
     beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         yield beside
-        with beside.open("rb") as written:
-            os.fsync(written.fileno())
+        if lasting:
+            with beside.open("rb") as written:
+                os.fsync(written.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -101,8 +101,8 @@ def _eight_bit(values: npt.NDArray[np.float32], white: float) -> npt.NDArray[np.
 def thumbnail_file(photo: Photo, folder: Path) -> Path:
     """The photo as a small JPEG in `folder`, made once: as it is where it is one, else scaled down."""
     path = folder / f"{_file_name(photo)}.jpg"
-    if not path.exists():
-        with replacing(path) as beside:
+    if not _made(path):
+        with replacing(path, lasting=False) as beside:
             if small_enough(photo.source):
                 beside.write_bytes(photo.source)
             else:
@@ -120,12 +120,12 @@ def small_enough(source: bytes | Path) -> TypeGuard[bytes]:
 def face_file(photo: Photo, box: Box, folder: Path) -> Path:
     """A square around the face in `box`, in pixels of the photo, as a small JPEG in `folder`; made once."""
     path = folder / f"{_file_name(photo)}-{'-'.join(str(round(value)) for value in box)}.jpg"
-    if not path.exists():
+    if not _made(path):
         left, top, right, bottom = box
         half = FACE_SHARE * max(right - left, bottom - top) / 2
         across, down = (left + right) / 2, (top + bottom) / 2
         square = (round(across - half), round(down - half), round(across + half), round(down + half))
-        with replacing(path) as beside:
+        with replacing(path, lasting=False) as beside:
             face = open_image(photo.source).crop(square).resize((FACE_SIDE, FACE_SIDE), Image.Resampling.BICUBIC)
             face.save(beside, "JPEG", quality=88)
     return path
@@ -139,13 +139,17 @@ def original_file(photo: Photo, folder: Path) -> Path:
         raise PhotoError(UNREADABLE) from error
     known = next((ending for start, ending in BROWSER_FORMATS.items() if content.startswith(start)), None)
     path = folder / f"{_file_name(photo)}-original{known or '.png'}"
-    if not path.exists():
-        with replacing(path) as beside:
+    if not _made(path):
+        with replacing(path, lasting=False) as beside:
             if known:
                 beside.write_bytes(content)
             else:
                 open_image(content).save(beside, "PNG")
     return path
+
+
+def _made(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def _file_name(photo: Photo) -> str:

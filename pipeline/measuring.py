@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
+import subprocess
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 from pipeline.commands import ProgressBars, peak_memory, recipe_asked_for
+from pipeline.errors import SettingsError
 from pipeline.settings import Settings
 
 
@@ -74,6 +79,32 @@ def bench_scale(options: argparse.Namespace) -> int:
     return 0
 
 
+def bench_serving(options: argparse.Namespace) -> int:
+    """Measures the running page."""
+    from pipeline.library import open_library
+    from pipeline.serving import Load, bench_serving
+
+    library = open_library(Settings.from_env())
+    recipe = options.recipe or library.default_recipe()
+    library.searcher(recipe)  # an error, not a build, where there is no gallery
+    load = Load(recipe, options.index, clients=options.clients, seconds=options.seconds)
+    with closing(ProgressBars()) as bars:
+        figures = bench_serving(library.photos, load, bars)
+    if options.json:
+        print(json.dumps(figures.as_json()))
+        return 0
+    print(f"{figures.recipe} by {load.index}; ready: {figures.ready}")
+    print(f"| page answers / first search answered | {figures.page_s:.1f} s / {figures.first_s:.1f} s |")
+    print(f"| search of a gallery photo, p50 / p95 | {figures.small_ms[0]:.0f} / {figures.small_ms[1]:.0f} ms |")
+    print(f"| search of 12 megapixels, p50 / p95 | {figures.large_ms[0]:.0f} / {figures.large_ms[1]:.0f} ms |")
+    print(f"| index part of a search | {figures.index_ms:.2f} ms |")
+    print(
+        f"| {figures.clients} clients at once | {figures.searches_a_second:.1f} a second, {figures.failures} failed |"
+    )
+    print(f"| resident memory | {figures.resident_bytes / 1e6:,.0f} MB |")
+    return 0
+
+
 def calibrate(options: argparse.Namespace) -> int:
     """Measures what distances mean, on galleries of LFW that are built."""
     from pipeline.calibration import write_calibrations
@@ -95,6 +126,73 @@ def calibrate(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> int:
+    """Measures how long photos take to become vectors, or how indexes grow."""
+    if options.profile is not None:
+        return profiled(options.profile)
+    return bench_growth(options) if options.growth else bench_speed(options)
+
+
+def bench_growth(options: argparse.Namespace) -> int:
+    """Measures how the indexes grow, and draws it."""
+    from pipeline.figures import growth_svg
+    from pipeline.growth import ROWS, bench_growth, exponents, faster_from
+    from pipeline.scale import Scale
+
+    rows, names = options.rows or ROWS, tuple(options.indexes.split(","))
+    scale = Scale(max(rows), indexes=names, milvus=Settings.from_env().milvus, start_server=options.start_server)
+    figures = []
+    with closing(ProgressBars()) as bars:
+        if not options.json:
+            print("| faces | index | search, median | p95 | recall@20 | build | memory added |")
+            print("|---|---|---|---|---|---|---|")
+        for one in bench_growth(scale, rows, options.folder, bars):  # each size at once: the next may take an hour
+            figures.append(one)
+            if not options.json:
+                print(
+                    f"| {one.rows:,} | `{one.index}` | {one.search_ms_median:.2f} ms | {one.search_ms_p95:.2f} ms "
+                    f"| {one.recall_at_20:.3f} | {one.build_s:,.1f} s | {_megabytes(one.added_bytes)} |",
+                    flush=True,
+                )
+    searching, building = exponents(figures, "search_ms_median"), exponents(figures, "build_s")
+    options.out.write_text(growth_svg([one.as_json() for one in figures]), encoding="utf-8")
+    if options.json:
+        print(json.dumps({"figures": [one.as_json() for one in figures], "search": searching, "build": building}))
+        return 0
+    for name in names:
+        first = faster_from(figures, name) if name != "exact" and "exact" in names else None
+        beats = (
+            "" if name == "exact" else f"; faster than exact from {first:,}" if first else "; never faster than exact"
+        )
+        print(f"{name}: searching grows as n^{searching[name]:.2f}, building as n^{building[name]:.2f}{beats}")
+    print(f"Drawn in {options.out}.")
+    return 0
+
+
+def profiled(file: Path) -> int:
+    """Runs this command anew under py-spy, which writes where its time went; SettingsError without py-spy."""
+    spy = shutil.which("py-spy", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))))
+    if spy is None:
+        raise SettingsError("Profiling needs py-spy; install it with `pip install py-spy`.")
+    place = next(i for i, word in enumerate(sys.argv) if word.startswith("--profile"))
+    words = sys.argv[1:place] + sys.argv[place + (1 if "=" in sys.argv[place] else 2) :]
+    command = [
+        spy,
+        "record",
+        "--native",
+        "--rate",
+        "20",
+        "--output",
+        str(file),
+        "--",
+        sys.executable,
+        "-m",
+        "pipeline",
+        *words,
+    ]
+    return subprocess.run(command, check=False).returncode
+
+
+def bench_speed(options: argparse.Namespace) -> int:
     """Measures how long photos take to become vectors."""
     from pipeline.library import open_library
     from pipeline.speed import BATCHED, LOOP, OURS, bench_speed

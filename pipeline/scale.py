@@ -86,21 +86,38 @@ def bench_scale(scale: Scale, folder: Path | None = None, report: Report = silen
 
     The queries are further photos of people who are there, so that no query finds itself.
     """
-    with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
-        drawn = draw_faces(scratch / "vectors.npy", scale, report)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        drawn = draw_faces(Path(scratch) / "vectors.npy", scale, report)
         for name in scale.indexes:
-            (scratch / name).mkdir()
-            with ExitStack() as own:
-                milvus, kept = scale.milvus, scratch / name
-                if name == "milvus" and scale.start_server:
-                    from pipeline.milvus_server import MilvusServer
-
-                    server = own.enter_context(MilvusServer(scratch / "server"))
-                    milvus, kept = Milvus(server.uri, kind=milvus.kind), server.data
-                place = Collection(milvus.uri, milvus.token, f"scale_{scratch.name}", kind=milvus.kind)
-                figures = _measured(name, drawn, (scratch / name, kept), place, report)
+            with place_for(name, scale, Path(scratch)) as place:
+                figures = _measured(name, drawn, place, report)
             yield figures
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an index is built: its folder, its collection in a vector database, and where all its bytes come to lie."""
+
+    folder: Path
+    collection: Collection
+    kept: Path
+
+
+@contextmanager
+def place_for(name: str, scale: Scale, scratch: Path) -> Iterator[Place]:
+    """A place for an index in `scratch`, with a Milvus server of its own if that is asked for; dropped in the end."""
+    folder = scratch / name
+    folder.mkdir()
+    with ExitStack() as own:
+        milvus, kept = scale.milvus, folder
+        if name == "milvus" and scale.start_server:
+            from pipeline.milvus_server import MilvusServer
+
+            server = own.enter_context(MilvusServer(scratch / "server"))
+            milvus, kept = Milvus(server.uri, kind=milvus.kind), server.data
+        place = Place(folder, Collection(milvus.uri, milvus.token, f"scale_{scratch.name}", kind=milvus.kind), kept)
+        own.callback(drop_index, name, folder, place.collection)
+        yield place
 
 
 @dataclass(frozen=True)
@@ -138,21 +155,19 @@ def _people(number: int, dim: int) -> FloatArray:
     return rows
 
 
-def _measured(name: str, drawn: Drawn, folders: tuple[Path, Path], place: Collection, report: Report) -> ScaleFigures:
-    """One index; the folders are where it builds and where its bytes are."""
-    vectors, queries, (folder, kept) = drawn.vectors, drawn.queries, folders
-    with _peaks() as peaks:
+def _measured(name: str, drawn: Drawn, place: Place, report: Report) -> ScaleFigures:
+    vectors, queries = drawn.vectors, drawn.queries
+    with peaks_of_memory() as peaks:
         started = time.perf_counter()
-        facts = build_index(name, vectors, folder, place, report)
+        facts = build_index(name, vectors, place.folder, place.collection, report)
         build_s = time.perf_counter() - started
-        index = open_index(name, vectors, folder, facts, place)
+        index = open_index(name, vectors, place.folder, facts, place.collection)
         index.search(queries[:1], 1)  # a database connects now
         times = search_times(index, queries)
         found = found_rows(index, queries)
     recall = share_found(found_rows(ExactIndex(vectors), queries), found)
-    elsewhere = "://" in place.uri and kept == folder
-    disk_bytes = None if name == "milvus" and elsewhere else occupied(kept)
-    drop_index(name, folder, place)
+    elsewhere = "://" in place.collection.uri and place.kept == place.folder
+    disk_bytes = None if name == "milvus" and elsewhere else occupied(place.kept)
     effort = next((f"{effort} {facts[effort]:,}" for effort in EFFORTS if effort in facts), "-")
     return ScaleFigures(
         name,
@@ -169,7 +184,7 @@ def _measured(name: str, drawn: Drawn, folders: tuple[Path, Path], place: Collec
 
 
 @contextmanager
-def _peaks() -> Iterator[list[int]]:
+def peaks_of_memory() -> Iterator[list[int]]:
     """The most bytes resident in this process, and in all its children together, sampled while the block runs."""
     peaks, done, this = [0, 0], threading.Event(), psutil.Process()
 

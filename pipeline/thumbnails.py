@@ -55,7 +55,7 @@ def unpack(path: Path, folder: Path) -> int:
                 raise HubError(f"{PACK} holds something else than thumbnails; they are made here instead.")
             for entry in entries:
                 if not (folder / entry.filename).exists():
-                    with replacing(folder / entry.filename) as beside:
+                    with replacing(folder / entry.filename, lasting=False) as beside:
                         beside.write_bytes(archive.read(entry))
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:  # encrypted, cut off, ...
         raise HubError(f"{PACK} is not an archive; thumbnails are made here instead.") from error

@@ -93,11 +93,11 @@ def test_milvus_lite_is_measured_with_its_file(small: Small) -> None:
 
 
 def test_the_memory_of_children_is_counted() -> None:
-    with scale_module._peaks() as before:  # a server that other tests have started is a child too
+    with scale_module.peaks_of_memory() as before:  # a server that other tests have started is a child too
         time.sleep(2 * scale_module.SAMPLE_SECONDS)
     code = "import sys; kept = bytearray(b'x') * 100_000_000; print('there', flush=True); sys.stdin.read()"
     with (
-        scale_module._peaks() as peaks,
+        scale_module.peaks_of_memory() as peaks,
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child,
     ):
         assert child.stdout is not None

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from pipeline.files import replacing
@@ -57,6 +55,9 @@ class KmeansClusters:
 
 def build(vectors: FloatArray, folder: Path) -> dict[str, Any]:
     """Clusters the unit vectors (n, d) into `folder` and measures what searching one cluster loses."""
+    from sklearn.cluster import KMeans  # takes a second, which no start of the page waits for
+    from sklearn.exceptions import ConvergenceWarning
+
     clusters = min(CLUSTERS, len(vectors))
     centres, labels = np.empty((0, vectors.shape[1]), np.float32), np.empty(0, np.int64)
     if clusters:

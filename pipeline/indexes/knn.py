@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-from sklearn.neighbors import NearestNeighbors
 
 from pipeline.geometry import rerank
 from pipeline.types import FloatArray, Neighbours
 
+if TYPE_CHECKING:
+    from sklearn.neighbors import NearestNeighbors
+
 
 class KnnIndex:
-    """All of a gallery's unit vectors (n, d), fitted."""
+    """All of a gallery's unit vectors (n, d)."""
 
     def __init__(self, vectors: FloatArray) -> None:
         self._vectors = vectors
-        self._fitted = NearestNeighbors(algorithm="brute", metric="euclidean").fit(vectors) if len(vectors) else None
+
+    @cached_property
+    def _fitted(self) -> NearestNeighbors:
+        from sklearn.neighbors import NearestNeighbors  # takes a second, which no start of the page waits for
+
+        return NearestNeighbors(algorithm="brute", metric="euclidean").fit(self._vectors)
 
     def __len__(self) -> int:
         return len(self._vectors)
@@ -24,7 +34,7 @@ class KnnIndex:
         """The k nearest rows of each query, (d,) or (q, d), re-measured: scikit-learn's distance is rounded near 0."""
         queries = np.atleast_2d(np.asarray(vectors, np.float32))
         k = min(k, len(self))
-        if self._fitted is None or not len(queries):
+        if not len(self) or not len(queries):
             return Neighbours(np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32))
         rows = self._fitted.kneighbors(queries, k, return_distance=False)
         return rerank(self._vectors, queries, rows, k)

@@ -202,8 +202,9 @@ def query_column() -> Query:
             elem_id="photo",
         )
         with gr.Row():
-            boxed = gr.Image(label="Face found", elem_id="boxed", **small)
-            crop = gr.Image(label="Searched with", alt_text=wording.CROP_ALT, elem_id="crop", **small)
+            # Gradio's own format, WebP, takes longer to encode than a face to be found.
+            boxed = gr.Image(label="Face found", format="jpeg", elem_id="boxed", **small)
+            crop = gr.Image(label="Searched with", format="jpeg", alt_text=wording.CROP_ALT, elem_id="crop", **small)
         face = gr.Radio([], label="Face", info=wording.FACE_NOTE, visible=False, elem_id="face")
         every = gr.Button("Search for all of them", visible=False, size="sm", elem_id="every")
         hints = gr.HTML(elem_id="hints")
