@@ -18,6 +18,7 @@ from pipeline.verdict import Verdict
 TITLE = "Reverse Face Search"
 LEAD = "Who in the gallery looks most like this face?"
 PRIVACY = "Nothing you upload is kept."
+PRIVACY_OWN = "Nothing you upload is kept, unless you ask for it under My photos."
 SAMPLE_NOTE = "of 40 people who do not exist: each is the average of six others"
 CROP_ALT = "What the network sees of your photo"
 LIMIT_LABEL = "Grey out results farther than"
@@ -33,7 +34,9 @@ EXPLANATION = (
     "in a gallery of this size, at most 1 in 100 would be told *very likely*, 1 in 50 *likely* or better, 1 in 10 "
     "*unclear* or better. Both were measured on LFW.\n\n"
     "LFW shows public figures of about 2002 to 2004. Children, people over 80, women and several ethnicities are rare "
-    "in it, so expect worse answers for them.\n\n"
+    "in it, so expect worse answers for them. FaceNet learned from photos of celebrities, some of whom are in LFW too, "
+    "and what the small networks learned from is not published in full: for people they never saw expect less than the "
+    "figures here say.\n\n"
     "Your photo is searched on this server only, never sent on, and deleted from its temporary folder within the hour."
 )
 INDEX_NOTE = " ".join(f"{name}: {kind.summary}" for name, kind in INDEXES.items())
@@ -85,7 +88,8 @@ def model_note(recipe: str, status: Status) -> str:
 
 def header(galleries: Galleries, key: str) -> str:
     """The top of the page: what this is, and where the gallery of this key, and the one to come, stand."""
-    title = f"<div><h1>{TITLE}</h1><p>{LEAD} <span class='quiet'>{PRIVACY}</span></p></div>"
+    privacy = PRIVACY_OWN if galleries.own else PRIVACY
+    title = f"<div><h1>{TITLE}</h1><p>{LEAD} <span class='quiet'>{privacy}</span></p></div>"
     main, problem = galleries.main, galleries.main.problem
     if problem and not (galleries.ready() or galleries.is_ready(key)):
         return f"<header>{title}</header>{notice(f'There is no gallery to search: {problem}')}"

@@ -20,6 +20,7 @@ import app
 from pipeline.background import Background
 from pipeline.galleries import Galleries
 from pipeline.library import open_library
+from pipeline.own import OwnGalleries
 from pipeline.photos import SAMPLE
 from pipeline.settings import Settings
 
@@ -39,14 +40,36 @@ def compare(page: Page) -> None:
     page.locator("#compare section").first.wait_for()
 
 
-SHOTS: dict[str, Callable[[Page], None]] = {"first-start": first_start, "compare": compare}
+def why_this_match(page: Page) -> None:
+    """What the nearest other photo's similarity rests on."""
+    page.locator("#results .enlarge").nth(1).click()
+    page.get_by_role("button", name="Why this match?").press("Enter")
+    page.locator("#why .why img").nth(3).wait_for()
+    page.locator("#why").scroll_into_view_if_needed()
+
+
+def own_gallery(page: Page) -> None:
+    """Twenty photos dropped into the page, and a search among them."""
+    photos = sorted(path for person in sorted(SAMPLE.iterdir())[:4] for path in person.glob("*.jpg"))
+    page.get_by_role("tab", name="My photos").click()
+    page.locator("#own-drop input[type=file]").set_input_files(photos)
+    page.locator("#own-state", has_text="can be searched").wait_for()
+
+
+SHOTS: dict[str, Callable[[Page], None]] = {
+    "first-start": first_start,
+    "compare": compare,
+    "why-this-match": why_this_match,
+    "own-gallery": own_gallery,
+}
 
 
 def main() -> None:
     """Serves the sample gallery by the networks that come along, and takes every picture."""
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
         settings = Settings(dataset=SAMPLE.name, index=Path(place) / "index", cache=Path(place) / "cache")
-        galleries = Galleries(Background(open_library(settings)))
+        library = open_library(settings)
+        galleries = Galleries(Background(library), own=OwnGalleries(library.encoders, settings.index / "own"))
         galleries.start()
         galleries.wait()
         served = app.launch(galleries, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
