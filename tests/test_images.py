@@ -253,6 +253,14 @@ def test_a_thumbnail_is_made_once(tmp_path: Path) -> None:
     assert list((tmp_path / "thumbnails").iterdir()) == [first]
 
 
+def test_a_thumbnail_that_a_power_cut_left_empty_is_made_again(tmp_path: Path) -> None:
+    photo = Photo("Ada/1.png", "Ada", encode(noise(40, 40), "PNG"))
+    path = thumbnail_file(photo, tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(b"")
+    assert thumbnail_file(photo, tmp_path).read_bytes() == whole
+
+
 def test_every_photo_has_a_thumbnail_of_its_own(tmp_path: Path) -> None:
     content = encode(noise(8, 8), "JPEG")
     ids = ("Ada/1.jpg", "Ada_1.jpg", "../Ada/1.jpg", "Ada/1.JPG")

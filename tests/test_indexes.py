@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -321,3 +324,25 @@ def test_the_stated_recall_does_not_count_finding_oneself(hard: tuple[FloatArray
     for query, row in zip(drawn, found, strict=True):
         hits += len(set(brute_force(vectors, vectors[query], 21)[0]) & set(row) - {query})
     assert facts["recall_at_20"] == pytest.approx(hits / 20 / len(drawn), abs=1e-4)
+
+
+def test_opening_the_indexes_does_not_wait_for_scikit_learn(tmp_path: Path) -> None:
+    vectors = unit_rows(np.random.default_rng(1).standard_normal((50, 8), np.float32))
+    np.save(tmp_path / "vectors.npy", vectors)
+    facts = build_index("kmeans", vectors, tmp_path)
+    code = f"""
+import sys
+from pathlib import Path
+import numpy as np
+from pipeline.indexes import open_index
+vectors = np.load("vectors.npy")
+indexes = [open_index("knn", vectors, Path(), {{}}), open_index("kmeans", vectors, Path(), {facts!r})]
+assert "sklearn" not in sys.modules
+assert [index.search(vectors[3], 1).rows[0, 0] for index in indexes] == [3, 3]
+assert "sklearn" in sys.modules
+"""
+    root = Path(__file__).parent.parent
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True
+    )
+    assert run.returncode == 0, run.stderr.decode()
