@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -61,6 +62,7 @@ def build(options: argparse.Namespace) -> int:
             left = library.build_shard(recipes, options.shard, bars)
         else:
             library.build(recipes, bars)
+            _draw_maps(library, recipes, bars)
     if options.shard:
         rest = f"parts left for the other shards: {left}" if left else "every part is there"
         print(f"This shard is done; {rest}. When all are, the same command without --shard puts them together.")
@@ -77,6 +79,16 @@ def build(options: argparse.Namespace) -> int:
             print(f"  skipped {skipped['photo_id']}: {skipped['reason']}")
     print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}.")
     return 0
+
+
+def _draw_maps(library: Library, recipes: Sequence[str], bars: ProgressBars) -> None:
+    from pipeline.gallery_map import open_map
+
+    started = time.perf_counter()
+    for done, recipe in enumerate(recipes):
+        bars(Progress("Drawing maps", "maps", done, len(recipes), done, time.perf_counter() - started))
+        open_map(library.searcher(recipe).gallery)
+    bars(Progress("Drawing maps", "maps", len(recipes), len(recipes), len(recipes), time.perf_counter() - started))
 
 
 def peak_memory() -> str:
