@@ -82,13 +82,15 @@ def build(options: argparse.Namespace) -> int:
 
 
 def _draw_maps(library: Library, recipes: Sequence[str], bars: ProgressBars) -> None:
-    from pipeline.gallery_map import open_map
+    """Draws the maps that are not there yet."""
+    from pipeline.gallery_map import load_map, open_map
 
-    started = time.perf_counter()
-    for done, recipe in enumerate(recipes):
-        bars(Progress("Drawing maps", "maps", done, len(recipes), done, time.perf_counter() - started))
-        open_map(library.searcher(recipe).gallery)
-    bars(Progress("Drawing maps", "maps", len(recipes), len(recipes), len(recipes), time.perf_counter() - started))
+    galleries, started = [library.searcher(recipe).gallery for recipe in recipes], time.perf_counter()
+    missing = [gallery for gallery in galleries if load_map(gallery) is None]
+    for done, gallery in enumerate(missing, start=1):
+        bars(Progress("Drawing maps", "maps", done - 1, len(missing), done - 1, time.perf_counter() - started))
+        open_map(gallery)
+        bars(Progress("Drawing maps", "maps", done, len(missing), done, time.perf_counter() - started))
 
 
 def peak_memory() -> str:

@@ -29,8 +29,10 @@ FIND = """async () => (await axe.run(document, {resultTypes: ['violations']})).v
 
 def faults(page: Page) -> list[list[str]]:
     """Rule, selector and explanation of everything serious or critical, except GRADIOS_OWN."""
-    # What is still fading in has the contrast of half a colour.
-    page.wait_for_function("document.getAnimations().every(each => each.playState !== 'running')")
+    # What is still fading in, or waits for the server, has the contrast of half a colour.
+    page.wait_for_function(
+        "!document.querySelector('.pending') && document.getAnimations().every(each => each.playState !== 'running')"
+    )
     return [fault for fault in page.evaluate(FIND) if (fault[0], fault[1]) not in GRADIOS_OWN]
 
 
