@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,8 @@ def test_points_lie_on_the_map() -> None:
 
 def test_people_with_the_most_photos_have_a_colour(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     assert well_known(gallery) == [(person, 4) for person in PEOPLE]
+    most = replace(gallery, people=("Zoe",) * 9 + ("Yves",) * 3 + ("Xaver",) * 10 + ("Ada",) * 2)
+    assert well_known(most) == [("Xaver", 10), ("Zoe", 9), ("Yves", 3)]
     monkeypatch.setattr(gallery_map, "COLOURED", 2)
     assert well_known(gallery) == [("Ada", 4), ("Bruno", 4)]
     monkeypatch.setattr(gallery_map, "ENOUGH", 5)

@@ -44,7 +44,7 @@ def test_wide_vectors_are_reduced_first(monkeypatch: pytest.MonkeyPatch) -> None
     assert purity(project(vectors)) == 1
     assert not np.array_equal(project(vectors), as_they_are)
     # Fewer vectors than components cannot be reduced, and need not be.
-    assert len(project(vectors[:8])) == 8
+    assert len(project(vectors[:6])) == 6
 
 
 def test_of_many_vectors_some_are_laid_out_and_the_others_go_to_their_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
