@@ -4,9 +4,10 @@ t-SNE (van der Maaten and Hinton, 2008; Barnes-Hut, 2014) keeps who is near whom
 space between groups. Of LFW by `mtcnn-reid` it keeps 43 % of every photo's ten nearest; the two first principal
 components, and two discriminants fitted on the people with 20 photos or more, keep 1 % each and show one cloud.
 
-It is no function that takes new vectors. A new one goes where the vector is that it is nearest to. Of photos of LFW
-whose person has others, 99 % placed so, by the others, stand with such a one among their ten nearest; by the mean of
-five neighbours 72 % do, by their median 90 %: between two groups lies a third that the photo has nothing to do with.
+It is no function that takes new vectors. A new one goes where the vector is that it is nearest to. Of 1,000 photos of
+LFW that a map was drawn without, 696 show somebody who is on it, and 99.6 % of these come to stand with such a photo
+among their ten nearest. At the mean of five neighbours 65 % do, at their median 85 %: between two groups lies a third
+that the photo has nothing to do with.
 """
 
 from __future__ import annotations
