@@ -22,6 +22,7 @@ from pipeline.page.endpoints import endpoints
 from pipeline.page.explaining import explain_events
 from pipeline.page.exploring import explore_events
 from pipeline.page.guard import BodyLimit, GuardedBlocks, refuse_fetching
+from pipeline.page.mapping import map_tab
 from pipeline.page.own_photos import Actions, own_events, own_memory, own_panel
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
 from pipeline.page.preparing import preparation_events
@@ -57,6 +58,7 @@ def build_page(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS) -
             with gr.Tab("Search", id="search"), gr.Row(elem_id="main"):
                 query, (reply, explore) = query_column(), reply_column()
             comparing = gr.Tab("Compare")
+            mapping = gr.Tab("Map", id="map")
             if galleries.own:
                 with gr.Tab(own_wording.TAB, id="own"):
                     panel = own_panel(*memory)
@@ -67,6 +69,7 @@ def build_page(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS) -
         explore_events(parts)
         explain_events(parts)
         compare_tab(parts, comparing)
+        map_tab(parts, mapping)
         watch = preparation_events(page, parts, header)
         if galleries.own:
             own_events(page, Actions(parts, panel, watch, galleries.own))

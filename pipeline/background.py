@@ -1,7 +1,7 @@
 """Getting everything ready behind a page that is open already: photos, weights, galleries, one thread for all.
 
 What can be searched at once is opened first. Then the best recipe is built alone, so that the first search comes soon,
-and after it all the others in a single pass.
+and after it all the others in a single pass. Maps, which nobody waits for, are drawn last.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Literal
 from PIL import Image
 
 from pipeline.errors import GalleryError, PipelineError, Stopped
+from pipeline.gallery_map import open_map
 from pipeline.library import Library, all_recipes
 from pipeline.recipes import RECIPES
 from pipeline.search import Searcher
@@ -43,8 +44,10 @@ class Status:
 class Background:
     """Prepares a library's recipes in a thread, and tells how far it is."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, *, maps: bool = True) -> None:
+        """With `maps` the galleries' maps are drawn at the end; else each when it is first looked at."""
         self.library = library
+        self._maps = maps
         self._statuses = dict.fromkeys(RECIPES, Status("waiting"))
         self._problem = ""
         self._thread: threading.Thread | None = None
@@ -128,6 +131,8 @@ class Background:
                 self._build([waiting.pop(0)])
             if waiting:
                 self._build(waiting)
+            if self._maps:
+                self._draw_maps()
         except PipelineError as error:
             self._give_up(str(error))
         except Exception as error:
@@ -167,6 +172,11 @@ class Background:
             self.library.build(usable, partial(self._preparing, usable))
         for name in usable:
             self._set_ready(name)
+
+    def _draw_maps(self) -> None:
+        for name in self.ready():
+            if not self._stopping.is_set():
+                open_map(self.library.searcher(name).gallery)
 
     def _set_ready(self, name: str) -> None:
         self._warm_up(self.library.searcher(name))

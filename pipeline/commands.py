@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -61,6 +62,7 @@ def build(options: argparse.Namespace) -> int:
             left = library.build_shard(recipes, options.shard, bars)
         else:
             library.build(recipes, bars)
+            _draw_maps(library, recipes, bars)
     if options.shard:
         rest = f"parts left for the other shards: {left}" if left else "every part is there"
         print(f"This shard is done; {rest}. When all are, the same command without --shard puts them together.")
@@ -77,6 +79,18 @@ def build(options: argparse.Namespace) -> int:
             print(f"  skipped {skipped['photo_id']}: {skipped['reason']}")
     print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}.")
     return 0
+
+
+def _draw_maps(library: Library, recipes: Sequence[str], bars: ProgressBars) -> None:
+    """Draws the maps that are not there yet."""
+    from pipeline.gallery_map import load_map, open_map
+
+    galleries, started = [library.searcher(recipe).gallery for recipe in recipes], time.perf_counter()
+    missing = [gallery for gallery in galleries if load_map(gallery) is None]
+    for done, gallery in enumerate(missing, start=1):
+        bars(Progress("Drawing maps", "maps", done - 1, len(missing), done - 1, time.perf_counter() - started))
+        open_map(gallery)
+        bars(Progress("Drawing maps", "maps", done, len(missing), done, time.perf_counter() - started))
 
 
 def peak_memory() -> str:

@@ -244,7 +244,8 @@ class OwnGallery:
         background.start(tuple(_of_faces()))
 
     def _new_background(self) -> Background:
-        return Background(OwnLibrary(self.folder, self._encoders))
+        # Drawing maps cannot be cancelled, and many a visitor never looks at one.
+        return Background(OwnLibrary(self.folder, self._encoders), maps=False)
 
     def _report(self, progress: Progress) -> None:
         if self._stopping.is_set():

@@ -80,6 +80,8 @@ def test_build_says_what_was_indexed_and_what_was_skipped(run: Run, tiny: Librar
     assert last.startswith("Done in ")
     assert "Indexing" in said.err
     assert "26/26" in said.err
+    assert "Drawing maps: 100%" in said.err
+    assert (tiny.folder(DEFAULT) / "map.npy").is_file()
     again = run("build")
     assert (again.code, again.err) == (0, "")
     assert again.out.split("\n")[:3] == said.out.split("\n")[:3]

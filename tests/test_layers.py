@@ -20,6 +20,7 @@ LAYERS = (
     (
         "pipeline.geometry",
         "pipeline.face_ids",
+        "pipeline.projection",
         "pipeline.recipes",
         "pipeline.files",
         "pipeline.figures",
@@ -55,6 +56,7 @@ LAYERS = (
     ),
     (
         "pipeline.encoder",
+        "pipeline.gallery_map",
         "pipeline.drops",
         "pipeline.pairs",
         "pipeline.quality",
@@ -91,13 +93,13 @@ LAYERS = (
     ("pipeline.own",),
     ("pipeline.galleries",),
     ("pipeline.wording", "pipeline.report_tab", "pipeline.comparison", "pipeline.hints", "pipeline.downloads"),
-    ("pipeline.tiles", "pipeline.why_html", "pipeline.own_wording"),
+    ("pipeline.tiles", "pipeline.why_html", "pipeline.map_html", "pipeline.own_wording"),
     ("pipeline.comparison_html",),
     ("pipeline.page.parts", "pipeline.page.hosting", "pipeline.page.guard", "pipeline.page.uploads"),
     ("pipeline.page.limiting",),
     ("pipeline.page.searching",),
     ("pipeline.page.exploring", "pipeline.page.explaining", "pipeline.page.preparing", "pipeline.page.endpoints"),
-    ("pipeline.page.comparing", "pipeline.page.own_photos"),
+    ("pipeline.page.comparing", "pipeline.page.mapping", "pipeline.page.own_photos"),
     ("pipeline.commands",),
     ("pipeline.measuring", "pipeline.training"),
     ("app", "pipeline.__main__"),
@@ -138,7 +140,7 @@ HOMES = {
     "openvino": {f"pipeline.{name}" for name in ("networks", "cascade", "graph", "mini", "teacher")},
     "gradio": {"app", *PAGE},
     "annoy": {"pipeline.indexes.annoy"},
-    "sklearn": {"pipeline.indexes.kmeans", "pipeline.indexes.knn", "pipeline.layer"},
+    "sklearn": {"pipeline.indexes.kmeans", "pipeline.indexes.knn", "pipeline.layer", "pipeline.projection"},
     "safetensors": {"pipeline.layer", "pipeline.mini"},
     "pymilvus": {f"pipeline.indexes.milvus{part}" for part in ("", "_connection", "_rows")},
     "milvus_lite": {"pipeline.indexes.milvus_connection"},
@@ -233,7 +235,7 @@ def test_nothing_can_run_code_out_of_a_data_file(module: str) -> None:
 
 def test_the_loaders_held_above_are_really_used() -> None:
     used = {module for module in MODULES if list(calls(module, "np.load", "torch.load"))}
-    loaders = ("gallery", "indexes.kmeans", "networks", "views", "distil")
+    loaders = ("gallery", "gallery_map", "indexes.kmeans", "networks", "views", "distil")
     assert used == {f"pipeline.{name}" for name in loaders}
     # Under another name they would escape.
     names = {

@@ -71,6 +71,29 @@ def drop(page: Page, *files: Path) -> None:
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_ones_own_photos_have_a_map_that_goes_with_them(
+    url: str, browse: Browse, party: list[Path], tmp_path: Path, viewport: dict[str, int]
+) -> None:
+    page = browse(url, viewport=viewport)
+    wait_for_answer(page, "Ada")
+    drop(page, *party)
+    page.locator("#own-search").click()
+    wait_for_answer(page, "party-0")
+    page.get_by_role("tab", name="Map").click()
+    page.locator("#map .map[data-drawn]").wait_for()
+    assert "Every point is a photo of the gallery Your photos" in page.locator("#map").inner_text()
+    page.locator("#map canvas").focus()
+    page.keyboard.press("ArrowLeft")
+    page.locator("#map .card b", has_text="party-0").wait_for()
+    page.wait_for_function("document.querySelector('#map .card img').naturalWidth > 0")
+    assert [path for path in files_of(tmp_path / "tmp") if path.name == "map.npy"]
+    page.get_by_role("tab", name="My photos").click()
+    page.locator("#own-remove").click()
+    page.locator("#own-manage").wait_for(state="hidden")
+    until(lambda: files_of(tmp_path / "tmp") == [])
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_a_person_is_found_in_ones_own_photos_which_can_be_removed(
     url: str, browse: Browse, party: list[Path], tmp_path: Path, viewport: dict[str, int]
 ) -> None:
