@@ -14,6 +14,7 @@ from openvino import opset13 as ops
 from torch import nn
 
 from pipeline.graph import constant, convolution, prelu
+from pipeline.inference import Requests
 from pipeline.types import FloatArray
 
 MEAN, SCALE = 127.5, 1 / 128
@@ -30,21 +31,12 @@ class CascadeNetwork:
             "INFERENCE_NUM_THREADS": str(streams),
             "NUM_STREAMS": str(streams),
         }
-        self._compiled = openvino.Core().compile_model(_graph(module.eval()), "CPU", config)
-        self._heads = len(self._compiled.outputs)
+        compiled = openvino.Core().compile_model(_graph(module.eval()), "CPU", config)
+        self._requests = Requests(compiled, streams)
 
     def __call__(self, inputs: Iterable[FloatArray]) -> list[list[FloatArray]]:
         """The heads' outputs for each of the inputs, which run side by side."""
-        requests = []
-        for pixels in inputs:
-            request = self._compiled.create_infer_request()
-            request.start_async({0: pixels}, share_inputs=True)
-            requests.append((request, pixels))  # which must live until the request is done
-        results = []
-        for request, _ in requests:
-            request.wait()
-            results.append([np.array(request.get_output_tensor(place).data) for place in range(self._heads)])
-        return results
+        return self._requests(inputs)
 
 
 def _graph(module: nn.Module) -> openvino.Model:

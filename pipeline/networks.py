@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 
 from pipeline.errors import WeightsError
+from pipeline.inference import Requests
 from pipeline.mini import load_mini, mini_graph
 from pipeline.recipes import Recipe
 from pipeline.types import FloatArray, Network
@@ -52,15 +53,13 @@ class Reid:
         core = openvino.Core()
         model = core.read_model(xml)
         model.reshape([-1, 3, 128, 128])
-        self._compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+        self._requests = Requests(core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision}))
 
     def embed(self, crops: Sequence[Image.Image]) -> FloatArray:
         """Raw embeddings (n, 256) of n crops."""
         pixels = np.stack([np.asarray(crop) for crop in crops])[..., ::-1]
         batch = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)
-        # A request of its own for every call: the page and the build embed at the same time.
-        vectors = self._compiled.create_infer_request().infer({0: batch})[0]
-        return np.array(vectors, np.float32).reshape(len(crops), -1)
+        return self._requests([batch])[0][0].astype(np.float32).reshape(len(crops), -1)
 
 
 class Mini:
@@ -69,13 +68,13 @@ class Mini:
     def __init__(self, weights: Path) -> None:
         """ValueError if the file holds something else."""
         graph = mini_graph(load_mini(weights))
-        self._compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        self._requests = Requests(openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}))
 
     def embed(self, crops: Sequence[Image.Image]) -> FloatArray:
         """Raw embeddings (n, 256) of n crops."""
         pixels = np.stack([np.asarray(crop) for crop in crops]).transpose(0, 3, 1, 2)
         batch = np.ascontiguousarray(pixels, np.float32)
-        return np.array(self._compiled.create_infer_request().infer({0: batch})[0], np.float32)
+        return self._requests([batch])[0][0].astype(np.float32)
 
 
 def native_bf16() -> bool:
