@@ -22,6 +22,7 @@ from pipeline.page.endpoints import endpoints
 from pipeline.page.explaining import explain_events
 from pipeline.page.exploring import explore_events
 from pipeline.page.guard import BodyLimit, GuardedBlocks, refuse_fetching
+from pipeline.page.live import live_route, live_tab
 from pipeline.page.own_photos import Actions, own_events, own_memory, own_panel
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
 from pipeline.page.preparing import preparation_events
@@ -57,6 +58,7 @@ def build_page(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS) -
             with gr.Tab("Search", id="search"), gr.Row(elem_id="main"):
                 query, (reply, explore) = query_column(), reply_column()
             comparing = gr.Tab("Compare")
+            live = gr.Tab("Live", id="live")
             if galleries.own:
                 with gr.Tab(own_wording.TAB, id="own"):
                     panel = own_panel(*memory)
@@ -67,6 +69,7 @@ def build_page(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS) -
         explore_events(parts)
         explain_events(parts)
         compare_tab(parts, comparing)
+        live_tab(parts, live)
         watch = preparation_events(page, parts, header)
         if galleries.own:
             own_events(page, Actions(parts, panel, watch, galleries.own))
@@ -88,7 +91,7 @@ def launch(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS, **opt
         css=wording.index_style(),
         css_paths=CSS,
         show_error=False,  # of errors that are not sentences of ours: they hold paths
-        app_kwargs={"middleware": [Middleware(BodyLimit)]},
+        app_kwargs={"middleware": [Middleware(BodyLimit)], "routes": [live_route(galleries)]},
         footer_links=["api"],
         run_history=False,
         max_file_size="2gb" if galleries.own else "40mb",  # a zip of photos, or one photo
