@@ -20,6 +20,8 @@ NOT_UPLOADED = "This is no photo that was uploaded here; upload it first."
 NO_CHOICE = "This is none of the page's choices; the endpoint /galleries lists them."
 MAX_BODY = 4_000_000  # bytes of a request that is no upload; one that names 5,000 photos has 1.5 million
 UPLOADS = "/gradio_api/upload"
+MCP_PATH = "/gradio_api/mcp"
+MAX_MCP_BODY = 24_000_000  # the same for the tool, to which photos come as base64: one of 18 MB
 PLAIN = [(b"content-type", b"text/plain")]
 FOREIGN = "Frames are taken from this page only; programs have the endpoint /search."
 TOO_LARGE = b"This request is too large; upload photos as files."
@@ -94,11 +96,12 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"].endswith(UPLOADS):
             await self._app(scope, receive, send)
             return
+        limit = MAX_MCP_BODY if scope["path"].endswith(MCP_PATH) else MAX_BODY
         body = b""
         while True:
             message = await receive()
             body += message.get("body", b"")
-            if len(body) > MAX_BODY:
+            if len(body) > limit:
                 await send({"type": "http.response.start", "status": 413, "headers": PLAIN})
                 await send({"type": "http.response.body", "body": TOO_LARGE})
                 return
