@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import gradio as gr
 from starlette.middleware import Middleware
 
 from pipeline import own_wording, wording
+from pipeline.errors import SettingsError
 from pipeline.galleries import MAIN, Galleries, open_galleries
 from pipeline.page import hosting
 from pipeline.page.comparing import compare_tab
@@ -22,7 +24,9 @@ from pipeline.page.endpoints import endpoints
 from pipeline.page.explaining import explain_events
 from pipeline.page.exploring import explore_events
 from pipeline.page.guard import BodyLimit, GuardedBlocks, refuse_fetching
+from pipeline.page.live import live_route, live_tab
 from pipeline.page.mapping import map_tab
+from pipeline.page.mcp_server import mcp_server, require_mcp
 from pipeline.page.own_photos import Actions, own_events, own_memory, own_panel
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
 from pipeline.page.preparing import preparation_events
@@ -59,6 +63,7 @@ def build_page(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS) -
                 query, (reply, explore) = query_column(), reply_column()
             comparing = gr.Tab("Compare")
             mapping = gr.Tab("Map", id="map")
+            live = gr.Tab("Live", id="live")
             if galleries.own:
                 with gr.Tab(own_wording.TAB, id="own"):
                     panel = own_panel(*memory)
@@ -70,6 +75,7 @@ def build_page(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS) -
         explain_events(parts)
         compare_tab(parts, comparing)
         map_tab(parts, mapping)
+        live_tab(parts, live)
         watch = preparation_events(page, parts, header)
         if galleries.own:
             own_events(page, Actions(parts, panel, watch, galleries.own))
@@ -79,8 +85,14 @@ def build_page(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS) -
     return page
 
 
-def launch(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS, **options: object) -> gr.Blocks:
-    """Serves the page; `options` go to Gradio's `launch`."""
+def launch(
+    galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS, *, mcp: bool = False, **options: object
+) -> gr.Blocks:
+    """Serves the page, with the tool for programs where `mcp` says so; `options` go to Gradio's `launch`."""
+    served: dict[str, Any] = {"middleware": [Middleware(BodyLimit)], "routes": [live_route(galleries)]}
+    if mcp:
+        route, served["lifespan"] = mcp_server(galleries)
+        served["routes"].append(route)
     refuse_fetching()
     keep_swept(own_folder(), keep_uploads)
     # Thumbnails are files of ours that never change: served as they are, cached by the browser.
@@ -91,7 +103,7 @@ def launch(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS, **opt
         css=wording.index_style(),
         css_paths=CSS,
         show_error=False,  # of errors that are not sentences of ours: they hold paths
-        app_kwargs={"middleware": [Middleware(BodyLimit)]},
+        app_kwargs=served,
         footer_links=["api"],
         run_history=False,
         max_file_size="2gb" if galleries.own else "40mb",  # a zip of photos, or one photo
@@ -117,11 +129,16 @@ def main() -> None:
     """Starts preparing and serves the page until SIGTERM or Ctrl+C."""
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    settings = Settings.from_env()
+    try:
+        settings = Settings.from_env()
+        if settings.mcp:
+            require_mcp()
+    except SettingsError as error:
+        sys.exit(str(error))
     hosting.register(zero_gpu=settings.zero_gpu)
     galleries = open_galleries(settings)
     galleries.start()
-    page = launch(galleries, prevent_thread_lock=True)
+    page = launch(galleries, mcp=settings.mcp, prevent_thread_lock=True)
     with suppress(KeyboardInterrupt):
         stopping.wait()
     stop(page, galleries)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -170,7 +169,7 @@ def bench_growth(options: argparse.Namespace) -> int:
 
 def profiled(file: Path) -> int:
     """Runs this command anew under py-spy, which writes where its time went; SettingsError without py-spy."""
-    spy = shutil.which("py-spy", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))))
+    spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
     if spy is None:
         raise SettingsError("Profiling needs py-spy; install it with `pip install py-spy`.")
     place = next(i for i, word in enumerate(sys.argv) if word.startswith("--profile"))

@@ -6,7 +6,6 @@ The page is started as a visitor's is, `python app.py` with the settings of the 
 from __future__ import annotations
 
 import io
-import os
 import socket
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from pipeline.errors import ServingError
 from pipeline.images import open_image
 from pipeline.photos import Photos
 from pipeline.recipes import DEFAULT_K
+from pipeline.settings import environment_of_child
 from pipeline.types import Progress, Report, silent
 from pipeline.visitor import Visit, Visitor, visiting
 
@@ -119,7 +119,7 @@ def _running() -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
+    environment = environment_of_child(GRADIO_SERVER_PORT=str(port), GRADIO_SERVER_NAME="127.0.0.1")
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, str(APP)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

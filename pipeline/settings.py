@@ -36,6 +36,10 @@ VARIABLES: dict[str, str] = {
         "Whether visitors may make galleries of their own photos: `on` or `off`. Default: `on`; on a Hugging Face "
         "Space `off`, because strangers' photos would fill its disk."
     ),
+    "FACESEARCH_MCP": (
+        "Whether the page's server has the tool `search_face` for programs that speak MCP: `on` or `off`; needs "
+        "`pip install 'mcp>=1.21,<2'`. Default: `off`."
+    ),
     "FACESEARCH_MILVUS_URI": (
         "Where Milvus keeps its collections: a server such as `http://localhost:19530`, or a `.db` file (or a "
         "folder for one) for the embedded Milvus Lite. Default: a file in each gallery's folder."
@@ -67,7 +71,7 @@ class Settings:
     """Where things are. `custom_weights` maps a network's name to a person's own file for it.
 
     `index_repo` is empty for none; `zero_gpu` is whether this is a Space on ZeroGPU; `own_photos` whether visitors may
-    make galleries of their own.
+    make galleries of their own; `mcp` whether there is a tool for programs that speak MCP.
     """
 
     dataset: str = LFW
@@ -79,6 +83,7 @@ class Settings:
     index_repo: str = ""
     zero_gpu: bool = False
     own_photos: bool = True
+    mcp: bool = False
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -103,6 +108,7 @@ class Settings:
             ),
             index_repo=_repository(values["FACESEARCH_INDEX_REPO"]),
             own_photos=_switch(values, "FACESEARCH_OWN_PHOTOS", default=not environ.get("SPACE_ID")),
+            mcp=_switch(values, "FACESEARCH_MCP", default=False),
             zero_gpu=environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"),  # as the package `spaces` does
         )
 
@@ -153,3 +159,8 @@ def _milvus_uri(value: str) -> str:
     path = Path(value).expanduser()
     # Milvus Lite takes nothing for a file that does not end so.
     return str(path if path.suffix == ".db" else path / "milvus.db")
+
+
+def environment_of_child(**more: str) -> dict[str, str]:
+    """This process's environment with these variables on top, for a process that it starts."""
+    return dict(os.environ) | more

@@ -39,6 +39,11 @@ EXPLANATION = (
     "figures here say.\n\n"
     "Your photo is searched on this server only, never sent on, and deleted from its temporary folder within the hour."
 )
+NO_FACE_LIVE = "No face is seen; come nearer, into the light, and look into the camera."
+LIVE_NOTE = (
+    "What the camera sees is searched on this server and forgotten at once. The camera is off when you stop it or "
+    "leave this tab. Gallery and model are those chosen under Search."
+)
 INDEX_NOTE = " ".join(f"{name}: {kind.summary}" for name, kind in INDEXES.items())
 
 

@@ -147,6 +147,7 @@ def test_every_variable_described_is_read_and_changes_a_setting(name: str, tmp_p
     others = {
         "FACESEARCH_MILVUS_INDEX": "HNSW",
         "FACESEARCH_INDEX_REPO": "user/name",
+        "FACESEARCH_MCP": "on",
         "FACESEARCH_OWN_PHOTOS": "off",
     }
     value = others.get(name, str(tmp_path))

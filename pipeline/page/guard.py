@@ -6,7 +6,7 @@ That makes a relay of every page; and a photo would leave a trace on another ser
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NoReturn
 
 import gradio as gr
@@ -20,7 +20,10 @@ NOT_UPLOADED = "This is no photo that was uploaded here; upload it first."
 NO_CHOICE = "This is none of the page's choices; the endpoint /galleries lists them."
 MAX_BODY = 4_000_000  # bytes of a request that is no upload; one that names 5,000 photos has 1.5 million
 UPLOADS = "/gradio_api/upload"
+MCP_PATH = "/gradio_api/mcp"
+MAX_MCP_BODY = 24_000_000  # the same for the tool, to which photos come as base64: one of 18 MB
 PLAIN = [(b"content-type", b"text/plain")]
+FOREIGN = "Frames are taken from this page only; programs have the endpoint /search."
 TOO_LARGE = b"This request is too large; upload photos as files."
 
 Message = MutableMapping[str, Any]
@@ -64,8 +67,22 @@ class GuardedBlocks(gr.Blocks):
             except InvalidPathError as error:
                 raise gr.Error(NOT_UPLOADED, print_exception=False) from error
             except Exception as error:  # Gradio's text may hold paths, and what the visitor sent
-                sentence = f"This did not work; try again. The server's log says more under {journal.failed(error)}."
-                raise gr.Error(sentence, print_exception=False) from error
+                raise gr.Error(unforeseen(error), print_exception=False) from error
+
+
+def unforeseen(error: Exception) -> str:
+    """What visitors are told of an error that should not have happened; it is logged by kind and place."""
+    return f"This did not work; try again. The server's log says more under {journal.failed(error)}."
+
+
+def from_own_page(headers: Mapping[str, str]) -> bool:
+    """Whether a script of this page sent the request, and none of another site's that is open beside it.
+
+    A camera is given only to pages whose requests bear `Sec-Fetch-Site`; older browsers and programs say who they are
+    by `Origin`, or not at all, and have no camera here.
+    """
+    site = headers.get("sec-fetch-site")
+    return site == "same-origin" if site else headers.get("origin", "").split("://")[-1] == headers.get("host")
 
 
 class BodyLimit:
@@ -79,11 +96,12 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"].endswith(UPLOADS):
             await self._app(scope, receive, send)
             return
+        limit = MAX_MCP_BODY if scope["path"].endswith(MCP_PATH) else MAX_BODY
         body = b""
         while True:
             message = await receive()
             body += message.get("body", b"")
-            if len(body) > MAX_BODY:
+            if len(body) > limit:
                 await send({"type": "http.response.start", "status": 413, "headers": PLAIN})
                 await send({"type": "http.response.body", "body": TOO_LARGE})
                 return

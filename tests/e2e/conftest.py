@@ -37,6 +37,8 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# How Chromium's question whether a page may have the camera is answered with yes, and what stands in for a camera.
+ALLOWED, FAKE_CAMERA = "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"
 DESKTOP, PHONE = {"width": 1366, "height": 800}, {"width": 390, "height": 844}
 
 Serve = Callable[[Background | Galleries], str]
@@ -86,13 +88,11 @@ def browse() -> Iterator[Browse]:
         warnings.simplefilter("ignore")
         opened = []
 
-        def browse(url: str, *, viewport: dict[str, int] = DESKTOP, camera: Path | None = None) -> Page:
-            fake = [
-                "--use-fake-ui-for-media-stream",
-                "--use-fake-device-for-media-stream",
-                f"--use-file-for-fake-video-capture={camera}",
-            ]
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET + (fake if camera else []))
+        def browse(
+            url: str, *, viewport: dict[str, int] = DESKTOP, camera: Path | None = None, options: tuple[str, ...] = ()
+        ) -> Page:
+            fake = [ALLOWED, FAKE_CAMERA, f"--use-file-for-fake-video-capture={camera}"] if camera else []
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *fake, *options])
             opened.append(browser)
             page = browser.new_page(viewport=viewport)
             page.set_default_timeout(60_000)

@@ -85,6 +85,10 @@ def visited(page: Page, photo: Path) -> Iterator[str]:
     page.locator("#map .card button").first.wait_for()
     page.wait_for_function("document.querySelector('#map .card img').naturalWidth > 0")
     yield "map"
+    page.get_by_role("tab", name="Live").click()
+    page.locator("#live").get_by_role("button", name="Start").click()
+    page.locator("#live [role=status]", has_text="No camera was found").wait_for()
+    yield "live, without a camera"
     page.get_by_role("tab", name="Evaluation").click()
     page.locator("#evaluation table").first.wait_for()
     yield "evaluation"

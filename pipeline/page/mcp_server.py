@@ -1,0 +1,111 @@
+"""A server of the Model Context Protocol beside the page, with one tool: `search_face`.
+
+The package `mcp` itself, and not Gradio's `launch(mcp_server=True)`: that makes a tool of every endpoint, takes photos
+by their address, and answers with pictures as files, while the page fetches nothing for anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import anyio
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from pipeline import journal
+from pipeline.errors import PipelineError, SettingsError
+from pipeline.face_tool import DESCRIPTION, NAME, SCHEMA, search_face
+from pipeline.galleries import Galleries
+from pipeline.page.guard import MAX_MCP_BODY, MCP_PATH, Message, Receive, Send, unforeseen
+from pipeline.settings import VERSION
+
+MISSING = (
+    "FACESEARCH_MCP is on, but the package mcp is not installed in a version that works here; run "
+    "`pip install 'mcp>=1.21,<2'`, or unset the variable."
+)
+FOREIGN = "Scripts of web pages may not use this; it is for programs."
+BUSY = "The server is busy with other searches; ask again in a while."
+AT_ONCE, WAITING = 2, 16  # searches at the same time, as on the page; and how many may wait, each with its photo
+
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+
+
+def require_mcp() -> None:
+    """SettingsError with the remedy where the package is missing, or of version 2, which calls all things otherwise."""
+    try:
+        installed = version("mcp")
+    except PackageNotFoundError as error:
+        raise SettingsError(MISSING) from error
+    if not installed.startswith("1."):
+        raise SettingsError(MISSING)
+
+
+class SearchTool:
+    """The tool for all who call it: bounded, logged as every search is, and silent about what should not happen."""
+
+    def __init__(self, galleries: Galleries) -> None:
+        self._galleries = galleries
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    async def __call__(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
+        """What a call answers; what is raised here is told to the caller as it is."""
+        if name != NAME:
+            raise SettingsError(f"There is no tool {name!r}, only {NAME}.")
+        if self._limiter is None:  # which needs the event loop that it is for
+            self._limiter = anyio.CapacityLimiter(AT_ONCE)
+        if self._limiter.statistics().tasks_waiting >= WAITING:
+            raise SettingsError(BUSY)
+        with journal.request():
+            search = partial(search_face, self._galleries, given)
+            try:
+                return await anyio.to_thread.run_sync(search, limiter=self._limiter)
+            except PipelineError as error:
+                journal.refused(error)
+                raise
+            except Exception as error:
+                raise RuntimeError(unforeseen(error)) from error
+
+
+class _ForPrograms:
+    """Lets no browser in: `Origin` comes with whatever a page's script posts, also if its host's name became ours."""
+
+    def __init__(self, handle: Callable[[Message, Receive, Send], Any]) -> None:
+        self._handle = handle
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if "origin" in Headers(scope=scope):
+            await PlainTextResponse(FOREIGN, 403)(scope, receive, send)
+        else:
+            await self._handle(scope, receive, send)
+
+
+def mcp_server(galleries: Galleries) -> tuple[Route, Lifespan]:
+    """The route at which the server answers (streamable HTTP, without sessions), and what must run while it does."""
+    require_mcp()
+    from mcp import types
+    from mcp.server.lowlevel import Server
+    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
+    server: Any = Server("reverse-face-search", VERSION)
+
+    async def tools() -> list[Any]:
+        return [types.Tool(name=NAME, description=DESCRIPTION, inputSchema=SCHEMA)]
+
+    server.list_tools()(tools)
+    server.call_tool()(SearchTool(galleries))
+    manager = StreamableHTTPSessionManager(
+        server, json_response=True, stateless=True, max_request_body_size=MAX_MCP_BODY
+    )
+
+    @asynccontextmanager
+    async def running(_: Starlette) -> AsyncIterator[None]:
+        async with manager.run():
+            yield
+
+    return Route(MCP_PATH, _ForPrograms(manager.handle_request)), running
