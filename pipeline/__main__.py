@@ -114,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print the figures as JSON")
     command.add_argument("--profile", type=Path, metavar="FILE", help="write where the time went, as an SVG, by py-spy")
     command.add_argument("--growth", action="store_true", help="instead: how indexes grow, on faces drawn by numbers")
+    command.add_argument(
+        "--faces", action="store_true", help="instead: whether all photos' faces are facenet-pytorch's"
+    )
     growing = command.add_argument_group("with --growth")
     growing.add_argument("--rows", type=int, nargs="+", metavar="N", help="default: ten thousand to a million")
     growing.add_argument("--indexes", default="exact,annoy,knn,kmeans", metavar="NAMES", help="default: %(default)s")

@@ -88,7 +88,7 @@ def bench_speed(photos: Photos, encoders: Encoders, count: int, report: Report =
     report(Progress("Measuring", "steps", total, total, total, time.perf_counter() - started))
     milliseconds = {name: _medians(rounds) for name, rounds in times.items()}
     milliseconds[OURS] = {"decode": decode_ms, **milliseconds[OURS]}
-    same = [_alike(one, other) for one, other in zip(found[LOOP], found[OURS], strict=True)]
+    same = [alike(one, other) for one, other in zip(found[LOOP], found[OURS], strict=True)]
     macs = _multiplications(images[: 4 * turns], theirs, facenet)
     rate = {name: _rate(kind) for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
     fastest = max(rate.values()) if native_bf16() else rate["fp32"]
@@ -144,7 +144,7 @@ def _loop(
         if crop is not None:
             with clock.step("embed"):
                 facenet(crop.unsqueeze(0))
-        found.append(_faces(boxes, scores, points))
+        found.append(as_faces(boxes, scores, points))
     return clock.ms, found
 
 
@@ -169,7 +169,7 @@ def _batches(
             if crops:
                 with clock.step("embed"):
                     facenet(torch.stack(crops))
-            found |= {place: _faces(boxes[i], scores[i], points[i]) for i, place in enumerate(batch)}
+            found |= {place: as_faces(boxes[i], scores[i], points[i]) for i, place in enumerate(batch)}
     return clock.ms, [found[place] for place in range(len(images))]
 
 
@@ -202,7 +202,8 @@ def _our_road(encoders: Encoders) -> Road:
     return road
 
 
-def _faces(boxes: Any, scores: Any, points: Any) -> list[Face]:  # noqa: ANN401 - arrays or None
+def as_faces(boxes: Any, scores: Any, points: Any) -> list[Face]:  # noqa: ANN401 - arrays or None
+    """What facenet-pytorch's `detect` says of one photo."""
     if boxes is None:
         return []
     return [
@@ -211,7 +212,7 @@ def _faces(boxes: Any, scores: Any, points: Any) -> list[Face]:  # noqa: ANN401 
     ]
 
 
-def _alike(theirs: Sequence[Face], ours: Sequence[Face]) -> bool:
+def alike(theirs: Sequence[Face], ours: Sequence[Face]) -> bool:
     """Whether both found the same faces: as many, largest first, each in the same place."""
     return len(theirs) == len(ours) and all(
         overlap(one, other) >= CLOSE_BOXES

@@ -87,7 +87,7 @@ LAYERS = (
         "pipeline.verdicts",
         "pipeline.distil",
     ),
-    ("pipeline.published", "pipeline.held_out", "pipeline.growth", "pipeline.serving"),
+    ("pipeline.published", "pipeline.held_out", "pipeline.growth", "pipeline.serving", "pipeline.agreement"),
     ("pipeline.library", "pipeline.evaluate", "pipeline.explain"),
     ("pipeline.background", "pipeline.reports", "pipeline.publish", "pipeline.why", "pipeline.doctor"),
     ("pipeline.own_gallery",),
@@ -150,7 +150,7 @@ HOMES = {
         for name in ("mtcnn", "cascade", "graph", "mini", "teacher", "networks", "heads", "distil", "speed")
     },
     "torchvision": {"pipeline.mtcnn", "pipeline.networks"},
-    "facenet_pytorch": {"pipeline.mtcnn", "pipeline.networks", "pipeline.speed"},
+    "facenet_pytorch": {"pipeline.mtcnn", "pipeline.networks", "pipeline.speed", "pipeline.agreement"},
     "openvino": {f"pipeline.{name}" for name in ("networks", "cascade", "graph", "inference", "mini", "teacher")},
     "gradio": {"app", *PAGE},
     "annoy": {"pipeline.indexes.annoy"},

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from pipeline import speed
+from pipeline import agreement, speed
 from pipeline.__main__ import main
 from pipeline.library import Library
+from pipeline.photos import SAMPLE
 from pipeline.types import Face
+from tests.tiny import TinyEncoders
 
 POINTS = ((1.0, 1.0), (2.0, 1.0), (1.5, 2.0), (1.0, 3.0), (2.0, 3.0))
 
@@ -17,11 +22,11 @@ POINTS = ((1.0, 1.0), (2.0, 1.0), (1.5, 2.0), (1.0, 3.0), (2.0, 3.0))
 def test_faces_are_alike_within_a_pixel_and_a_hundredth_only() -> None:
     face = Face((0, 0, 400, 400), 1, POINTS)
     assert speed.overlap(face, Face((200, 0, 600, 400), 1, POINTS)) == pytest.approx(1 / 3)
-    assert speed._alike([face], [Face((0, 0, 399, 400), 0.9, POINTS)])
-    assert not speed._alike([face], [Face((0, 0, 390, 400), 1, POINTS)])
-    assert not speed._alike([face], [Face(face.box, 1, (*POINTS[:4], (3.1, 3.0)))])
-    assert not speed._alike([face], [])
-    assert speed._alike([], [])
+    assert speed.alike([face], [Face((0, 0, 399, 400), 0.9, POINTS)])
+    assert not speed.alike([face], [Face((0, 0, 390, 400), 1, POINTS)])
+    assert not speed.alike([face], [Face(face.box, 1, (*POINTS[:4], (3.1, 3.0)))])
+    assert not speed.alike([face], [])
+    assert speed.alike([], [])
 
 
 def test_the_command_measures_every_step_on_any_gallery(
@@ -45,3 +50,35 @@ def test_the_table_names_the_steps(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" | ")[0] for line in lines[3:5]] == ["| decode", "| detect"]
     assert lines[-1].startswith("Faces as in README's loop: 100.00% of the photos")
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Library:
+    """Two faces, a grey photo without one, and a file that is none."""
+    faces = sorted(SAMPLE.rglob("*.jpg"))[:2]
+    for number, path in enumerate(faces):
+        (tmp_path / "photos" / f"person {number}").mkdir(parents=True)
+        shutil.copy(path, tmp_path / "photos" / f"person {number}")
+    Image.new("RGB", (200, 200), "grey").save(tmp_path / "photos" / "person 0" / "grey.png")
+    (tmp_path / "photos" / "person 1" / "none.png").write_bytes(b"no photo")
+    return Library(f"imagefolder:{tmp_path / 'photos'}", TinyEncoders(), tmp_path / "index")
+
+
+def test_all_faces_are_compared_with_the_references(
+    mixed: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.library.open_library", lambda settings: mixed)
+    assert main(["bench", "--faces"]) == 0
+    assert capsys.readouterr().out == (
+        "3 photos: the same faces in 100.00%; without a face 1 by facenet-pytorch, 1 here.\n"
+    )
+
+
+def test_other_faces_are_counted(
+    mixed: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.library.open_library", lambda settings: mixed)
+    monkeypatch.setattr(agreement.MtcnnDetector, "detect", lambda self, images: [()] * len(images))
+    assert main(["bench", "--faces", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures == {"photos": 3, "alike": 1 / 3, "faceless_theirs": 1, "faceless_ours": 3}

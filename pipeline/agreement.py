@@ -1,0 +1,55 @@
+"""Whether the faces found here are facenet-pytorch's, photo by photo."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from facenet_pytorch import MTCNN
+
+from pipeline.errors import PhotoError
+from pipeline.faces import MtcnnDetector
+from pipeline.images import open_image
+from pipeline.photos import Photos
+from pipeline.speed import alike, as_faces
+from pipeline.types import Progress, Report, silent
+
+BATCH = 40  # photos, as a gallery is built
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of so many photos, the share with the same faces (`speed.alike`), and how many show none, there and here."""
+
+    photos: int
+    alike: float
+    faceless_theirs: int
+    faceless_ours: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as plain JSON values."""
+        return asdict(self)
+
+
+def measure_agreement(photos: Photos, report: Report = silent) -> Agreement:
+    """Finds the faces of all photos twice: here in batches, and by facenet-pytorch one by one."""
+    reference, detector = MTCNN(keep_all=True), MtcnnDetector()
+    same = theirs_none = ours_none = done = 0
+    started = time.perf_counter()
+    for start in range(0, len(photos), BATCH):
+        images = []
+        for row in range(start, min(start + BATCH, len(photos))):
+            try:
+                images.append(open_image(photos[row].source))
+            except PhotoError:
+                continue
+        for image, ours in zip(images, detector.detect(images), strict=True):
+            theirs = as_faces(*reference.detect(image, landmarks=True))
+            same += alike(theirs, ours)
+            theirs_none += not theirs
+            ours_none += not ours
+        done += len(images)
+        elapsed = time.perf_counter() - started
+        report(Progress("Comparing faces", "photos", start + BATCH, len(photos), start + BATCH, elapsed))
+    return Agreement(done, same / max(done, 1), theirs_none, ours_none)
