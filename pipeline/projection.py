@@ -13,6 +13,7 @@ that the photo has nothing to do with.
 from __future__ import annotations
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from pipeline.types import FloatArray, IntArray
 
@@ -23,10 +24,8 @@ BESIDE = 0.002  # of the map's extent: how far from its nearest a vector goes th
 PERPLEXITY = 30.0
 STEPS = 500  # of 300 the map keeps 28 % instead of 42 %
 ANGLE = 0.8  # of Barnes and Hut: as good as the usual 0.5 here, in two thirds of the time
-WIDEST, REDUCED = (
-    512,
-    256,
-)  # numbers a vector may have, and principal components of longer ones: their distances take minutes
+# Numbers a vector may have, and principal components of longer ones: their distances take minutes.
+WIDEST, REDUCED = 512, 256
 FEWEST = 4  # for which there is anything to lay out
 BLOCK = 256  # queries at a time: with 20,000 vectors 20 MB
 SEED = 1
@@ -71,7 +70,10 @@ def _layout(vectors: FloatArray) -> FloatArray:
         vectors = PCA(REDUCED, svd_solver="randomized", random_state=SEED).fit_transform(vectors)
     perplexity = min(PERPLEXITY, (count - 1) / 3)
     fitted = TSNE(2, perplexity=perplexity, max_iter=STEPS, angle=ANGLE, init="pca", random_state=SEED)
-    points: FloatArray = fitted.fit_transform(vectors).astype(np.float32)
+    # Of this thread only. Several would wait for each other a thousand times, which on a busy machine takes minutes even
+    # for a few photos, and visitors are to have the other cores.
+    with threadpool_limits(1, user_api="openmp"):
+        points: FloatArray = fitted.fit_transform(vectors).astype(np.float32)
     return points
 
 

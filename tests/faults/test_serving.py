@@ -10,8 +10,9 @@ them as a build does, ends the process.
 
 from __future__ import annotations
 
+import gc
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,13 @@ from tests.conftest import Tally
 from tests.tiny import portrait
 
 Search = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Gradio leaves sockets and event loops to the garbage collector: here, where they are no error (`conftest.py`)."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
