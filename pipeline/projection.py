@@ -70,8 +70,8 @@ def _layout(vectors: FloatArray) -> FloatArray:
         vectors = PCA(REDUCED, svd_solver="randomized", random_state=SEED).fit_transform(vectors)
     perplexity = min(PERPLEXITY, (count - 1) / 3)
     fitted = TSNE(2, perplexity=perplexity, max_iter=STEPS, angle=ANGLE, init="pca", random_state=SEED)
-    # Of this thread only. Several would wait for each other a thousand times, which on a busy machine takes minutes even
-    # for a few photos, and visitors are to have the other cores.
+    # Of this thread only. Several would wait for each other a thousand times, which takes minutes on a busy machine,
+    # even for a few photos; and visitors are to have the other cores.
     with threadpool_limits(1, user_api="openmp"):
         points: FloatArray = fitted.fit_transform(vectors).astype(np.float32)
     return points
