@@ -194,7 +194,7 @@ def test_search_as_json_is_the_contract(run: Run, query: Path) -> None:
         "verdict": None,
     }
     assert set(value["timings_ms"]) == {"detect", "embed", "search", "total"}
-    assert (value["recipe"], value["index"]) == (DEFAULT, "annoy")
+    assert (value["recipe"], value["index"]) == (DEFAULT, "exact")
 
 
 def test_search_prints_a_table(run: Run, query: Path) -> None:
@@ -215,11 +215,11 @@ def test_search_tells_of_several_faces(run: Run, tmp_path: Path) -> None:
     run("build")
     draw((0, 0, (4, 30, 20)), (1, 0, (40, 20, 50))).save(tmp_path / "two.png")
     said = run("search", tmp_path / "two.png")
-    assert "by annoy, face 2 of 2: " in said.out
+    assert "by exact, face 2 of 2: " in said.out
     assert len(said.out.rstrip().split("\n")) == 22, "twenty hits unless told otherwise"
     assert "Bruno" in said.out.split("\n")[1]
     other = run("search", tmp_path / "two.png", "--face", "1")
-    assert "by annoy, face 1 of 2: " in other.out
+    assert "by exact, face 1 of 2: " in other.out
     assert "Ada" in other.out.split("\n")[1]
     missing = run("search", tmp_path / "two.png", "--face", "3")
     assert missing.code == 2

@@ -175,7 +175,7 @@ def test_a_photo_may_be_a_data_url_and_larger_than_other_requests(served: str) -
 
 def test_without_choices_the_best_model_answers(galleries: Galleries, photo: Path) -> None:
     answer = search_face(galleries, {"photo": as_base64(photo)})
-    assert (answer["recipe"], answer["index"], len(answer["hits"])) == ("mtcnn-reid", "annoy", 20)
+    assert (answer["recipe"], answer["index"], len(answer["hits"])) == ("mtcnn-reid", "exact", 20)
     named = search_face(galleries, {"photo": as_base64(photo), "gallery": MAIN, "k": 3})
     assert named["hits"] == answer["hits"][:3]
 

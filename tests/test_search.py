@@ -155,7 +155,7 @@ def test_the_answer_as_json_is_exactly_this(tiny: Library, searcher: Searcher) -
         "probably_absent",
         "timings_ms",
     }
-    assert (value["recipe"], value["index"], value["gallery"]) == (RECIPE, "annoy", tiny.photos.name)
+    assert (value["recipe"], value["index"], value["gallery"]) == (RECIPE, "exact", tiny.photos.name)
     assert value["faces"] == [
         {
             "box": [26.0, 21.0, 66.0, 61.0],
