@@ -30,10 +30,11 @@ from pipeline.page.mcp_server import mcp_server, require_mcp
 from pipeline.page.own_photos import Actions, own_events, own_memory, own_panel
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
 from pipeline.page.preparing import preparation_events
+from pipeline.page.rate import RateLimit
 from pipeline.page.searching import search_events
 from pipeline.page.uploads import keep_swept, own_folder, remove
 from pipeline.report_tab import evaluation_tab
-from pipeline.settings import Settings
+from pipeline.settings import UNLIMITED, Rate, Settings
 
 CSS = Path(__file__).parent / "pipeline" / "page.css"
 THEME = gr.themes.Default(primary_hue="orange", neutral_hue="slate", font=["system-ui", "sans-serif"]).set(
@@ -86,10 +87,18 @@ def build_page(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS) -
 
 
 def launch(
-    galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS, *, mcp: bool = False, **options: object
+    galleries: Galleries,
+    keep_uploads: int = KEEP_UPLOADS_SECONDS,
+    *,
+    mcp: bool = False,
+    rate: Rate = UNLIMITED,
+    **options: object,
 ) -> gr.Blocks:
-    """Serves the page, with the tool for programs where `mcp` says so; `options` go to Gradio's `launch`."""
-    served: dict[str, Any] = {"middleware": [Middleware(BodyLimit)], "routes": [live_route(galleries)]}
+    """Serves the page, to each visitor at that rate, with the tool for programs where `mcp` says so.
+
+    `options` go to Gradio's `launch`.
+    """
+    served: dict[str, Any] = {"routes": [live_route(galleries)]}
     if mcp:
         route, served["lifespan"] = mcp_server(galleries)
         served["routes"].append(route)
@@ -98,6 +107,9 @@ def launch(
     # Thumbnails are files of ours that never change: served as they are, cached by the browser.
     gr.set_static_paths([galleries.main.library.thumbnails_root.resolve()])
     page = build_page(galleries, keep_uploads)
+    served["middleware"] = [Middleware(BodyLimit)]
+    if rate.a_minute:
+        served["middleware"].append(Middleware(RateLimit, page=page, rate=rate))
     page.launch(
         theme=THEME,
         css=wording.index_style(),
@@ -138,7 +150,7 @@ def main() -> None:
     hosting.register(zero_gpu=settings.zero_gpu)
     galleries = open_galleries(settings)
     galleries.start()
-    page = launch(galleries, mcp=settings.mcp, prevent_thread_lock=True)
+    page = launch(galleries, mcp=settings.mcp, rate=settings.rate, prevent_thread_lock=True)
     with suppress(KeyboardInterrupt):
         stopping.wait()
     stop(page, galleries)

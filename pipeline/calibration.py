@@ -20,7 +20,7 @@ are built; where the weights are others, a gallery of LFW is measured when it is
 
 from __future__ import annotations
 
-import json
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -31,9 +31,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.files import write_json
+from pipeline.files import read_sealed, sealed, write_json
 from pipeline.recipes import Recipe
 from pipeline.verdict import Limit, Verdict, Words
+
+log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).with_name("calibrations.json")
 OWN = "calibrations.json"  # beside the galleries: what was measured with weights that the shipped file does not know
@@ -147,10 +149,13 @@ def from_json(value: Mapping[str, Any]) -> Calibration:
 
 
 def read_calibrations(path: Path) -> tuple[Calibration, ...]:
-    """The calibrations in a file; none if it is not there or cannot be read."""
+    """The calibrations in a file; none if it is not there. What was changed since it was written is not believed."""
     try:
-        return tuple(from_json(each) for each in json.loads(path.read_text(encoding="utf-8"))["calibrations"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return tuple(from_json(each) for each in read_sealed(path)["calibrations"])
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        log.warning("%s is damaged, so answers may lack verdicts; run `python -m pipeline calibrate` to mend it.", path)
         return ()
 
 
@@ -161,7 +166,7 @@ def write_calibrations(path: Path, measured: Iterable[Calibration]) -> None:
     for old in read_calibrations(path):
         latest = next((new.pop(key) for key in list(new) if key[0] == old.recipe and key[1] in old.weights), None)
         kept.append(replace(latest, weights=old.weights) if latest else old)
-    write_json(path, {"calibrations": [each.as_json() for each in (*kept, *new.values())]})
+    write_json(path, sealed({"calibrations": [each.as_json() for each in (*kept, *new.values())]}))
 
 
 @cache

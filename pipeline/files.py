@@ -6,9 +6,14 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+SEAL = "sha256"  # the field of a JSON file in which the digest of all the others stands
 
 
 @contextmanager
@@ -34,6 +39,38 @@ def write_json(path: Path, value: object) -> None:
     """Writes `value` as readable JSON, atomically."""
     with replacing(path) as beside:
         beside.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """`value` with its own digest in it, by which `read_sealed` knows it again."""
+    content = {name: part for name, part in value.items() if name != SEAL}
+    return {**content, SEAL: _digest_of(content)}
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """The value that was written sealed, without the seal. ValueError if that is not what stands there; OSError."""
+    content = path.read_bytes()
+    try:
+        value = json.loads(content)
+        whole = isinstance(value, dict) and value.pop(SEAL, None) == _digest_of(value)
+    except (ValueError, RecursionError) as error:  # no JSON, no text, numbers of thousands of digits, a deep nest
+        raise ValueError(f"{path} holds no JSON") from error
+    if not whole:
+        raise ValueError(f"{path} holds something else than what was written")
+    read: dict[str, Any] = value
+    return read
+
+
+def _digest_of(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def array_digest(told: object, *arrays: npt.NDArray[Any]) -> str:
+    """The digest of arrays, their kinds and shapes, and of what is told of them, as JSON has it."""
+    hasher = hashlib.sha256(json.dumps([told, [(array.dtype.str, array.shape) for array in arrays]]).encode())
+    for array in arrays:
+        hasher.update(array.tobytes())
+    return hasher.hexdigest()
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:

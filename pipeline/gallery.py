@@ -8,6 +8,7 @@ was killed goes on where it stopped and comes to the same vectors.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shutil
 from collections.abc import Mapping
@@ -20,10 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import GalleryDamaged, GalleryMissing, GalleryStale
-from pipeline.files import digest, replacing, write_json
+from pipeline.files import array_digest, digest, read_sealed, replacing, sealed, write_json
 from pipeline.layer import Layer, load_layer
 from pipeline.settings import Milvus
 from pipeline.types import Box, Collection, Encoded, Face, FloatArray, IntArray, Landmarks
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 PART_SIZE = 240  # photos; a few seconds' work is what a kill can lose
@@ -92,7 +95,7 @@ def load_gallery(folder: Path, fingerprint: str | None) -> Gallery:
     if not (folder / MANIFEST).is_file():
         raise GalleryMissing(f"There is no finished gallery in {folder}; run `python -m pipeline build`.")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_sealed(folder / MANIFEST)
         built_as = (manifest["format"], fingerprint and manifest["fingerprint"])
         files = dict(manifest["files"].items())
     except Exception as error:  # any value may stand anywhere in a foreign manifest
@@ -123,7 +126,7 @@ def load_gallery(folder: Path, fingerprint: str | None) -> Gallery:
 def former_collection(folder: Path) -> str:
     """The name of the vector database's collection that holds the gallery as it was; empty if there is none."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_sealed(folder / MANIFEST)
         of_milvus = manifest["indexes"].get("milvus", {}).get("collection", "")
         return str(of_milvus or manifest["former_collection"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError):  # none, or a foreign one
@@ -170,8 +173,8 @@ class Draft:
         return range(number * PART_SIZE, min((number + 1) * PART_SIZE, self.photos))
 
     def missing(self) -> list[int]:
-        """The parts still to do."""
-        return [number for number in range(len(self)) if not self._path(number).is_file()]
+        """The parts still to do: those that are not there, and those that are damaged."""
+        return [number for number in range(len(self)) if not self._is_whole(number)]
 
     def write(self, number: int, part: Part) -> None:
         """Keeps a part, whole or not at all."""
@@ -179,6 +182,7 @@ class Draft:
             np.savez(
                 stream,
                 allow_pickle=False,
+                of=np.array([self.fingerprint, str(number), _sum(part)]),
                 rows=part.rows,
                 vectors=part.vectors,
                 faces=part.faces,
@@ -187,10 +191,18 @@ class Draft:
             )
 
     def read(self, number: int) -> Part:
-        """A part that was kept."""
-        with np.load(self._path(number), allow_pickle=False) as kept:
-            skipped = zip(kept["skipped_rows"].tolist(), kept["skipped_reasons"].tolist(), strict=True)
-            return Part(kept["rows"], kept["vectors"], kept["faces"], tuple(skipped))
+        """A part that was kept; GalleryDamaged if that is not what stands there."""
+        path = self._path(number)
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
+                skipped = zip(kept["skipped_rows"].tolist(), kept["skipped_reasons"].tolist(), strict=True)
+                part = Part(kept["rows"], kept["vectors"], kept["faces"], tuple(skipped))
+                whole = kept["of"].tolist() == [self.fingerprint, str(number), _sum(part)]
+        except Exception as error:  # a file that is no archive of arrays makes NumPy and zipfile raise anything
+            raise _damaged(self.folder, path.name) from error
+        if not whole:
+            raise _damaged(self.folder, path.name)
+        return part
 
     def finish(self, arrays: Mapping[str, npt.NDArray[Any]], photos: Mapping[str, Any]) -> None:
         """Writes the gallery's own files. The manifest, which makes it one, comes last: `seal`."""
@@ -204,17 +216,32 @@ class Draft:
         """Removes the parts; to be called once the gallery is sealed."""
         shutil.rmtree(self._parts, ignore_errors=True)
 
+    def _is_whole(self, number: int) -> bool:
+        if not self._path(number).is_file():
+            return False
+        try:
+            self.read(number)
+        except GalleryDamaged as error:
+            log.warning("%s This is done now.", error)
+            return False
+        return True
+
     def _path(self, number: int) -> Path:
         return self._parts / f"{number:05d}.npz"
 
 
+def _sum(part: Part) -> str:
+    """A digest of all that is in a part: an archive's own checks do not cover an array that is read short."""
+    return array_digest(part.skipped, part.rows, part.vectors, part.faces)
+
+
 def seal(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Writes the manifest: the facts, and the hash of every file of the gallery and of the indexes in the facts."""
+    """Writes the manifest: the facts, the hash of every file of the gallery and its indexes, and its own."""
     files = OWN_FILES.union(*(index["files"] for index in facts["indexes"].values()))
     if "layer" in facts:
         files |= {LAYER}
     hashes = {name: digest(folder / name) for name in sorted(files)}
-    write_json(folder / MANIFEST, {**facts, "format": FORMAT, "files": hashes})
+    write_json(folder / MANIFEST, sealed({**facts, "format": FORMAT, "files": hashes}))
 
 
 def face_row(encoded: Encoded) -> FloatArray:

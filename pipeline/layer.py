@@ -6,18 +6,20 @@ trained on its people (`heads.py`). The vectors below are those of another recip
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from pipeline.files import replacing
+from pipeline.files import SEAL, array_digest, replacing
 from pipeline.geometry import unit_rows
 from pipeline.types import FloatArray
 
+TOLD = "layer"  # the file's one field of text
 ROWS = 1024  # at a time, so that memory does not grow with the gallery
 
 
@@ -64,17 +66,27 @@ def fit_pca(vectors: FloatArray, dim: int) -> Layer:
 
 def save_layer(layer: Layer, path: Path) -> None:
     """Writes the layer as safetensors, atomically."""
-    facts = {**layer.facts, "rectified": str(int(layer.rectified))}
+    told = {"facts": dict(sorted(layer.facts.items())), "rectified": layer.rectified, SEAL: _sum(layer)}
+    arrays = {"weight": np.ascontiguousarray(layer.weight), "bias": np.ascontiguousarray(layer.bias)}
+    # Of arrays that are not contiguous safetensors writes other numbers, and of several fields in any order.
     with replacing(path) as beside:
-        save_file({"weight": layer.weight, "bias": layer.bias}, beside, facts)
+        save_file(arrays, beside, {TOLD: json.dumps(told)})
 
 
 def load_layer(path: Path) -> Layer:
-    """The layer that `save_layer` wrote; ValueError if the file is none."""
+    """The layer that `save_layer` wrote; ValueError if the file holds anything else."""
     try:
         with safe_open(path, "numpy") as kept:
-            facts = dict(kept.metadata() or {})
-            rectified = facts.pop("rectified") == "1"
-            return Layer(kept.get_tensor("weight"), kept.get_tensor("bias"), rectified, facts)
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+            told = json.loads(kept.metadata()[TOLD])
+            layer = Layer(kept.get_tensor("weight"), kept.get_tensor("bias"), told["rectified"], told["facts"])
+            whole = told[SEAL] == _sum(layer)
+    except Exception as error:  # by dtype and shape a foreign file makes safetensors and NumPy raise anything
         raise ValueError(f"{path} holds no layer") from error
+    if not whole:
+        raise ValueError(f"{path} holds another layer than was written")
+    return layer
+
+
+def _sum(layer: Layer) -> str:
+    """A digest of all that a layer is: one wrong number in it would change every vector, and look like none."""
+    return array_digest([sorted(layer.facts.items()), layer.rectified], layer.weight, layer.bias)

@@ -135,7 +135,8 @@ def _folder_name(key: str) -> str:
 
 
 def _clear_if_left(folder: Path) -> None:
-    if not (folder / ".lock").is_file() or time.time() - folder.stat().st_mtime < 1:  # just being made
+    # Younger than a second it is just being made; from the future it is of before the clock was set back.
+    if not (folder / ".lock").is_file() or 0 <= time.time() - folder.stat().st_mtime < 1:
         return
     try:
         with FileLock(folder / ".lock", timeout=0):

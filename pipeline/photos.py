@@ -185,18 +185,18 @@ def _dataset_photos(data: Dataset, gallery: tuple[str, str]) -> Photos:
     def read(row: int) -> bytes | Path:
         stored = data[row][image] or {"bytes": b""}  # a row without a photo is one that cannot be read
         content: bytes | None = stored["bytes"]
-        return content if content is not None else Path(stored["path"])
+        return content if content is not None else Path(stored["path"] or "")
 
     paths = data.data.column(image).combine_chunks().field("path").to_pylist()
-    files = data["filename"] if "filename" in features else paths
+    files = [str(file or "") for file in (data["filename"] if "filename" in features else paths)]
     if label is not None:
         names = features[label].names
         people = [
             names[number] if number is not None and 0 <= number < len(names) else UNKNOWN for number in data[label]
         ]
     else:
-        people = [_person_in_file_name(file or "") for file in files]
-    ids = _photo_ids([str(file or "") for file in files], people)
+        people = [_person_in_file_name(file) for file in files]
+    ids = _photo_ids(files, people)
     labels = [(photo_id, person.replace("_", " ")) for photo_id, person in zip(ids, people, strict=True)]
     return Photos(gallery, labels, _content_revision(data, image, labels), read)
 

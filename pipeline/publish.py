@@ -6,11 +6,12 @@ import json
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import HubError
-from pipeline.files import digest
+from pipeline.files import digest, read_sealed, sealed
 from pipeline.gallery import MANIFEST, Gallery
 from pipeline.hub import endpoint, reachable
 from pipeline.indexes import INDEXES
@@ -100,7 +101,7 @@ def _files(gallery: Gallery) -> dict[str, Content]:
     files: dict[str, Content] = {
         f"{_path(gallery)}/{name}": gallery.folder / name for name in gallery.manifest["files"]
     }
-    return files | {f"{_path(gallery)}/{MANIFEST}": _json(_manifest(gallery))}
+    return files | {f"{_path(gallery)}/{MANIFEST}": _json(sealed(_manifest(gallery)))}
 
 
 def _manifest(gallery: Gallery) -> dict[str, Any]:
@@ -121,7 +122,7 @@ def _thumbnails(library: Library, path: Path, report: Report) -> dict[str, Conte
     if not count:
         return {}
     manifest = {"photos_revision": photos.revision, "thumbnails": count, "files": {PACK: digest(path)}}
-    return {f"{folder}/{PACK}": path, f"{folder}/{MANIFEST}": _json(manifest)}
+    return {f"{folder}/{PACK}": path, f"{folder}/{MANIFEST}": _json(sealed(manifest))}
 
 
 def _manifests(api: HfApi, before: ModelInfo, galleries: Sequence[Gallery]) -> dict[str, Mapping[str, Any]]:
@@ -131,7 +132,8 @@ def _manifests(api: HfApi, before: ModelInfo, galleries: Sequence[Gallery]) -> d
         folder, _, file = sibling.rfilename.rpartition("/")
         if file == MANIFEST and folder not in manifests and not folder.startswith(f"{THUMBNAILS}/"):
             kept = api.hf_hub_download(before.id, sibling.rfilename, revision=before.sha)
-            manifests[folder] = json.loads(Path(kept).read_text(encoding="utf-8"))
+            with suppress(ValueError):  # a damaged one is no gallery that anybody would fetch
+                manifests[folder] = read_sealed(Path(kept))
     return dict(sorted(manifests.items()))
 
 

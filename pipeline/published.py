@@ -7,7 +7,6 @@ goes wrong is one sentence in the log, and the gallery is built as if there were
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import shutil
@@ -21,7 +20,7 @@ from filelock import FileLock
 from pipeline.build import gallery_facts, gallery_folder, open_gallery
 from pipeline.encoder import Encoder
 from pipeline.errors import GalleryError, HubError
-from pipeline.files import digest
+from pipeline.files import digest, read_sealed
 from pipeline.gallery import FACE_COLUMNS, FORMAT, MANIFEST, OWN_FILES, Gallery, load_gallery, seal
 from pipeline.indexes import INDEXES
 from pipeline.photos import Photos
@@ -127,10 +126,9 @@ def _manifest(listing: Listing, path: str, fetching: Fetching, called: str) -> d
         raise HubError(f"There is no gallery {path} in {listing.repo}; {INSTEAD}.")
     file = get_file(listing, f"{path}/{MANIFEST}", fetching.aside)
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        return read_sealed(file)
     except ValueError as error:
         raise HubError(f"{called} has a manifest that cannot be read; {INSTEAD}.") from error
-    return manifest if isinstance(manifest, dict) else {}
 
 
 def _indexes(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,7 +183,7 @@ def _fetch_thumbnails(listing: Listing, fetching: Fetching) -> None:
         return
     made_here = "they are made here instead"
     try:
-        said = json.loads(get_file(listing, f"{path}/{MANIFEST}", fetching.aside).read_text(encoding="utf-8"))
+        said = read_sealed(get_file(listing, f"{path}/{MANIFEST}", fetching.aside))
         revision, expected = said["photos_revision"], said["files"][PACK]
     except (ValueError, TypeError, KeyError) as error:
         raise HubError(f"The thumbnails in {listing.repo} have no usable manifest; {made_here}.") from error

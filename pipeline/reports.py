@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from PIL import Image
 
 from pipeline.errors import GalleryMissing, PipelineError
 from pipeline.evaluate import FORMAT, Task, evaluate
-from pipeline.files import replacing, write_json
+from pipeline.files import read_sealed, replacing, sealed, write_json
 from pipeline.gallery import MANIFEST
 from pipeline.images import open_image
 from pipeline.library import Library
@@ -72,16 +71,16 @@ def save_report(
         return open_image(library.photos[row].source) if row is not None else Image.new("RGB", (1, 1), "white")
 
     content = html_report(report, picture)
-    write_json(paths[0], report)
+    write_json(paths[0], sealed(report))
     with replacing(paths[1]) as beside:
         beside.write_text(content, encoding="utf-8")
     return paths
 
 
 def load_report(library: Library) -> dict[str, Any] | None:
-    """The last report; None if there is none that this version can read."""
+    """The last report; None if there is none that this version can read, or it was changed since."""
     try:
-        report = json.loads(report_path(library).read_text(encoding="utf-8"))
+        report = read_sealed(report_path(library))
     except (OSError, ValueError):
         return None
-    return report if isinstance(report, dict) and report.get("format") == FORMAT else None
+    return report if report.get("format") == FORMAT else None

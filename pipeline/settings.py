@@ -40,6 +40,10 @@ VARIABLES: dict[str, str] = {
         "Whether the page's server has the tool `search_face` for programs that speak MCP: `on` or `off`; needs "
         "`pip install 'mcp>=1.21,<2'`. Default: `off`."
     ),
+    "FACESEARCH_RATE": (
+        "How many searches a minute one visitor may start: a number, or `off`. Default: `off`; on a Hugging Face "
+        "Space 60."
+    ),
     "FACESEARCH_MILVUS_URI": (
         "Where Milvus keeps its collections: a server such as `http://localhost:19530`, or a `.db` file (or a "
         "folder for one) for the embedded Milvus Lite. Default: a file in each gallery's folder."
@@ -64,6 +68,18 @@ class Milvus:
 
 
 EMBEDDED = Milvus()
+SPACE_RATE = 60  # nobody clicks faster; a program that does has a computer of its own
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How many searches one visitor may start in a minute, 0 for any number; and whether a proxy names the visitors."""
+
+    a_minute: int = 0
+    behind_proxy: bool = False
+
+
+UNLIMITED = Rate()
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,7 @@ class Settings:
     zero_gpu: bool = False
     own_photos: bool = True
     mcp: bool = False
+    rate: Rate = UNLIMITED
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -109,6 +126,7 @@ class Settings:
             index_repo=_repository(values["FACESEARCH_INDEX_REPO"]),
             own_photos=_switch(values, "FACESEARCH_OWN_PHOTOS", default=not environ.get("SPACE_ID")),
             mcp=_switch(values, "FACESEARCH_MCP", default=False),
+            rate=_rate(values["FACESEARCH_RATE"], on_space=bool(environ.get("SPACE_ID"))),
             zero_gpu=environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"),  # as the package `spaces` does
         )
 
@@ -143,6 +161,14 @@ def _switch(values: Mapping[str, str], name: str, *, default: bool) -> bool:
     if values[name].lower() not in switches:
         raise SettingsError(f"{name} is {values[name]!r}; write on or off.")
     return switches[values[name].lower()]
+
+
+def _rate(value: str, *, on_space: bool) -> Rate:
+    if value.lower() == "off" or (not value and not on_space):
+        return Rate(0, on_space)
+    if value and re.fullmatch(r"[1-9]\d{0,5}", value, re.ASCII) is None:
+        raise SettingsError(f"FACESEARCH_RATE is {value!r}; write off, or a whole number of searches a minute from 1.")
+    return Rate(int(value or SPACE_RATE), on_space)
 
 
 def _milvus_kind(value: str) -> str:

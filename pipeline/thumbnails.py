@@ -57,8 +57,10 @@ def unpack(path: Path, folder: Path) -> int:
                 if not (folder / entry.filename).exists():
                     with replacing(folder / entry.filename, lasting=False) as beside:
                         beside.write_bytes(archive.read(entry))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:  # encrypted, cut off, ...
-        raise HubError(f"{PACK} is not an archive; thumbnails are made here instead.") from error
+    except HubError:
+        raise
+    except Exception as error:  # encrypted, cut off, shifted: what is no archive makes zipfile raise anything
+        raise HubError(f"{PACK} cannot be unpacked; thumbnails are made here instead.") from error
     return len(entries)
 
 

@@ -77,8 +77,9 @@ WEIGHT_FILES: dict[str, tuple[WeightFile, ...]] = {
 }
 
 
-# Trained here, and part of this package: see `distil.py`.
+# Trained here, and part of this package: see `distil.py`. Where it was trained anew, its new hash belongs here.
 PACKAGED = {"mini": Path(__file__).parent / "mini.safetensors"}
+PACKAGED_SHA256 = {"mini": "9229f2b6d9496233d81e6fc8d9c9eb2f35875e3a9eb84fb10cc4d01c61fe048a"}
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class WeightStore:
         if network in self._custom:
             return _weights(network, (self._custom[network],), custom=True)
         if network in PACKAGED:
-            return _weights(network, (PACKAGED[network],), custom=False)
+            return _packaged(network)
         files = WEIGHT_FILES[network]
         # All of them from one place: OpenVINO looks for the .bin beside the .xml.
         for place in zip(*(self._places(wanted) for wanted in files), strict=True):
@@ -187,6 +188,15 @@ class WeightStore:
                 f"{wanted.name} could not be written to {self._cache} ({error.strerror or error}); make room there or "
                 "set FACESEARCH_CACHE to another folder."
             ) from error
+
+
+def _packaged(network: str) -> Weights:
+    path = PACKAGED[network]
+    if path.is_file() and digest(path) != PACKAGED_SHA256[network]:
+        raise WeightsError(
+            f"{path} is not the one that comes with this version (its hash differs); put that one back in its place."
+        )
+    return _weights(network, (path,), custom=False)
 
 
 def _weights(network: str, paths: tuple[Path, ...], *, custom: bool) -> Weights:

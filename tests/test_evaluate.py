@@ -19,7 +19,7 @@ from pipeline.background import Background
 from pipeline.errors import GalleryDamaged, GalleryMissing, IndexUnavailable, SettingsError, WeightsError
 from pipeline.evaluate import CHECKED, Task, _rounded, check_better_than_chance, check_vectors, evaluate
 from pipeline.faces import Choose
-from pipeline.files import digest
+from pipeline.files import digest, sealed, write_json
 from pipeline.gallery import Gallery
 from pipeline.indexes import available
 from pipeline.library import Library
@@ -204,7 +204,7 @@ def rewrite(library: Library, name: str, change: object) -> Library:
     manifest = json.loads((folder / "manifest.json").read_text())
     change(folder / name)  # type: ignore[operator]
     manifest["files"][name] = digest(folder / name)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_json(folder / "manifest.json", sealed(manifest))
     return reopened(library)
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline import gallery
 from pipeline.errors import GalleryDamaged, GalleryError, GalleryMissing, GalleryStale
-from pipeline.files import write_json
+from pipeline.files import sealed, write_json
 from pipeline.gallery import FACE_COLUMNS, Draft, Gallery, Part, face_row, former_collection, load_gallery, seal
 from pipeline.geometry import unit_rows
 from pipeline.layer import Layer, save_layer
@@ -99,7 +99,7 @@ def test_a_gallery_of_any_fingerprint_can_be_asked_for(folder: Path) -> None:
 )
 def test_the_collection_of_a_gallery_as_it_was(tmp_path: Path, manifest: object, name: str) -> None:
     assert former_collection(tmp_path) == ""
-    write_json(tmp_path / "manifest.json", manifest)
+    write_json(tmp_path / "manifest.json", sealed(manifest) if isinstance(manifest, dict) else manifest)
     assert former_collection(tmp_path) == name
 
 
@@ -177,9 +177,14 @@ def test_of_another_fingerprint_or_format_it_is_stale(folder: Path) -> None:
     with pytest.raises(GalleryStale):
         load_gallery(folder, "f2")
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 0}), encoding="utf-8")
+    write_json(folder / "manifest.json", sealed(manifest | {"format": 0}))
     with pytest.raises(GalleryStale):
         load_gallery(folder, "f1")
+
+
+def vouched(manifest: dict[str, Any]) -> bytes:
+    """A manifest with its own right hash."""
+    return json.dumps(sealed(manifest)).encode()
 
 
 @pytest.mark.parametrize(
@@ -193,13 +198,13 @@ def test_of_another_fingerprint_or_format_it_is_stale(folder: Path) -> None:
         b'"format"',
         b"\xff\xfe",
         b"[" * 100_000,
-        b'{"format": 1}',
-        b'{"format": 1, "fingerprint": "f1", "files": 3}',
-        b'{"format": 1, "fingerprint": "f1", "files": [[1, 2]]}',
-        b'{"format": 1, "fingerprint": "f1", "files": {}}',
-        b'{"format": 1, "fingerprint": "f1", "files": {"vectors.npy": null}}',
-        b'{"format": 1, "fingerprint": "f1", "files": {"\\u0000": ""}}',
-        b'{"format": 1, "fingerprint": "f1", "files": {"": ""}}',
+        vouched({"format": 1}),
+        vouched({"format": 1, "fingerprint": "f1", "files": 3}),
+        vouched({"format": 1, "fingerprint": "f1", "files": [[1, 2]]}),
+        vouched({"format": 1, "fingerprint": "f1", "files": {}}),
+        vouched({"format": 1, "fingerprint": "f1", "files": {"vectors.npy": None}}),
+        vouched({"format": 1, "fingerprint": "f1", "files": {"\0": ""}}),
+        vouched({"format": 1, "fingerprint": "f1", "files": {"": ""}}),
     ],
 )
 def test_with_a_broken_manifest_it_is_damaged(folder: Path, manifest: bytes) -> None:
@@ -280,7 +285,7 @@ def test_no_other_bytes_are_a_manifest(folder: Path, content: bytes) -> None:
 @FEW
 @given(files=JSON)
 def test_no_other_list_of_files_is_taken(folder: Path, files: object) -> None:
-    (folder / "manifest.json").write_text(json.dumps({"format": 1, "fingerprint": "f1", "files": files}))
+    write_json(folder / "manifest.json", sealed({"format": 1, "fingerprint": "f1", "files": files}))
     never_loads(folder)
 
 

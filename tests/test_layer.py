@@ -107,3 +107,12 @@ def test_half_a_layer_is_none(tmp_path: Path) -> None:
         load_layer(path)
     with pytest.raises(ValueError, match="holds no layer"):
         load_layer(tmp_path / "missing.safetensors")
+
+
+def test_the_same_layer_is_the_same_file(tmp_path: Path) -> None:
+    weight = np.arange(12, dtype=np.float32).reshape(4, 3)
+    facts = {"b": "2", "a": "1", "c": "3"}
+    for place in map(str, range(6)):
+        save_layer(Layer(weight, weight[:, 0], facts=facts), tmp_path / place)  # the bias is not contiguous
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    np.testing.assert_array_equal(load_layer(tmp_path / "0").bias, [0, 3, 6, 9])

@@ -104,7 +104,7 @@ LAYERS = (
     ("pipeline.tiles", "pipeline.why_html", "pipeline.map_html", "pipeline.own_wording"),
     ("pipeline.comparison_html", "pipeline.live"),
     ("pipeline.page.parts", "pipeline.page.hosting", "pipeline.page.guard", "pipeline.page.uploads"),
-    ("pipeline.page.limiting",),
+    ("pipeline.page.limiting", "pipeline.page.rate"),
     ("pipeline.page.searching",),
     ("pipeline.page.exploring", "pipeline.page.explaining", "pipeline.page.preparing", "pipeline.page.endpoints"),
     (

@@ -25,7 +25,7 @@ from pipeline import hub as hub_module
 from pipeline.__main__ import main
 from pipeline.background import Background
 from pipeline.errors import GalleryMissing, HubError
-from pipeline.files import digest
+from pipeline.files import digest, sealed, write_json
 from pipeline.library import Library, open_library
 from pipeline.publish import publish
 from pipeline.published import PublishedIndex
@@ -222,7 +222,7 @@ def test_a_milvus_collection_does_not_travel(hub: Hub, built: Library, elsewhere
     manifest = json.loads(path.read_text())
     manifest["indexes"]["milvus"] = {"files": [], "collection": "ours", "recall_at_20": 1.0, "kind": "IVF_FLAT"}
     manifest["former_collection"] = "ours_before"
-    path.write_text(json.dumps(manifest))
+    write_json(path, sealed(manifest))
     publish(built, [RECIPE], REPO, private=False)
     sent = hub.repos[REPO].files[f"{built.photos.name}/{RECIPE}/manifest.json"]
     assert b"ours" not in sent
@@ -348,7 +348,7 @@ def rewritten(published: Hub, path: str, file: str, content: bytes) -> None:
     manifest = json.loads(files[f"{path}/manifest.json"])
     files[f"{path}/{file}"] = content
     manifest["files"][file] = hashlib.sha256(content).hexdigest()
-    files[f"{path}/manifest.json"] = json.dumps(manifest).encode()
+    files[f"{path}/manifest.json"] = json.dumps(sealed(manifest)).encode()
 
 
 def test_people_who_are_not_those_of_the_photos_here_are_refused(
@@ -400,7 +400,7 @@ def test_a_stale_gallery_here_is_replaced_by_the_published_one(
     manifest = json.loads((there.folder(RECIPE) / "manifest.json").read_text())
     manifest["fingerprint"] = "another"
     manifest["former_collection"] = "on_a_server"
-    (there.folder(RECIPE) / "manifest.json").write_text(json.dumps(manifest))
+    write_json(there.folder(RECIPE) / "manifest.json", sealed(manifest))
     there.build([RECIPE])
     assert seen(there) == 0
     assert hits(there) == hits(built)

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import settings as settings_module
 from pipeline.errors import SettingsError
-from pipeline.settings import DEFAULT_CACHE, LFW, VARIABLES, Milvus, Settings
+from pipeline.settings import DEFAULT_CACHE, LFW, SPACE_RATE, VARIABLES, Milvus, Rate, Settings
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*(ROOT / "pipeline").rglob("*.py"), ROOT / "app.py"])
@@ -39,6 +39,7 @@ def test_every_variable_reaches_its_setting(tmp_path: Path) -> None:
             "FACESEARCH_INDEX": "elsewhere",
             "FACESEARCH_INDEX_REPO": "user/galleries@v1",
             "FACESEARCH_CACHE": "cache",
+            "FACESEARCH_RATE": "30",
             "FACESEARCH_MILVUS_URI": "http://milvus:19530",
             "FACESEARCH_MILVUS_TOKEN": "someone:secret",
             "FACESEARCH_MILVUS_INDEX": "HNSW",
@@ -54,6 +55,7 @@ def test_every_variable_reaches_its_setting(tmp_path: Path) -> None:
         {"facenet": facenet, "resnet50": resnet},
         Milvus("http://milvus:19530", "someone:secret", "HNSW"),
         "user/galleries@v1",
+        rate=Rate(30),
     )
     assert "secret" not in repr(settings)
 
@@ -149,6 +151,7 @@ def test_every_variable_described_is_read_and_changes_a_setting(name: str, tmp_p
         "FACESEARCH_INDEX_REPO": "user/name",
         "FACESEARCH_MCP": "on",
         "FACESEARCH_OWN_PHOTOS": "off",
+        "FACESEARCH_RATE": "30",
     }
     value = others.get(name, str(tmp_path))
     assert Settings.from_env({name: value}) != Settings()
@@ -174,3 +177,24 @@ def test_nothing_but_settings_reads_the_environment() -> None:
                 readers.add(source.name)
     # The other one tells Gradio, in its own variable, where uploads are to lie.
     assert readers == {"settings.py", "uploads.py"}
+
+
+@pytest.mark.parametrize(
+    ("value", "space", "rate"),
+    [
+        ("", "", Rate()),
+        ("off", "", Rate()),
+        ("5", "", Rate(5)),
+        ("", "user/page", Rate(SPACE_RATE, behind_proxy=True)),
+        ("OFF", "user/page", Rate(0, behind_proxy=True)),
+        ("7", "user/page", Rate(7, behind_proxy=True)),
+    ],
+)
+def test_the_rate_is_unlimited_unless_it_is_set_or_on_a_space(value: str, space: str, rate: Rate) -> None:
+    assert Settings.from_env({"FACESEARCH_RATE": value, "SPACE_ID": space}).rate == rate
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", "1e3", "9999999", "٣"])
+def test_a_rate_that_is_none_is_one_sentence(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"FACESEARCH_RATE is .*; write off, or a whole number"):
+        Settings.from_env({"FACESEARCH_RATE": value})

@@ -6,6 +6,7 @@ That makes a relay of every page; and a photo would leave a trace on another ser
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NoReturn
 
@@ -97,23 +98,34 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limit = MAX_MCP_BODY if scope["path"].endswith(MCP_PATH) else MAX_BODY
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if len(body) > limit:
-                await send({"type": "http.response.start", "status": 413, "headers": PLAIN})
-                await send({"type": "http.response.body", "body": TOO_LARGE})
-                return
-            if not message.get("more_body"):
-                break
-        given = False
+        body = await read_body(receive, limit)
+        if len(body) > limit:
+            await send({"type": "http.response.start", "status": 413, "headers": PLAIN})
+            await send({"type": "http.response.body", "body": TOO_LARGE})
+            return
+        await self._app(scope, with_body(body, receive), send)
 
-        async def again() -> Message:
-            nonlocal given
-            if given:
-                return await receive()
-            given = True
-            return {"type": "http.request", "body": body, "more_body": False}
 
-        await self._app(scope, again, send)
+async def read_body(receive: Receive, most: float = math.inf) -> bytes:
+    """A request's body; of one that is larger than `most`, so much that this is seen."""
+    body = b""
+    while len(body) <= most:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    return body
+
+
+def with_body(body: bytes, receive: Receive) -> Receive:
+    """What gives a body that was read already, and then whatever follows."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again

@@ -41,7 +41,8 @@ def sweep(folder: Path, age: float) -> None:
     """Removes what has not been written or asked for anew in `age` seconds, and the folders that are empty then."""
     for path in sorted(folder.rglob("*"), reverse=True):  # what is inside comes before its folder
         try:
-            if time.time() - path.lstat().st_ctime > age:
+            # Or from as far in the future: the clock was set back since, and nobody waits until it is there again.
+            if abs(time.time() - path.lstat().st_ctime) > age:
                 path.rmdir() if path.is_dir() else path.unlink()
         except OSError:
             continue  # gone already, or a folder that is in use
