@@ -3,6 +3,8 @@
 A visitor is an address: a page has no names. Behind a proxy, as on a Hugging Face Space, every request comes from the
 proxy, and the visitor's address is what the proxy wrote last into X-Forwarded-For; what stands before that was sent
 along, and may be invented. Where no proxy is known, the header is not looked at.
+
+Not counted: frames of the tab "Live", which is busy with one at a time and drops the others, and calls of the MCP tool.
 """
 
 from __future__ import annotations
