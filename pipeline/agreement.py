@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from facenet_pytorch import MTCNN
 
+from pipeline.embed import BATCH
 from pipeline.errors import PhotoError
 from pipeline.faces import MtcnnDetector
 from pipeline.images import open_image
 from pipeline.photos import Photos
 from pipeline.speed import alike, as_faces
+from pipeline.timing import Figures
 from pipeline.types import Progress, Report, silent
-
-BATCH = 40  # photos, as a gallery is built
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Agreement(Figures):
     """Of so many photos, the share with the same faces (`speed.alike`), and how many show none, there and here."""
 
     photos: int
     alike: float
     faceless_theirs: int
     faceless_ours: int
-
-    def as_json(self) -> dict[str, Any]:
-        """The figures as plain JSON values."""
-        return asdict(self)
 
 
 def measure_agreement(photos: Photos, report: Report = silent) -> Agreement:
@@ -38,8 +33,8 @@ def measure_agreement(photos: Photos, report: Report = silent) -> Agreement:
     same = theirs_none = ours_none = done = 0
     started = time.perf_counter()
     for start in range(0, len(photos), BATCH):
-        images = []
-        for row in range(start, min(start + BATCH, len(photos))):
+        images, end = [], min(start + BATCH, len(photos))
+        for row in range(start, end):
             try:
                 images.append(open_image(photos[row].source))
             except PhotoError:
@@ -51,5 +46,5 @@ def measure_agreement(photos: Photos, report: Report = silent) -> Agreement:
             ours_none += not ours
         done += len(images)
         elapsed = time.perf_counter() - started
-        report(Progress("Comparing faces", "photos", start + BATCH, len(photos), start + BATCH, elapsed))
+        report(Progress("Comparing faces", "photos", end, len(photos), end, elapsed))
     return Agreement(done, same / max(done, 1), theirs_none, ours_none)

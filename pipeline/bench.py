@@ -6,9 +6,8 @@ import secrets
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from pipeline.indexes import available, build_index, drop_index, open_index
 from pipeline.indexes.recall import share_found
 from pipeline.recipes import DEFAULT_K
 from pipeline.settings import EMBEDDED, Milvus
+from pipeline.timing import Figures, middle_and_tail
 from pipeline.types import Collection, FloatArray, Progress, Report, VectorIndex, silent
 
 QUERIES = 200
@@ -25,7 +25,7 @@ SEED = 2  # not the seed of the self-check: other queries than those the effort 
 
 
 @dataclass(frozen=True)
-class IndexFigures:
+class IndexFigures(Figures):
     """One index on one gallery: recall@20 against exact, a search's time, and what building and keeping it costs."""
 
     index: str
@@ -34,10 +34,6 @@ class IndexFigures:
     search_ms_p95: float
     build_s: float
     disk_bytes: int | None  # None: a server keeps them
-
-    def as_json(self) -> dict[str, Any]:
-        """The figures as plain JSON values."""
-        return asdict(self)
 
 
 def bench_indexes(gallery: Gallery, report: Report = silent, milvus: Milvus = EMBEDDED) -> list[IndexFigures]:
@@ -73,8 +69,7 @@ def bench_indexes(gallery: Gallery, report: Report = silent, milvus: Milvus = EM
             IndexFigures(
                 name,
                 round(share_found(truth, found_rows(index, vectors[queries])), 4),
-                round(float(np.median(times[name])), 3),
-                round(float(np.percentile(times[name], 95)), 3),
+                *middle_and_tail(times[name]),
                 *costs[name],
             )
             for name, index in indexes.items()

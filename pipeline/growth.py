@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 
 from pipeline.bench import ROUNDS, found_rows, search_times
 from pipeline.errors import SettingsError
-from pipeline.indexes import build_index, open_index
 from pipeline.indexes.exact import ExactIndex
 from pipeline.indexes.recall import share_found
-from pipeline.scale import Drawn, Place, Scale, draw_faces, peaks_of_memory, place_for
+from pipeline.scale import Drawn, Place, Scale, built, draw_faces, peaks_of_memory, place_for
+from pipeline.timing import Figures, middle_and_tail
 from pipeline.types import FloatArray, Report, VectorIndex, silent
 
 ROWS = (10_000, 100_000, 1_000_000)
 
 
 @dataclass(frozen=True)
-class GrowthFigures:
+class GrowthFigures(Figures):
     """One index of so many rows. `added_bytes` is by how much the process and its children grew at most, building it.
 
     The vectors themselves, which every index needs, are read before and do not count.
@@ -38,10 +36,6 @@ class GrowthFigures:
     recall_at_20: float
     search_ms_median: float
     search_ms_p95: float
-
-    def as_json(self) -> dict[str, Any]:
-        """The figures as plain JSON values."""
-        return asdict(self)
 
 
 def bench_growth(
@@ -62,10 +56,10 @@ def bench_growth(
 
 
 def _measured(drawn: Drawn, places: dict[str, Place], report: Report) -> list[GrowthFigures]:
-    built = {name: _built(name, drawn.vectors, place, report) for name, place in places.items()}
-    times: dict[str, list[float]] = {name: [] for name in built}
+    indexes = {name: _built(name, drawn.vectors, place, report) for name, place in places.items()}
+    times: dict[str, list[float]] = {name: [] for name in indexes}
     for turn in range(ROUNDS):  # interleaved, so that a busy moment of the machine meets every index
-        for name, (index, _, _) in built.items():
+        for name, (index, _, _) in indexes.items():
             times[name] += search_times(index, drawn.queries[turn::ROUNDS])
     truth = found_rows(ExactIndex(drawn.vectors), drawn.queries)
     return [
@@ -75,10 +69,9 @@ def _measured(drawn: Drawn, places: dict[str, Place], report: Report) -> list[Gr
             round(build_s, 2),
             added,
             round(share_found(truth, found_rows(index, drawn.queries)), 4),
-            round(float(np.median(times[name])), 3),
-            round(float(np.percentile(times[name], 95)), 3),
+            *middle_and_tail(times[name]),
         )
-        for name, (index, build_s, added) in built.items()
+        for name, (index, build_s, added) in indexes.items()
     ]
 
 
@@ -87,11 +80,7 @@ def _built(name: str, vectors: FloatArray, place: Place, report: Report) -> tupl
     this = psutil.Process()
     before = this.memory_info().rss + sum(child.memory_info().rss for child in this.children(recursive=True))
     with peaks_of_memory() as peaks:
-        started = time.perf_counter()
-        facts = build_index(name, vectors, place.folder, place.collection, report)
-        build_s = time.perf_counter() - started
-        index = open_index(name, vectors, place.folder, facts, place.collection)
-        index.search(vectors[:1], 1)  # a database connects now
+        index, _, build_s = built(name, vectors, place, report)
     return index, build_s, max(0, sum(peaks) - before)
 
 

@@ -12,6 +12,7 @@ import openvino
 
 from pipeline.types import FloatArray
 
+_Running = deque[tuple[openvino.InferRequest, FloatArray]]  # with their inputs, which must live until they are done
 EACH_STREAM = 2  # requests: one that runs and one that is ready to
 
 
@@ -32,7 +33,7 @@ class Requests:
 
     def __call__(self, inputs: Iterable[FloatArray]) -> list[list[FloatArray]]:
         """What each output of the network is for each of the inputs, which run side by side."""
-        running: deque[tuple[openvino.InferRequest, FloatArray]] = deque()  # an input must live until it is done
+        running: _Running = deque()
         results: list[list[FloatArray]] = []
         try:
             for array in inputs:
@@ -48,9 +49,7 @@ class Requests:
                 self._free.put(request)
         return results
 
-    def _next(
-        self, running: deque[tuple[openvino.InferRequest, FloatArray]], results: list[list[FloatArray]]
-    ) -> openvino.InferRequest:
+    def _next(self, running: _Running, results: list[list[FloatArray]]) -> openvino.InferRequest:
         """A free request; where there is none, this call's own oldest, so that two calls never wait for each other."""
         while running:
             try:
@@ -59,9 +58,7 @@ class Requests:
                 self._finish(running, results)
         return self._free.get()
 
-    def _finish(
-        self, running: deque[tuple[openvino.InferRequest, FloatArray]], results: list[list[FloatArray]]
-    ) -> None:
+    def _finish(self, running: _Running, results: list[list[FloatArray]]) -> None:
         """Waits for the oldest and keeps what came out."""
         request, _ = running[0]
         request.wait()

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from itertools import chain
 from typing import Any
@@ -40,6 +41,22 @@ class Shown:
     drawn: GalleryMap
     answers: tuple[Answer, ...] = ()
 
+    @cached_property
+    def found(self) -> list[list[tuple[int, Hit]]]:
+        """Each answer's hits with their rows, as far as they are still in the gallery."""
+        rows = {photo_id: row for row, photo_id in enumerate(self.gallery.photo_ids)}
+        return [[(rows[hit.photo_id], hit) for hit in answer.hits if hit.photo_id in rows] for answer in self.answers]
+
+    @cached_property
+    def people(self) -> dict[str, int]:
+        """Everyone in the gallery, numbered."""
+        return {person: number for number, person in enumerate(dict.fromkeys(self.gallery.people))}
+
+    @cached_property
+    def known(self) -> list[tuple[str, int]]:
+        """Who has a colour, with their number of photos."""
+        return well_known(self.gallery)
+
 
 def map_html(shown: Shown) -> str:
     """The map with its legend."""
@@ -60,7 +77,7 @@ def map_html(shown: Shown) -> str:
 def _data(shown: Shown) -> dict[str, Any]:
     """What the drawing needs. Points and people are by row, little-endian in base64."""
     gallery = shown.gallery
-    people = {person: number for number, person in enumerate(dict.fromkeys(gallery.people))}
+    people = shown.people
     return {
         "gallery": shown.key,
         "recipe": gallery.manifest["recipe"]["name"],
@@ -68,7 +85,7 @@ def _data(shown: Shown) -> dict[str, Any]:
         "points": _packed(_steps(shown.drawn.points), "<u2"),
         "person": _packed(np.array([people[person] for person in gallery.people]), "<u4"),
         "people": list(people),
-        "known": [people[person] for person, _ in well_known(gallery)],
+        "known": [people[person] for person, _ in shown.known],
         "hits": _hits(shown),
         "queries": _queries(shown),
     }
@@ -84,16 +101,10 @@ def _packed(numbers: np.ndarray[Any, Any], kind: str) -> str:
     return base64.b64encode(numbers.astype(kind).tobytes()).decode()
 
 
-def _found(shown: Shown) -> list[list[tuple[int, Hit]]]:
-    """Each answer's hits with their rows, as far as they are still in the gallery."""
-    rows = {photo_id: row for row, photo_id in enumerate(shown.gallery.photo_ids)}
-    return [[(rows[hit.photo_id], hit) for hit in answer.hits if hit.photo_id in rows] for answer in shown.answers]
-
-
 def _hits(shown: Shown) -> list[dict[str, Any]]:
     """The photos that were found, each once, with what is said of it."""
     said: dict[int, str] = {}
-    for row, hit in chain.from_iterable(_found(shown)):
+    for row, hit in chain.from_iterable(shown.found):
         said.setdefault(row, f"result {hit.rank}, distance {hit.distance:.2f}")
     return [{"row": row, "said": words} for row, words in said.items()]
 
@@ -101,7 +112,7 @@ def _hits(shown: Shown) -> list[dict[str, Any]]:
 def _queries(shown: Shown) -> list[dict[str, Any]]:
     """Where the visitor's faces go, with their names: each to its nearest photo, for which see `projection.py`."""
     queries = []
-    for answer, found in zip(shown.answers, _found(shown), strict=True):
+    for answer, found in zip(shown.answers, shown.found, strict=True):
         if found:
             x, y = _steps(shown.drawn.points[[found[0][0]]])[0].tolist()
             several = len(shown.answers) > 1
@@ -127,12 +138,11 @@ def _limits(kept: float | None) -> str:
 
 
 def _legend(shown: Shown) -> str:
-    known = well_known(shown.gallery)
+    known, numbers = shown.known, shown.people
     marks = _marks(shown)
     if not known:
         nobody = "No one has enough photos here for a colour of their own, so every point is grey."
         return f"<div class='legend'><p>{nobody} {marks}</p></div>"
-    numbers = {person: number for number, person in enumerate(dict.fromkeys(shown.gallery.people))}
     people = "".join(
         f"<li><button type='button' data-person='{numbers[person]}' aria-pressed='false'>{_mark(place)}"
         f"{escape(person)} <span class='count'>{count:,}</span></button></li>"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
 import time
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +12,7 @@ from typing import Any
 import requests
 
 from pipeline.errors import SettingsError
+from pipeline.processes import end, free_port
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
@@ -31,7 +31,7 @@ class MilvusServer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._port = _free_port()
+        self._port = free_port()
         self._server: Any = None
 
     @property
@@ -62,7 +62,7 @@ class MilvusServer:
         config.try_bind_port = _bound
         # Its etcd listens on ports of its own choosing, always the same: a second server would find them taken.
         etcd = self.folder / "etcd.yaml"
-        etcd.write_text(_ETCD.format(client=_free_port(), peer=_free_port()))
+        etcd.write_text(_ETCD.format(client=free_port(), peer=free_port()))
         config.template_text = config.template_text.replace("etcd:\n", f"etcd:\n  config:\n    path: {etcd}\n", 1)
         self._server.start()
         self._wait()
@@ -82,13 +82,7 @@ class MilvusServer:
     def stop(self) -> None:
         """Ends it; what it keeps stays."""
         if self._server is not None:
-            process = self._server.server_proc
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(self._server.server_proc, STOP_SECONDS)
             self._server.stop()  # which would not wait for a process with much to put away
             self._server = None
 
@@ -106,12 +100,6 @@ class MilvusServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _bound(port: int) -> socket.socket | None:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from pipeline.indexes import build_index, drop_index, open_index, why_unavailabl
 from pipeline.indexes.exact import ExactIndex
 from pipeline.indexes.recall import share_found
 from pipeline.settings import EMBEDDED, Milvus
-from pipeline.types import Collection, FloatArray, Progress, Report, silent
+from pipeline.timing import Figures, middle_and_tail
+from pipeline.types import Collection, FloatArray, Progress, Report, VectorIndex, silent
 
 EACH = 20  # photos of a person
 PEOPLE = 500  # drawn at a time
@@ -58,7 +59,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class ScaleFigures:
+class ScaleFigures(Figures):
     """One index of so many rows. `peak_bytes` is this process at its largest, `children_peak_bytes` what it started.
 
     Both count the mapped pages of files too, which the system may take back. `disk_bytes` is None where a server that
@@ -75,10 +76,6 @@ class ScaleFigures:
     search_ms_p95: float
     peak_bytes: int
     children_peak_bytes: int
-
-    def as_json(self) -> dict[str, Any]:
-        """The figures as plain JSON values."""
-        return asdict(self)
 
 
 def bench_scale(scale: Scale, folder: Path | None = None, report: Report = silent) -> Iterator[ScaleFigures]:
@@ -158,11 +155,7 @@ def _people(number: int, dim: int) -> FloatArray:
 def _measured(name: str, drawn: Drawn, place: Place, report: Report) -> ScaleFigures:
     vectors, queries = drawn.vectors, drawn.queries
     with peaks_of_memory() as peaks:
-        started = time.perf_counter()
-        facts = build_index(name, vectors, place.folder, place.collection, report)
-        build_s = time.perf_counter() - started
-        index = open_index(name, vectors, place.folder, facts, place.collection)
-        index.search(queries[:1], 1)  # a database connects now
+        index, facts, build_s = built(name, vectors, place, report)
         times = search_times(index, queries)
         found = found_rows(index, queries)
     recall = share_found(found_rows(ExactIndex(vectors), queries), found)
@@ -176,11 +169,20 @@ def _measured(name: str, drawn: Drawn, place: Place, report: Report) -> ScaleFig
         disk_bytes,
         round(recall, 4),
         effort,
-        round(float(np.median(times)), 3),
-        round(float(np.percentile(times, 95)), 3),
+        *middle_and_tail(times),
         peaks[0],
         peaks[1],
     )
+
+
+def built(name: str, vectors: FloatArray, place: Place, report: Report) -> tuple[VectorIndex, dict[str, Any], float]:
+    """The index, searched once, what is remembered of it, and the seconds that building took."""
+    started = time.perf_counter()
+    facts = build_index(name, vectors, place.folder, place.collection, report)
+    build_s = time.perf_counter() - started
+    index = open_index(name, vectors, place.folder, facts, place.collection)
+    index.search(vectors[:1], 1)  # a database connects now
+    return index, facts, build_s
 
 
 @contextmanager

@@ -6,16 +6,14 @@ The page is started as a visitor's is, `python app.py` with the settings of the 
 from __future__ import annotations
 
 import io
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -24,8 +22,10 @@ from PIL import Image, ImageFilter
 from pipeline.errors import ServingError
 from pipeline.images import open_image
 from pipeline.photos import Photos
+from pipeline.processes import end, free_port
 from pipeline.recipes import DEFAULT_K
 from pipeline.settings import environment_of_child
+from pipeline.timing import Figures, middle_and_tail
 from pipeline.types import Progress, Report, silent
 from pipeline.visitor import Visit, Visitor, visiting
 
@@ -38,7 +38,7 @@ QUALITY = 92
 
 
 @dataclass(frozen=True)
-class ServingFigures:
+class ServingFigures(Figures):
     """Seconds from the command on, milliseconds of a whole request, and what many clients get at once.
 
     `page_s` is when the page answers, `first_s` when the first search is answered; `small_ms` and `large_ms` are median
@@ -58,10 +58,6 @@ class ServingFigures:
     searches_a_second: float
     failures: int
     resident_bytes: int
-
-    def as_json(self) -> dict[str, Any]:
-        """The figures as plain JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -103,8 +99,8 @@ def bench_serving(photos: Photos, load: Load, report: Report = silent) -> Servin
             visitor.health()["ready"],
             round(page_s, 2),
             round(first_s, 2),
-            _middle_and_tail(visits),
-            _middle_and_tail(larger),
+            middle_and_tail([visit.ms for visit in visits], 1),
+            middle_and_tail([visit.ms for visit in larger], 1),
             round(float(np.median([visit.answer["timings_ms"]["search"] for visit in visits])), 2),
             load.clients,
             round(count / load.seconds, 1),
@@ -116,9 +112,7 @@ def bench_serving(photos: Photos, load: Load, report: Report = silent) -> Servin
 @contextmanager
 def _running() -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
     """The page on a free port: its address, its process and when it was started."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = environment_of_child(GRADIO_SERVER_PORT=str(port), GRADIO_SERVER_NAME="127.0.0.1")
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -127,12 +121,7 @@ def _running() -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
     try:
         yield f"http://127.0.0.1:{port}", process, began
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, STOP_SECONDS)
 
 
 def _until(began: float, process: subprocess.Popen[bytes], there: Callable[[], bool]) -> float:
@@ -154,11 +143,11 @@ def _answers(visitor: Visitor, photo: bytes, load: Load) -> bool:
 
 def _crowd(url: str, photos: Sequence[bytes], load: Load) -> tuple[int, int]:
     """So many clients at once, each asking again as soon as it is answered: searches answered, and failed."""
-    end, counts, failures = time.perf_counter() + load.seconds, [0] * load.clients, [0] * load.clients
+    until, counts, failures = time.perf_counter() + load.seconds, [0] * load.clients, [0] * load.clients
 
     def ask(number: int) -> None:
         with visiting(url) as visitor:
-            while time.perf_counter() < end:
+            while time.perf_counter() < until:
                 try:
                     visitor.search(photos[(number + counts[number]) % len(photos)], load.recipe, load.index, DEFAULT_K)
                     counts[number] += 1
@@ -171,11 +160,6 @@ def _crowd(url: str, photos: Sequence[bytes], load: Load) -> tuple[int, int]:
             thread.start()
             stack.callback(thread.join)
     return sum(counts), sum(failures)
-
-
-def _middle_and_tail(visits: Sequence[Visit]) -> tuple[float, float]:
-    times = [visit.ms for visit in visits]
-    return round(float(np.median(times)), 1), round(float(np.percentile(times, 95)), 1)
 
 
 def _enlarged(image: Image.Image) -> Image.Image:

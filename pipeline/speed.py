@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +28,7 @@ from pipeline.images import open_image
 from pipeline.networks import TorchNetwork, native_bf16
 from pipeline.photos import Photos
 from pipeline.recipes import FALLBACK, MINI, recipe_named
+from pipeline.timing import Figures
 from pipeline.types import Face, Landmarks, Progress, Report, silent
 
 ROUNDS = 5  # interleaved, so that a busy moment of the machine meets every road
@@ -41,7 +42,7 @@ Road = Callable[[Sequence[Image.Image]], tuple[Milliseconds, list[list[Face]]]]
 
 
 @dataclass(frozen=True)
-class SpeedFigures:
+class SpeedFigures(Figures):
     """Medians over the rounds, in milliseconds a photo, by road and step; and how alike the faces of two roads are.
 
     `floor_ms` is the least the networks' multiplications can take at the measured rate of `rate_gmacs` 10^9 a second.
@@ -55,10 +56,6 @@ class SpeedFigures:
     macs: dict[str, float]
     rate_gmacs: dict[str, float]
     floor_ms: dict[str, float]
-
-    def as_json(self) -> dict[str, Any]:
-        """The figures as plain JSON values."""
-        return asdict(self)
 
 
 def bench_speed(photos: Photos, encoders: Encoders, count: int, report: Report = silent) -> SpeedFigures:

@@ -10,7 +10,7 @@ from pipeline import __main__ as cli
 from pipeline import doctor
 from pipeline.doctor import Finding, environment, folder, gallery, indexes, weights
 from pipeline.library import Library
-from pipeline.milvus_server import _free_port
+from pipeline.processes import free_port
 from pipeline.recipes import DEFAULT, RECIPES
 from pipeline.settings import Milvus, Settings
 from pipeline.weights import WEIGHT_FILES
@@ -83,7 +83,7 @@ def test_milvus_that_is_not_installed_counts_only_where_it_is_set(tmp_path: Path
 def test_a_milvus_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pymilvus", reason="needs pymilvus: pip install pymilvus")
     monkeypatch.setattr("pipeline.indexes.find_spec", lambda name: name)
-    (finding,) = indexes(Settings(milvus=Milvus(f"http://127.0.0.1:{_free_port()}")))
+    (finding,) = indexes(Settings(milvus=Milvus(f"http://127.0.0.1:{free_port()}")))
     assert finding.level == "fail"
     assert "cannot be used now" in finding.remedy
 

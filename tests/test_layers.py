@@ -28,6 +28,8 @@ LAYERS = (
         "pipeline.areas",
         "pipeline.graph",
         "pipeline.inference",
+        "pipeline.processes",
+        "pipeline.timing",
         "pipeline.hub",
         "pipeline.journal",
         "pipeline.visitor",

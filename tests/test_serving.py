@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from pipeline.__main__ import main
 from pipeline.errors import ServingError
 from pipeline.library import open_library
 from pipeline.photos import SAMPLE
+from pipeline.processes import free_port
 from pipeline.serving import LARGE, Load, bench_serving
 from pipeline.settings import Settings
 from pipeline.visitor import visiting
@@ -69,10 +69,7 @@ def test_a_page_that_does_not_start_is_one_sentence(built: Settings, monkeypatch
 
 
 def test_nobody_there_is_no_page() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with visiting(f"http://127.0.0.1:{port}") as visitor:
+    with visiting(f"http://127.0.0.1:{free_port()}") as visitor:
         assert not visitor.page()
 
 
