@@ -17,6 +17,8 @@ from pipeline.types import Detector, Report, silent
 from pipeline.weights import WeightStore
 
 HEAD_MISSING = "its head is not trained yet; run `python -m pipeline train-head` once, then start again."
+HEAD_UNREADABLE = "{} holds no head that this version reads; run `python -m pipeline train-head` again."
+HEAD_OF_OTHERS = "The head in {} was trained on other ResNet-50 weights; run `python -m pipeline train-head` again."
 
 
 class Encoders(Protocol):
@@ -66,15 +68,21 @@ class StoredEncoders:
         """One sentence if the recipe's weights are neither here nor to be had, else None."""
         chosen = recipe_named(recipe)
         reason = self._store.why_unavailable(chosen.network)
-        if reason is None and chosen.layer == "head" and self._store.find_head(recipe) is None:
-            return HEAD_MISSING
+        if reason is None and chosen.layer == "head":
+            backbone = self._store.find(chosen.network)
+            if backbone is None and self._store.heads(recipe):
+                return None  # whether it is this backbone's shows once that is here
+            try:
+                self._head(recipe, backbone.sha256 if backbone else "")
+            except WeightsError as error:
+                return str(error)
         return reason
 
     def on_disk(self, recipe: str) -> bool:
         """Whether the recipe's weights are on this disk."""
         chosen = recipe_named(recipe)
-        trained = chosen.layer != "head" or self._store.find_head(recipe) is not None
-        return trained and self._store.find(chosen.network) is not None
+        here = self._store.find(chosen.network)
+        return here is not None and (chosen.layer != "head" or self.why_unavailable(recipe) is None)
 
     def keep_head(self, recipe: str, layer: Layer) -> Path:
         """Keeps a head that was trained; the recipe uses it from now on."""
@@ -87,16 +95,23 @@ class StoredEncoders:
     def _on_top_of(self, below: Encoder, recipe: Recipe) -> Encoder:
         if recipe.layer != "head":
             return below.under(recipe)
-        path = self._store.find_head(recipe.name)
-        if path is None:
-            raise WeightsError(HEAD_MISSING)
-        try:
-            layer = load_layer(path)
-        except ValueError as error:
-            raise WeightsError(f"{path} holds no trained head; run `python -m pipeline train-head` again.") from error
-        if layer.facts.get("backbone") != below.weights.sha256:
-            raise WeightsError(
-                f"The head in {path} was trained on other ResNet-50 weights; run `python -m pipeline train-head` again."
-            )
+        path, layer = self._head(recipe.name, below.weights.sha256)
         both = hashlib.sha256((below.weights.sha256 + digest(path)).encode()).hexdigest()
         return below.under(recipe, replace(below.weights, paths=(*below.weights.paths, path), sha256=both), layer)
+
+    def _head(self, recipe: str, backbone: str) -> tuple[Path, Layer]:
+        """The first head that is whole and of this backbone (its digest); WeightsError saying why there is none.
+
+        One that is damaged, of an older version or of other weights counts as absent, as damaged weights do.
+        """
+        problem = HEAD_MISSING
+        for path in self._store.heads(recipe):
+            try:
+                layer = load_layer(path)
+            except ValueError:
+                problem = HEAD_UNREADABLE.format(path)
+                continue
+            if layer.facts.get("backbone") == backbone:
+                return path, layer
+            problem = HEAD_OF_OTHERS.format(path)
+        raise WeightsError(problem)

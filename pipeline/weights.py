@@ -130,10 +130,10 @@ class WeightStore:
         """Where a recipe's trained head is kept."""
         return self._cache / f"{recipe}.safetensors"
 
-    def find_head(self, recipe: str) -> Path | None:
-        """The recipe's trained head, in FACESEARCH_MODELS or where it was kept when it was trained."""
+    def heads(self, recipe: str) -> list[Path]:
+        """Where a trained head of the recipe is: in FACESEARCH_MODELS, and where it was kept when it was trained."""
         folders = [folder for folder in (self._models, self._cache) if folder is not None]
-        return next((path for folder in folders if (path := folder / f"{recipe}.safetensors").is_file()), None)
+        return [path for folder in folders if (path := folder / f"{recipe}.safetensors").is_file()]
 
     def why_unavailable(self, network: str) -> str | None:
         """One sentence if the weights are neither here nor to be had, else None. Asks the host, for seconds at most."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from torchvision.models import resnet50
 
 from pipeline.encoders import HEAD_MISSING, StoredEncoders
 from pipeline.errors import SettingsError, WeightsError
-from pipeline.layer import Layer
+from pipeline.layer import Layer, save_layer
 from pipeline.recipes import HEADED
 from pipeline.weights import Weights, WeightStore
 from tests.tiny import portrait
@@ -83,23 +85,43 @@ def test_a_head_that_was_trained_is_used_and_counts_as_weights(backbone: Path, t
     assert encoders.get(HEADED).weights.sha256 != encoder.weights.sha256, "another head, other galleries"
 
 
-def test_a_head_of_another_backbone_or_none_at_all_is_refused(backbone: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda path: path.write_bytes(b"no head"), "holds no head that this version reads"),
+        (lambda path: save_file({"weight": np.eye(30, 2048)}, path, {"backbone": "b"}), "no head that this version"),
+        (lambda path: save_layer(head("another"), path), "trained on other ResNet-50 weights"),
+    ],
+    ids=["damaged", "of another version", "of another backbone"],
+)
+def test_a_head_that_is_of_no_use_counts_as_absent(
+    backbone: Path, tmp_path: Path, damage: Callable[[Path], object], sentence: str
+) -> None:
     encoders = StoredEncoders(WeightStore(None, tmp_path, {"resnet50": backbone}))
-    path = encoders.keep_head(HEADED, head("another"))
-    with pytest.raises(WeightsError, match="trained on other ResNet-50 weights"):
+    trained = head(encoders.get("resnet50").weights.sha256)
+    damage(encoders.keep_head(HEADED, trained))
+    assert not encoders.on_disk(HEADED)
+    reason = encoders.why_unavailable(HEADED)
+    assert reason is not None
+    assert sentence in reason
+    assert reason.endswith("run `python -m pipeline train-head` again.")
+    with pytest.raises(WeightsError, match=sentence):
         encoders.get(HEADED)
-    path.write_bytes(b"no head")
-    with pytest.raises(WeightsError, match=r"holds no trained head; run `python -m pipeline train-head` again\."):
-        encoders.get(HEADED)
+    encoders.keep_head(HEADED, trained)
+    assert encoders.why_unavailable(HEADED) is None
 
 
-def test_a_head_beside_the_weights_is_found_first(backbone: Path, tmp_path: Path) -> None:
-    models = tmp_path / "models"
-    models.mkdir()
-    StoredEncoders(WeightStore(None, models, {})).keep_head(HEADED, head("other"))
-    store = WeightStore(models, tmp_path / "cache", {"resnet50": backbone})
-    assert store.find_head(HEADED) == models / f"{HEADED}.safetensors"
-    assert store.head_path(HEADED) == tmp_path / "cache" / f"{HEADED}.safetensors"
+def test_the_first_head_that_is_of_use_is_taken(backbone: Path, tmp_path: Path) -> None:
+    beside, cache = tmp_path / "models", tmp_path / "cache"
+    beside.mkdir()
+    encoders = StoredEncoders(WeightStore(beside, cache, {"resnet50": backbone}))
+    trained = head(encoders.get("resnet50").weights.sha256)
+    for folder in (beside, cache):
+        save_layer(trained, folder / f"{HEADED}.safetensors")
+    assert encoders.get(HEADED).weights.paths[-1].parent == beside
+    (beside / f"{HEADED}.safetensors").write_bytes(b"no head")
+    encoders = StoredEncoders(WeightStore(beside, cache, {"resnet50": backbone}))
+    assert encoders.get(HEADED).weights.paths[-1].parent == cache
 
 
 def test_only_recipes_that_look_at_photos_alike_share_a_detector(reid_weights: Weights, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ function decoded(text, Kind) {
 
 function start() {
   const section = element.querySelector('.map');
-  if (!section || section.dataset.drawn) return;
-  section.dataset.drawn = '1';
+  if (!section || section.dataset.begun) return;
+  section.dataset.begun = '1';
   const data = JSON.parse(section.dataset.map);
   const points = decoded(data.points, Uint16Array), person = decoded(data.person, Uint32Array);
   const canvas = section.querySelector('canvas'), card = section.querySelector('.card'), pen = canvas.getContext('2d');
@@ -234,7 +234,8 @@ function start() {
   const sized = new ResizeObserver(() => {
     [width, height] = [canvas.clientWidth, canvas.clientHeight];
     [canvas.width, canvas.height] = [width * (devicePixelRatio || 1), height * (devicePixelRatio || 1)];
-    putCard(); soon();
+    putCard();
+    if (width) { draw(); section.dataset.drawn = '1'; }  // at once: to size a canvas anew wipes it
   });
   sized.observe(canvas);
   const themed = new MutationObserver(soon);  // light and dark
@@ -244,5 +245,5 @@ function start() {
 }
 
 let ended = () => {};
-watch('value', () => { if (element.querySelector('.map:not([data-drawn])')) { ended(); start(); } });
+watch('value', () => { if (element.querySelector('.map:not([data-begun])')) { ended(); start(); } });
 start();
