@@ -21,7 +21,7 @@ from pipeline.types import Box, Face, Landmarks
 Choose = Callable[[Sequence[Face], tuple[int, int]], Face | None]
 
 BATCH = 5  # photos of one size that a worker looks at together; more take memory and no less time
-MOST_WORKERS = 8  # beyond, they wait for Python's lock
+MOST_STREAMS = 8  # networks at work at once; beyond, their workers wait for Python's lock
 MAX_SIDE = 1024  # larger photos are scaled down to this for detection
 MIN_SIDE = 48  # smaller ones are scaled up: MTCNN's smallest face has 20 px
 SURE = 0.9  # facenet-pytorch's own threshold in `largest_over_threshold`
@@ -52,8 +52,10 @@ class MtcnnDetector:
     def __init__(self, zoom: int = 1) -> None:
         """`zoom` is how many times larger than it is a photo is looked at."""
         self._zoom = zoom
-        self._workers = min(os.cpu_count() or 1, MOST_WORKERS)
-        self._mtcnn = Mtcnn(self._workers)
+        streams = min(os.cpu_count() or 1, MOST_STREAMS)
+        # Twice as many, for the networks wait while a worker makes their inputs ready or looks at what they say.
+        self._workers = 2 * streams
+        self._mtcnn = Mtcnn(streams)
 
     def detect(self, images: Sequence[Image.Image]) -> list[tuple[Face, ...]]:
         """All faces of each RGB image, largest first; an empty tuple where there is none."""

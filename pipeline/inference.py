@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,6 +16,7 @@ from pipeline.types import FloatArray
 
 _Running = deque[tuple[openvino.InferRequest, FloatArray]]  # with their inputs, which must live until they are done
 EACH_STREAM = 2  # requests: one that runs and one that is ready to
+PART = 5  # inputs that a core takes at a time where there are many; by measurement, in rows of LFW's crops
 
 
 class Requests:
@@ -65,3 +68,32 @@ class Requests:
         results.append([np.array(request.get_output_tensor(place).data) for place in range(self._heads)])
         running.popleft()
         self._free.put(request)
+
+
+class Batched:
+    """A network of one output that is quick with one input, and with many: safe to use from several threads.
+
+    One input, or a few, get all cores. Of many each core takes parts of its own, which is 1.2 times as fast as all of
+    them at one part, and twice on a busy machine: nobody waits for the slowest.
+    """
+
+    def __init__(self, model: openvino.Model, precision: str) -> None:
+        """`precision` is OpenVINO's name for the numbers it calculates with."""
+        self._model = model
+        self._precision = precision
+        self._few = self._compiled(1)
+        self._many: Requests | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, batch: FloatArray) -> FloatArray:
+        """The output for a batch (n, ...), as float32."""
+        if len(batch) <= PART:
+            return self._few([batch])[0][0].astype(np.float32)
+        with self._lock:  # a page that only searches never needs it, and it takes memory
+            self._many = self._many or self._compiled(os.cpu_count() or 1)
+        parts = self._many(batch[start : start + PART] for start in range(0, len(batch), PART))
+        return np.concatenate([heads[0] for heads in parts]).astype(np.float32)
+
+    def _compiled(self, streams: int) -> Requests:
+        config = {"INFERENCE_PRECISION_HINT": self._precision, "NUM_STREAMS": str(streams)}
+        return Requests(openvino.Core().compile_model(self._model, "CPU", config), streams)

@@ -54,13 +54,13 @@ class _Boxes:
 
 
 class Mtcnn:
-    """Finds faces in photos of one size. Safe to use from several threads, of which `workers` run at once."""
+    """Finds faces in photos of one size. Safe to use from several threads."""
 
-    def __init__(self, workers: int, sure: tuple[float, float, float] = SURE) -> None:
-        """`sure` is how sure each network must be that it sees a face."""
+    def __init__(self, streams: int, sure: tuple[float, float, float] = SURE) -> None:
+        """So many `streams` of a network run at once; `sure` is how sure each must be that it sees a face."""
         self._sure = sure
         self._proposing, self._refining, self._placing = (
-            CascadeNetwork(module(), workers) for module in (PNet, RNet, ONet)
+            CascadeNetwork(module(), streams) for module in (PNet, RNet, ONet)
         )
 
     def detect(self, photos: Pixels) -> list[Found]:
