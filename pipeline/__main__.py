@@ -14,7 +14,7 @@ from pipeline.indexes import INDEXES
 from pipeline.measuring import bench, bench_indexes, bench_scale, bench_serving, calibrate, evaluate
 from pipeline.photos import SAMPLE
 from pipeline.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, MINI, OPTIONS, RECIPES, STEPS
-from pipeline.training import distil
+from pipeline.training import copy_mtcnn, distil
 
 _NAMES = (
     f"{', '.join(RECIPES)}, each with any of +{' +'.join(OPTIONS)} behind its name; default: the best that can be had"
@@ -74,6 +74,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--folder", type=Path, help="where to keep what is done; default: below FACESEARCH_CACHE")
     command.add_argument("--out", type=Path, default=Path("mini.safetensors"), help="default: %(default)s")
     command.set_defaults(command=distil)
+
+    command = commands.add_parser("copy-mtcnn", help="copy MTCNN's weights out of facenet-pytorch's wheel anew")
+    command.add_argument("--out", type=Path, default=Path("mtcnn.safetensors"), help="default: %(default)s")
+    command.set_defaults(command=copy_mtcnn)
 
     command = commands.add_parser("search", help="search the gallery with a photo; exit code 1 if it shows no face")
     command.add_argument("photo", type=Path)

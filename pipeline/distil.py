@@ -19,11 +19,12 @@ from torch.nn import functional
 
 from pipeline.files import replacing
 from pipeline.gallery import Gallery
-from pipeline.mini import MINI, MiniNet
-from pipeline.networks import native_bf16
+from pipeline.mini import MINI
+from pipeline.mini_net import MiniNet
 from pipeline.photos import Photos
 from pipeline.recipes import STEPS
 from pipeline.teacher import smaller
+from pipeline.torch_networks import native_bf16
 from pipeline.types import IntArray, Progress, Report, silent
 from pipeline.views import Pixels, Views
 

@@ -1,6 +1,6 @@
 """What is drawn, as SVG: ROC, distance histograms, cumulative match, reliability of a report; growth of the indexes.
 
-`recipes` are those of a report.
+`recipes` are those of a report. Matplotlib is imported by what draws: the page starts without waiting for it.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which the colour-blind tell apart, with a second sign for print.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -27,6 +27,8 @@ Recipes = Sequence[dict[str, Any]]
 
 def font_file() -> Path:
     """A font with most of the world's letters, for names in pictures; Pillow's own has the Latin ones only."""
+    import matplotlib as mpl
+
     return Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 
 
@@ -60,7 +62,7 @@ def cmc_svg(recipes: Recipes) -> str:
         shares = recipe["retrieval"]["cmc"]
         axes.plot(range(1, len(shares) + 1), shares, label=recipe["label"], marker=".", **_line(number))
     axes.set(xlabel="among the first n results", ylabel="searches with the right person", ylim=(0, 1.01))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.locator_params(axis="x", integer=True)
     return _drawn(figure, axes)
 
 
@@ -79,7 +81,7 @@ def histogram_svg(recipe: dict[str, Any]) -> str:
 
 def growth_svg(figures: Sequence[dict[str, Any]]) -> str:
     """Median search and building over the number of faces, both logarithmic, a line for each index."""
-    figure = Figure(figsize=(8.6, 3.6), layout="constrained")
+    figure = _sheet(8.6, 3.6)
     for axes, of, label in zip(
         figure.subplots(1, 2), ("search_ms_median", "build_s"), ("a search, ms", "building, s"), strict=True
     ):
@@ -96,12 +98,18 @@ def growth_svg(figures: Sequence[dict[str, Any]]) -> str:
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    # A Figure of its own, not pyplot's: pages draw in several threads.
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = _sheet(width, height)
     axes = figure.subplots()
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _sheet(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    # A Figure of its own, not pyplot's: pages draw in several threads.
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _line(number: int) -> dict[str, Any]:
@@ -116,6 +124,8 @@ def _drawn(figure: Figure, axes: Axes) -> str:
 
 
 def _saved(figure: Figure) -> str:
+    import matplotlib as mpl
+
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "reverse-face-search", "font.size": FONT_SIZE}):
         figure.savefig(stream, format="svg", metadata={"Date": None})

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from pipeline.errors import GalleryError
 from pipeline.gallery import Gallery
 from pipeline.layer import Layer
-from pipeline.networks import native_bf16
 from pipeline.recipes import DEFAULT_EPOCHS
+from pipeline.torch_networks import native_bf16
 from pipeline.types import IntArray, Progress, Report, silent
 
 BATCH = 256

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.build import (
     build_galleries,
@@ -24,7 +25,6 @@ from pipeline.calibration import OWN, Calibration, find, from_json, read_calibra
 from pipeline.encoders import Encoders, StoredEncoders
 from pipeline.errors import PhotoError, PhotosError, SettingsError
 from pipeline.gallery import Gallery
-from pipeline.heads import Epoch, train_head
 from pipeline.images import face_file, open_image, original_file, thumbnail_file
 from pipeline.pairs import VIEW_1, open_pairs
 from pipeline.photos import TITLES, Photos, open_photos
@@ -34,6 +34,9 @@ from pipeline.search import Searcher, open_searcher
 from pipeline.settings import DEFAULT_CACHE, EMBEDDED, Milvus, Settings
 from pipeline.types import Box, Photo, Report, silent
 from pipeline.weights import WeightStore
+
+if TYPE_CHECKING:
+    from pipeline.heads import Epoch
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +175,8 @@ class Library:
 
     def train_head(self, recipe: str, epochs: int, report: Report = silent) -> tuple[Path, list[Epoch]]:
         """Trains the recipe's head on this gallery and keeps it; returns where, and the training curve."""
+        from pipeline.heads import train_head  # and with it torch, which a page may do without
+
         chosen = recipe_named(recipe)
         self.build([chosen.base], report)
         below = self.searcher(chosen.base).gallery

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import torch
-from facenet_pytorch import ONet, PNet, RNet
-from torchvision.ops import nms
 
 from pipeline.areas import Areas, Pixels
-from pipeline.cascade import CascadeNetwork
+from pipeline.cascade import CASCADE, CascadeNetwork
+from pipeline.suppression import Suppression
 from pipeline.types import FloatArray, IntArray
 
 # facenet-pytorch's defaults
@@ -59,9 +57,8 @@ class Mtcnn:
     def __init__(self, streams: int, sure: tuple[float, float, float] = SURE) -> None:
         """So many `streams` of a network run at once; `sure` is how sure each must be that it sees a face."""
         self._sure = sure
-        self._proposing, self._refining, self._placing = (
-            CascadeNetwork(module(), streams) for module in (PNet, RNet, ONet)
-        )
+        self._proposing, self._refining, self._placing = (CascadeNetwork(name, streams) for name in CASCADE)
+        self._suppress_in_level, self._suppress = (Suppression(each, streams) for each in (OVERLAP_IN_LEVEL, OVERLAP))
 
     def detect(self, photos: Pixels) -> list[Found]:
         """For each of the RGB photos (n, height, width, 3): boxes (m, 4), scores (m,), landmarks (m, 5, 2).
@@ -90,9 +87,9 @@ class Mtcnn:
         boxes, shifts, level = _Boxes(photos, corners, scores)[order], shifts[order], level[order]
         # Moved apart, boxes of different levels do not compete yet.
         apart = (level * (boxes.corners.max(initial=0) + 1)).astype(np.float32)
-        kept = _best(_Boxes(boxes.photos, boxes.corners + apart[:, None], boxes.scores), OVERLAP_IN_LEVEL)
+        kept = _best(_Boxes(boxes.photos, boxes.corners + apart[:, None], boxes.scores), self._suppress_in_level)
         boxes, shifts = boxes[kept], shifts[kept]
-        kept = _best(boxes, OVERLAP, MOST[0])
+        kept = _best(boxes, self._suppress, MOST[0])
         return _squared(_shifted(boxes[kept], shifts[kept], 0))
 
     def _refined(self, areas: Areas, boxes: _Boxes, size: tuple[int, int]) -> _Boxes:
@@ -102,7 +99,7 @@ class Mtcnn:
         sure, shifts = _seen(self._refining, areas, boxes, CROPS[0], size)
         passed = np.flatnonzero(sure[:, 1] > self._sure[1])
         boxes, shifts = _Boxes(boxes.photos, boxes.corners, sure[:, 1])[passed], shifts[passed]
-        kept = _best(boxes, OVERLAP, MOST[1])
+        kept = _best(boxes, self._suppress, MOST[1])
         return _squared(_shifted(boxes[kept], shifts[kept], 1))
 
     def _placed(self, areas: Areas, boxes: _Boxes, size: tuple[int, int]) -> tuple[_Boxes, FloatArray]:
@@ -186,17 +183,16 @@ def _seen(network: CascadeNetwork, areas: Areas, boxes: _Boxes, side: int, size:
     return [np.concatenate(head) for head in zip(*seen, strict=True)]
 
 
-def _best(boxes: _Boxes, overlap: float, most: int | None = None) -> IntArray:
-    """The rows, photo by photo and best first, of the boxes that no better one overlaps by more than this.
+def _best(boxes: _Boxes, suppress: Suppression, most: int | None = None) -> IntArray:
+    """The rows, photo by photo and best first, of the boxes that no better one overlaps by too much.
 
     `most` is how many of each photo, at most.
     """
-    kept = [
-        nms(torch.from_numpy(boxes.corners[rows]), torch.from_numpy(boxes.scores[rows]), overlap).numpy()[:most]
-        + rows.start
-        for rows in boxes.by_photo()
-    ]
-    return np.concatenate(kept) if kept else np.zeros(0, np.int64)
+    photos = boxes.by_photo()
+    scored = np.hstack((boxes.corners, boxes.scores[:, None]))
+    kept = suppress(scored[rows] for rows in photos)
+    each = [rows.start + some[:most] for rows, some in zip(photos, kept, strict=True)]
+    return np.concatenate(each) if each else np.zeros(0, np.int64)
 
 
 def _outermost(boxes: _Boxes) -> IntArray:

@@ -187,7 +187,8 @@ def _dataset_photos(data: Dataset, gallery: tuple[str, str]) -> Photos:
         content: bytes | None = stored["bytes"]
         return content if content is not None else Path(stored["path"] or "")
 
-    paths = data.data.column(image).combine_chunks().field("path").to_pylist()
+    # Chunk by chunk: joined, the photos would be copied into memory.
+    paths = [path for chunk in data.data.column(image).chunks for path in chunk.field("path").to_pylist()]
     files = [str(file or "") for file in (data["filename"] if "filename" in features else paths)]
     if label is not None:
         names = features[label].names
@@ -222,7 +223,7 @@ def _photo_ids(files: Sequence[str], people: Sequence[str]) -> list[str]:
 def _content_revision(data: Dataset, image: str, labels: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
     """A hash of every byte and name, so that the same photos are the same revision wherever they came from."""
     stamps = []
-    for chunk in data.data.column(image).chunks:
+    for chunk in _chunks(data, image):
         for stored, path in zip(chunk.field("bytes"), chunk.field("path"), strict=True):
             content: bytes | pyarrow.Buffer = b""
             if stored.is_valid:
@@ -231,6 +232,19 @@ def _content_revision(data: Dataset, image: str, labels: Sequence[tuple[str, str
                 content = Path(path.as_py()).read_bytes()
             stamps.append(hashlib.sha256(content).hexdigest())
     return _revision(labels, stamps), stamps
+
+
+def _chunks(data: Dataset, image: str) -> Iterator[pyarrow.StructArray]:
+    """The photos' column, read where `datasets` has mapped its file: of that, every page looked at stays in memory."""
+    import pyarrow
+
+    if not data.cache_files:
+        yield from data.data.column(image).chunks
+    for file in data.cache_files:
+        with pyarrow.OSFile(file["filename"]) as stream:
+            for batch in pyarrow.ipc.open_stream(stream):
+                yield batch.column(image)
+    pyarrow.default_memory_pool().release_unused()
 
 
 def _revision(labels: Sequence[tuple[str, str]], stamps: Sequence[str]) -> str:

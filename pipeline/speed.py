@@ -25,10 +25,10 @@ from pipeline.encoders import Encoders
 from pipeline.errors import PhotoError, PhotosError
 from pipeline.faces import MtcnnDetector, centred, cut
 from pipeline.images import open_image
-from pipeline.networks import TorchNetwork, native_bf16
 from pipeline.photos import Photos
 from pipeline.recipes import FALLBACK, MINI, recipe_named
 from pipeline.timing import Figures
+from pipeline.torch_networks import TorchNetwork, native_bf16
 from pipeline.types import Face, Landmarks, Progress, Report, silent
 
 ROUNDS = 5  # interleaved, so that a busy moment of the machine meets every road

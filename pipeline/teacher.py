@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.mini import Block, Bottleneck, MiniNet, Shape
+from pipeline.mini import Block, Shape
+from pipeline.mini_net import Bottleneck, MiniNet
 
 TEACHER = Shape(
     side=128,

@@ -36,9 +36,10 @@ def distil(options: argparse.Namespace) -> int:
     from pipeline.distil import distil, open_views
     from pipeline.encoder import Encoder
     from pipeline.library import open_library
-    from pipeline.mini import save_mini
-    from pipeline.networks import Reid, native_bf16
+    from pipeline.mini_net import save_mini
+    from pipeline.networks import Reid
     from pipeline.teacher import read_teacher
+    from pipeline.torch_networks import native_bf16
     from pipeline.views import Source
 
     settings = Settings.from_env()
@@ -81,3 +82,13 @@ def _of_the_held_out(settings: Settings, library: Library, weights: Path) -> str
         f"{found.pairs:,} pairs of {found.people:,} people held out: {found.student:.4f} right, its teacher "
         f"{found.teacher:.4f}; mean cosine of the two {found.cosine:.3f}."
     )
+
+
+def copy_mtcnn(options: argparse.Namespace) -> int:
+    """Makes the file with MTCNN's weights anew, out of facenet-pytorch's wheel."""
+    from pipeline.files import digest
+    from pipeline.wheel import copy_mtcnn as copy
+
+    copy(options.out)
+    print(f"{options.out} has the hash {digest(options.out)}, which belongs into pipeline/cascade.py.")
+    return 0

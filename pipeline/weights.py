@@ -209,6 +209,13 @@ def _weights(network: str, paths: tuple[Path, ...], *, custom: bool) -> Weights:
     return Weights(network, paths, combined.hexdigest(), custom)
 
 
+def misfit(weights: Weights) -> WeightsError:
+    """What to say of a file that does not hold the network's weights."""
+    return WeightsError(
+        f"{weights.paths[0]} does not hold weights of the network {weights.network}; give a PyTorch state dict of it."
+    )
+
+
 def _unreachable(network: str, wanted: WeightFile) -> WeightsError:
     own = f", or set FACESEARCH_{network.upper()}_WEIGHTS to your own file" if network != "reid" else ""
     return WeightsError(

@@ -34,14 +34,15 @@ LAYERS = (
         "pipeline.journal",
         "pipeline.visitor",
     ),
-    ("pipeline.cascade", "pipeline.mini"),
-    ("pipeline.mtcnn",),
+    ("pipeline.cascade", "pipeline.mini", "pipeline.suppression", "pipeline.wheel"),
+    ("pipeline.mtcnn", "pipeline.mini_net"),
     (
         "pipeline.images",
         "pipeline.photos",
         "pipeline.weights",
         "pipeline.faces",
         "pipeline.networks",
+        "pipeline.torch_networks",
         "pipeline.teacher",
         "pipeline.layer",
         "pipeline.gallery",
@@ -129,6 +130,8 @@ SIDEWAYS = {
     ("pipeline.ranking", "pipeline.pairs"),  # whose distances it takes
     ("pipeline.scale", "pipeline.bench"),  # times searches alike
     ("pipeline.networks", "pipeline.weights"),  # opens what the store found
+    ("pipeline.torch_networks", "pipeline.weights"),
+    ("pipeline.networks", "pipeline.torch_networks"),  # once one of them is asked for
     ("pipeline.gallery", "pipeline.layer"),  # keeps the layer that was fitted on it
     ("pipeline.indexes.recall", "pipeline.indexes.exact"),  # the truth an index is held against
     ("pipeline.indexes.annoy", "pipeline.indexes.recall"),
@@ -147,17 +150,16 @@ SIDEWAYS = {
 PAGE = {name for layer in LAYERS for name in layer if name.startswith("pipeline.page.")}
 # The only modules that may import these packages.
 HOMES = {
-    "torch": {
-        f"pipeline.{name}"
-        for name in ("mtcnn", "cascade", "graph", "mini", "teacher", "networks", "heads", "distil", "speed")
+    "torch": {f"pipeline.{name}" for name in ("mini_net", "teacher", "torch_networks", "heads", "distil", "speed")},
+    "torchvision": {"pipeline.torch_networks"},
+    "facenet_pytorch": {"pipeline.wheel", "pipeline.torch_networks", "pipeline.speed", "pipeline.agreement"},
+    "openvino": {
+        f"pipeline.{name}" for name in ("networks", "cascade", "suppression", "graph", "inference", "mini", "teacher")
     },
-    "torchvision": {"pipeline.mtcnn", "pipeline.networks"},
-    "facenet_pytorch": {"pipeline.mtcnn", "pipeline.networks", "pipeline.speed", "pipeline.agreement"},
-    "openvino": {f"pipeline.{name}" for name in ("networks", "cascade", "graph", "inference", "mini", "teacher")},
     "gradio": {"app", *PAGE},
     "annoy": {"pipeline.indexes.annoy"},
     "sklearn": {"pipeline.indexes.kmeans", "pipeline.indexes.knn", "pipeline.layer", "pipeline.projection"},
-    "safetensors": {"pipeline.layer", "pipeline.mini"},
+    "safetensors": {"pipeline.layer", "pipeline.graph", "pipeline.mini_net", "pipeline.wheel"},
     "pymilvus": {f"pipeline.indexes.milvus{part}" for part in ("", "_connection", "_rows")},
     "milvus_lite": {"pipeline.indexes.milvus_connection"},
     "grpc": {"pipeline.indexes.milvus", "pipeline.indexes.milvus_connection"},
@@ -252,7 +254,7 @@ def test_nothing_can_run_code_out_of_a_data_file(module: str) -> None:
 
 def test_the_loaders_held_above_are_really_used() -> None:
     used = {module for module in MODULES if list(calls(module, "np.load", "torch.load"))}
-    loaders = ("gallery", "gallery_map", "indexes.kmeans", "networks", "views", "distil")
+    loaders = ("gallery", "gallery_map", "indexes.kmeans", "torch_networks", "views", "distil")
     assert used == {f"pipeline.{name}" for name in loaders}
     # Under another name they would escape.
     names = {
@@ -282,3 +284,21 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_help_on_the_command_line_needs_nothing_heavy() -> None:
     assert loaded_by("import pipeline.__main__", *HOMES) == set()
+
+
+SLOW = ("torch", "torchvision", "facenet_pytorch", "matplotlib", "sklearn", "datasets", "annoy", "pymilvus")
+
+
+def test_the_page_is_up_before_anything_that_it_may_never_need() -> None:
+    assert loaded_by("import app", *SLOW) == set()
+
+
+def test_a_face_becomes_a_vector_without_torch() -> None:
+    statement = (
+        "from pathlib import Path; from PIL import Image; from pipeline.encoders import StoredEncoders; "
+        "from pipeline.weights import WeightStore; from pipeline.images import open_image; "
+        "encoder = StoredEncoders(WeightStore(None, Path('nowhere'), {})).get('mtcnn-mini'); "
+        "photo = next(Path('pipeline/sample').rglob('*.jpg')); "
+        "(encoded,) = encoder.encode([open_image(photo)]); assert encoded.vector is not None"
+    )
+    assert loaded_by(statement, *SLOW) == set()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load_file, save
 from torch.nn import functional
 
 from pipeline import distil, views
@@ -17,7 +19,8 @@ from pipeline.gallery import Gallery
 from pipeline.held_out import judge
 from pipeline.images import open_image
 from pipeline.library import Library, open_library
-from pipeline.mini import MINI, Block, MiniNet, Shape, load_mini, save_mini
+from pipeline.mini import MINI, Block, Shape
+from pipeline.mini_net import MiniNet, load_mini, save_mini
 from pipeline.networks import Mini, Reid, open_network
 from pipeline.pairs import open_pairs
 from pipeline.photos import SAMPLE, Photos, open_photos
@@ -67,9 +70,30 @@ def test_a_network_is_kept_in_half_precision(tmp_path: Path) -> None:
     assert all(torch.equal(kept[name], tensor.half().float()) for name, tensor in network.state_dict().items())
 
 
-@pytest.mark.parametrize("content", [b"", b"not a network"])
-def test_a_file_that_is_no_network_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "other").write_bytes(content)
+def of_another_shape() -> bytes:
+    """The network in the package with one layer that makes fewer numbers."""
+    arrays = load_file(WEIGHTS)
+    arrays |= {name: arrays[name][:8].copy() for name in ("embed.weight", "embed.bias")}
+    return save(arrays)
+
+
+def of_fewer_layers() -> bytes:
+    arrays = load_file(WEIGHTS)
+    del arrays["blocks.3.narrow.bias"]
+    return save(arrays)
+
+
+def of_layers_that_do_not_fit() -> bytes:
+    arrays = load_file(WEIGHTS)
+    return save(arrays | {"blocks.3.narrow.weight": arrays["blocks.3.narrow.weight"][:, :7].copy()})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [lambda: b"", lambda: b"not a network", of_another_shape, of_fewer_layers, of_layers_that_do_not_fit],
+)
+def test_a_file_that_is_no_network_is_refused(tmp_path: Path, content: Callable[[], bytes]) -> None:
+    (tmp_path / "other").write_bytes(content())
     with pytest.raises(ValueError, match="does not hold the network"):
         load_mini(tmp_path / "other")
     weights = Weights("mini", (tmp_path / "other",), "", custom=False)

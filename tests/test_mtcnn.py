@@ -56,7 +56,7 @@ def test_the_largest_area_of_white_is_white_although_the_sums_overflow() -> None
 
 @pytest.fixture(scope="module")
 def mtcnn() -> Mtcnn:
-    return Mtcnn(workers=2)
+    return Mtcnn(streams=2)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from torch import nn
 from torchvision.models import resnet50
 from torchvision.transforms import functional
 
-from pipeline import networks
+from pipeline import torch_networks
 from pipeline.errors import WeightsError
 from pipeline.networks import Reid, open_network
 from pipeline.recipes import recipe_named
@@ -86,8 +86,8 @@ def resnet(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
 def exact(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the network runs in float32, where its numbers are to be exactly the reference's."""
     if request.param == "float32":
-        monkeypatch.setattr(networks, "native_bf16", lambda: False)
-    return not networks.native_bf16()
+        monkeypatch.setattr(torch_networks, "native_bf16", lambda: False)
+    return not torch_networks.native_bf16()
 
 
 def assert_same(ours: FloatArray, theirs: FloatArray, *, exact: bool) -> None:
