@@ -29,7 +29,8 @@ CROPS = (24, 48)  # px; what the second and third see
 # 1,016 and 390; a photo with one face, some dozens.
 MOST = (1200, 500)  # boxes of a photo that the second and third network see, the best
 MOST_CELLS = 6000  # places of a photo that the first network may take for a face, the best; those 60 faces have 2,875
-AT_ONCE = 128  # crops in one go, for each takes a third of a megabyte within the third network
+AT_ONCE = 32  # crops in one go, so that one photo's keep two cores busy
+STEP = 8  # what the number of crops in one go is a multiple of: the networks keep memory for every number they saw
 
 Found = tuple[FloatArray, FloatArray, FloatArray]
 
@@ -178,9 +179,18 @@ def _leading(photos: IntArray, scores: FloatArray, most: int) -> IntArray:
 def _seen(network: CascadeNetwork, areas: Areas, boxes: _Boxes, side: int, size: tuple[int, int]) -> list[FloatArray]:
     """What each head of a network says of the boxes."""
     pixels = _pixels(boxes, size)
-    parts = [slice(start, start + AT_ONCE) for start in range(0, len(pixels), AT_ONCE)]
-    seen = [network([areas.crops(boxes.photos[part], pixels[part], side)])[0] for part in parts]
-    return [np.concatenate(head) for head in zip(*seen, strict=True)]
+    crops = (
+        areas.crops(boxes.photos[start : start + AT_ONCE], pixels[start : start + AT_ONCE], side)
+        for start in range(0, len(pixels), AT_ONCE)
+    )
+    seen = network(_filled_up(some) for some in crops)
+    return [np.concatenate(head)[: len(pixels)] for head in zip(*seen, strict=True)]
+
+
+def _filled_up(crops: FloatArray) -> FloatArray:
+    """The crops and as many black ones as make the next multiple of `STEP`."""
+    missing = -len(crops) % STEP
+    return np.concatenate((crops, np.zeros((missing, *crops.shape[1:]), np.float32))) if missing else crops
 
 
 def _best(boxes: _Boxes, suppress: Suppression, most: int | None = None) -> IntArray:

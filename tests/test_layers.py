@@ -106,7 +106,13 @@ LAYERS = (
     ),
     ("pipeline.tiles", "pipeline.why_html", "pipeline.map_html", "pipeline.own_wording"),
     ("pipeline.comparison_html", "pipeline.live"),
-    ("pipeline.page.parts", "pipeline.page.hosting", "pipeline.page.guard", "pipeline.page.uploads"),
+    (
+        "pipeline.page.parts",
+        "pipeline.page.hosting",
+        "pipeline.page.guard",
+        "pipeline.page.uploads",
+        "pipeline.page.memory",
+    ),
     ("pipeline.page.limiting", "pipeline.page.rate"),
     ("pipeline.page.searching",),
     ("pipeline.page.exploring", "pipeline.page.explaining", "pipeline.page.preparing", "pipeline.page.endpoints"),
@@ -156,7 +162,7 @@ HOMES = {
     "openvino": {
         f"pipeline.{name}" for name in ("networks", "cascade", "suppression", "graph", "inference", "mini", "teacher")
     },
-    "gradio": {"app", *PAGE},
+    "gradio": {"app", *PAGE - {"pipeline.page.memory"}},
     "annoy": {"pipeline.indexes.annoy"},
     "sklearn": {"pipeline.indexes.kmeans", "pipeline.indexes.knn", "pipeline.layer", "pipeline.projection"},
     "safetensors": {"pipeline.layer", "pipeline.graph", "pipeline.mini_net", "pipeline.wheel"},

@@ -1,0 +1,44 @@
+"""Memory that one thread freed is there for the others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.page.memory import ARENAS
+
+# Eight threads that allocate at the same time, and how many arenas the C library has in the end.
+COUNT = """
+import ctypes, sys, threading
+from pipeline.page.memory import share_freed_memory
+if sys.argv[1] == "shared":
+    share_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+together = threading.Barrier(8)
+def allocate():
+    together.wait()
+    libc.malloc(1000)
+    together.wait()
+threads = [threading.Thread(target=allocate) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+file = ctypes.c_void_p(libc.fopen(sys.argv[2].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+
+
+def arenas(how: str, folder: Path) -> int:
+    told = folder / how
+    subprocess.run([sys.executable, "-c", COUNT, how, str(told)], check=True)
+    return told.read_text().count("<heap nr=")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="arenas are glibc's")
+def test_threads_share_two_arenas(tmp_path: Path) -> None:
+    assert arenas("shared", tmp_path) == ARENAS
+    assert arenas("each its own", tmp_path) > ARENAS
