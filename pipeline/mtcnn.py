@@ -31,7 +31,7 @@ CROPS = (24, 48)  # px; what the second and third see
 # 1,016 and 390; a photo with one face, some dozens.
 MOST = (1200, 500)  # boxes of a photo that the second and third network see, the best
 MOST_CELLS = 6000  # places of a photo that the first network may take for a face, the best; those 60 faces have 2,875
-AT_ONCE = 128  # crops in one go, for each takes a third of a megabyte within the third network
+AT_ONCE = 32  # crops in one go: a third of a megabyte each, which the third network keeps; more are no faster
 
 Found = tuple[FloatArray, FloatArray, FloatArray]
 
