@@ -10,7 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from pipeline.photos import Photos
 from pipeline.recipes import fingerprint
 from pipeline.settings import EMBEDDED, Milvus
 from pipeline.types import Progress, Report, silent
+
+COPYING_SECONDS = 300  # more than a copy of a gallery's file takes
 
 log = logging.getLogger(__name__)
 
@@ -123,9 +125,16 @@ def _writing(root: Path) -> Iterator[None]:
 
 
 def _clear_leftovers(folder: Path) -> None:
-    """Removes what a killed process was writing; to be called under the lock, under which alone it is written."""
+    """Removes what a killed process was writing; to be called under the lock, under which alone it is written.
+
+    Copies to be mapped are made without the lock, in seconds, so those of the last minutes stay.
+    """
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
+    for copy in folder.glob(".*.apart"):
+        with suppress(FileNotFoundError):
+            if copy.stat().st_mtime < time.time() - COPYING_SECONDS:
+                copy.unlink()
 
 
 def keep_calibration(gallery: Gallery, calibration: Calibration, root: Path) -> None:

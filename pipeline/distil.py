@@ -6,8 +6,12 @@ taught on. A fifth of the people can be held out, to see what it makes of people
 
 from __future__ import annotations
 
+import hashlib
+import io
+import logging
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +40,10 @@ LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.01
 WARM_UP = 0.05  # of the steps
 MOST_GRADIENT = 1.0
+DIGEST_BYTES = hashlib.sha256().digest_size
 JUDGED_BY = 200  # views that channels are judged by before training
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,8 @@ def distil(
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     batches = _Batches(parts)
-    kept = torch.load(state, map_location=device, weights_only=True) if state.is_file() else None
+    of = [str(MINI), steps, [len(part) for part in parts]]
+    kept = _kept(state, of, device)
     fresh = MiniNet(MINI) if kept else smaller(teacher, MINI, batches.pixels(batches.numbers(0, JUDGED_BY))[0])
     network = fresh.train().to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
@@ -95,11 +103,33 @@ def distil(
         if (step + 1) % KEPT_EVERY == 0 or step + 1 == steps:
             curve.append(round(float(np.mean(some)), 4))
             some = []
-            with replacing(state) as beside:
-                parts_now = {name: part.state_dict() for name, part in keeping.items()}
-                torch.save({**parts_now, "steps": step + 1, "curve": curve}, beside)
+            parts_now = {name: part.state_dict() for name, part in keeping.items()}
+            _keep(state, {**parts_now, "of": of, "steps": step + 1, "curve": curve})
         report(Progress("Training", "steps", step + 1, steps, step + 1 - first, time.perf_counter() - started))
     return Trained(network.eval().cpu(), tuple(curve))
+
+
+def _keep(state: Path, value: dict[str, Any]) -> None:
+    """Writes the state behind its digest: torch reads numbers whatever has become of them."""
+    stream = io.BytesIO()
+    torch.save(value, stream)
+    with replacing(state) as beside:
+        beside.write_bytes(hashlib.sha256(stream.getbuffer()).digest() + stream.getbuffer())
+
+
+def _kept(state: Path, of: list[Any], device: str) -> dict[str, Any] | None:
+    """The state of just this training; None if there is none, or something else stands there."""
+    if not state.is_file():
+        return None
+    content = state.read_bytes()
+    written, content = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() == written:
+        with suppress(Exception):  # a digest is soon made, and torch refuses what is no state by errors of any kind
+            value: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+            if value["of"] == of:
+                return value
+    log.warning("%s is damaged, or of another training; this one begins anew.", state.name)
+    return None
 
 
 def _step(network: MiniNet, pixels: Tensor, wanted: Tensor, optimizer: torch.optim.Optimizer) -> float:

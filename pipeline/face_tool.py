@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,11 +64,11 @@ SCHEMA: dict[str, Any] = {
 
 
 def search_face(galleries: Galleries, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer as `Answer.as_json` has it; `given` are arguments that fit `SCHEMA`.
+    """The answer as `Answer.as_json` has it; `given` are arguments as `SCHEMA` has them.
 
     PhotoError if the photo is none, SettingsError or GalleryError where it cannot be searched so.
     """
-    asked: dict[str, Any] = {name: about.get("default") for name, about in ARGUMENTS.items()} | dict(given)
+    asked: dict[str, Any] = {name: about.get("default") for name, about in ARGUMENTS.items()} | dict(checked(given))
     image = open_image(decoded(asked["photo"]))
     background = galleries.get(asked["gallery"] or galleries.first())
     recipe = asked["recipe"] or next(iter(background.ready()), "")
@@ -75,6 +76,34 @@ def search_face(galleries: Galleries, given: Mapping[str, Any]) -> dict[str, Any
         raise SettingsError("The gallery is not ready yet; ask again in a while.")
     searcher = background.searcher(recipe)
     return searcher.search(image, asked["k"], asked["index"], choose=numbered(asked["face"])).as_json()
+
+
+def checked(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arguments if they fit `SCHEMA`; else SettingsError, which repeats nothing of a value: it may be megabytes."""
+    if unknown := [name for name in given if name not in ARGUMENTS]:
+        raise SettingsError(f"There is no argument {reprlib.repr(unknown[0])}; there are {', '.join(ARGUMENTS)}.")
+    for name, about in ARGUMENTS.items():
+        if name not in given and "default" not in about:
+            raise SettingsError(f"The argument {name} is missing; give it.")
+        if name in given and not _fits(given[name], about):
+            raise SettingsError(f"The argument {name} cannot be that; {_remedy(about)}.")
+    return given
+
+
+def _fits(value: object, about: Mapping[str, Any]) -> bool:
+    if about["type"] == "string":
+        return isinstance(value, str) and value in about.get("enum", [value])
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and about["minimum"] <= value <= about.get("maximum", value)
+
+
+def _remedy(about: Mapping[str, Any]) -> str:
+    if "enum" in about:
+        return f"choose one of {', '.join(filter(None, about['enum']))}"
+    if about["type"] == "string":
+        return "give a text"
+    most = f"to {about['maximum']}" if "maximum" in about else "or more"
+    return f"give a whole number, {about['minimum']} {most}"
 
 
 def decoded(photo: str) -> bytes:

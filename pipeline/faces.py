@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -138,7 +139,9 @@ def numbered(number: int) -> Choose:
             return largest(faces, size)
         if not 1 <= number <= len(faces):
             count = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
-            raise SettingsError(f"This photo shows {count}, so there is no face {number}; choose another.")
+            raise SettingsError(
+                f"This photo shows {count}, so there is no face {reprlib.repr(number)}; choose another."
+            )
         return faces[number - 1]
 
     return choose

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,7 @@ def replacing(path: Path, *, lasting: bool = True) -> Iterator[Path]:
     What is not `lasting`, because it can be made again at any time, is not flushed: after a power cut it may be empty.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The thread counts too: the page makes one and the same thumbnail in several at once.
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    beside = _beside(path, "tmp")
     try:
         yield beside
         if lasting:
@@ -33,6 +33,31 @@ def replacing(path: Path, *, lasting: bool = True) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def apart(path: Path) -> Iterator[Path]:
+    """A copy of `path` that is nobody else's, to be mapped into memory in the block, after which it has no name.
+
+    Whoever cuts a mapped file short ends the process, and whoever writes over it changes what is found. Where there is
+    no room for a copy, or nobody may write, it is `path` itself.
+    """
+    beside = _beside(path, "apart")
+    own = beside
+    try:
+        try:
+            shutil.copyfile(path, beside)
+        except OSError:
+            own = path
+        yield own
+    finally:
+        with suppress(OSError):
+            beside.unlink()
+
+
+def _beside(path: Path, ending: str) -> Path:
+    # The thread counts too: the page makes one and the same thumbnail in several at once.
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.{ending}")
 
 
 def write_json(path: Path, value: object) -> None:

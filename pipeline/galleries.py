@@ -6,6 +6,7 @@ where no host can be reached. What the sample can be searched with besides is pr
 
 from __future__ import annotations
 
+import reprlib
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,7 +52,7 @@ class Galleries:
         if own is not None and own.background is not None:
             return own.background
         if key not in self._by_key:
-            raise SettingsError(f"There is no gallery {key!r}; choose one of {', '.join(self._by_key)}.")
+            raise SettingsError(f"There is no gallery {reprlib.repr(key)}; choose one of {', '.join(self._by_key)}.")
         return self._by_key[key]
 
     def named(self, name: str) -> Background:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import GalleryDamaged, GalleryMissing, GalleryStale
-from pipeline.files import array_digest, digest, read_sealed, replacing, sealed, write_json
+from pipeline.files import apart, array_digest, digest, read_sealed, replacing, sealed, write_json
 from pipeline.layer import Layer, load_layer
 from pipeline.settings import Milvus
 from pipeline.types import Box, Collection, Encoded, Face, FloatArray, IntArray, Landmarks
@@ -109,9 +109,11 @@ def load_gallery(folder: Path, fingerprint: str | None) -> Gallery:
             raise _damaged(folder, name)
     try:
         photos = json.loads((folder / "photos.json").read_text(encoding="utf-8"))
+        with apart(folder / "vectors.npy") as own:
+            vectors = np.load(own, mmap_mode="r", allow_pickle=False)
         return Gallery(
             folder=folder,
-            vectors=np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False),
+            vectors=vectors,
             faces=np.load(folder / "faces.npy", allow_pickle=False),
             photo_ids=tuple(photos["photo_ids"]),
             people=tuple(photos["people"]),

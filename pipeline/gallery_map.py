@@ -5,7 +5,6 @@ It stands outside the manifest: a map that is missing, damaged or of other vecto
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.files import digest, replacing, write_json
+from pipeline.files import digest, read_sealed, replacing, sealed, write_json
 from pipeline.gallery import Gallery
 from pipeline.projection import kept, project
 from pipeline.types import FloatArray
@@ -58,13 +57,13 @@ def open_map(gallery: Gallery) -> GalleryMap:
 def load_map(gallery: Gallery) -> GalleryMap | None:
     """The map that is beside the gallery's vectors; None if there is none of just these vectors."""
     try:
-        facts = json.loads((gallery.folder / FACTS).read_text(encoding="utf-8"))
+        facts = read_sealed(gallery.folder / FACTS)
         expected = {"format": FORMAT, "vectors": _vectors(gallery), "points": digest(gallery.folder / POINTS)}
         if {name: facts[name] for name in expected} != expected:
             return None
         drawn = GalleryMap(np.load(gallery.folder / POINTS, allow_pickle=False), facts["kept"])
         return drawn if len(drawn.points) == len(gallery) else None
-    except (OSError, ValueError, TypeError, KeyError, EOFError, SyntaxError, RecursionError):  # whatever it is, no map
+    except (OSError, ValueError, KeyError, EOFError):  # whatever it is, no map
         return None
 
 
@@ -91,7 +90,7 @@ def _keep(gallery: Gallery, drawn: GalleryMap) -> None:
     with replacing(folder / POINTS) as beside, beside.open("wb") as stream:
         np.save(stream, drawn.points, allow_pickle=False)
     facts = {"format": FORMAT, "vectors": _vectors(gallery), "points": digest(folder / POINTS), "kept": drawn.kept}
-    write_json(folder / FACTS, facts)
+    write_json(folder / FACTS, sealed(facts))
 
 
 def _vectors(gallery: Gallery) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import reprlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ class Live:
         PhotoError if it is no frame, SettingsError or GalleryError where it cannot be searched so.
         """
         if recipe not in RECIPES:
-            raise SettingsError(f"There is no model {recipe!r}; choose one on the page.")
+            raise SettingsError(f"There is no model {reprlib.repr(recipe)}; choose one on the page.")
         background = self._galleries.get(gallery)
         searcher = background.searcher(recipe)
         image = _opened(frame)

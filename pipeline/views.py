@@ -21,7 +21,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from pipeline.encoder import Encoder
 from pipeline.faces import cut
-from pipeline.files import replacing
+from pipeline.files import array_digest, digest, read_sealed, replacing, sealed, write_json
 from pipeline.gallery import Gallery
 from pipeline.images import open_image
 from pipeline.photos import Photos
@@ -64,9 +64,9 @@ class Views:
         return len(self.rows)
 
     def make(self, source: Source, report: Report = silent) -> None:
-        """Makes the parts that are not there yet; each is written whole or not at all."""
+        """Makes the parts that are not there yet, are damaged, or are of another source."""
         started, count = time.perf_counter(), -(-len(self) // PART)
-        todo = [part for part in range(count) if not all(path.is_file() for path in self._paths(part))]
+        todo = [part for part in range(count) if not self._is_whole(source, part)]
         for done, part in enumerate(todo):
             shown = count - len(todo) + done
             report(Progress(f"Views ({self._name})", "parts", shown, count, done, time.perf_counter() - started))
@@ -74,6 +74,7 @@ class Views:
             for path, array in zip(self._paths(part), arrays, strict=True):
                 with replacing(path) as beside, beside.open("wb") as stream:
                     np.save(stream, array, allow_pickle=False)
+            write_json(self._record(part), sealed(self._told(source, part)))
 
     def __getitem__(self, numbers: IntArray) -> tuple[Pixels, FloatArray]:
         """Crops and vectors of these views."""
@@ -93,6 +94,25 @@ class Views:
     def _paths(self, part: int) -> tuple[Path, Path]:
         stem = f"{self._name}-{part:03d}"
         return self._folder / f"{stem}-crops.npy", self._folder / f"{stem}-vectors.npy"
+
+    def _record(self, part: int) -> Path:
+        return self._folder / f"{self._name}-{part:03d}.json"
+
+    def _is_whole(self, source: Source, part: int) -> bool:
+        try:
+            return read_sealed(self._record(part)) == self._told(source, part)
+        except (OSError, ValueError):  # a file is not there, or something else
+            return False
+
+    def _told(self, source: Source, part: int) -> dict[str, Any]:
+        """What a part's record says: whose views these are, and the digests of both files as they are now."""
+        return {
+            "gallery": source.gallery.manifest["fingerprint"],
+            "teacher": [source.teacher.recipe.name, source.teacher.weights.sha256],
+            "student": source.student.name,
+            "rows": array_digest([SEED, PART], self.rows),
+            "files": [digest(path) for path in self._paths(part)],
+        }
 
     def _made(self, source: Source, part: int) -> tuple[Pixels, FloatArray]:
         random = np.random.default_rng((SEED, part))

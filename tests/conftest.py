@@ -14,7 +14,7 @@ from pipeline.library import Library
 from pipeline.photos import Photos, open_photos
 from pipeline.settings import VARIABLES, Settings
 from pipeline.weights import Weights, WeightStore
-from tests.tiny import TinyEncoders, make_folder
+from tests.tiny import TinyEncoders, make_folder, make_people
 
 REAL = Settings.from_env()
 MILVUS_TESTS = {
@@ -130,6 +130,17 @@ def reid_weights() -> Weights:
 def tiny_folder(tmp_path: Path) -> Path:
     """The tiny world's photos, freshly drawn."""
     return make_folder(tmp_path / "photos")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """Two galleries, one with a layer of its own, of small portraits."""
+    folder = tmp_path_factory.mktemp("world")
+    library = Library(f"imagefolder:{make_people(folder / 'photos')}", TinyEncoders(), folder / "index")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(indexes, "find_spec", lambda name: None if name == "pymilvus" else find_spec(name))
+        library.build(["mtcnn-facenet", "mtcnn-facenet-128"])
+    return library
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
-"""What can happen to a file, as hypothesis strategies of functions from its bytes to others."""
+"""What can happen to a file, as hypothesis strategies of functions from its bytes to others; and a file to harm."""
 
 from __future__ import annotations
 
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,22 @@ def harms(*swapped: bytes) -> st.SearchStrategy[Harm]:
     values = st.tuples(st.integers(0, 1000), ANY_JSON, st.booleans())
     trees = values.map(lambda drawn: lambda content: _replaced(content, drawn[0], drawn[1], drop=drawn[2]))
     return BYTES | trees | st.sampled_from(others).map(lambda other: lambda _: other)
+
+
+class Kept:
+    """A file that was written, put back before every example."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.content = path.read_bytes()
+
+    def harmed(self, harm: Harm) -> None:
+        """The file as it is after that; a new one, since the old may still be mapped into memory."""
+        self.put(harm(self.content))
+
+    def put(self, content: bytes) -> None:
+        self.path.unlink(missing_ok=True)
+        self.path.write_bytes(content)
 
 
 def is_a_sentence(text: str) -> bool:

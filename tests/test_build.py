@@ -413,3 +413,14 @@ def test_galleries_of_two_folders_of_one_name_are_kept_apart(tmp_path: Path, roo
     build(one, root)
     build(other, root)
     assert len(open_gallery(one, TinyEncoders().get(RECIPE), root)) == 24
+
+
+def test_a_build_removes_what_killed_processes_left_and_no_copy_that_is_being_made(tiny: Library) -> None:
+    folder = tiny.folder(RECIPE)
+    folder.mkdir(parents=True)
+    written, left, new = (folder / f".vectors.npy.1-1.{name}" for name in ("tmp", "apart", "new.apart"))
+    for path in (written, left, new):
+        path.touch()
+    os.utime(left, (0, 0))
+    tiny.build([RECIPE])
+    assert [path.exists() for path in (written, left, new)] == [False, False, True]

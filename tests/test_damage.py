@@ -4,24 +4,24 @@ The threat is a disk that rots, a copy that was cut short, a power cut, a folder
 curious hand; and of what is fetched from the Hub, whoever may write there. What is defended: nobody is shown an answer
 made of other numbers than were computed, nobody sees a traceback, nothing in a file is ever run, and the next build
 mends a gallery to the very same vectors. So every file has a digest: arrays, indexes and photos' names in the gallery's
-manifest, and the manifest, calibrations, reports, parts of a build and trained layers each in themselves.
+manifest, and the manifest, calibrations, reports, parts of a build and trained layers each in themselves. What stands
+alone: `test_damage_alone.py`; what a training keeps: `test_damage_training.py`.
 
 Not defended: who writes a gallery and its digests decides what is found (README, "Hosting"). Photos of one's own
 gallery are the visitor's files, judged when they are opened (`test_images.py`); weights have pinned hashes
-(`test_weights.py`).
+(`test_weights.py`), and so have LFW's pairs (`test_pairs.py`). Small pictures and the report as a web page are made of
+what is defended and read by browsers only: a damaged one is shown damaged, until it is removed.
 
 Found and mended on the way: a manifest was believed whatever stood in it (an index's effort, a box, who was skipped); a
 damaged part of a build ended every build after it in a traceback, and a part of another build was taken in; numbers
 without end in calibrations, and nesting without end in any JSON, ended in a traceback; a trained head and the network
-that comes along were used whatever had become of them, and the galleries were quietly built anew with that.
+that comes along were used whatever had become of them, and the galleries were quietly built anew with that; a map's
+share was believed, and so were a training's views and state.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,59 +31,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import gallery as galleries
-from pipeline import indexes, weights
-from pipeline.calibration import SHIPPED, read_calibrations
-from pipeline.encoders import StoredEncoders
-from pipeline.errors import GalleryDamaged, GalleryError, HubError, WeightsError
-from pipeline.evaluate import FORMAT
-from pipeline.files import sealed, write_json
+from pipeline.errors import GalleryDamaged, GalleryError
 from pipeline.gallery import Draft, Gallery, Part, load_gallery
 from pipeline.indexes import open_index
-from pipeline.layer import Layer, load_layer, save_layer
 from pipeline.library import Library
-from pipeline.reports import load_report, report_path
-from pipeline.thumbnails import pack, unpack
-from pipeline.types import silent
-from pipeline.weights import PACKAGED, WeightStore
-from tests.damage import BYTES, FEW, MANY, Harm, harms, is_a_sentence
-from tests.tiny import PEOPLE, TinyEncoders, portrait
+from tests.damage import FEW, MANY, Harm, Kept, harms, is_a_sentence
+from tests.tiny import TinyEncoders
 
 RECIPE, REDUCED = "mtcnn-facenet", "mtcnn-facenet-128"
 FILES = ["manifest.json", "photos.json", "vectors.npy", "faces.npy", "annoy.ann", "kmeans.npz", "layer.safetensors"]
 
 
-class Kept:
-    """A file that was written, put back before every example."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.content = path.read_bytes()
-
-    def harmed(self, harm: Harm) -> None:
-        """The file as it is after that; a new one, since the old may still be mapped into memory."""
-        self.put(harm(self.content))
-
-    def put(self, content: bytes) -> None:
-        self.path.unlink(missing_ok=True)
-        self.path.write_bytes(content)
-
-
 # Galleries
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    """Two galleries, one with a layer of its own, of small portraits."""
-    folder = tmp_path_factory.mktemp("world")
-    for person, name in enumerate(PEOPLE):
-        (folder / "photos" / name).mkdir(parents=True)
-        for variation in range(4):
-            portrait(person, variation).save(folder / "photos" / name / f"{variation}.png")
-    library = Library(f"imagefolder:{folder / 'photos'}", TinyEncoders(), folder / "index")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(indexes, "find_spec", lambda name: None if name == "pymilvus" else find_spec(name))
-        library.build([RECIPE, REDUCED])
-    return library
 
 
 def said_by(gallery: Gallery) -> dict[str, Any]:
@@ -202,118 +161,3 @@ def test_a_build_goes_on_over_a_damaged_part(
     library.build([RECIPE])
     wanted = (world.folder(RECIPE) / "vectors.npy").read_bytes()
     assert (library.folder(RECIPE) / "vectors.npy").read_bytes() == wanted
-
-
-# What stands alone
-
-
-def test_a_layer_is_what_was_written_or_none(tmp_path: Path) -> None:
-    chance = np.random.default_rng(0)
-    weight, bias = chance.normal(size=(6, 4)).astype(np.float32), chance.normal(size=6).astype(np.float32)
-    layer = Layer(weight, bias, True, {"backbone": "b"})
-    save_layer(replace(layer, weight=-weight, facts={}), tmp_path / "other")
-    save_layer(layer, tmp_path / "layer")
-    file = Kept(tmp_path / "layer")
-
-    @MANY
-    @given(harm=harms())
-    def damaged(harm: Harm) -> None:
-        file.harmed(harm)
-        try:
-            read = load_layer(file.path)
-        except ValueError:
-            return
-        assert (read.rectified, dict(read.facts)) == (True, {"backbone": "b"})
-        np.testing.assert_array_equal(read.weight, weight)
-        np.testing.assert_array_equal(read.bias, bias)
-
-    damaged()
-
-
-def test_a_damaged_head_says_how_to_come_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    below = TinyEncoders().get("resnet50")
-    encoders = StoredEncoders(WeightStore(None, tmp_path, {}))
-    monkeypatch.setattr(encoders, "_opened", {"resnet50": below})
-    eye = np.eye(8192, 2048, dtype=np.float32)
-    path = encoders.keep_head("resnet50-8192", Layer(eye, eye[:, 0], True, {"backbone": below.weights.sha256}))
-    encoders.get("resnet50-8192")
-    content = bytearray(path.read_bytes())
-    content[-5] ^= 1  # a number that is a little larger
-    encoders._opened.pop("resnet50-8192")
-    Kept(path).put(bytes(content))
-    with pytest.raises(WeightsError, match="train-head") as error:
-        encoders.get("resnet50-8192")
-    assert is_a_sentence(str(error.value))
-
-
-def test_the_network_that_comes_along_is_not_used_if_it_was_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = Kept(Path(shutil.copy(PACKAGED["mini"], tmp_path / "mini.safetensors")))
-    monkeypatch.setitem(weights.PACKAGED, "mini", file.path)
-    store = WeightStore(None, tmp_path, {})
-    assert store.find("mini")
-
-    @FEW
-    @given(harm=BYTES)
-    def damaged(harm: Harm) -> None:
-        file.harmed(harm)
-        with pytest.raises(WeightsError) as error:
-            store.find("mini")
-        assert is_a_sentence(str(error.value))
-
-    damaged()
-
-
-def test_calibrations_are_those_that_were_measured_or_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    wanted = read_calibrations(SHIPPED)
-    file = Kept(Path(shutil.copy(SHIPPED, tmp_path / "calibrations.json")))
-    assert len(wanted) > 1
-
-    @MANY
-    @given(harm=harms())
-    def damaged(harm: Harm) -> None:
-        caplog.clear()
-        file.harmed(harm)
-        read = read_calibrations(file.path)
-        assert read in (wanted, ())
-        assert [is_a_sentence(said) for said in caplog.messages] == [True] * (not read)
-
-    damaged()
-
-
-def test_a_report_is_what_was_measured_or_none(world: Library) -> None:
-    wanted = {"format": FORMAT, "made": "2026-01-01", "photos": 24, "recipes": [{"name": RECIPE, "map": 0.25}]}
-    path = report_path(world)
-    write_json(path, sealed(wanted))
-    file = Kept(path)
-
-    @MANY
-    @given(harm=harms())
-    def damaged(harm: Harm) -> None:
-        file.harmed(harm)
-        assert load_report(world) in (wanted, None)
-
-    damaged()
-
-
-def test_an_archive_of_thumbnails_is_what_was_packed_or_refused(tmp_path: Path, world: Library) -> None:
-    pack(world.photos, world.thumbnail, tmp_path / "thumbnails.zip", silent)
-    file = Kept(tmp_path / "thumbnails.zip")
-    wanted = {path.name: path.read_bytes() for path in (world.thumbnails_root / world.photos.name).glob("*.jpg")}
-    assert len(wanted) == len(world.photos)
-
-    @MANY
-    @given(harm=harms())
-    def damaged(harm: Harm) -> None:
-        folder = tmp_path / "unpacked"
-        shutil.rmtree(folder, ignore_errors=True)
-        file.harmed(harm)
-        try:
-            unpack(file.path, folder)
-        except HubError as error:
-            assert is_a_sentence(str(error))
-        written = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        assert written.items() <= wanted.items()
-
-    damaged()

@@ -131,9 +131,9 @@ def test_hits_are_those_of_the_command_line_and_of_the_endpoint(
         ({"photo": "%%%"}, "The photo is no base64"),
         ({"photo": "https://a.example/photo.jpg"}, "not from an address"),
         ({"photo": "", "gallery": "nonsense"}, "This file cannot be read"),
-        ({"photo": "", "recipe": "nonsense"}, "'nonsense' is not one of"),
-        ({"photo": "", "k": 0}, "0 is less than the minimum"),
-        ({"photo": "", "link": "x"}, "'link' was unexpected"),
+        ({"photo": "", "recipe": "nonsense"}, "The argument recipe cannot be that; choose one of resnet50, "),
+        ({"photo": "", "k": 0}, "The argument k cannot be that; give a whole number, 1 to 100."),
+        ({"photo": "", "link": "x"}, "There is no argument 'link'; there are photo, recipe, "),
     ],
 )
 def test_what_cannot_be_is_told_in_a_sentence(served: str, arguments: dict[str, object], sentence: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import gallery_map
 from pipeline.background import Background
-from pipeline.files import digest
+from pipeline.files import digest, sealed, write_json
 from pipeline.gallery import Gallery
 from pipeline.gallery_map import FACTS, POINTS, GalleryMap, load_map, open_map, well_known
 from pipeline.library import Library
@@ -57,12 +57,12 @@ def spoil_points(folder: Path) -> None:
 def replace_points(folder: Path, points: np.ndarray, **facts: object) -> None:
     """Other points, with facts that vouch for them."""
     np.save(folder / POINTS, points, allow_pickle=False)
-    told = json.loads((folder / FACTS).read_text())
-    (folder / FACTS).write_text(json.dumps(told | {"points": digest(folder / POINTS)} | facts))
+    change(folder, points=digest(folder / POINTS), **facts)
 
 
 def change(folder: Path, **facts: object) -> None:
-    (folder / FACTS).write_text(json.dumps(json.loads((folder / FACTS).read_text()) | facts))
+    """Other facts, under a seal of theirs."""
+    write_json(folder / FACTS, sealed(json.loads((folder / FACTS).read_text()) | facts))
 
 
 SPOILT = {
@@ -70,6 +70,7 @@ SPOILT = {
     "no facts": lambda folder: (folder / FACTS).unlink(),
     "damaged points": spoil_points,
     "no JSON": lambda folder: (folder / FACTS).write_text("{"),
+    "changed by hand": lambda folder: (folder / FACTS).write_text((folder / FACTS).read_text().replace("kept", "Kept")),
     "a list": lambda folder: (folder / FACTS).write_text("[]"),
     "of other vectors": lambda folder: change(folder, vectors="0" * 64),
     "of another format": lambda folder: change(folder, format=0),

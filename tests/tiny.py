@@ -46,12 +46,18 @@ def portrait(person: int, variation: int = 0) -> Image.Image:
     return draw((person, variation, (24 + 2 * variation, 20 + variation, 40)))
 
 
-def make_folder(folder: Path) -> Path:
-    """Six people with four photos each; between them a photo without a face and a file that is no photo."""
+def make_people(folder: Path) -> Path:
+    """Six people with four photos each."""
     for person, name in enumerate(PEOPLE):
         (folder / name).mkdir(parents=True)
         for variation in range(PHOTOS_EACH):
             portrait(person, variation).save(folder / name / f"{variation}.png")
+    return folder
+
+
+def make_folder(folder: Path) -> Path:
+    """Six people with four photos each; between them a photo without a face and a file that is no photo."""
+    make_people(folder)
     draw().save(folder / FACELESS)
     (folder / BROKEN).write_bytes(b"not a photo")
     return folder

@@ -6,6 +6,7 @@ back.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -42,7 +43,7 @@ INDEXES: dict[str, IndexKind] = {
 def why_unavailable(name: str) -> str | None:
     """One sentence if there is no such index or it needs a package that is not installed, else None."""
     if name not in INDEXES:
-        return f"There is no index {name!r}; choose one of {', '.join(INDEXES)}."
+        return f"There is no index {reprlib.repr(name)}; choose one of {', '.join(INDEXES)}."
     kind = INDEXES[name]
     if kind.module and find_spec(kind.module) is None:
         return f"The index {name} needs {kind.package}; install it with `pip install {kind.package}`."

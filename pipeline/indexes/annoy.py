@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from annoy import AnnoyIndex
 
-from pipeline.files import replacing
+from pipeline.files import apart, replacing
 from pipeline.geometry import rerank
 from pipeline.indexes.recall import K, least_effort
 from pipeline.types import FloatArray, Neighbours
@@ -70,5 +70,6 @@ def build(vectors: FloatArray, folder: Path) -> dict[str, Any]:
 def open_trees(vectors: FloatArray, folder: Path, facts: dict[str, Any]) -> AnnoyTrees:
     """The trees that `build` wrote, memory-mapped."""
     trees = AnnoyIndex(vectors.shape[1], "angular")
-    trees.load(str(folder / FILE))
+    with apart(folder / FILE) as own:
+        trees.load(str(own))
     return AnnoyTrees(trees, vectors, int(facts["search_k"]))

@@ -6,6 +6,7 @@ by their address, and answers with pictures as files, while the page fetches not
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -56,7 +57,7 @@ class SearchTool:
     async def __call__(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
         """What a call answers; what is raised here is told to the caller as it is."""
         if name != NAME:
-            raise SettingsError(f"There is no tool {name!r}, only {NAME}.")
+            raise SettingsError(f"There is no tool {reprlib.repr(name)}; call {NAME}.")
         if self._limiter is None:  # which needs the event loop that it is for
             self._limiter = anyio.CapacityLimiter(AT_ONCE)
         if self._limiter.statistics().tasks_waiting >= WAITING:
@@ -98,7 +99,7 @@ def mcp_server(galleries: Galleries) -> tuple[Route, Lifespan]:
         return [types.Tool(name=NAME, description=DESCRIPTION, inputSchema=SCHEMA)]
 
     server.list_tools()(tools)
-    server.call_tool()(SearchTool(galleries))
+    server.call_tool(validate_input=False)(SearchTool(galleries))  # which has sentences for it
     manager = StreamableHTTPSessionManager(
         server, json_response=True, stateless=True, max_request_body_size=MAX_MCP_BODY
     )

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 from pipeline.settings import Settings
@@ -47,7 +48,8 @@ def main() -> None:
     background.wait()
     assert MINI in background.ready(), background.status(MINI)
     galleries = Galleries(background)
-    page = app.launch(galleries, seconds, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    options = {"prevent_thread_lock": True, "quiet": True, "server_name": "127.0.0.1"}
+    page = app.launch(galleries, seconds, mcp=find_spec("mcp") is not None, **options)
     sys.stdout.write(f"{page.local_url}\n")
     sys.stdout.flush()
     stopping.wait()

@@ -6,7 +6,8 @@ others. What is defended is that the page goes on answering. By three roads, for
 differently: the command line's function, the page's handler, and the API of a running page.
 
 Found and mended on the way: a wall of 1,600 faces took one minute and five gigabytes; a photo of 100 megapixels was
-held three times in memory; now it is too large, and one of 64 is held once.
+held three times in memory, and of one that was turned glibc kept a copy; now it is too large, and one of 64 is held
+once, and three quarters more of it while it is turned.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from tests.conftest import Tally
 from tests.faults.conftest import Searching, Served
 from tests.faults.corpus import Outcome, Sent, corpus, encode, face
 
-# The process rests at about 1,000 MB with two recipes open; the aim of 1,500 is missed by the largest photos allowed.
-MOST_MB = 2000
+# The process rests at about 1,000 MB with two recipes open, half of that PyTorch with CUDA; the aim of 1,500 is missed
+# by the largest photos allowed, where they are turned.
+MOST_MB = 1700
+KEPT_MB = 100  # of a large photo, when the next one comes
 # The aim is 5 s on two cores with nothing else to do; what is asserted holds beside other work as well.
 MOST_SECONDS = 30
 CORPUS = {sent.name: sent for sent in corpus()}
@@ -83,6 +86,15 @@ def test_api(name: str, photo: Path, client: Client, tally: Tally) -> None:
         code, said = REFUSED, str(error)
     judge(sent.outcome, code, said)
     tally.add("photos, by API")
+
+
+def test_a_large_photo_is_given_back(searching: Searching, tmp_path: Path) -> None:
+    turned = CORPUS["64 megapixels, turned"]
+    (tmp_path / "large.jpg").write_bytes(turned.make())
+    (tmp_path / "small.jpg").write_bytes(encode(face()))
+    before = searching.search(tmp_path / "small.jpg")["page"]["peak_mb"]
+    searching.search(tmp_path / "large.jpg")
+    assert searching.search(tmp_path / "small.jpg")["page"]["peak_mb"] < before + KEPT_MB
 
 
 def test_what_came_before_changes_nothing(searching: Searching, tmp_path: Path) -> None:

@@ -2,10 +2,7 @@
 
 The threat: somebody cleans up, moves or rebuilds the folder of galleries while the page has it open; the photos go
 away; the thread that prepares dies. Elsewhere: weights that are gone, and the retry (`test_background.py`); Milvus
-killed and started again under an open page (`test_milvus.py`).
-
-Known and left: files of a gallery are mapped into memory, so whoever writes over them in place, instead of replacing
-them as a build does, ends the process.
+killed and started again under an open page (`test_milvus.py`); files that are written over (`test_overwriting.py`).
 """
 
 from __future__ import annotations
