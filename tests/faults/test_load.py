@@ -20,9 +20,7 @@ from tests.faults.load import load, sample
 from tests.faults.load_report import BAD, COMPARE, FULL, SEARCH, Asked, Report
 
 CLIENTS = 8
-GROWTH = (
-    40.0  # MB a minute: up to 15 in the first minutes; with each request's photo kept, 70
-)
+GROWTH = 40.0  # MB a minute: up to 15 in the first minutes; with each request's photo kept, 70
 
 
 def test_a_minute_of_visitors(tmp_path: Path, tally: Tally) -> None:
