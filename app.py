@@ -42,6 +42,7 @@ THEME = gr.themes.Default(primary_hue="orange", neutral_hue="slate", font=["syst
     body_text_color_subdued="*neutral_500"  # the theme's own has a contrast of 2.6 to 1; AA wants 4.5
 )
 QUEUE_LENGTH = 64
+SESSIONS = 1000  # that are remembered, 180 KB each; Gradio would keep those of the last 10,000 visits
 STOP_SECONDS = 3.0  # of the five that a process is given
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ def launch(
         theme=THEME,
         css=wording.index_style(),
         css_paths=CSS,
+        state_session_capacity=SESSIONS,
         show_error=False,  # of errors that are not sentences of ours: they hold paths
         app_kwargs=served,
         footer_links=["api"],

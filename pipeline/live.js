@@ -93,6 +93,11 @@ async function follow(mine) {
       return;
     }
     if (mine !== run) return;
+    if (reply.wait) {
+      say(reply.detail);
+      await pause(1000 * reply.wait);
+      continue;
+    }
     if (reply.detail) return end(reply.detail);
     if (reply.state === 'dropped') {
       say(BUSY);
@@ -116,7 +121,8 @@ async function ask() {
   const headers = {'x-gallery': gallery, 'x-recipe': recipe, 'x-index': index};
   const signal = AbortSignal.timeout(PATIENCE_MS);
   const response = await fetch('gradio_api/live', {method: 'POST', body: frame, headers, signal});
-  return response.json();
+  // A visitor who has sent too many frames is told for how many seconds to send none.
+  return {...await response.json(), wait: Number(response.headers.get('retry-after'))};
 }
 
 function show(reply) {

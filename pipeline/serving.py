@@ -6,32 +6,24 @@ The page is started as a visitor's is, `python app.py` with the settings of the 
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import psutil
 from PIL import Image, ImageFilter
 
 from pipeline.errors import ServingError
 from pipeline.images import open_image
 from pipeline.photos import Photos
-from pipeline.processes import end, free_port
 from pipeline.recipes import DEFAULT_K
-from pipeline.settings import environment_of_child
+from pipeline.running import running
 from pipeline.timing import Figures, middle_and_tail
 from pipeline.types import Progress, Report, silent
 from pipeline.visitor import Visit, Visitor, visiting
 
-APP = Path(__file__).parent.parent / "app.py"
-START_SECONDS = 120.0
-STOP_SECONDS = 10.0
 WARM_UP = 5  # searches that do not count
 LARGE = (4000, 3000)  # a phone's photo of 12 megapixels
 QUALITY = 92
@@ -86,14 +78,14 @@ def bench_serving(photos: Photos, load: Load, report: Report = silent) -> Servin
         report(Progress("Searching", "searches", done, steps, done, time.perf_counter() - started))
         return visit
 
-    with _running() as (url, process, began), visiting(url) as visitor:
-        page_s = _until(began, process, visitor.page)
-        first_s = _until(began, process, lambda: _answers(visitor, small[0], load))
+    with running() as page, visiting(page.url) as visitor:
+        page_s = page.until(visitor.page)
+        first_s = page.until(lambda: _answers(visitor, small[0], load))
         for photo in (small * WARM_UP)[:WARM_UP]:
             timed(visitor, photo)
         visits = [timed(visitor, photo) for photo in small]
         larger = [timed(visitor, photo) for photo in large]
-        count, failures = _crowd(url, small, load)
+        count, failures = _crowd(page.url, small, load)
         return ServingFigures(
             load.recipe,
             visitor.health()["ready"],
@@ -105,32 +97,8 @@ def bench_serving(photos: Photos, load: Load, report: Report = silent) -> Servin
             load.clients,
             round(count / load.seconds, 1),
             failures,
-            _resident(process.pid),
+            page.resident(),
         )
-
-
-@contextmanager
-def _running() -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
-    """The page on a free port: its address, its process and when it was started."""
-    port = free_port()
-    environment = environment_of_child(GRADIO_SERVER_PORT=str(port), GRADIO_SERVER_NAME="127.0.0.1")
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, str(APP)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield f"http://127.0.0.1:{port}", process, began
-    finally:
-        end(process, STOP_SECONDS)
-
-
-def _until(began: float, process: subprocess.Popen[bytes], there: Callable[[], bool]) -> float:
-    """The seconds after which something is there."""
-    while not there():
-        if process.poll() is not None or time.perf_counter() - began > START_SECONDS:
-            raise ServingError("The page did not come up; start `python app.py` and see what it says.")
-        time.sleep(0.02)
-    return time.perf_counter() - began
 
 
 def _answers(visitor: Visitor, photo: bytes, load: Load) -> bool:
@@ -174,8 +142,3 @@ def _jpeg(image: Image.Image) -> bytes:
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=QUALITY)
     return stream.getvalue()
-
-
-def _resident(pid: int) -> int:
-    process = psutil.Process(pid)
-    return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))

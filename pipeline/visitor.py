@@ -47,19 +47,30 @@ class Visitor:
 
     def search(self, photo: bytes, recipe: str, index: str, k: int) -> Visit:
         """Uploads the bytes of a photo and searches with it; ServingError holds the page's sentence if it refuses."""
+        return self._asked("search", photo, [recipe, index, k, 0, ""])
+
+    def compare(self, photo: bytes, index: str, k: int) -> Visit:
+        """The same with every model that is ready; the answer is as `/compare` documents it."""
+        return self._asked("compare", photo, [index, k, 0, ""])
+
+    def _asked(self, name: str, photo: bytes, values: list[Any]) -> Visit:
         started = time.perf_counter()
-        reply = self._client.post(f"{API}/upload", files={"files": ("photo.jpg", photo, "image/jpeg")})
-        if reply.status_code != httpx.codes.OK:
-            raise ServingError(f"The page refused a photo with status {reply.status_code}.")
-        file = {"path": reply.json()[0], "meta": {"_type": "gradio.FileData"}}
-        answer = self._called("search", [file, recipe, index, k, 0, ""])[-1]
+        answer = self._called(name, [self.upload(photo), *values])[-1]
         return Visit(answer, (time.perf_counter() - started) * 1000)
 
+    def upload(self, photo: bytes) -> dict[str, Any]:
+        """Gives the page a file; what it is called from then on."""
+        reply = self._client.post(f"{API}/upload", files={"files": ("photo.jpg", photo, "image/jpeg")})
+        return {"path": _taken(reply)[0], "meta": {"_type": "gradio.FileData"}}
+
+    def start(self, name: str, values: list[Any]) -> str:
+        """Puts a request into the page's queue; the number under which its answer can be had."""
+        asked = {"data": values, "session_hash": self._session}
+        return str(_taken(self._client.post(f"{API}/call/{name}", json=asked))["event_id"])
+
     def _called(self, name: str, values: list[Any]) -> list[Any]:
-        reply = self._client.post(f"{API}/call/{name}", json={"data": values, "session_hash": self._session})
-        if reply.status_code != httpx.codes.OK:
-            raise ServingError(f"The page refused a request with status {reply.status_code}.")
-        with self._client.stream("GET", f"{API}/call/{name}/{reply.json()['event_id']}") as stream:
+        event_id = self.start(name, values)
+        with self._client.stream("GET", f"{API}/call/{name}/{event_id}") as stream:
             event = ""
             for line in stream.iter_lines():
                 if line.startswith("event: "):
@@ -67,13 +78,25 @@ class Visitor:
                 elif line.startswith("data: ") and event in ("complete", "error"):
                     data = json.loads(line.removeprefix("data: "))
                     if event == "error":
-                        raise ServingError(str(data))
+                        raise ServingError(str(data["error"] if isinstance(data, dict) else data))
                     return list(data)
         raise ServingError("The page ended an answer before it was complete.")
 
     def close(self) -> None:
         """Ends the connection."""
         self._client.close()
+
+
+def _taken(reply: httpx.Response) -> Any:  # noqa: ANN401
+    """What a request was answered; ServingError with the page's sentence, or with the status where it has none."""
+    try:
+        answer = reply.json()
+    except ValueError:
+        answer = {}
+    if reply.status_code == httpx.codes.OK:
+        return answer
+    said = answer.get("detail") if isinstance(answer, dict) else None
+    raise ServingError(str(said or f"The page refused a request with status {reply.status_code}."))
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from pipeline.library import Library
 from pipeline.page import mcp_server
 from pipeline.page.guard import MAX_BODY, MAX_MCP_BODY
 from pipeline.page.mcp_server import MISSING, SearchTool, require_mcp
+from pipeline.settings import Rate
 from tests.tiny import draw, portrait
 
 ROOT = Path(__file__).parent.parent
@@ -163,6 +164,21 @@ def test_it_is_off_unless_switched_on_and_only_for_programs(served: str, galleri
     assert status(f"{off.local_url}gradio_api/mcp") in (404, 405)
     off.close()
     gc.collect()
+
+
+def test_who_calls_too_often_is_told_so_by_the_tool(galleries: Galleries, photo: Path) -> None:
+    import app
+
+    pytest.importorskip("mcp", reason="needs the package mcp: pip install 'mcp>=1.21,<2'")
+    rate = Rate(1)
+    page = app.launch(galleries, mcp=True, rate=rate, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    url, asked = f"{page.local_url}gradio_api/mcp", {"photo": as_base64(photo)}
+    first, second = call(url, **asked), call(url, **asked)
+    page.close()
+    gc.collect()
+    assert first.structuredContent["hits"][0]["person"] == "Elif"
+    assert second.isError
+    assert second.content[0].text.startswith("This page takes 1 searches a minute from one visitor; try again in ")
 
 
 def test_a_photo_may_be_a_data_url_and_larger_than_other_requests(served: str) -> None:

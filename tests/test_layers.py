@@ -34,7 +34,7 @@ LAYERS = (
         "pipeline.journal",
         "pipeline.visitor",
     ),
-    ("pipeline.cascade", "pipeline.mini", "pipeline.suppression", "pipeline.wheel"),
+    ("pipeline.cascade", "pipeline.mini", "pipeline.suppression", "pipeline.wheel", "pipeline.running"),
     ("pipeline.mtcnn", "pipeline.mini_net"),
     (
         "pipeline.images",
@@ -170,7 +170,7 @@ HOMES = {
     "milvus_lite": {"pipeline.indexes.milvus_connection"},
     "grpc": {"pipeline.indexes.milvus", "pipeline.indexes.milvus_connection"},
     "milvus": {"pipeline.milvus_server"},
-    "psutil": {"pipeline.scale", "pipeline.growth", "pipeline.serving"},
+    "psutil": {"pipeline.scale", "pipeline.growth", "pipeline.running"},
     "httpx": {"pipeline.visitor"},
     "spaces": {"pipeline.page.hosting"},
     "mcp": {"pipeline.page.mcp_server"},

@@ -15,8 +15,8 @@ from pipeline.background import Background
 from pipeline.galleries import Galleries
 from pipeline.library import Library
 from pipeline.page import rate as rates
-from pipeline.page.guard import Message, Receive, Send
-from pipeline.page.rate import RateLimit, sentence
+from pipeline.page.guard import LIVE_PATH, MCP_PATH, Message, Receive, Send
+from pipeline.page.rate import FRAMES, RateLimit, sentence
 from pipeline.settings import Rate
 from tests.tiny import TinyEncoders
 
@@ -162,8 +162,62 @@ def test_so_many_are_remembered_and_no_more(page: gr.Blocks, monkeypatch: pytest
     monkeypatch.setattr(rates, "MOST_VISITORS", 3)
     ours = site(page, Rate(1))
     assert [ours.search(f"10.0.0.{number}") for number in (1, 2, 3, 1, 4, 1)] == [200, 200, 200, 429, 200, 429]
-    assert len(ours.limit._left) == 3
+    assert len(ours.limit.searches) == 3
     assert ours.search("10.0.0.2") == 200, "who was away longest is new again"
+
+
+def call(method: str = "tools/call", **more: object) -> bytes:
+    """What a client of the tool posts."""
+    return json.dumps({"jsonrpc": "2.0", "id": 7, "method": method, "params": {}} | more).encode()
+
+
+def test_a_call_of_the_tool_is_a_search_and_its_refusal_is_the_tools(page: gr.Blocks, clock: list[float]) -> None:
+    ours = site(page, Rate(2))
+    assert [ours.search(), ours.post(MCP_PATH, call())[0], ours.search()] == [200, 200, 429]
+    assert ours.reached == [b'{"data": []}', call()]
+    status, wait, body = ours.post(MCP_PATH, call(id=0))
+    told = {"content": [{"type": "text", "text": sentence(2, 30)}], "isError": True}
+    assert (status, wait, json.loads(body)) == (200, b"30", {"jsonrpc": "2.0", "id": 0, "result": told})
+    assert len(ours.reached) == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        call("initialize"),
+        call("tools/list"),
+        call(id=None),
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"[" * 99_999,
+        b'{"fn_index": 2}',
+    ],
+)
+def test_what_else_a_client_of_the_tool_sends_does_not_count(body: bytes, page: gr.Blocks) -> None:
+    ours = site(page, Rate(1))
+    for _ in range(3):
+        ours.post(MCP_PATH, body)
+    assert ours.reached == [body] * 3
+    assert ours.search() == 200
+
+
+def test_frames_have_an_allowance_of_their_own(page: gr.Blocks, clock: list[float]) -> None:
+    ours = site(page, Rate(2))
+    statuses = [ours.post(LIVE_PATH, b"a frame")[0] for _ in range(2 * FRAMES + 1)]
+    assert statuses == [200] * 2 * FRAMES + [429]
+    assert ours.reached == [b"a frame"] * 2 * FRAMES
+    status, wait, body = ours.post(LIVE_PATH, b"a frame")
+    assert (status, wait, json.loads(body)["detail"]) == (
+        429,
+        b"3",
+        "This page takes 20 frames a minute from one visitor; try again in 3 s.",
+    )
+    assert ours.post(LIVE_PATH, b"a frame", "10.0.0.2")[0] == 200
+    assert [ours.search() for _ in range(3)] == [200, 200, 429]
+    clock[0] += 3.1
+    assert [ours.post(LIVE_PATH, b"a frame")[0] for _ in range(2)] == [200, 429]
 
 
 def test_waiting_is_whole_seconds(page: gr.Blocks, clock: list[float]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import measuring, serving
+from pipeline import measuring, running, serving
 from pipeline.__main__ import main
 from pipeline.errors import ServingError
 from pipeline.library import open_library
@@ -63,7 +63,7 @@ def test_a_gallery_that_is_not_built_is_not_built_for_it(
 
 
 def test_a_page_that_does_not_start_is_one_sentence(built: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "APP", Path("no such file.py"))
+    monkeypatch.setattr(running, "APP", Path("no such file.py"))
     with pytest.raises(ServingError, match="The page did not come up"):
         bench_serving(open_library(built).photos, Load(RECIPE, "exact", searches=2, large=1))
 

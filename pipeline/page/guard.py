@@ -21,6 +21,7 @@ NOT_UPLOADED = "This is no photo that was uploaded here; upload it first."
 NO_CHOICE = "This is none of the page's choices; the endpoint /galleries lists them."
 MAX_BODY = 4_000_000  # bytes of a request that is no upload; one that names 5,000 photos has 1.5 million
 UPLOADS = "/gradio_api/upload"
+LIVE_PATH = "/gradio_api/live"
 MCP_PATH = "/gradio_api/mcp"
 MAX_MCP_BODY = 24_000_000  # the same for the tool, to which photos come as base64: one of 18 MB
 PLAIN = [(b"content-type", b"text/plain")]

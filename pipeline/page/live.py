@@ -18,13 +18,12 @@ from starlette.routing import Route
 from pipeline.errors import PipelineError
 from pipeline.galleries import Galleries
 from pipeline.live import DROPPED, FRAME_BYTES, NO_FRAME, Live
-from pipeline.page.guard import FOREIGN, from_own_page, unforeseen
+from pipeline.page.guard import FOREIGN, LIVE_PATH, from_own_page, unforeseen
 from pipeline.page.parts import Parts
 from pipeline.wording import LIVE_NOTE
 
 HERE = Path(__file__).parent.parent
 MARKUP, SCRIPT = HERE / "live.html", HERE / "live.js"
-PATH = "/gradio_api/live"
 # Tells the script what is chosen; it may be there later than this, so it is kept where the script looks.
 CHOICE = "(gallery, recipe, index) => { window.liveChoice = {gallery, recipe, index}; }"
 
@@ -63,4 +62,4 @@ def live_route(galleries: Galleries) -> Route:
             except Exception as error:
                 raise HTTPException(500, unforeseen(error)) from error
 
-    return Route(PATH, frame, methods=["POST"])
+    return Route(LIVE_PATH, frame, methods=["POST"])

@@ -19,7 +19,7 @@ from pipeline.background import Background
 from pipeline.galleries import Galleries
 from pipeline.library import EXAMPLES, Library, StoredEncoders
 from pipeline.photos import open_photos
-from pipeline.settings import Settings
+from pipeline.settings import UNLIMITED, Rate, Settings
 from pipeline.types import Report, silent
 from pipeline.weights import WeightStore
 from tests.tiny import TinyEncoders, make_folder
@@ -41,7 +41,7 @@ QUIET = [
 ALLOWED, FAKE_CAMERA = "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"
 DESKTOP, PHONE = {"width": 1366, "height": 800}, {"width": 390, "height": 844}
 
-Serve = Callable[[Background | Galleries], str]
+Serve = Callable[..., str]
 Browse = Callable[..., Page]
 
 
@@ -66,9 +66,9 @@ def serve() -> Iterator[Serve]:
 
         pages = []
 
-        def serve(served: Background | Galleries) -> str:
+        def serve(served: Background | Galleries, rate: Rate = UNLIMITED) -> str:
             galleries = served if isinstance(served, Galleries) else Galleries(served)
-            page = app.launch(galleries, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+            page = app.launch(galleries, rate=rate, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
             pages.append(page)
             return str(page.local_url)
 
@@ -89,14 +89,20 @@ def browse() -> Iterator[Browse]:
         opened = []
 
         def browse(
-            url: str, *, viewport: dict[str, int] = DESKTOP, camera: Path | None = None, options: tuple[str, ...] = ()
+            url: str,
+            *,
+            viewport: dict[str, int] = DESKTOP,
+            camera: Path | None = None,
+            options: tuple[str, ...] = (),
+            refusals: int | None = None,
         ) -> Page:
+            """`refusals` is the status of answers that the test wants; Chromium has an error for each of them."""
             fake = [ALLOWED, FAKE_CAMERA, f"--use-file-for-fake-video-capture={camera}"] if camera else []
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *fake, *options])
             opened.append(browser)
             page = browser.new_page(viewport=viewport)
             page.set_default_timeout(60_000)
-            page.on("console", lambda message: _note_if_error(message, faults))
+            page.on("console", lambda message: _note_if_error(message, faults, refusals))
             page.on("pageerror", lambda error: faults.append(str(error)))
             page.on("request", lambda request: _note_if_outside(request.url, faults))
             page.goto(url)
@@ -108,8 +114,10 @@ def browse() -> Iterator[Browse]:
     assert not faults
 
 
-def _note_if_error(message: playwright_api.ConsoleMessage, faults: list[str]) -> None:
+def _note_if_error(message: playwright_api.ConsoleMessage, faults: list[str], refusals: int | None) -> None:
     url = str(message.location.get("url", ""))
+    if refusals and f"the server responded with a status of {refusals} " in message.text:
+        return
     # When a webcam is switched off, Gradio's page closes the searches under way, of which it may just have heard all.
     if message.type == "error" and not re.search(r"/gradio_api/stream/\w+/close$", url):
         faults.append(f"{message.text} ({url})")

@@ -1,0 +1,58 @@
+"""The page in a process of its own, for what measures it: `python app.py` with the environment's settings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from pipeline.errors import ServingError
+from pipeline.processes import end, free_port
+from pipeline.settings import environment_of_child
+
+APP = Path(__file__).parent.parent / "app.py"
+START_SECONDS = 120.0
+STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A page's address, its process, and when that was started (of `time.perf_counter`)."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    began: float
+
+    def until(self, there: Callable[[], bool]) -> float:
+        """The seconds from the start after which something is there; ServingError where that is too long."""
+        while not there():
+            if self.process.poll() is not None or time.perf_counter() - self.began > START_SECONDS:
+                raise ServingError("The page did not come up; start `python app.py` and see what it says.")
+            time.sleep(0.02)
+        return time.perf_counter() - self.began
+
+    def resident(self) -> int:
+        """The bytes of memory that the process and its children have."""
+        process = psutil.Process(self.process.pid)
+        return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+
+
+@contextmanager
+def running(**settings: str) -> Iterator[Running]:
+    """The page on a free port, with these variables on top of the environment; it ends with the block."""
+    port = free_port()
+    environment = environment_of_child(GRADIO_SERVER_PORT=str(port), GRADIO_SERVER_NAME="127.0.0.1", **settings)
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, str(APP)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield Running(f"http://127.0.0.1:{port}", process, began)
+    finally:
+        end(process, STOP_SECONDS)

@@ -1,0 +1,98 @@
+"""A page that takes no more: whoever asks too much, or when the queue is full, is told so, and then it goes on."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import app
+from pipeline.background import Background
+from pipeline.errors import ServingError
+from pipeline.page import rate as rates
+from pipeline.recipes import DEFAULT, DEFAULT_INDEX
+from pipeline.settings import Rate
+from pipeline.visitor import visiting
+from tests.e2e.camera import film
+from tests.e2e.conftest import Browse, Page, Serve, tiny_library
+from tests.e2e.test_live import button, first_is, open_live, told
+from tests.e2e.test_page import wait_for_answer
+from tests.faults.corpus import encode
+from tests.tiny import portrait
+
+QUEUE = 2
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> Background:
+    """The tiny world, everything ready."""
+    background = Background(tiny_library(tmp_path))
+    background.start()
+    background.wait()
+    return background
+
+
+def says(page: Page, words: str | re.Pattern[str]) -> None:
+    """Waits until the page tells the visitor this."""
+    page.locator("[data-testid=toast-body]", has_text=words).first.wait_for()
+
+
+def test_who_searches_too_often_is_told_how_long_to_wait(ready: Background, serve: Serve, browse: Browse) -> None:
+    page = browse(serve(ready, Rate(1)), refusals=429)
+    wait_for_answer(page, "Ada")  # the page's own search is the first
+    page.get_by_label("Baseline", exact=True).check()
+    says(page, re.compile(r"This page takes 1 searches a minute from one visitor; try again in \d+ s\."))
+    wait_for_answer(page, "Ada")
+
+
+def test_a_camera_that_sends_too_many_frames_pauses_and_goes_on(
+    ready: Background, serve: Serve, browse: Browse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rates, "FRAMES", 1)
+    camera = film([portrait(1)], tmp_path / "camera.mjpeg", seconds=1)
+    page = browse(serve(ready, Rate(30)), camera=camera, refusals=429)
+    open_live(page)
+    button(page, "Start").click()
+    first_is(page, "Bruno")
+    told(page, "This page takes 30 frames a minute from one visitor; try again in 2 s.")
+    with page.expect_response(lambda reply: reply.url.endswith("/live") and reply.status == 200):
+        pass  # by itself
+    assert button(page, "Stop").is_visible()
+
+
+def test_who_finds_the_queue_full_is_told_so(
+    ready: Background, serve: Serve, browse: Browse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "QUEUE_LENGTH", QUEUE)
+    url = serve(ready)
+    page = browse(url, refusals=503)
+    wait_for_answer(page, "Ada")
+    may_go_on, searcher = threading.Event(), ready.searcher(DEFAULT)
+    search = searcher.search
+
+    def held(*asked: Any, **options: Any) -> Any:  # noqa: ANN401
+        assert may_go_on.wait(60)
+        return search(*asked, **options)
+
+    monkeypatch.setattr(searcher, "search", held)
+    with visiting(url) as visitor:
+        photo = visitor.upload(encode(portrait(1)))
+        with pytest.raises(ServingError, match=f"Queue is full. Max size is {QUEUE}"):
+            for _ in range(100):
+                visitor.start("search", [photo, DEFAULT, DEFAULT_INDEX, 20, 0, ""])
+                time.sleep(0.1)  # until the first two are being searched, they are in the queue
+    page.get_by_label("Baseline", exact=True).check()
+    says(page, "This application is currently busy. Please try again.")
+    may_go_on.set()
+    until = time.monotonic() + 60
+    with visiting(url) as visitor:
+        while time.monotonic() < until:
+            with suppress(ServingError):
+                assert visitor.search(encode(portrait(3, 1)), DEFAULT, DEFAULT_INDEX, 20).answer["hits"]
+                return
+    pytest.fail("the page does not come back")

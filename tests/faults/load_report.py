@@ -1,0 +1,107 @@
+"""What came of a crowd of visitors: its figures, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.images import UNREADABLE
+from pipeline.timing import middle_and_tail
+
+SEARCH, COMPARE, BAD = "search", "compare", "bad upload"
+FULL = "Queue is full."  # Gradio's words
+WARM_UP = 0.3  # of the time: caches fill, and the allocator finds its size
+LEAST_SHARE = 0.5  # of the median's searches, that each client must have had
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request: the client, what it was, the milliseconds it took, and the page's refusal, empty for an answer."""
+
+    client: int
+    kind: str
+    ms: float
+    said: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether the page said what it is to say: that the file is no photo, or that it is too busy."""
+        return self.said.startswith(FULL) or (self.kind == BAD and self.said == UNREADABLE)
+
+    @property
+    def wrong(self) -> bool:
+        """Whether it is neither a refusal nor the answer that it should be."""
+        return not self.refused and (self.kind == BAD or self.said != "")
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was asked, the server's memory by minutes in MB, and what was said when the queue was overrun.
+
+    `overrun` is that sentence, and whether there were answers again afterwards.
+    """
+
+    asked: tuple[Asked, ...]
+    memory: tuple[tuple[float, float], ...]
+    clients: int
+    overrun: tuple[str, bool]
+
+    @property
+    def growth(self) -> float:
+        """MB a minute after the warm-up, by least squares."""
+        minutes, used = np.array(self.memory).T
+        warm = minutes >= WARM_UP * minutes[-1]
+        return float(np.polyfit(minutes[warm], used[warm], 1)[0])
+
+    @property
+    def searches(self) -> list[int]:
+        """How many searches each client had answered."""
+        counts = Counter(one.client for one in self.asked if one.kind == SEARCH and not one.said)
+        return [counts[client] for client in range(self.clients)]
+
+    def tail(self, kind: str) -> tuple[float, float]:
+        """Median and 95th percentile, in milliseconds, of what was not refused for want of room."""
+        return middle_and_tail([one.ms for one in self.asked if one.kind == kind and not one.said.startswith(FULL)], 0)
+
+    def problems(self, growth: float) -> list[str]:
+        """What is not as it must be, in sentences; memory may grow by so many MB a minute."""
+        return list(self._problems(growth))
+
+    def _problems(self, growth: float) -> Iterator[str]:
+        wrong = Counter(f"{one.kind}: {one.said or 'was answered'}" for one in self.asked if one.wrong)
+        yield from (f"{count} times wrong: {what}" for what, count in wrong.most_common())
+        if self.growth > growth:
+            yield f"Memory grows by {self.growth:.1f} MB a minute; {growth:g} is the most."
+        if min(self.searches) < LEAST_SHARE * np.median(self.searches):
+            yield f"One client had {min(self.searches)} searches, the median {np.median(self.searches):.0f}."
+        said, again = self.overrun
+        if not said.startswith(FULL):
+            yield f"A queue that is overrun says {said!r}, and not that it is full."
+        if not again:
+            yield "After the queue was overrun there was no answer."
+
+    def table(self) -> list[str]:
+        """The figures, in Markdown."""
+        kinds = Counter(one.kind for one in self.asked)
+        refusals = Counter(one.said for one in self.asked if one.refused)
+        searches = self.searches
+        rows = [
+            (f"clients, minutes, {len(self.asked):,} requests", f"{self.clients}, {self.memory[-1][0]:.1f}"),
+            *(
+                (f"{kind}: {kinds[kind]:,}; p50 / p95", "{:,.0f} / {:,.0f} ms".format(*self.tail(kind)))
+                for kind in (SEARCH, COMPARE, BAD)
+            ),
+            *((f"refused: {said}", f"{count:,}") for said, count in refusals.most_common()),
+            ("anything else", f"{sum(one.wrong for one in self.asked):,}"),
+            (
+                "searches by client: fewest / median / most",
+                f"{min(searches)} / {np.median(searches):.0f} / {max(searches)}",
+            ),
+            ("memory, MB a minute after the warm-up", f"{self.growth:+.2f}"),
+            ("memory, most", f"{max(used for _, used in self.memory):,.0f} MB"),
+            ("said when the queue is overrun", self.overrun[0]),
+        ]
+        return ["| load | |", "|---|---|", *(f"| {what} | {figure} |" for what, figure in rows)]
