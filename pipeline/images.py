@@ -98,10 +98,25 @@ def _eight_bit(values: npt.NDArray[np.float32], white: float) -> npt.NDArray[np.
     return scaled
 
 
+def thumbnail_path(photo_id: str, folder: Path) -> Path:
+    """Where the photo's thumbnail is, or will be."""
+    return folder / f"{_file_name(photo_id)}.jpg"
+
+
+def face_path(photo_id: str, box: Box, folder: Path) -> Path:
+    """Where the picture of that face in the photo is, or will be."""
+    return folder / f"{_file_name(photo_id)}-{'-'.join(str(round(value)) for value in box)}.jpg"
+
+
+def made(path: Path) -> bool:
+    """Whether the picture is there; one that a power cut left empty is not."""
+    return path.exists() and path.stat().st_size > 0
+
+
 def thumbnail_file(photo: Photo, folder: Path) -> Path:
     """The photo as a small JPEG in `folder`, made once: as it is where it is one, else scaled down."""
-    path = folder / f"{_file_name(photo)}.jpg"
-    if not _made(path):
+    path = thumbnail_path(photo.photo_id, folder)
+    if not made(path):
         with replacing(path, lasting=False) as beside:
             if small_enough(photo.source):
                 beside.write_bytes(photo.source)
@@ -119,8 +134,8 @@ def small_enough(source: bytes | Path) -> TypeGuard[bytes]:
 
 def face_file(photo: Photo, box: Box, folder: Path) -> Path:
     """A square around the face in `box`, in pixels of the photo, as a small JPEG in `folder`; made once."""
-    path = folder / f"{_file_name(photo)}-{'-'.join(str(round(value)) for value in box)}.jpg"
-    if not _made(path):
+    path = face_path(photo.photo_id, box, folder)
+    if not made(path):
         left, top, right, bottom = box
         half = FACE_SHARE * max(right - left, bottom - top) / 2
         across, down = (left + right) / 2, (top + bottom) / 2
@@ -138,8 +153,8 @@ def original_file(photo: Photo, folder: Path) -> Path:
     except OSError as error:
         raise PhotoError(UNREADABLE) from error
     known = next((ending for start, ending in BROWSER_FORMATS.items() if content.startswith(start)), None)
-    path = folder / f"{_file_name(photo)}-original{known or '.png'}"
-    if not _made(path):
+    path = folder / f"{_file_name(photo.photo_id)}-original{known or '.png'}"
+    if not made(path):
         with replacing(path, lasting=False) as beside:
             if known:
                 beside.write_bytes(content)
@@ -148,10 +163,6 @@ def original_file(photo: Photo, folder: Path) -> Path:
     return path
 
 
-def _made(path: Path) -> bool:
-    return path.exists() and path.stat().st_size > 0
-
-
-def _file_name(photo: Photo) -> str:
+def _file_name(photo_id: str) -> str:
     # Names of people in file names would stand in logs and browser histories; and ids may hold any character.
-    return hashlib.sha256(photo.photo_id.encode()).hexdigest()[:20]
+    return hashlib.sha256(photo_id.encode()).hexdigest()[:20]

@@ -25,7 +25,7 @@ from pipeline.calibration import OWN, Calibration, find, from_json, read_calibra
 from pipeline.encoders import Encoders, StoredEncoders
 from pipeline.errors import PhotoError, PhotosError, SettingsError
 from pipeline.gallery import Gallery
-from pipeline.images import face_file, open_image, original_file, thumbnail_file
+from pipeline.images import face_file, face_path, made, open_image, original_file, thumbnail_file, thumbnail_path
 from pipeline.pairs import VIEW_1, open_pairs
 from pipeline.photos import TITLES, Photos, open_photos
 from pipeline.published import THUMBNAILS, PublishedIndex
@@ -201,12 +201,16 @@ class Library:
     def thumbnail(self, photo_id: str) -> Path:
         """A photo of the gallery as a small file that browsers show."""
         with _of_the_gallery():
-            return thumbnail_file(self.photo(photo_id), self.thumbnails_root / self.photos.name)
+            return self._there(photo_id, thumbnail_path(photo_id, self._pictures)) or thumbnail_file(
+                self.photo(photo_id), self._pictures
+            )
 
     def face(self, photo_id: str, box: Box) -> Path:
         """The face in that box of a photo of the gallery, as a small file that browsers show."""
         with _of_the_gallery():
-            return face_file(self.photo(photo_id), box, self.thumbnails_root / self.photos.name)
+            return self._there(photo_id, face_path(photo_id, box, self._pictures)) or face_file(
+                self.photo(photo_id), box, self._pictures
+            )
 
     def size(self, photo_id: str) -> tuple[int, int]:
         """Width and height of a photo of the gallery, in pixels and upright."""
@@ -216,7 +220,7 @@ class Library:
     def original(self, photo_id: str) -> Path:
         """A photo of the gallery as a file that browsers show and that can be searched with: not a pixel is changed."""
         with _of_the_gallery():
-            return original_file(self.photo(photo_id), self.thumbnails_root / self.photos.name)
+            return original_file(self.photo(photo_id), self._pictures)
 
     def photo(self, photo_id: str) -> Photo:
         """A photo of the gallery; SettingsError if there is none of that id."""
@@ -224,6 +228,14 @@ class Library:
         if row is None:
             raise SettingsError(f"There is no photo {photo_id!r} in this gallery.")
         return self.photos[row]
+
+    def _there(self, photo_id: str, path: Path) -> Path | None:
+        """The picture if it is made already: for it no photo need be read, whose bytes would stay in memory."""
+        return path if self.photos.row_of(photo_id) is not None and made(path) else None
+
+    @property
+    def _pictures(self) -> Path:
+        return self.thumbnails_root / self.photos.name
 
     @property
     def thumbnails_root(self) -> Path:

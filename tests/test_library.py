@@ -91,6 +91,18 @@ def test_examples_of_lfw_are_the_ten_that_the_ancestors_searched_for(real: Setti
 # Photos as files
 
 
+def test_a_picture_that_is_made_needs_no_photo(tiny: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = (0.0, 0.0, 20.0, 20.0)
+    thumbnail, face = tiny.thumbnail("Ada/0.png"), tiny.face("Ada/0.png", box)
+    monkeypatch.setattr(tiny.photos, "_read", None)
+    assert (tiny.thumbnail("Ada/0.png"), tiny.face("Ada/0.png", box)) == (thumbnail, face)
+    with pytest.raises(TypeError):
+        tiny.thumbnail("Ada/1.png")
+    thumbnail.with_name(thumbnail.name).write_bytes(b"")
+    with pytest.raises(TypeError):
+        tiny.thumbnail("Ada/0.png")
+
+
 def test_a_thumbnail_is_a_small_jpeg_of_the_photo(tiny: Library, tiny_folder: Path) -> None:
     Image.new("RGB", (2000, 1000), "red").save(tiny_folder / "Ada" / "large.png")
     with Image.open(tiny.thumbnail("Ada/large.png")) as image:

@@ -32,6 +32,33 @@ libc.fclose(file)
 """
 
 
+# Blocks among which some stay, so that glibc by itself gives none of them back; in MB, before and after a while.
+HELD = """
+import ctypes, sys, time
+from pipeline.page import memory
+memory.GIVE_BACK_SECONDS = 0.2
+def resident():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1]) / 1024
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+blocks = [ctypes.c_void_p(libc.malloc(100_000)) for _ in range(1000)]
+for block in blocks: ctypes.memset(block, 1, 100_000)
+for number, block in enumerate(blocks):
+    if number % 10: libc.free(block)
+before = resident()
+memory.keep_giving_back()
+time.sleep(1)
+print(before, resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+def test_what_is_free_is_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", HELD], check=True, capture_output=True, text=True)
+    before, after = map(float, done.stdout.split())
+    assert after < before - 60
+
+
 def arenas(how: str, folder: Path) -> int:
     told = folder / how
     subprocess.run([sys.executable, "-c", COUNT, how, str(told)], check=True)

@@ -8,14 +8,15 @@ import gradio as gr
 from gradio.events import api
 from PIL import Image
 
-from pipeline import wording
 from pipeline.background import Background
 from pipeline.comparison import compare
 from pipeline.errors import PhotoError
 from pipeline.faces import numbered
-from pipeline.page.parts import EXAMPLES, SEARCH, Parts, as_sent, in_a_sentence
+from pipeline.page.parts import SEARCH, Parts, as_sent, in_a_sentence
 from pipeline.page.searching import count_of, framed, opened, whole_number
 from pipeline.recipes import RECIPES
+from pipeline.tiles import served
+from pipeline.types import Answer
 from pipeline.why import nearest, why
 
 PUBLIC: dict[str, Any] = SEARCH | {"api_visibility": "public"}
@@ -46,11 +47,18 @@ def _recipe(background: Background, name: str) -> dict[str, Any]:
     return about | {"photos": len(searcher.gallery), "dim": RECIPES[name].dim, "indexes": recalls}
 
 
+def _with_pictures(background: Background, answer: Answer) -> dict[str, Any]:
+    """The answer with the address of each hit's picture. As files, Gradio would look up each one's path six times."""
+    told = answer.as_json()
+    for hit in told["hits"]:
+        hit["picture"] = served(background.library.thumbnail(hit["photo_id"]))
+    return told
+
+
 def endpoints(parts: Parts) -> None:
     """Adds the endpoints; those that take a photo need components to hang on, which nobody sees."""
     galleries, query, reply = parts.galleries, parts.query, parts.reply
     answer, trigger = gr.JSON(label="Answer", visible=False), gr.Button(visible=False)
-    pictures = gr.Gallery(label="Pictures", visible=False, **EXAMPLES)
     face = gr.Number(0, label="Face: 1, 2, ...; 0 is the largest", visible=False)
     as_sent(face)
     hit = gr.Textbox("", label="Hit: its photo_id; empty for the nearest that is not the photo itself", visible=False)
@@ -61,14 +69,13 @@ def endpoints(parts: Parts) -> None:
 
     def search(
         photo: str | None, recipe: str, index: str, k: object, face: object, key: str
-    ) -> tuple[Any, Any, list[tuple[str, str]], dict[str, Any]]:
+    ) -> tuple[Any, Any, dict[str, Any]]:
         """Find the photos of the gallery whose face is most like a face of this photo, 0 being its largest."""
         with in_a_sentence():
             image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
             background = background_of(key)
             found = background.searcher(recipe).search(image, count_of(k), index, choose=choose)
-            hits = [(str(background.library.thumbnail(hit.photo_id)), wording.caption(hit)) for hit in found.hits]
-            return framed(image, found), found.crop, hits, found.as_json()
+            return framed(image, found), found.crop, _with_pictures(background, found)
 
     def compare_all(photo: str | None, index: str, k: object, face: object, key: str) -> dict[str, Any]:
         """Search with every model that is ready: their answers, how many photos each two share, and each one's own."""
@@ -102,7 +109,7 @@ def endpoints(parts: Parts) -> None:
         return galleries.health()
 
     request = [query.photo, reply.model, reply.index, reply.k, face, key]
-    outputs = [query.boxed, query.crop, pictures, answer]
+    outputs = [query.boxed, query.crop, answer]
     trigger.click(search, request, outputs, api_name="search", **PUBLIC)
     on_all = [query.photo, reply.index, reply.k, face, key]
     trigger.click(compare_all, on_all, answer, api_name="compare", **PUBLIC)

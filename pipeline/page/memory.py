@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
+import time
+from typing import Any
 
 ARENAS = 2
+GIVE_BACK_SECONDS = 5.0
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
@@ -16,5 +20,21 @@ def share_freed_memory() -> None:
     one's thread: a page that had searched with photos of 12 megapixels held 997 MB, and with two arenas 771. Other C
     libraries share by themselves.
     """
-    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+    if (mallopt := _of_the_c_library("mallopt")) is not None:
         mallopt(_M_ARENA_MAX, ARENAS)
+
+
+def keep_giving_back() -> None:
+    """Gives what is free back to the system every few seconds: glibc does so at the end of an arena only."""
+    if (malloc_trim := _of_the_c_library("malloc_trim")) is not None:
+
+        def run() -> None:
+            while True:
+                time.sleep(GIVE_BACK_SECONDS)
+                malloc_trim(0)
+
+        threading.Thread(target=run, name="memory", daemon=True).start()
+
+
+def _of_the_c_library(name: str) -> Any | None:  # noqa: ANN401 - a function
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

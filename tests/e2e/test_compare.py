@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+import requests
 from gradio_client import Client, handle_file
+from PIL import Image
 
 from pipeline.background import Background
 from pipeline.galleries import MAIN
@@ -107,6 +110,20 @@ def test_the_api_says_what_is_missing(tmp_path: Path, serve: Serve) -> None:
     (known,) = client.predict(api_name="/galleries")["galleries"]
     assert (known["gallery"], known["photos"]) == (None, 0)
     assert {one["state"] for one in known["recipes"]} == {"unavailable"}
+
+
+def test_each_hit_has_the_address_of_its_picture(client: Client, tmp_path: Path) -> None:
+    portrait(4, 2).save(tmp_path / "one.png")
+    boxed, crop, answer = client.predict(
+        handle_file(tmp_path / "one.png"), "mtcnn-reid", "exact", 5, api_name="/search"
+    )
+    assert Image.open(boxed).size == portrait(4, 2).size
+    assert Image.open(crop).size == (128, 128)
+    assert len({hit["picture"] for hit in answer["hits"]}) == 5
+    for hit in answer["hits"]:
+        assert not hit["picture"].startswith(("/", "http")), "wherever the page itself is"
+        reply = requests.get(f"{client.src}{hit['picture']}", timeout=10)
+        assert Image.open(io.BytesIO(reply.content)).size == portrait(4, 2).size
 
 
 def test_the_api_is_documented(client: Client) -> None:

@@ -160,7 +160,7 @@ def test_the_api_explains_like_the_command_line(
     assert (told["recipe"], told["photo_id"], told["person"]) == ("mtcnn-reid", "Farid/2.png", "Farid")
     opened = [Image.open(path).convert("RGB") for path in pictures]
     assert {picture.size for picture in opened} == {(128, 128)}
-    *_, crop, _, _ = client.predict(photo, "mtcnn-reid", "exact", 5, 1, api_name="/search")
+    *_, crop, _ = client.predict(photo, "mtcnn-reid", "exact", 5, 1, api_name="/search")
     assert opened[0].getpixel((64, 64)) == pytest.approx(Image.open(crop).convert("RGB").getpixel((64, 64)), abs=12)
     assert opened[2].getpixel((64, 64)) != opened[0].getpixel((64, 64))
 
