@@ -25,9 +25,9 @@ from pipeline.page.explaining import explain_events
 from pipeline.page.exploring import explore_events
 from pipeline.page.guard import BodyLimit, GuardedBlocks, refuse_fetching
 from pipeline.page.live import live_route, live_tab
+from pipeline.page.machine import keep_giving_back, share_freed_memory, spare_cores
 from pipeline.page.mapping import map_tab
 from pipeline.page.mcp_server import mcp_server, require_mcp
-from pipeline.page.memory import keep_giving_back, share_freed_memory
 from pipeline.page.own_photos import Actions, own_events, own_memory, own_panel
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
 from pipeline.page.preparing import preparation_events
@@ -142,6 +142,7 @@ def stop(page: gr.Blocks, galleries: Galleries) -> NoReturn:
 
 def main() -> None:
     """Starts preparing and serves the page until SIGTERM or Ctrl+C."""
+    spare_cores()
     share_freed_memory()
     keep_giving_back()
     stopping = threading.Event()

@@ -111,7 +111,7 @@ LAYERS = (
         "pipeline.page.hosting",
         "pipeline.page.guard",
         "pipeline.page.uploads",
-        "pipeline.page.memory",
+        "pipeline.page.machine",
     ),
     ("pipeline.page.limiting", "pipeline.page.rate"),
     ("pipeline.page.searching",),
@@ -162,7 +162,7 @@ HOMES = {
     "openvino": {
         f"pipeline.{name}" for name in ("networks", "cascade", "suppression", "graph", "inference", "mini", "teacher")
     },
-    "gradio": {"app", *PAGE - {"pipeline.page.memory"}},
+    "gradio": {"app", *PAGE - {"pipeline.page.machine"}},
     "annoy": {"pipeline.indexes.annoy"},
     "sklearn": {"pipeline.indexes.kmeans", "pipeline.indexes.knn", "pipeline.layer", "pipeline.projection"},
     "safetensors": {"pipeline.layer", "pipeline.graph", "pipeline.mini_net", "pipeline.wheel"},

@@ -1,4 +1,4 @@
-"""Memory that one thread freed is there for the others."""
+"""A page's memory and cores: what one thread freed is there for the others, and products leave a core free."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.page.memory import ARENAS
+from pipeline.page.machine import ARENAS
 
 # Eight threads that allocate at the same time, and how many arenas the C library has in the end.
 COUNT = """
 import ctypes, sys, threading
-from pipeline.page.memory import share_freed_memory
+from pipeline.page.machine import share_freed_memory
 if sys.argv[1] == "shared":
     share_freed_memory()
 libc = ctypes.CDLL(None)
@@ -35,8 +35,8 @@ libc.fclose(file)
 # Blocks among which some stay, so that glibc by itself gives none of them back; in MB, before and after a while.
 HELD = """
 import ctypes, sys, time
-from pipeline.page import memory
-memory.GIVE_BACK_SECONDS = 0.2
+from pipeline.page import machine
+machine.GIVE_BACK_SECONDS = 0.2
 def resident():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1]) / 1024
 libc = ctypes.CDLL(None)
@@ -46,10 +46,25 @@ for block in blocks: ctypes.memset(block, 1, 100_000)
 for number, block in enumerate(blocks):
     if number % 10: libc.free(block)
 before = resident()
-memory.keep_giving_back()
+machine.keep_giving_back()
 time.sleep(1)
 print(before, resident())
 """
+
+
+# On how many threads NumPy's products run.
+THREADS = """
+import numpy as np
+from threadpoolctl import threadpool_info
+from pipeline.page.machine import spare_cores
+spare_cores()
+print(max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"))
+"""
+
+
+def test_a_product_runs_on_one_core() -> None:
+    done = subprocess.run([sys.executable, "-c", THREADS], check=True, capture_output=True, text=True)
+    assert int(done.stdout) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
