@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 import subprocess
 import sys
 import threading
@@ -286,7 +287,7 @@ def test_a_gallery_is_found_by_its_key_alone(own: OwnGalleries, party: list[Path
         assert own.find(guess) is None
         with pytest.raises(SettingsError) as caught:
             galleries.get(guess)
-        assert "own-" not in str(caught.value).replace(repr(guess), "")
+        assert "own-" not in str(caught.value).replace(reprlib.repr(guess), "")
     assert mine.background is not None
     assert galleries.is_picture(mine.background.library.thumbnail("0.png"))
     assert not galleries.is_picture(party[0])
