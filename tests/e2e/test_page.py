@@ -231,12 +231,13 @@ def test_the_api_answers_like_the_command_line(
     background, url = tiny_page
     portrait(4, 2).save(tmp_path / "query.png")
     client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
-    boxed, crop, gallery, answer = client.predict(
+    boxed, crop, answer = client.predict(
         handle_file(tmp_path / "query.png"), "mtcnn-facenet", "exact", 7, api_name="/search"
     )
     assert Path(boxed).is_file()
     assert Path(crop).is_file()
-    assert [item["caption"].split(" · ")[1].split("\n")[0] for item in gallery][:4] == [PEOPLE[4]] * 4
+    assert [hit["person"] for hit in answer["hits"]][:4] == [PEOPLE[4]] * 4
+    assert all(hit.pop("picture") for hit in answer["hits"])
 
     monkeypatch.setattr("pipeline.library.open_library", lambda settings: background.library)
     query = str(tmp_path / "query.png")
