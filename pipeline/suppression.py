@@ -27,7 +27,10 @@ class Suppression:
         self._requests = Requests(openvino.Core().compile_model(_graph(overlap), "CPU", config), streams)
 
     def __call__(self, sets: Iterable[FloatArray]) -> list[IntArray]:
-        """For each set (n, 5) of corners and score the rows that are kept, best first; n is at least 1."""
+        """For each set (n, 5) of corners and score the rows that are kept, best first; n is at least 1.
+
+        A box whose right is left of its left, of which torchvision makes an area below zero, is turned round.
+        """
         return [rows[: int(count[0])].astype(np.int64) for rows, count in self._requests(sets)]
 
 

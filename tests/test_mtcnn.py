@@ -91,6 +91,14 @@ def test_what_is_taken_for_faces_in_noise_is_the_references(
     assert found >= 3, "else this proves nothing"
 
 
+def test_the_crops_that_fill_up_a_batch_are_nobodys() -> None:
+    """Where everything is taken for a face, so are they."""
+    blots = np.stack([photo.repeat(8, 0).repeat(8, 1) for photo in noise(2, 12, 12, 3)])
+    for boxes, scores, landmarks in Mtcnn(1, sure=(0.05, -1, -1)).detect(blots):
+        assert 0 < len(boxes) == len(scores) == len(landmarks)
+        assert (boxes[:, 2:] > boxes[:, :2]).all()
+
+
 def test_photos_with_no_level_and_no_photos_have_no_faces(mtcnn: Mtcnn) -> None:
     for size in ((1, 1), (19, 300)):
         ((boxes, scores, landmarks),) = mtcnn.detect(noise(1, *size, 3))
