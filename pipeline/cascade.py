@@ -16,10 +16,9 @@ import numpy as np
 import openvino
 from openvino import opset13 as ops
 
-from pipeline.errors import WeightsError
-from pipeline.files import digest
+from pipeline.files import check_packaged
 from pipeline.graph import Node, Numbers, constant, load_arrays
-from pipeline.inference import Requests
+from pipeline.inference import requests
 from pipeline.types import FloatArray
 
 WEIGHTS = Path(__file__).parent / "mtcnn.safetensors"
@@ -42,13 +41,7 @@ class CascadeNetwork:
 
     def __init__(self, name: str, streams: int) -> None:
         """`name` is one of `CASCADE`; as many inputs as there are `streams` are worked on at once."""
-        config = {
-            "INFERENCE_PRECISION_HINT": PRECISION,
-            "INFERENCE_NUM_THREADS": str(streams),
-            "NUM_STREAMS": str(streams),
-        }
-        compiled = openvino.Core().compile_model(_graph(name), "CPU", config)
-        self._requests = Requests(compiled, streams)
+        self._requests = requests(_graph(name), streams, PRECISION)
 
     def __call__(self, inputs: Iterable[FloatArray]) -> list[list[FloatArray]]:
         """The heads' outputs for each of the inputs, which run side by side."""
@@ -57,10 +50,7 @@ class CascadeNetwork:
 
 @cache
 def _weights() -> dict[str, FloatArray]:
-    if not WEIGHTS.is_file() or digest(WEIGHTS) != SHA256:
-        raise WeightsError(
-            f"{WEIGHTS} is not the one that comes with this version (its hash differs); put that one back in its place."
-        )
+    check_packaged(WEIGHTS, SHA256)
     return load_arrays(WEIGHTS)
 
 

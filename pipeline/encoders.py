@@ -14,7 +14,7 @@ from pipeline.files import digest
 from pipeline.layer import Layer, load_layer, save_layer
 from pipeline.recipes import Recipe, recipe_named
 from pipeline.types import Detector, Report, silent
-from pipeline.weights import WeightStore
+from pipeline.weights import Weights, WeightStore
 
 HEAD_MISSING = "its head is not trained yet; run `python -m pipeline train-head` once, then start again."
 HEAD_UNREADABLE = "{} holds no head that this version reads; run `python -m pipeline train-head` again."
@@ -69,20 +69,14 @@ class StoredEncoders:
         chosen = recipe_named(recipe)
         reason = self._store.why_unavailable(chosen.network)
         if reason is None and chosen.layer == "head":
-            backbone = self._store.find(chosen.network)
-            if backbone is None and self._store.heads(recipe):
-                return None  # whether it is this backbone's shows once that is here
-            try:
-                self._head(recipe, backbone.sha256 if backbone else "")
-            except WeightsError as error:
-                return str(error)
+            return self._why_no_head(recipe, self._store.find(chosen.network))
         return reason
 
     def on_disk(self, recipe: str) -> bool:
         """Whether the recipe's weights are on this disk."""
         chosen = recipe_named(recipe)
         here = self._store.find(chosen.network)
-        return here is not None and (chosen.layer != "head" or self.why_unavailable(recipe) is None)
+        return here is not None and (chosen.layer != "head" or self._why_no_head(recipe, here) is None)
 
     def keep_head(self, recipe: str, layer: Layer) -> Path:
         """Keeps a head that was trained; the recipe uses it from now on."""
@@ -98,6 +92,15 @@ class StoredEncoders:
         path, layer = self._head(recipe.name, below.weights.sha256)
         both = hashlib.sha256((below.weights.sha256 + digest(path)).encode()).hexdigest()
         return below.under(recipe, replace(below.weights, paths=(*below.weights.paths, path), sha256=both), layer)
+
+    def _why_no_head(self, recipe: str, backbone: Weights | None) -> str | None:
+        if backbone is None and self._store.heads(recipe):
+            return None  # whether it is this backbone's shows once that is here
+        try:
+            self._head(recipe, backbone.sha256 if backbone else "")
+        except WeightsError as error:
+            return str(error)
+        return None
 
     def _head(self, recipe: str, backbone: str) -> tuple[Path, Layer]:
         """The first head that is whole and of this backbone (its digest); WeightsError saying why there is none.

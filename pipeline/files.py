@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy.typing as npt
 
+from pipeline.errors import WeightsError
+
 SEAL = "sha256"  # the field of a JSON file in which the digest of all the others stands
 
 
@@ -96,6 +98,14 @@ def array_digest(told: object, *arrays: npt.NDArray[Any]) -> str:
     for array in arrays:
         hasher.update(array.tobytes())
     return hasher.hexdigest()
+
+
+def check_packaged(path: Path, sha256: str) -> None:
+    """WeightsError if a file that comes with this package is gone or another one."""
+    if not path.is_file() or digest(path) != sha256:
+        raise WeightsError(
+            f"{path} is not the one that comes with this version (its hash differs); put that one back in its place."
+        )
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:

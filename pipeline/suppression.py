@@ -8,7 +8,7 @@ import numpy as np
 import openvino
 from openvino import opset13 as ops
 
-from pipeline.inference import Requests
+from pipeline.inference import requests
 from pipeline.types import FloatArray, IntArray
 
 ALL = np.int64(2**31 - 1)  # boxes that may be kept
@@ -19,12 +19,7 @@ class Suppression:
 
     def __init__(self, overlap: float, streams: int) -> None:
         """`overlap` is intersection over union; as many sets of boxes as `streams` are worked on at once."""
-        config = {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": str(streams),
-            "NUM_STREAMS": str(streams),
-        }
-        self._requests = Requests(openvino.Core().compile_model(_graph(overlap), "CPU", config), streams)
+        self._requests = requests(_graph(overlap), streams)
 
     def __call__(self, sets: Iterable[FloatArray]) -> list[IntArray]:
         """For each set (n, 5) of corners and score the rows that are kept, best first; n is at least 1.

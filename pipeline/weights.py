@@ -13,7 +13,7 @@ import pooch
 import requests
 
 from pipeline.errors import WeightsError
-from pipeline.files import digest
+from pipeline.files import check_packaged, digest
 from pipeline.types import Progress, Report
 
 CONNECT_SECONDS = 5
@@ -192,10 +192,8 @@ class WeightStore:
 
 def _packaged(network: str) -> Weights:
     path = PACKAGED[network]
-    if path.is_file() and digest(path) != PACKAGED_SHA256[network]:
-        raise WeightsError(
-            f"{path} is not the one that comes with this version (its hash differs); put that one back in its place."
-        )
+    if path.is_file():  # of one that is gone the sentence below says more
+        check_packaged(path, PACKAGED_SHA256[network])
     return _weights(network, (path,), custom=False)
 
 
