@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import datasets
@@ -172,6 +173,22 @@ def test_uploads_go_although_the_clock_was_set(
     monkeypatch.setattr(time, "time", lambda: now)
     sweep(tmp_path, 3600)
     assert (tmp_path / "photo.jpg").exists() == stays
+
+
+def test_a_folder_that_goes_while_it_is_swept_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "photo.jpg").write_bytes(b"a photo")
+    list_folder = os.scandir
+
+    def another_was_faster(path: str | int) -> Iterable[os.DirEntry[str]]:
+        if str(path) == str(tmp_path / "b"):
+            shutil.rmtree(path)
+        return list_folder(path)
+
+    monkeypatch.setattr(os, "scandir", another_was_faster)
+    sweep(tmp_path, -1)
+    assert list(tmp_path.rglob("*.jpg")) == []
 
 
 def test_a_killed_servers_photos_go_although_the_clock_was_set_back(

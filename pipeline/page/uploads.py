@@ -39,13 +39,16 @@ def remove(folder: Path) -> None:
 
 def sweep(folder: Path, age: float) -> None:
     """Removes what has not been written or asked for anew in `age` seconds, and the folders that are empty then."""
-    for path in sorted(folder.rglob("*"), reverse=True):  # what is inside comes before its folder
-        try:
-            # Or from as far in the future: the clock was set back since, and nobody waits until it is there again.
-            if abs(time.time() - path.lstat().st_ctime) > age:
-                path.rmdir() if path.is_dir() else path.unlink()
-        except OSError:
-            continue  # gone already, or a folder that is in use
+    # What is inside comes before its folder; what goes away meanwhile is passed over.
+    for inside, folders, files in os.walk(folder, topdown=False):
+        for name in (*files, *folders):
+            path = Path(inside, name)
+            try:
+                # Or from as far in the future: the clock was set back since, and nobody waits until it is there again.
+                if abs(time.time() - path.lstat().st_ctime) > age:
+                    path.rmdir() if path.is_dir() else path.unlink()
+            except OSError:
+                continue  # gone already, or a folder that is in use
 
 
 def keep_swept(folder: Path, age: float) -> None:

@@ -86,7 +86,7 @@ def test_a_visitors_photo_is_searched_in_the_gallery_that_is_chosen(
     upload(page, portrait(0, 1), tmp_path / "query.png")
     page.get_by_label(re.compile("10 photos")).check()
     wait_for_answer(page, "Xaver")
-    assert "gallery=sample" in page.url
+    page.wait_for_url("**gallery=sample**")
     again = browse(page.url)
     wait_for_answer(again, "Vera")  # its first example: the photo is not part of a link
     known = {one["key"]: one for one in Client(url, verbose=False).predict(api_name="/galleries")["galleries"]}
