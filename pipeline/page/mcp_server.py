@@ -16,14 +16,14 @@ from typing import Any
 import anyio
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from pipeline import journal
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.face_tool import DESCRIPTION, NAME, SCHEMA, search_face
 from pipeline.galleries import Galleries
-from pipeline.page.guard import MAX_MCP_BODY, MCP_PATH, Message, Receive, Send, unforeseen
+from pipeline.page.guard import MAX_MCP_BODY, MCP_PATH, Message, Receive, Send, read_body, unforeseen, with_body
 from pipeline.settings import VERSION
 
 MISSING = (
@@ -32,6 +32,7 @@ MISSING = (
 )
 FOREIGN = "Scripts of web pages may not use this; it is for programs."
 BUSY = "The server is busy with other searches; ask again in a while."
+NO_REQUEST = f"This is no request of the Model Context Protocol; call the tool {NAME} by one of its clients."
 AT_ONCE, WAITING = 2, 16  # searches at the same time, as on the page; and how many may wait, each with its photo
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
@@ -74,7 +75,10 @@ class SearchTool:
 
 
 class _ForPrograms:
-    """Lets no browser in: `Origin` comes with whatever a page's script posts, also if its host's name became ours."""
+    """Lets no browser in: `Origin` comes with whatever a page's script posts, also if its host's name became ours.
+
+    And no message that the package would refuse, for it does so in its validator's words, and logs what was sent.
+    """
 
     def __init__(self, handle: Callable[[Message, Receive, Send], Any]) -> None:
         self._handle = handle
@@ -82,8 +86,36 @@ class _ForPrograms:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if "origin" in Headers(scope=scope):
             await PlainTextResponse(FOREIGN, 403)(scope, receive, send)
-        else:
-            await self._handle(scope, receive, send)
+            return
+        if scope["method"] == "POST":
+            body = await read_body(receive)
+            receive = with_body(body, receive)
+            if (refusal := refused(body)) is not None:
+                await refusal(scope, receive, send)
+                return
+        await self._handle(scope, receive, send)
+
+
+def refused(body: bytes) -> Response | None:
+    """The answer to what is no message to a server as the protocol has it; None if it is one.
+
+    Notifications are never answered, and those that the package does not know are passed over.
+    """
+    from mcp import types
+
+    kinds = {types.JSONRPCRequest: types.ClientRequest, types.JSONRPCNotification: types.ClientNotification}
+    message: Any = None
+    try:
+        message = types.JSONRPCMessage.model_validate_json(body).root
+        kinds[type(message)].model_validate(message.model_dump(by_alias=True, mode="json", exclude_none=True))
+    except (ValueError, KeyError):
+        if isinstance(message, types.JSONRPCNotification):
+            return Response(status_code=202)
+        known = isinstance(message, types.JSONRPCRequest)
+        error = {"code": types.INVALID_PARAMS if known else types.INVALID_REQUEST, "message": NO_REQUEST}
+        answer = {"jsonrpc": "2.0", "id": message.id if known else None, "error": error}
+        return JSONResponse(answer, 200 if known else 400)
+    return None
 
 
 def mcp_server(galleries: Galleries) -> tuple[Route, Lifespan]:

@@ -4,8 +4,8 @@ The threat: both are open to whoever reaches the page, take photos as bytes and 
 open beside ours may post to them from a visitor's browser.
 
 Found and mended on the way: the tool's words for wrong arguments were a library's, said nothing of a remedy and
-repeated what was sent, however long; so did those for galleries, models, indexes and faces that there are not. Known
-and left: what is no JSON-RPC at all is answered in the words of the package `mcp`.
+repeated what was sent, however long; so did those for galleries, models, indexes and faces that there are not. What was
+no message of the protocol was answered in a validator's words, and stood in the log, a notification with all it held.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pipeline.images import UNREADABLE
 from pipeline.live import FRAME_BYTES, NO_FRAME
 from pipeline.page.guard import FOREIGN, MAX_MCP_BODY, TOO_LARGE
 from pipeline.page.mcp_server import FOREIGN as FOR_PROGRAMS
+from pipeline.page.mcp_server import NO_REQUEST
 from pipeline.recipes import MINI
 from tests.conftest import Tally
 from tests.faults.conftest import ROOT, Served
@@ -178,13 +179,42 @@ def test_a_tool_that_there_is_not(post: Call, served: Served, name: str) -> None
     assert is_one_sentence(part["text"], served)
 
 
-@pytest.mark.parametrize("wrong", ["", "{", "[]", "null", "NaN", '{"jsonrpc": "2.0"}', "[" * 100_000, "\0", call([1])])
+def rpc(**message: object) -> str:
+    return json.dumps({"jsonrpc": "2.0"} | message)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("", "{", "[]", "null", "NaN", '{"jsonrpc": "2.0"}', "[" * 100_000, "\0", "\xff"),
+        *(call([1]), call(LONG), f"[{call({})}]"),
+        rpc(id=1, method=LONG),
+        rpc(id=1, method="tools/call"),
+        rpc(id=1, result={"secret": LONG}),
+        rpc(id=1, error={"code": 1, "message": LONG}),
+    ],
+)
 def test_a_body_that_is_no_call(post: Call, served: Served, wrong: str) -> None:
+    before = served.log.read_text()
     answer = post(wrong)
-    assert "error" in answer.json()
-    assert len(answer.text) < 5000
-    for secret in ("Traceback", "site-packages", str(ROOT), str(served.folder)):
-        assert secret not in answer.text
+    assert answer.json()["error"]["message"] == NO_REQUEST
+    assert is_one_sentence(NO_REQUEST, served)
+    assert_nothing_new(before, served)
+
+
+def test_a_notification_that_is_none(post: Call, served: Served) -> None:
+    before = served.log.read_text()
+    cancelled = rpc(method="notifications/cancelled", params={"requestId": [LONG]})
+    for wrong in (rpc(method=LONG), cancelled, rpc(id=[LONG], method="ping")):
+        answer = post(wrong)
+        assert (answer.status_code, answer.content) == (202, b"")
+    assert_nothing_new(before, served)
+
+
+def assert_nothing_new(before: str, served: Served) -> None:
+    """The log has nothing of what was sent, and no trace."""
+    new = served.log.read_text()[len(before) :]
+    assert not re.search("nnnn|Traceback|valid|secret", new), new
 
 
 def test_calls_that_are_too_large_or_come_from_a_web_page(post: Call) -> None:
