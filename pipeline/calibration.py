@@ -24,7 +24,7 @@ import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -103,17 +103,7 @@ class Calibration:
         return Limit(distance, self.false_alarms(distance, faces))
 
     def _distances(self, faces: int) -> npt.NDArray[np.float64]:
-        """The distance of each rate in a gallery of so many faces: between two sizes, by the logarithm of the size.
-
-        Beyond the largest that was measured it goes on as it went over the last factor of ten: an estimate.
-        """
-        table, sizes = np.array(self.limits), np.log(self.sizes)
-        size = np.log(max(faces, 1))
-        if size > sizes[-1]:
-            tenth = max(int(np.searchsorted(sizes, sizes[-1] - np.log(10), side="right")) - 1, 0)
-            falling = (table[-1] - table[tenth]) / max(sizes[-1] - sizes[tenth], 1)
-            return np.maximum.accumulate(np.maximum(table[-1] + falling * (size - sizes[-1]), 0))
-        return np.array([np.interp(size, sizes, column) for column in table.T])
+        return _distances(self.limits, self.sizes, faces)
 
     def holds_for(self, recipe: Recipe, weights: str, photos_revision: str) -> bool:
         """Whether it was measured with this recipe and these weights.
@@ -128,6 +118,23 @@ class Calibration:
         rows = [list(row) for row in self.limits]
         lists = {name: list(getattr(self, name)) for name in ("weights", "rates", "sizes")}
         return {**asdict(self), **lists, "limits": rows}
+
+
+@lru_cache  # every hit of an answer asks
+def _distances(limits: tuple[tuple[float, ...], ...], sizes: tuple[int, ...], faces: int) -> npt.NDArray[np.float64]:
+    """The distance of each rate in a gallery of so many faces: between two sizes, by the logarithm of the size.
+
+    Beyond the largest that was measured it goes on as it went over the last factor of ten: an estimate.
+    """
+    table, known, size = np.array(limits), np.log(sizes), np.log(max(faces, 1))
+    if size > known[-1]:
+        tenth = max(int(np.searchsorted(known, known[-1] - np.log(10), side="right")) - 1, 0)
+        falling = (table[-1] - table[tenth]) / max(known[-1] - known[tenth], 1)
+        distances = np.maximum.accumulate(np.maximum(table[-1] + falling * (size - known[-1]), 0))
+    else:
+        distances = np.array([np.interp(size, known, column) for column in table.T])
+    distances.flags.writeable = False
+    return distances
 
 
 def from_json(value: Mapping[str, Any]) -> Calibration:
