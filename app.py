@@ -122,6 +122,7 @@ def launch(
         footer_links=["api"],
         run_history=False,
         max_file_size="2gb" if galleries.own else "40mb",  # a zip of photos, or one photo
+        _frontend=False,  # does not ask itself for the page, only to give up if a busy machine takes over three seconds
         **options,
     )
     return page
