@@ -208,7 +208,7 @@ def explain(options: argparse.Namespace) -> int:
     if answer.crop is None:
         _print_answer(answer)
         return 1
-    reason = why(searcher, answer.crop, library.photo(options.hit or nearest(answer)))
+    reason = why(searcher, answer.crop, library.photos.found(options.hit or nearest(answer)))
     out = options.out or (None if options.json else Path("why.png"))
     if out is not None:
         shown = picture(reason.explanation, (options.photo.name, reason.photo.photo_id), answer.recipe)

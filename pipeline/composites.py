@@ -79,7 +79,7 @@ def alike(gallery: Gallery) -> list[IntArray]:
 
 
 def _face(gallery: Gallery, photos: Photos, row: int) -> tuple[Image.Image, Pixels]:
-    photo = photos.named(gallery.photo_ids[row])
+    photo = photos.found(gallery.photo_ids[row])
     return open_image(photo.source), np.asarray(gallery.faces[row, 5:], np.float64).reshape(5, 2)
 
 

@@ -47,7 +47,7 @@ def judge(network: Network, recipe: Recipe, gallery: Gallery, photos: Photos, vi
     rows = held_out_rows(gallery, photos)
     crops = []
     for row in rows.tolist():
-        photo = photos.named(gallery.photo_ids[row])
+        photo = photos.found(gallery.photo_ids[row])
         crops.append(cut(open_image(photo.source), gallery.face(row), recipe))
     embedded = [network.embed(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
     student, teacher = unit_rows(np.concatenate(embedded)), np.asarray(gallery.vectors[rows])

@@ -1,8 +1,7 @@
-"""One photo's file: any format Pillow knows becomes upright 8-bit RGB; and back to a file that browsers show."""
+"""One photo's file: any format Pillow knows becomes upright 8-bit RGB."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,18 +13,12 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from pipeline.errors import PhotoError
-from pipeline.files import replacing
-from pipeline.types import Box, Photo
 
 MAX_PIXELS = 65_000_000  # what large phones take; 260 MB decoded, and as much again while it is turned
 UNREADABLE = "This file cannot be read as a photo; use an undamaged JPEG, PNG or WebP."
 STRIP_PIXELS = 1 << 22
-THUMBNAIL_SIDE = 320
-FACE_SIDE = 200
-FACE_SHARE = 1.3  # how much of a photo a picture of a face shows, in sides of its box
 SMALL_BYTES = 64_000  # a JPEG below this is its own thumbnail
 JPEG_START = b"\xff\xd8"
-BROWSER_FORMATS = {JPEG_START: ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif"}
 
 
 def open_image(source: bytes | Path, *, small: bool = False) -> Image.Image:
@@ -98,71 +91,6 @@ def _eight_bit(values: npt.NDArray[np.float32], white: float) -> npt.NDArray[np.
     return scaled
 
 
-def thumbnail_path(photo_id: str, folder: Path) -> Path:
-    """Where the photo's thumbnail is, or will be."""
-    return folder / f"{_file_name(photo_id)}.jpg"
-
-
-def face_path(photo_id: str, box: Box, folder: Path) -> Path:
-    """Where the picture of that face in the photo is, or will be."""
-    return folder / f"{_file_name(photo_id)}-{'-'.join(str(round(value)) for value in box)}.jpg"
-
-
-def made(path: Path) -> bool:
-    """Whether the picture is there; one that a power cut left empty is not."""
-    return path.exists() and path.stat().st_size > 0
-
-
-def thumbnail_file(photo: Photo, folder: Path) -> Path:
-    """The photo as a small JPEG in `folder`, made once: as it is where it is one, else scaled down."""
-    path = thumbnail_path(photo.photo_id, folder)
-    if not made(path):
-        with replacing(path, lasting=False) as beside:
-            if small_enough(photo.source):
-                beside.write_bytes(photo.source)
-            else:
-                image = open_image(photo.source)
-                image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-                image.save(beside, "JPEG", quality=88)
-    return path
-
-
 def small_enough(source: bytes | Path) -> TypeGuard[bytes]:
     """Whether a photo is its own thumbnail."""
     return isinstance(source, bytes) and len(source) < SMALL_BYTES and source[:2] == JPEG_START
-
-
-def face_file(photo: Photo, box: Box, folder: Path) -> Path:
-    """A square around the face in `box`, in pixels of the photo, as a small JPEG in `folder`; made once."""
-    path = face_path(photo.photo_id, box, folder)
-    if not made(path):
-        left, top, right, bottom = box
-        half = FACE_SHARE * max(right - left, bottom - top) / 2
-        across, down = (left + right) / 2, (top + bottom) / 2
-        square = (round(across - half), round(down - half), round(across + half), round(down + half))
-        with replacing(path, lasting=False) as beside:
-            face = open_image(photo.source).crop(square).resize((FACE_SIDE, FACE_SIDE), Image.Resampling.BICUBIC)
-            face.save(beside, "JPEG", quality=88)
-    return path
-
-
-def original_file(photo: Photo, folder: Path) -> Path:
-    """The photo in full in `folder`, made once: byte for byte where browsers know the format, else as PNG."""
-    try:
-        content = photo.source if isinstance(photo.source, bytes) else photo.source.read_bytes()
-    except OSError as error:
-        raise PhotoError(UNREADABLE) from error
-    known = next((ending for start, ending in BROWSER_FORMATS.items() if content.startswith(start)), None)
-    path = folder / f"{_file_name(photo.photo_id)}-original{known or '.png'}"
-    if not made(path):
-        with replacing(path, lasting=False) as beside:
-            if known:
-                beside.write_bytes(content)
-            else:
-                open_image(content).save(beside, "PNG")
-    return path
-
-
-def _file_name(photo_id: str) -> str:
-    # Names of people in file names would stand in logs and browser histories; and ids may hold any character.
-    return hashlib.sha256(photo_id.encode()).hexdigest()[:20]

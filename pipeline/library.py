@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -23,16 +22,16 @@ from pipeline.build import (
 from pipeline.calibrate import calibrate
 from pipeline.calibration import OWN, Calibration, find, from_json, read_calibrations, shipped, write_calibrations
 from pipeline.encoders import Encoders, StoredEncoders
-from pipeline.errors import PhotoError, PhotosError, SettingsError
+from pipeline.errors import PhotosError, SettingsError
 from pipeline.gallery import Gallery
-from pipeline.images import face_file, face_path, made, open_image, original_file, thumbnail_file, thumbnail_path
 from pipeline.pairs import VIEW_1, open_pairs
 from pipeline.photos import TITLES, Photos, open_photos
+from pipeline.pictures import Pictures
 from pipeline.published import THUMBNAILS, PublishedIndex
 from pipeline.recipes import DEFAULT, FALLBACK, MINI, RECIPES, recipe_named
 from pipeline.search import Searcher, open_searcher
 from pipeline.settings import DEFAULT_CACHE, EMBEDDED, Milvus, Settings
-from pipeline.types import Box, Photo, Report, silent
+from pipeline.types import Report, silent
 from pipeline.weights import WeightStore
 
 if TYPE_CHECKING:
@@ -196,63 +195,17 @@ class Library:
 
     def person(self, photo_id: str) -> str:
         """Who a photo of the gallery shows."""
-        return self.photo(photo_id).person
-
-    def thumbnail(self, photo_id: str) -> Path:
-        """A photo of the gallery as a small file that browsers show."""
-        with _of_the_gallery():
-            return self._there(photo_id, thumbnail_path(photo_id, self._pictures)) or thumbnail_file(
-                self.photo(photo_id), self._pictures
-            )
-
-    def face(self, photo_id: str, box: Box) -> Path:
-        """The face in that box of a photo of the gallery, as a small file that browsers show."""
-        with _of_the_gallery():
-            return self._there(photo_id, face_path(photo_id, box, self._pictures)) or face_file(
-                self.photo(photo_id), box, self._pictures
-            )
-
-    def size(self, photo_id: str) -> tuple[int, int]:
-        """Width and height of a photo of the gallery, in pixels and upright."""
-        with _of_the_gallery():
-            return open_image(self.photo(photo_id).source).size
-
-    def original(self, photo_id: str) -> Path:
-        """A photo of the gallery as a file that browsers show and that can be searched with: not a pixel is changed."""
-        with _of_the_gallery():
-            return original_file(self.photo(photo_id), self._pictures)
-
-    def photo(self, photo_id: str) -> Photo:
-        """A photo of the gallery; SettingsError if there is none of that id."""
-        row = self.photos.row_of(photo_id)
-        if row is None:
-            raise SettingsError(f"There is no photo {photo_id!r} in this gallery.")
-        return self.photos[row]
-
-    def _there(self, photo_id: str, path: Path) -> Path | None:
-        """The picture if it is made already: for it no photo need be read, whose bytes would stay in memory."""
-        return path if self.photos.row_of(photo_id) is not None and made(path) else None
+        return self.photos.found(photo_id).person
 
     @property
-    def _pictures(self) -> Path:
-        return self.thumbnails_root / self.photos.name
+    def pictures(self) -> Pictures:
+        """The gallery's photos as files that browsers show."""
+        return Pictures(self.photos, self.thumbnails_root / self.photos.name)
 
     @property
     def thumbnails_root(self) -> Path:
         """The folder of those files, by gallery: the only one in the index that a page may serve."""
         return self.index_root / THUMBNAILS
-
-
-@contextmanager
-def _of_the_gallery() -> Iterator[None]:
-    """PhotosError where a photo of the gallery cannot be read: the visitor's, of whom PhotoError speaks, is not it."""
-    try:
-        yield
-    except PhotoError as error:
-        raise PhotosError(
-            "A photo of this gallery cannot be read any more; put the gallery's photos back where they were, or start "
-            "again for what is there now."
-        ) from error
 
 
 def open_library(settings: Settings) -> Library:

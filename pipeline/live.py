@@ -59,7 +59,7 @@ class Live:
             {
                 "photo_id": hit.photo_id,
                 "caption": caption(hit),
-                "picture": served(background.library.thumbnail(hit.photo_id)),
+                "picture": served(background.library.pictures.thumbnail(hit.photo_id)),
             }
             for hit in answer.hits
         ]

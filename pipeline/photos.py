@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import PhotosError
+from pipeline.errors import PhotosError, SettingsError
 from pipeline.face_ids import photo_of
 from pipeline.hub import endpoint, reachable, snapshot_meter
 from pipeline.settings import LFW
@@ -81,12 +81,15 @@ class Photos:
         row = self._rows.get(photo_id)
         return self._rows.get(photo_of(photo_id)) if row is None and self.every_face else row
 
-    def named(self, photo_id: str) -> Photo:
-        """The photo of this id, or that shows the face of this id; KeyError if there is none."""
-        row = self.row_of(photo_id)
-        if row is None:
-            raise KeyError(photo_id)
-        return self[row]
+    def row(self, photo_id: str) -> int:
+        """The same; SettingsError if there is no such photo."""
+        if (row := self.row_of(photo_id)) is None:
+            raise SettingsError(f"There is no photo {photo_id!r} in this gallery.")
+        return row
+
+    def found(self, photo_id: str) -> Photo:
+        """The photo of this id, or that shows the face of this id; SettingsError if there is none."""
+        return self[self.row(photo_id)]
 
 
 def open_photos(dataset: str, report: Report = silent) -> Photos:

@@ -118,7 +118,7 @@ def _json(value: object) -> bytes:
 def _thumbnails(library: Library, path: Path, report: Report) -> dict[str, Content]:
     """The archive of thumbnails and its manifest, by their paths in the repository; nothing if there are none."""
     photos = library.photos
-    count, folder = pack(photos, library.thumbnail, path, report), f"{THUMBNAILS}/{photos.name}"
+    count, folder = pack(photos, library.pictures.thumbnail, path, report), f"{THUMBNAILS}/{photos.name}"
     if not count:
         return {}
     manifest = {"photos_revision": photos.revision, "thumbnails": count, "files": {PACK: digest(path)}}

@@ -141,7 +141,7 @@ def _view(source: Source, row: int, other: int, random: np.random.Generator) -> 
 
 def _crops(source: Source, row: int, random: np.random.Generator) -> tuple[Image.Image, Image.Image]:
     """A photo's face as both see it, cut out a little beside where it is."""
-    photo, face = source.photos.named(source.gallery.photo_ids[row]), source.gallery.face(row)
+    photo, face = source.photos.found(source.gallery.photo_ids[row]), source.gallery.face(row)
     assert face is not None
     image = open_image(photo.source)
     moved = _moved(face, random)

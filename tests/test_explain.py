@@ -140,10 +140,10 @@ def test_a_hits_crop_is_what_the_network_saw(tiny: Library) -> None:
     for recipe in ("mtcnn-reid", "resnet50"):
         searcher = tiny.searcher(recipe)
         seen = searcher.search(portrait(3, 1), 1).crop
-        assert np.array_equal(gallery_crop(searcher, tiny.photo("Dimitri/1.png")), seen)
+        assert np.array_equal(gallery_crop(searcher, tiny.photos.found("Dimitri/1.png")), seen)
     with pytest.raises(SettingsError, match="skipped when the gallery was built"):
-        gallery_crop(tiny.searcher("mtcnn-reid"), tiny.photo(FACELESS))
-    assert gallery_crop(tiny.searcher("resnet50"), tiny.photo(FACELESS)).size == (224, 224)
+        gallery_crop(tiny.searcher("mtcnn-reid"), tiny.photos.found(FACELESS))
+    assert gallery_crop(tiny.searcher("resnet50"), tiny.photos.found(FACELESS)).size == (224, 224)
     assert SIDE != 224
 
 

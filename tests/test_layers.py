@@ -61,6 +61,7 @@ LAYERS = (
     (
         "pipeline.encoder",
         "pipeline.gallery_map",
+        "pipeline.pictures",
         "pipeline.drops",
         "pipeline.pairs",
         "pipeline.quality",

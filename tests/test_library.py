@@ -93,29 +93,29 @@ def test_examples_of_lfw_are_the_ten_that_the_ancestors_searched_for(real: Setti
 
 def test_a_picture_that_is_made_needs_no_photo(tiny: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     box = (0.0, 0.0, 20.0, 20.0)
-    thumbnail, face = tiny.thumbnail("Ada/0.png"), tiny.face("Ada/0.png", box)
+    thumbnail, face = tiny.pictures.thumbnail("Ada/0.png"), tiny.pictures.face("Ada/0.png", box)
     monkeypatch.setattr(tiny.photos, "_read", None)
-    assert (tiny.thumbnail("Ada/0.png"), tiny.face("Ada/0.png", box)) == (thumbnail, face)
+    assert (tiny.pictures.thumbnail("Ada/0.png"), tiny.pictures.face("Ada/0.png", box)) == (thumbnail, face)
     with pytest.raises(TypeError):
-        tiny.thumbnail("Ada/1.png")
+        tiny.pictures.thumbnail("Ada/1.png")
     thumbnail.with_name(thumbnail.name).write_bytes(b"")
     with pytest.raises(TypeError):
-        tiny.thumbnail("Ada/0.png")
+        tiny.pictures.thumbnail("Ada/0.png")
 
 
 def test_a_thumbnail_is_a_small_jpeg_of_the_photo(tiny: Library, tiny_folder: Path) -> None:
     Image.new("RGB", (2000, 1000), "red").save(tiny_folder / "Ada" / "large.png")
-    with Image.open(tiny.thumbnail("Ada/large.png")) as image:
+    with Image.open(tiny.pictures.thumbnail("Ada/large.png")) as image:
         assert (image.format, image.size) == ("JPEG", (320, 160))
         red, green, blue = image.getpixel((100, 100))
     assert red > 240 > 20 > max(green, blue)
-    assert tiny.thumbnail("Ada/large.png").parent == tiny.thumbnails_root / tiny.photos.name
-    assert tiny.thumbnail("Ada/0.png") != tiny.thumbnail("Ada/1.png")
-    assert "Ada" not in tiny.thumbnail("Ada/0.png").name
+    assert tiny.pictures.thumbnail("Ada/large.png").parent == tiny.thumbnails_root / tiny.photos.name
+    assert tiny.pictures.thumbnail("Ada/0.png") != tiny.pictures.thumbnail("Ada/1.png")
+    assert "Ada" not in tiny.pictures.thumbnail("Ada/0.png").name
 
 
 def test_an_original_is_the_photo_pixel_for_pixel(tiny: Library) -> None:
-    with Image.open(tiny.original("Bruno/3.png")) as image:
+    with Image.open(tiny.pictures.original("Bruno/3.png")) as image:
         assert image.convert("RGB").tobytes() == portrait(1, 3).tobytes()
 
 
@@ -124,7 +124,7 @@ def test_the_person_is_the_photos(tiny: Library) -> None:
 
 
 def test_a_photo_there_is_not_is_refused(tiny: Library) -> None:
-    for asked in (tiny.thumbnail, tiny.original, tiny.person):
+    for asked in (tiny.pictures.thumbnail, tiny.pictures.original, tiny.person):
         for photo_id in ("Ada/9.png", "", "../../etc/passwd"):
             with pytest.raises(SettingsError, match="no photo"):
                 asked(photo_id)

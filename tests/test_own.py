@@ -125,12 +125,12 @@ def test_every_face_of_every_photo_is_found(own: OwnGalleries, party: list[Path]
         face = draw((person, person % 2, (20, 20, 40 + 10 * (person % 2))))
         (nearest,) = mine.background.searcher(RECIPE).search(face, 1, "exact").hits
         assert nearest.photo_id == gallery.photo_ids[person]
-    assert library.size("4.png #2") == (160, 100)
-    assert library.original("4.png #2").read_bytes() == party[-1].read_bytes()
-    assert library.thumbnail("4.png #2") == library.thumbnail("4.png")
+    assert library.pictures.size("4.png #2") == (160, 100)
+    assert library.pictures.original("4.png #2").read_bytes() == party[-1].read_bytes()
+    assert library.pictures.thumbnail("4.png #2") == library.pictures.thumbnail("4.png")
     for unknown in ("4.png #x", "9.png #2", "#2"):
         with pytest.raises(SettingsError, match="no photo"):
-            library.thumbnail(unknown)
+            library.pictures.thumbnail(unknown)
     assert mine.told is not None
     assert told_line(mine.told) == (
         "6 faces in 4 photos can be searched. In 1 photo no face was found. 1 file was skipped: not a photo that can "
@@ -175,7 +175,7 @@ def test_photos_that_come_later_are_the_only_ones_looked_at(
 def test_photos_are_removed_with_all_that_was_made_of_them(own: OwnGalleries, party: list[Path]) -> None:
     _, mine = filled(own, party)
     assert mine.background is not None
-    picture = mine.background.library.thumbnail("2.png")
+    picture = mine.background.library.pictures.thumbnail("2.png")
     assert picture.is_file()
     mine.discard(["2.png", "1.png"])
     mine.wait()
@@ -289,7 +289,7 @@ def test_a_gallery_is_found_by_its_key_alone(own: OwnGalleries, party: list[Path
             galleries.get(guess)
         assert "own-" not in str(caught.value).replace(reprlib.repr(guess), "")
     assert mine.background is not None
-    assert galleries.is_picture(mine.background.library.thumbnail("0.png"))
+    assert galleries.is_picture(mine.background.library.pictures.thumbnail("0.png"))
     assert not galleries.is_picture(party[0])
     assert own.create()[0] != key
 

@@ -243,9 +243,9 @@ def test_thumbnails_come_along_in_one_file(published: Hub, built: Library, elsew
     folder = there.thumbnails_root / there.photos.name
     assert len(list(folder.iterdir())) == 25, "one for each photo that is one"
     for photo_id in ("Ada/0.png", "Clara/faceless.png"):
-        fetched = folder / built.thumbnail(photo_id).name
-        assert fetched.read_bytes() == built.thumbnail(photo_id).read_bytes()
-        assert there.thumbnail(photo_id) == fetched
+        fetched = folder / built.pictures.thumbnail(photo_id).name
+        assert fetched.read_bytes() == built.pictures.thumbnail(photo_id).read_bytes()
+        assert there.pictures.thumbnail(photo_id) == fetched
 
 
 def test_publishing_the_same_again_sends_the_same_bytes(published: Hub, built: Library) -> None:

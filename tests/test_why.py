@@ -61,13 +61,13 @@ def test_a_hit_of_the_gallery_is_explained(tiny: Library) -> None:
         searcher = tiny.searcher(recipe)
         found = searcher.search(portrait(3, 1), 3, "exact")
         hit = found.hits[1]
-        reason = why(searcher, found.crop, tiny.photo(hit.photo_id))  # type: ignore[arg-type]
+        reason = why(searcher, found.crop, tiny.photos.found(hit.photo_id))  # type: ignore[arg-type]
         assert reason.recipe == recipe
         assert reason.explanation.distance == pytest.approx(hit.distance, abs=1e-4)
         assert reason.ms > 0
         assert reason.photo.person == hit.person == "Dimitri"
     with pytest.raises(SettingsError, match="skipped when the gallery was built"):
-        why(tiny.searcher("mtcnn-reid"), found.crop, tiny.photo(FACELESS))  # type: ignore[arg-type]
+        why(tiny.searcher("mtcnn-reid"), found.crop, tiny.photos.found(FACELESS))  # type: ignore[arg-type]
 
 
 def test_four_pictures_that_are_in_the_html_itself() -> None:

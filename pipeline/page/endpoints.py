@@ -51,7 +51,7 @@ def _with_pictures(background: Background, answer: Answer) -> dict[str, Any]:
     """The answer with the address of each hit's picture. As files, Gradio would look up each one's path six times."""
     told = answer.as_json()
     for hit in told["hits"]:
-        hit["picture"] = served(background.library.thumbnail(hit["photo_id"]))
+        hit["picture"] = served(background.library.pictures.thumbnail(hit["photo_id"]))
     return told
 
 
@@ -96,7 +96,7 @@ def endpoints(parts: Parts) -> None:
             found = searcher.search(image, index="exact", choose=choose)
             if found.crop is None:
                 raise PhotoError("No face was found in this photo; try another, or a recipe for whole photos.")
-            reason = why(searcher, found.crop, background.library.photo(photo_id or nearest(found)))
+            reason = why(searcher, found.crop, background.library.photos.found(photo_id or nearest(found)))
             heats = reason.explanation
             return heats.query.crop, heats.hit.crop, *heats.overlays(), reason.as_json()
 

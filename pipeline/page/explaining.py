@@ -32,7 +32,7 @@ def explained(parts: Parts, photo_id: str, number: int, answers: Sequence[Answer
         answer, crop = found[0], found[0].crop
         background = parts.galleries.named(answer.gallery)
         searcher = background.searcher(answer.recipe)
-        return why_html(why(searcher, crop, background.library.photo(photo_id)))
+        return why_html(why(searcher, crop, background.library.photos.found(photo_id)))
     except PipelineError as error:
         return notice(str(error))
 

@@ -35,7 +35,7 @@ TO_THE_ENLARGED = "() => document.querySelector('#enlarged').scrollIntoView({blo
 def search_with(parts: Parts, photo_id: str, step: Step, request: Request) -> Changes:
     """A photo of the gallery as the visitor's, and the search with the face by which it was indexed."""
     trail, number = step
-    path = str(parts.galleries.get(request.gallery).library.original(photo_id))
+    path = str(parts.galleries.get(request.gallery).library.pictures.original(photo_id))
     way = trail if request.photo is None else (*trail, (request.photo, number or 0))
     shown = show(parts, replace(request, photo=path), _of_gallery(parts, photo_id, request))
     return shown | {parts.query.photo: path, parts.explore.trail: way, parts.explore.back: gr.update(visible=bool(way))}
@@ -71,7 +71,7 @@ def enlarge(parts: Parts, photo_id: str, number: int, answers: Sequence[Answer])
     answer, hit = found
     background = parts.galleries.named(answer.gallery)
     library, box = background.library, background.searcher(answer.recipe).gallery.box(photo_id)
-    return enlarged_html(hit, library.original(photo_id), library.size(photo_id), box, number)
+    return enlarged_html(hit, library.pictures.original(photo_id), library.pictures.size(photo_id), box, number)
 
 
 def move_limit(parts: Parts, distance: object, answers: Sequence[Answer], request: Request) -> Changes:
@@ -103,7 +103,7 @@ def download(parts: Parts, kind: str, answers: Sequence[Answer]) -> dict[str, st
 
 def _sheet(parts: Parts, answers: Sequence[Answer]) -> bytes:
     library = parts.galleries.named(answers[0].gallery).library
-    return downloads.contact_sheet(answers, library.thumbnail, wording.caption)
+    return downloads.contact_sheet(answers, library.pictures.thumbnail, wording.caption)
 
 
 def explore_events(parts: Parts) -> None:

@@ -68,7 +68,7 @@ def scaled(box: Box, scale: float) -> Box:
 def picture(background: Background, searcher: Searcher, photo_id: str, view: str) -> Path:
     """The file that stands for a photo among the results: the photo, or the face by which it was indexed."""
     box = searcher.gallery.box(photo_id) if view == FACES else None
-    return background.library.face(photo_id, box) if box else background.library.thumbnail(photo_id)
+    return background.library.pictures.face(photo_id, box) if box else background.library.pictures.thumbnail(photo_id)
 
 
 def tiles(background: Background, answer: Answer, view: str) -> tuple[Tile, ...]:
@@ -185,13 +185,13 @@ def _found(parts: Parts, request: Request, answers: tuple[Answer, ...]) -> Chang
 def example_photos(background: Background) -> list[tuple[str, str]]:
     """The example photos as (file, name)."""
     library = background.library
-    return [(str(library.original(photo_id)), library.person(photo_id)) for photo_id in library.examples()]
+    return [(str(library.pictures.original(photo_id)), library.person(photo_id)) for photo_id in library.examples()]
 
 
 def show_example(parts: Parts, number: int, request: Request) -> Changes:
     """An example as the visitor's photo, and the page's search with it."""
     library = parts.galleries.get(request.gallery).library
-    path = str(library.original(library.examples()[number]))
+    path = str(library.pictures.original(library.examples()[number]))
     return anew(parts, replace(request, photo=path)) | {parts.query.photo: path}
 
 

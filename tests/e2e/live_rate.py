@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     searcher = background.searcher(options.recipe)
     library = background.library
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
-        photos = [open_image(library.photo(photo_id).source) for photo_id in library.examples()[: options.people]]
+        photos = [
+            open_image(library.photos.found(photo_id).source) for photo_id in library.examples()[: options.people]
+        ]
         camera = film(photos, Path(place) / "camera.mjpeg")
         served = app.launch(galleries, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
         fake = ["--no-sandbox", "--disable-gpu", *FAKE, f"--use-file-for-fake-video-capture={camera}"]

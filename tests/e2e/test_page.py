@@ -218,7 +218,7 @@ def test_a_busy_machine_is_no_reason_to_give_up(tmp_path: Path, serve: Serve, mo
 def test_of_the_index_only_pictures_are_served(tiny_page: tuple[Background, str]) -> None:
     background, url = tiny_page
     library = background.library
-    picture, folder = library.thumbnail("Ada/0.png"), library.folder("mtcnn-facenet")
+    picture, folder = library.pictures.thumbnail("Ada/0.png"), library.folder("mtcnn-facenet")
     for path, status in ((picture, 200), (folder / "vectors.npy", 403), (folder / "photos.json", 403)):
         assert path.is_file()
         assert requests.get(f"{url}gradio_api/file={path}", timeout=10).status_code == status
