@@ -332,13 +332,15 @@ def test_it_goes_when_its_last_page_has_been_closed_for_a_while(own: OwnGallerie
     key, mine = filled(own, party)
     own.enter(key, "one page")
     own.enter(key, "another page")
+    own._grace = SECONDS
     own.leave("one page")
-    time.sleep(0.5)
+    own._expire(key)  # as when the time is over
     assert own.find(key) is mine
     own.leave("another page")
     own.enter(key, "the page, loaded again")
-    time.sleep(0.5)
+    own._expire(key)
     assert own.find(key) is mine
+    own._grace = 0.2
     own.leave("the page, loaded again")
     until(lambda: own.find(key) is None)
     assert not mine.folder.exists()
@@ -349,7 +351,7 @@ def test_a_kept_one_does_not_go_with_its_page(own: OwnGalleries, party: list[Pat
     own.keep(key, kept=True)
     own.enter(key, "page")
     own.leave("page")
-    time.sleep(0.5)
+    own._expire(key)  # as when the time is over
     assert own.find(key) is mine
 
 

@@ -178,7 +178,8 @@ class Actions:
         gallery = self.own.find(key)
         if gallery is not None:
             gallery.wait()
-        return self.show(key)
+        # Without a gallery nothing has changed, and one may have been begun meanwhile.
+        return self.show(key) if key else {}
 
     def _again(self, key: str, values: Sequence[object]) -> Changes:
         """The search once more if it was in the visitor's gallery, which has changed or is gone."""

@@ -17,6 +17,9 @@ from pipeline.page.searching import anew, example_photos, is_of_a_gallery, show_
 from pipeline.recipes import DEFAULT_K, MAX_K, RECIPES
 
 POLL_SECONDS = 1.0
+# Until the first poll, where the one after the load was lost: sooner, it could overtake the load, which restores what a
+# link has chosen, and bring the answer to something else.
+LOST_SECONDS = 15.0
 # Keeps the address of the page that of the choices made, so that it can be sent to somebody or kept.
 ADDRESS = """(gallery, recipe, index, k) => {
   const choices = new URLSearchParams(location.search);
@@ -71,7 +74,9 @@ def poll(parts: Parts, watch: Watch, own: str, state: Sequence[str]) -> Changes:
     return changes | {
         reply.retry: gr.update(visible=_stuck(parts, key) and not galleries.working),
         # Also while the way to another gallery is offered: an answer that comes late may offer it once too often.
-        watch.timer: gr.update(active=galleries.working or is_own_working(parts, own) or _better(parts, key)),
+        watch.timer: gr.update(
+            value=POLL_SECONDS, active=galleries.working or is_own_working(parts, own) or _better(parts, key)
+        ),
         **(_answering(parts, watch, key) if galleries.is_ready(key) and key != answerable else {}),
     }
 
@@ -147,7 +152,7 @@ def restored(parts: Parts, request: gr.Request) -> Changes:
 def preparation_events(page: gr.Blocks, parts: Parts, header: gr.HTML) -> Watch:
     """Keeps the page up to date while the gallery is being prepared, and answers an example once it can."""
     query, reply = parts.query, parts.reply
-    watch = Watch(header, gr.Timer(POLL_SECONDS), gr.State(""))
+    watch = Watch(header, gr.Timer(LOST_SECONDS), gr.State(""))
     inputs, outputs, entering = watch.asked(parts), watch.polled(parts), watch.entering(parts)
 
     def polled(own: str, *state: str) -> Changes:

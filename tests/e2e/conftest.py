@@ -137,6 +137,13 @@ def tiny_page(tmp_path: Path, serve: Serve) -> tuple[Background, str]:
     return background, serve(background)
 
 
+def loaded(pictures: playwright_api.Locator) -> playwright_api.Locator:
+    """Waits until the browser has these pictures, all that there are now."""
+    pictures.first.wait_for(state="attached")
+    pictures.evaluate_all("images => Promise.all(images.map(image => image.decode()))")
+    return pictures
+
+
 def held_back(library: Library) -> threading.Event:
     """Makes the library's building wait for this event."""
     may_go_on, build = threading.Event(), library.build

@@ -46,7 +46,7 @@ def test_one_photo_is_searched_with_every_model(
     assert fits(page)
     compact.locator(".pick:has(img[alt*='Elif'])").first.click()
     wait_for_answer(page, "Elif")
-    assert page.locator("#back").is_visible()
+    page.locator("#back").wait_for()
 
 
 def test_without_a_photo_the_tab_says_what_to_do(tiny_page: tuple[Background, str], browse: Browse) -> None:

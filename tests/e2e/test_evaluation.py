@@ -6,7 +6,7 @@ from pipeline.background import Background
 from pipeline.evaluate import Task, evaluate
 from pipeline.recipes import RECIPES
 from pipeline.reports import save_report
-from tests.e2e.conftest import DESKTOP, PHONE, Browse
+from tests.e2e.conftest import DESKTOP, PHONE, Browse, loaded
 from tests.e2e.test_page import wait_for_answer
 from tests.test_evaluate import tiny_pairs
 
@@ -26,9 +26,9 @@ def test_the_tab_shows_the_last_report(tiny_page: tuple[Background, str], browse
         page.get_by_role("tab", name="Evaluation").click()
         page.locator("#evaluation table").wait_for()
         assert page.locator("#evaluation tbody th").all_inner_texts() == list(RECIPES)
-        drawings = page.locator("#evaluation img")
+        drawings = loaded(page.locator("#evaluation img"))
         assert drawings.count() == 2 + len(RECIPES)
-        assert all(drawings.nth(n).evaluate("image => image.complete && image.naturalWidth > 100") for n in range(3))
+        assert all(drawings.nth(n).evaluate("image => image.naturalWidth > 100") for n in range(3))
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
         page.get_by_role("tab", name="Search").click()
         page.locator("#results .caption-label").first.wait_for()

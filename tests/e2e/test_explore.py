@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline.background import Background
-from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page
+from pipeline.page import preparing
+from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, loaded
 from tests.e2e.test_page import captions, upload, upload_file, wait_for_answer
 from tests.tiny import BROKEN, draw, portrait
 
@@ -21,7 +24,7 @@ TWO = draw((5, 0, (10, 20, 40)), (1, 0, (80, 20, 60)), size=(160, 100))
 
 def click_in_photo(page: Page, x: float, y: float) -> None:
     """Clicks the framed photo at a place of the photo itself."""
-    image = page.locator("#boxed img")
+    image = loaded(page.locator("#boxed img"))
     shown = image.bounding_box()
     natural = image.evaluate("image => [image.naturalWidth, image.naturalHeight]")
     scale = min(shown["width"] / natural[0], shown["height"] / natural[1])
@@ -127,7 +130,7 @@ def test_results_are_grouped_by_person_and_shown_as_faces(page: Page) -> None:
     assert fits(page)
     # Both choices hold for the next search.
     page.locator("#examples button", has_text="Elif").click()
-    page.locator("#results h3", has_text="Elif").first.wait_for()
+    page.locator("#results section:first-child h3", has_text="Elif").wait_for()
     page.get_by_label("Group by person").uncheck()
     page.locator("#results h3").first.wait_for(state="detached")
     assert len(captions(page)) == 20
@@ -174,6 +177,20 @@ def test_a_link_restores_the_choices(tiny_page: tuple[Background, str], browse: 
     page.goto(f"{url}?recipe=<b>&index=faiss&k=1000")
     page.locator("#sentence", has_text="The 20 nearest").wait_for()
     assert page.get_by_label("Improved", exact=True).is_checked()
+
+
+def test_a_link_holds_where_the_server_is_slow(
+    tiny_page: tuple[Background, str], browse: Browse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*asked: Any) -> Any:  # noqa: ANN401
+        time.sleep(2.5 * preparing.POLL_SECONDS)
+        return restored(*asked)
+
+    restored = preparing.restored
+    monkeypatch.setattr(preparing, "restored", slow)
+    page = browse(f"{tiny_page[1]}?recipe=mtcnn-reid&index=annoy&k=7")
+    page.locator("#sentence", has_text="The 7 nearest").wait_for()
+    assert "searching by annoy" in page.locator("#sentence").inner_text()
 
 
 def test_hints_tell_what_is_wrong_with_the_photo(page: Page, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_the_page_offers_its_own_gallery_once_it_is_ready(
     wait_for_answer(page, "Ada")
     page.locator("#switch").wait_for(state="hidden")
     assert page.get_by_label(re.compile("26 photos")).is_checked()
-    assert page.locator("#examples .thumbnail-item").first.inner_text().strip() == "Ada"
+    page.locator("#examples .thumbnail-item:first-child", has_text="Ada").wait_for()
     assert "gallery=main" in page.locator("#link a").get_attribute("href")
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
 
@@ -84,6 +84,7 @@ def test_a_visitors_photo_is_searched_in_the_gallery_that_is_chosen(
     page = browse(url)
     wait_for_answer(page, "Ada")
     upload(page, portrait(0, 1), tmp_path / "query.png")
+    wait_for_answer(page, "Ada")  # else there is no photo yet to be searched in another gallery
     page.get_by_label(re.compile("10 photos")).check()
     wait_for_answer(page, "Xaver")
     page.wait_for_url("**gallery=sample**")
@@ -121,7 +122,7 @@ def first_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str,
             try:
                 requests.get(url, timeout=5)
                 break
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 assert served.poll() is None, (home / "log").read_text()
                 time.sleep(0.1)
         yield url, started

@@ -63,7 +63,7 @@ def first_is(page: Page, person: str) -> None:
     page.locator("#live .tile", has_text=re.compile(rf"^\s*1 · {person}\s")).wait_for()
 
 
-def told(page: Page, words: str) -> None:
+def told(page: Page, words: str | re.Pattern[str]) -> None:
     """Waits until the tab says so."""
     page.locator("#live [role=status]", has_text=words).wait_for()
 
@@ -108,7 +108,7 @@ def test_the_matches_follow_the_face(
     assert max(sent) == 1
     assert page.evaluate(CAMERA_IS_OFF)
     assert page.locator("#live .tile").count() == 0
-    assert files_in(temporary, own_folder()) == before
+    assert files_in(temporary, own_folder()) <= before  # what is older may have been swept away
 
 
 @contextmanager

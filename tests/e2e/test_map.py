@@ -80,7 +80,6 @@ def test_a_point_shows_its_photo_and_is_searched_with(
     page.mouse.click(*spot(page, data, other))
     card.get_by_role("button", name="Search with this photo").click()
     wait_for_answer(page, "Elif")
-    assert page.locator("#back").is_visible()
     page.locator("#back").click()
     wait_for_answer(page, "Dimitri")
 

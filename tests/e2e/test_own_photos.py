@@ -17,7 +17,7 @@ from pipeline.background import Background
 from pipeline.galleries import Galleries
 from pipeline.own import OwnGalleries
 from pipeline.page.uploads import PREFIX
-from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, tiny_library
+from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, loaded, tiny_library
 from tests.e2e.test_page import captions, upload, wait_for_answer
 from tests.tiny import TinyEncoders, draw, portrait
 
@@ -26,10 +26,10 @@ SECONDS = 60
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnGalleries:
-    """Own galleries whose temporary folder is the test's, and that wait seconds for a page to come back."""
+    """Own galleries whose temporary folder is the test's."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    return OwnGalleries(TinyEncoders(), tmp_path / "index" / "own", grace=4)
+    return OwnGalleries(TinyEncoders(), tmp_path / "index" / "own")
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_person_is_found_in_ones_own_photos_which_can_be_removed(
     page.locator("#enlarged", has_text="party-0.png #2 · 160 x 100 pixels").wait_for()
     frame = page.locator("#enlarged .box").get_attribute("style")
     assert "left:50.00%" in frame
-    assert page.locator("#enlarged img").evaluate("image => image.naturalWidth") == 160
+    assert loaded(page.locator("#enlarged img")).evaluate("image => image.naturalWidth") == 160
     assert "own-" not in page.url
     assert "own-" not in page.locator("#link").inner_html()
 
@@ -207,6 +207,36 @@ def test_kept_photos_are_there_after_a_restart_in_that_browser_only(
     assert stranger.locator("#own-state").inner_text().strip() == ""
 
 
+def test_keeping_that_is_answered_late_hides_nothing_that_was_dropped_meanwhile(
+    url: str, browse: Browse, party: list[Path], own: OwnGalleries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_keep, may_look, keep = threading.Event(), threading.Event(), own.keep
+    detector = own._encoders.get("mtcnn-facenet").detector
+    detect = detector.detect
+
+    def kept_late(key: str, *, kept: bool) -> None:
+        assert key or may_keep.wait(SECONDS)
+        keep(key, kept=kept)
+
+    def held(images: list[object]) -> list[object]:
+        assert may_look.wait(SECONDS)
+        return detect(images)
+
+    monkeypatch.setattr(own, "keep", kept_late)
+    monkeypatch.setattr(detector, "detect", held)
+    page = browse(url)
+    wait_for_answer(page, "Ada")
+    page.get_by_role("tab", name="My photos").click()
+    page.get_by_label("Keep on this computer").check()
+    drop(page, *party)
+    page.locator("#own-state", has_text="Indexing: 0 of 3 photos").wait_for()
+    may_keep.set()
+    page.wait_for_timeout(1000)  # for the answer, which shows nothing
+    may_look.set()
+    page.locator("#own-state", has_text="6 faces in 3 photos").wait_for()
+    assert [gallery.kept for gallery in own._open.values()] == [True]
+
+
 def test_others_reach_neither_the_gallery_nor_its_files(
     url: str, browse: Browse, party: list[Path], tmp_path: Path, own: OwnGalleries
 ) -> None:
@@ -224,6 +254,7 @@ def test_others_reach_neither_the_gallery_nor_its_files(
     assert [one["key"] for one in client.predict(api_name="/galleries")["galleries"]] == ["main"]
     assert "own-" not in str(client.predict(api_name="/health"))
     (gallery,) = own._open.values()
+    until(lambda: not gallery.busy)  # its folder is walked through below
     portrait(1).save(tmp_path / "query.png")
     for guess in ("own-", gallery.name, "own-" + "0" * 32):
         with pytest.raises((exceptions.AppError, ValueError), match="There is no gallery"):
@@ -236,16 +267,20 @@ def test_others_reach_neither_the_gallery_nor_its_files(
 
 
 def test_a_page_that_was_closed_takes_its_photos_along(
-    url: str, browse: Browse, party: list[Path], tmp_path: Path
+    url: str, browse: Browse, party: list[Path], tmp_path: Path, own: OwnGalleries
 ) -> None:
     page = browse(url)
     drop(page, *party)
     page.locator("#own-state", has_text="6 faces in 3 photos").wait_for()
+    ((key, pages),) = own._holders.items()
+    before = set(pages)
     page.reload()  # is no farewell
     page.get_by_role("tab", name="My photos").click()
     page.locator("#own-state", has_text="6 faces in 3 photos").wait_for()
-    time.sleep(5)
+    until(lambda: not before & pages)
+    own._expire(key)  # as when the time is over in which a page may come back
     assert files_of(tmp_path / "tmp") != []
+    own._grace = 0.1
     page.close()
     until(lambda: files_of(tmp_path / "tmp") == [])
 
@@ -255,10 +290,11 @@ def test_what_cannot_be_taken_in_is_said_in_a_sentence(url: str, browse: Browse,
     (tmp_path / "notes.txt").write_text("not a photo")
     drop(page, tmp_path / "notes.txt")
     page.locator("#own-state", has_text="There are no photos in what you dropped").wait_for()
+    page.locator("#own-cancel").wait_for(state="hidden")  # what is said while that ends is said too early for the next
     draw().save(tmp_path / "empty.png")
     drop(page, tmp_path / "empty.png")
     page.locator("#own-state", has_text="No face was found in these photos").wait_for()
-    assert files_of(tmp_path / "tmp") == []
+    until(lambda: files_of(tmp_path / "tmp") == [])
 
 
 def test_where_it_is_switched_off_there_is_no_tab(tiny_page: tuple[Background, str], browse: Browse) -> None:

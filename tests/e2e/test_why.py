@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipeline.background import Background
 from pipeline.types import FloatArray
-from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page
+from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, loaded
 from tests.e2e.test_explore import TWO, fits
 from tests.e2e.test_page import upload, wait_for_answer
 from tests.tiny import draw, portrait
@@ -25,7 +25,7 @@ def alts(page: Page) -> list[str]:
     """What the four pictures say, once they are there."""
     pictures = page.locator("#why .why img")
     pictures.nth(3).wait_for()
-    assert pictures.evaluate_all("images => images.every(each => each.complete && each.naturalWidth > 100)")
+    assert loaded(pictures).evaluate_all("images => images.every(each => each.naturalWidth > 100)")
     return [pictures.nth(number).get_attribute("alt") for number in range(pictures.count())]
 
 
@@ -52,7 +52,7 @@ def test_an_enlarged_result_is_explained(
     assert fits(page)
     shown = page.locator("#why img").first
     assert shown.bounding_box()["width"] == pytest.approx(shown.bounding_box()["height"], abs=1)
-    own = page.locator("#crop img").evaluate("image => image.naturalWidth")
+    own = loaded(page.locator("#crop img")).evaluate("image => image.naturalWidth")
     assert shown.evaluate("image => image.naturalWidth") == own
     page.get_by_role("button", name="Close").click()
     shown.wait_for(state="detached")
