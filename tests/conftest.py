@@ -25,7 +25,7 @@ MILVUS_TESTS = {
     "tests.test_bench",
     "tests.test_scale",
 }
-FAULTS = Path(__file__).parent / "faults"
+E2E, FAULTS = (Path(__file__).parent / name for name in ("e2e", "faults"))
 
 
 class Tally:
@@ -66,8 +66,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[TALLY], config.stash[LEFT_OUT] = Tally(), 0
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """tests/faults takes minutes and kills processes: it runs only where it is asked for, by its path or by `-m`."""
+    """Marks what is slow; tests/faults, which takes minutes, runs only where it is asked for, by path or by `-m`."""
+    for item in items:
+        if item.get_closest_marker("lfw") or {E2E, FAULTS} & set(item.path.parents):
+            item.add_marker("slow")
     asked = any(FAULTS in (path := Path(arg.split("::")[0]).resolve(), *path.parents) for arg in config.args)
     if asked or "faults" in (config.option.markexpr or ""):
         return

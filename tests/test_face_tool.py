@@ -29,7 +29,7 @@ from pipeline.page import mcp_server
 from pipeline.page.guard import MAX_BODY, MAX_MCP_BODY
 from pipeline.page.mcp_server import MISSING, SearchTool, require_mcp
 from pipeline.settings import Rate
-from tests.tiny import draw, portrait
+from tests.tiny import TinyEncoders, draw, make_folder, portrait
 
 ROOT = Path(__file__).parent.parent
 SILENT = [
@@ -41,7 +41,14 @@ SILENT = [
 pytestmark = SILENT
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """The tiny world, one for all: nothing here changes it."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return Library(f"imagefolder:{make_folder(folder / 'photos')}", TinyEncoders(), folder / "index")
+
+
+@pytest.fixture(scope="module")
 def galleries(tiny: Library) -> Galleries:
     """The tiny world, two models ready."""
     background = Background(tiny)
@@ -50,7 +57,7 @@ def galleries(tiny: Library) -> Galleries:
     return Galleries(background)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served(galleries: Galleries) -> Iterator[str]:
     """The address of the tool on a running page."""
     pytest.importorskip("mcp", reason="needs the package mcp: pip install 'mcp>=1.21,<2'")
@@ -59,7 +66,9 @@ def served(galleries: Galleries) -> Iterator[str]:
         import app
 
         page = app.launch(galleries, mcp=True, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
-        yield f"{page.local_url}gradio_api/mcp"
+    yield f"{page.local_url}gradio_api/mcp"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         page.close()
         gc.collect()  # here and now, what is left to the garbage collector
 

@@ -110,13 +110,16 @@ def started(folder: Path, *, zero_gpu: str, package: bool = True) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_zero_gpu_finds_a_function_before_the_page_is_launched(tmp_path: Path) -> None:
     assert started(tmp_path, zero_gpu="true") == "decorated 1"
 
 
+@pytest.mark.slow
 def test_anywhere_else_nothing_is_decorated(tmp_path: Path) -> None:
     assert started(tmp_path, zero_gpu="") == "decorated 0"
 
 
+@pytest.mark.slow
 def test_zero_gpu_without_its_package_starts_all_the_same(tmp_path: Path) -> None:
     assert started(tmp_path, zero_gpu="true", package=False) == "decorated 0"

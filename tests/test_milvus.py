@@ -36,6 +36,8 @@ from pymilvus import MilvusClient, MilvusException
 
 from pipeline.indexes import milvus, milvus_connection, milvus_rows
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 RECIPE = "mtcnn-facenet"
 # The server asks itself every so many milliseconds whether there is something to do; by default up to once a second.

@@ -16,13 +16,20 @@ from pipeline.recipes import MAX_K, RECIPES
 from pipeline.search import Searcher, check_request, open_searcher
 from pipeline.types import SAME_PHOTO_DISTANCE
 from pipeline.verdict import Limit
-from tests.tiny import PEOPLE, draw, face_colour, portrait
+from tests.tiny import PEOPLE, TinyEncoders, draw, face_colour, make_folder, portrait
 
 RECIPE = "mtcnn-facenet"
 SEVERAL = draw((0, 0, (60, 45, 16)), (5, 0, (30, 30, 20)), (3, 1, (100, 60, 90)), size=(200, 200))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """The tiny world, one for all: every gallery here takes seconds, with an index of each kind."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return Library(f"imagefolder:{make_folder(folder / 'photos')}", TinyEncoders(), folder / "index")
+
+
+@pytest.fixture(scope="module")
 def searcher(tiny: Library) -> Searcher:
     tiny.build([RECIPE])
     return tiny.searcher(RECIPE)

@@ -37,6 +37,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return settings
 
 
+@pytest.mark.slow
 def test_the_running_page_is_measured(built: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["bench-serving", "--recipe", RECIPE, "--clients", "2", "--seconds", "1", "--json"]
     assert main(command) == 0

@@ -106,6 +106,7 @@ def test_a_person_is_found_in_ones_own_photos_which_can_be_removed(
 
     page.locator("#own-search").click()
     page.locator("#header", has_text="Gallery: Your photos · 3 photos").wait_for()
+    wait_for_answer(page, r"party-\d")
     upload(page, portrait(1, 1), tmp_path / "query.png")
     wait_for_answer(page, "party-0")
     assert {person for person, _ in captions(page)[:2]} == {"party-0", "party-1"}
