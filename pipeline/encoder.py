@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from PIL import Image, ImageOps
 
@@ -81,8 +82,11 @@ class Encoder:
         return vectors if self.layer is None else self.layer.apply(vectors)
 
 
-def open_encoder(recipe: Recipe, weights: Weights, detector: Detector | None = None) -> Encoder:
-    """The recipe's encoder; `detector` shares one of the same zoom that is loaded already."""
+def open_encoder(
+    recipe: Recipe, weights: Weights, detector: Detector | None = None, graphs: Path | None = None
+) -> Encoder:
+    """The recipe's encoder; `detector` shares one of the same zoom that is loaded; `graphs` is for `open_network`."""
     if recipe.finds_faces and detector is None:
         detector = MtcnnDetector(recipe.zoom)
-    return Encoder(recipe, open_network(recipe, weights), detector if recipe.finds_faces else None, weights)
+    network = open_network(recipe, weights, graphs)
+    return Encoder(recipe, network, detector if recipe.finds_faces else None, weights)

@@ -59,7 +59,8 @@ class StoredEncoders:
                 if chosen.base:
                     encoder = self._on_top_of(self.get(chosen.base, report), chosen)
                 else:
-                    encoder = open_encoder(chosen, self._store.get(chosen.network, report), shared)
+                    weights = self._store.get(chosen.network, report)
+                    encoder = open_encoder(chosen, weights, shared, self._store.graph_folder(weights))
                 self._detectors[chosen.zoom] = encoder.detector or shared
                 self._opened[recipe] = encoder
             return self._opened[recipe]

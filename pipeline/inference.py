@@ -70,6 +70,11 @@ class Requests:
         self._free.put(request)
 
 
+def native_precision() -> str:
+    """OpenVINO's name for bf16 where this processor multiplies that itself, else for float32."""
+    return "bf16" if openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT") == openvino.Type.bf16 else "f32"
+
+
 def requests(model: openvino.Model, streams: int, precision: str = "f32", threads: int | None = None) -> Requests:
     """The network compiled to work on so many inputs at once, on so many `threads` in all, by default one for each."""
     config = {

@@ -9,11 +9,18 @@ import numpy as np
 import openvino
 from PIL import Image
 
-from pipeline.inference import Batched
+from pipeline.converted import graph_in
+from pipeline.inference import Batched, native_precision
 from pipeline.mini import mini_graph
 from pipeline.recipes import Recipe
 from pipeline.types import FloatArray, Network
 from pipeline.weights import Weights, misfit
+
+# Of pixels of 0 to 255, by channel.
+FACENET_MEAN, FACENET_SCALE = (127.5,) * 3, (128.0,) * 3
+IMAGENET_MEAN, IMAGENET_SCALE = (
+    tuple(255 * value for value in values) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+)
 
 
 class Reid:
@@ -32,6 +39,21 @@ class Reid:
         return self._network(batch).reshape(len(crops), -1)
 
 
+class Scaled:
+    """A network on (pixels - mean) / scale of RGB crops, in bf16 where the processor has it."""
+
+    def __init__(self, graph: openvino.Model, mean: Sequence[float], scale: Sequence[float]) -> None:
+        """`mean` and `scale` are per channel, for pixels of 0 to 255."""
+        self._network = Batched(graph, native_precision())
+        self._mean, self._scale = (np.array(values, np.float32).reshape(3, 1, 1) for values in (mean, scale))
+
+    def embed(self, crops: Sequence[Image.Image]) -> FloatArray:
+        """Raw embeddings (n, d) of n crops."""
+        pixels = np.stack([np.asarray(crop) for crop in crops]).transpose(0, 3, 1, 2)
+        batch = (pixels.astype(np.float32) - self._mean) / self._scale
+        return self._network(np.ascontiguousarray(batch))
+
+
 class Mini:
     """This project's own network (`mini.py`), as OpenVINO runs it: aligned crops of 112 px to 256 numbers."""
 
@@ -46,38 +68,47 @@ class Mini:
         return self._network(batch)
 
 
-def open_network(recipe: Recipe, weights: Weights) -> Network:
-    """The recipe's network with these weights; WeightsError if they do not fit it."""
-    return _OPENERS[recipe.network](weights)
+def open_network(recipe: Recipe, weights: Weights, graphs: Path | None = None) -> Network:
+    """The recipe's network with these weights; WeightsError if they do not fit it.
+
+    `graphs` is the folder in which the graph made of them is kept; without it, torch's weights are converted anew.
+    """
+    return _OPENERS[recipe.network](weights, graphs)
 
 
-def _open_facenet(weights: Weights) -> Network:
-    from pipeline.torch_networks import open_facenet
+def _open_facenet(weights: Weights, graphs: Path | None) -> Network:
+    def convert() -> openvino.Model:
+        from pipeline.torch_networks import facenet_graph
 
-    return open_facenet(weights)
+        return facenet_graph(weights)
 
-
-def _open_resnet50(weights: Weights) -> Network:
-    from pipeline.torch_networks import open_resnet50
-
-    return open_resnet50(weights)
+    return Scaled(graph_in(graphs, convert), FACENET_MEAN, FACENET_SCALE)
 
 
-def _open_reid(weights: Weights) -> Network:
+def _open_resnet50(weights: Weights, graphs: Path | None) -> Network:
+    def convert() -> openvino.Model:
+        from pipeline.torch_networks import resnet50_graph
+
+        return resnet50_graph(weights)
+
+    return Scaled(graph_in(graphs, convert), IMAGENET_MEAN, IMAGENET_SCALE)
+
+
+def _open_reid(weights: Weights, _: Path | None) -> Network:
     try:
         return Reid(weights.paths[0])
     except RuntimeError as error:
         raise misfit(weights) from error
 
 
-def _open_mini(weights: Weights) -> Network:
+def _open_mini(weights: Weights, _: Path | None) -> Network:
     try:
         return Mini(weights.paths[0])
     except ValueError as error:
         raise misfit(weights) from error
 
 
-_OPENERS: dict[str, Callable[[Weights], Network]] = {
+_OPENERS: dict[str, Callable[[Weights, Path | None], Network]] = {
     "facenet": _open_facenet,
     "resnet50": _open_resnet50,
     "reid": _open_reid,

@@ -66,6 +66,7 @@ _RESNET50 = Recipe(
     size=224,
     margin=0,
     dim=2048,
+    version=2,  # since OpenVINO runs it
 )
 _MTCNN_RESNET50 = Recipe(
     name="mtcnn-resnet50",
@@ -76,6 +77,7 @@ _MTCNN_RESNET50 = Recipe(
     size=224,
     margin=20,  # FaceNet's 14 of 160 px, in proportion
     dim=2048,
+    version=2,  # since OpenVINO runs it
 )
 _FACENET = Recipe(
     name="mtcnn-facenet",
@@ -86,6 +88,7 @@ _FACENET = Recipe(
     size=160,
     margin=14,  # facenet-pytorch's LFW recipe
     dim=512,
+    version=2,  # since OpenVINO runs it
 )
 _REID = Recipe(
     name="mtcnn-reid",

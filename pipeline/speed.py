@@ -25,10 +25,11 @@ from pipeline.encoders import Encoders
 from pipeline.errors import PhotoError, PhotosError
 from pipeline.faces import MtcnnDetector, centred, cut
 from pipeline.images import open_image
+from pipeline.networks import FACENET_MEAN, FACENET_SCALE, Scaled
 from pipeline.photos import Photos
 from pipeline.recipes import FALLBACK, MINI, recipe_named
 from pipeline.timing import Figures
-from pipeline.torch_networks import TorchNetwork, native_bf16
+from pipeline.torch_networks import FACENET_SIDE, as_graph, native_bf16
 from pipeline.types import Face, Landmarks, Progress, Report, silent
 
 ROUNDS = 5  # interleaved, so that a busy moment of the machine meets every road
@@ -173,7 +174,8 @@ def _batches(
 def _our_road(encoders: Encoders) -> Road:
     """What building a gallery does, step by step: FaceNet with random weights, the small networks that are here."""
     facenet, recipe = InceptionResnetV1(pretrained=None, classify=False), recipe_named("mtcnn-facenet")
-    network, detector = TorchNetwork(facenet, mean=(127.5,) * 3, scale=(128.0,) * 3), MtcnnDetector()
+    graph, detector = as_graph(facenet, FACENET_SIDE), MtcnnDetector()
+    network = Scaled(graph, FACENET_MEAN, FACENET_SCALE)
     compact = [encoders.get(name) for name in (FALLBACK, MINI) if encoders.on_disk(name)]
 
     def road(images: Sequence[Image.Image]) -> tuple[Milliseconds, list[list[Face]]]:

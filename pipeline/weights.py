@@ -126,6 +126,10 @@ class WeightStore:
             network, tuple(self._cache / wanted.folder / wanted.name for wanted in WEIGHT_FILES[network]), custom=False
         )
 
+    def graph_folder(self, weights: Weights) -> Path:
+        """Where the graph that is made of these weights is kept (`converted.py`)."""
+        return self._cache / "graphs" / f"{weights.network}-{weights.sha256[:20]}"
+
     def head_path(self, recipe: str) -> Path:
         """Where a recipe's trained head is kept."""
         return self._cache / f"{recipe}.safetensors"

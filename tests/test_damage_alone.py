@@ -120,7 +120,7 @@ def test_a_report_is_what_was_measured_or_none(world: Library) -> None:
 
 
 def test_an_archive_of_thumbnails_is_what_was_packed_or_refused(tmp_path: Path, world: Library) -> None:
-    pack(world.photos, world.thumbnail, tmp_path / "thumbnails.zip", silent)
+    pack(world.photos, world.pictures.thumbnail, tmp_path / "thumbnails.zip", silent)
     file = Kept(tmp_path / "thumbnails.zip")
     wanted = {path.name: path.read_bytes() for path in (world.thumbnails_root / world.photos.name).glob("*.jpg")}
     assert len(wanted) == len(world.photos)

@@ -35,7 +35,7 @@ LAYERS = (
         "pipeline.visitor",
     ),
     ("pipeline.cascade", "pipeline.mini", "pipeline.suppression", "pipeline.wheel", "pipeline.running"),
-    ("pipeline.mtcnn", "pipeline.mini_net"),
+    ("pipeline.mtcnn", "pipeline.mini_net", "pipeline.converted"),
     (
         "pipeline.images",
         "pipeline.photos",
@@ -161,7 +161,11 @@ HOMES = {
     "torchvision": {"pipeline.torch_networks"},
     "facenet_pytorch": {"pipeline.wheel", "pipeline.torch_networks", "pipeline.speed", "pipeline.agreement"},
     "openvino": {
-        f"pipeline.{name}" for name in ("networks", "cascade", "suppression", "graph", "inference", "mini", "teacher")
+        f"pipeline.{name}"
+        for name in (
+            *("networks", "cascade", "suppression", "graph", "inference", "mini", "teacher"),
+            *("converted", "torch_networks"),
+        )
     },
     "gradio": {"app", *PAGE - {"pipeline.page.machine"}},
     "annoy": {"pipeline.indexes.annoy"},

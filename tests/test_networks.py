@@ -18,12 +18,15 @@ from torch import nn
 from torchvision.models import resnet50
 from torchvision.transforms import functional
 
-from pipeline import torch_networks
+from pipeline import networks
 from pipeline.errors import WeightsError
+from pipeline.inference import Batched
 from pipeline.networks import Reid, open_network
 from pipeline.recipes import recipe_named
+from pipeline.torch_networks import facenet_graph, resnet50_graph
 from pipeline.types import FloatArray, Network
 from pipeline.weights import Weights
+from tests.test_layers import SLOW, loaded_by
 
 FACENET = recipe_named("mtcnn-facenet")
 RESNET50 = recipe_named("resnet50")
@@ -86,8 +89,8 @@ def resnet(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
 def exact(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the network runs in float32, where its numbers are to be exactly the reference's."""
     if request.param == "float32":
-        monkeypatch.setattr(torch_networks, "native_bf16", lambda: False)
-    return not torch_networks.native_bf16()
+        monkeypatch.setattr(networks, "native_precision", lambda: "f32")
+    return networks.native_precision() == "f32"
 
 
 def assert_same(ours: FloatArray, theirs: FloatArray, *, exact: bool) -> None:
@@ -117,6 +120,41 @@ def test_facenet_embeds_as_facenet_pytorch_does(facenet: tuple[InceptionResnetV1
 def test_facenet_loads_with_and_without_the_classifier(facenet: tuple[InceptionResnetV1, Path, Path]) -> None:
     one, other = (open_network(FACENET, weights_of("facenet", path)).embed(crops(160)) for path in facenet[1:])
     np.testing.assert_array_equal(one, other)
+
+
+def test_no_bias_of_a_convolution_is_rounded_to_bf16(
+    facenet: tuple[InceptionResnetV1, Path, Path], resnet: tuple[nn.Module, Path]
+) -> None:
+    """Batch norm is part of the convolutions by then, its shift their bias; it is added behind what keeps it exact."""
+    for graph in (
+        facenet_graph(weights_of("facenet", facenet[2])),
+        resnet50_graph(weights_of("resnet50", resnet[1])),
+    ):
+        convolutions = [node for node in graph.get_ops() if node.get_type_name() == "Convolution"]
+        assert len(convolutions) > 50
+        for node in convolutions:
+            (target,) = node.output(0).get_target_inputs()
+            assert target.get_node().get_type_name() == "Clamp"
+    pixels = np.ascontiguousarray(standardised(crops(160)).numpy())
+    graph = facenet_graph(weights_of("facenet", facenet[2]))
+    exact, rounded = (Batched(graph, precision)(pixels) for precision in ("f32", "bf16"))
+    assert cosines(exact, rounded).min() > 0.999
+
+
+def test_once_it_is_converted_a_network_needs_no_torch(
+    facenet: tuple[InceptionResnetV1, Path, Path], tmp_path: Path
+) -> None:
+    wanted = open_network(FACENET, weights_of("facenet", facenet[2]), tmp_path).embed(crops(160))
+    statement = (
+        "import sys; from pathlib import Path; import numpy as np; from PIL import Image; "
+        "from pipeline.networks import open_network; from pipeline.recipes import recipe_named; "
+        "from pipeline.weights import Weights; "
+        "network = open_network(recipe_named('mtcnn-facenet'), Weights('facenet', (), '0', True), "
+        f"Path({str(tmp_path)!r})); "
+        f"np.save({str(tmp_path / 'vectors.npy')!r}, network.embed([Image.new('RGB', (160, 160), (200, 30, 40))]))"
+    )
+    assert loaded_by(statement, *SLOW) == set()
+    np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), wanted[-2:-1], atol=1e-5)
 
 
 def test_facenet_checkpoint_in_half_precision_loads(
