@@ -117,11 +117,13 @@ def test_facenet_embeds_as_facenet_pytorch_does(facenet: tuple[InceptionResnetV1
     assert_same(ours, theirs, exact=exact)
 
 
+@pytest.mark.slow
 def test_facenet_loads_with_and_without_the_classifier(facenet: tuple[InceptionResnetV1, Path, Path]) -> None:
     one, other = (open_network(FACENET, weights_of("facenet", path)).embed(crops(160)) for path in facenet[1:])
     np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_no_bias_of_a_convolution_is_rounded_to_bf16(
     facenet: tuple[InceptionResnetV1, Path, Path], resnet: tuple[nn.Module, Path]
 ) -> None:
@@ -141,6 +143,7 @@ def test_no_bias_of_a_convolution_is_rounded_to_bf16(
     assert cosines(exact, rounded).min() > 0.999
 
 
+@pytest.mark.slow
 def test_once_it_is_converted_a_network_needs_no_torch(
     facenet: tuple[InceptionResnetV1, Path, Path], tmp_path: Path
 ) -> None:
@@ -157,6 +160,7 @@ def test_once_it_is_converted_a_network_needs_no_torch(
     np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), wanted[-2:-1], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_facenet_checkpoint_in_half_precision_loads(
     facenet: tuple[InceptionResnetV1, Path, Path], tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ def test_faces_are_alike_within_a_pixel_and_a_hundredth_only() -> None:
     assert speed.alike([], [])
 
 
+@pytest.mark.slow
 def test_the_command_measures_every_step_on_any_gallery(
     tiny: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -42,6 +43,7 @@ def test_the_command_measures_every_step_on_any_gallery(
     assert figures["faceless_theirs"] == figures["faceless_ours"] > 0
 
 
+@pytest.mark.slow
 def test_the_table_names_the_steps(
     tiny: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
