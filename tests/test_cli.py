@@ -244,7 +244,8 @@ def test_search_without_a_face_exits_with_1(run: Run, tmp_path: Path) -> None:
 
 def test_search_prints_verdicts_and_whether_the_person_is_there(run: Run, tiny: Library, tmp_path: Path) -> None:
     limits = ((0.01, 0.02, 0.03),)
-    calibration = Calibration(DEFAULT, RECIPES[DEFAULT].version, ("tiny-facenet",), "", 1.0, 0.05, (0.01, 0.1, 0.9), (24,), limits)
+    version, weights = RECIPES[DEFAULT].version, ("tiny-facenet",)
+    calibration = Calibration(DEFAULT, version, weights, "", 1.0, 0.05, (0.01, 0.1, 0.9), (24,), limits)
     write_calibrations(tiny.index_root / OWN, [calibration])
     run("build")
     portrait(0).save(tmp_path / "known.png")
