@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.background import Background
 from pipeline.calibration import OWN, Calibration, write_calibrations
+from pipeline.recipes import RECIPES
 from pipeline.search import Searcher
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, tiny_library
 from tests.e2e.test_explore import fits
@@ -23,7 +24,7 @@ def calibrated(folder: Path, recipes: tuple[tuple[str, str], ...]) -> Background
     """The tiny world, with what distances mean known for these (recipe, network)."""
     library = tiny_library(folder)
     known = [
-        Calibration(recipe, 1, (f"tiny-{network}",), "", 1.0, 0.05, RATES, (24,), DISTANCES)
+        Calibration(recipe, RECIPES[recipe].version, (f"tiny-{network}",), "", 1.0, 0.05, RATES, (24,), DISTANCES)
         for recipe, network in recipes
     ]
     library.index_root.mkdir()
