@@ -28,7 +28,7 @@ def graph_in(folder: Path | None, convert: Callable[[], openvino.Model]) -> open
         return convert()
     try:
         return _read(folder)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError):
+    except (OSError, ValueError, RuntimeError):
         graph = convert()
     try:
         _keep(graph, folder)

@@ -29,7 +29,7 @@ from pipeline.page import mcp_server
 from pipeline.page.guard import MAX_BODY, MAX_MCP_BODY
 from pipeline.page.mcp_server import MISSING, SearchTool, require_mcp
 from pipeline.settings import Rate
-from tests.tiny import TinyEncoders, draw, make_folder, portrait
+from tests.tiny import draw, portrait, tiny_library
 
 ROOT = Path(__file__).parent.parent
 SILENT = [
@@ -44,8 +44,7 @@ pytestmark = SILENT
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Library:
     """The tiny world, one for all: nothing here changes it."""
-    folder = tmp_path_factory.mktemp("tiny")
-    return Library(f"imagefolder:{make_folder(folder / 'photos')}", TinyEncoders(), folder / "index")
+    return tiny_library(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")

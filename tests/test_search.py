@@ -16,7 +16,7 @@ from pipeline.recipes import MAX_K, RECIPES
 from pipeline.search import Searcher, check_request, open_searcher
 from pipeline.types import SAME_PHOTO_DISTANCE
 from pipeline.verdict import Limit
-from tests.tiny import PEOPLE, TinyEncoders, draw, face_colour, make_folder, portrait
+from tests.tiny import PEOPLE, draw, face_colour, portrait, tiny_library
 
 RECIPE = "mtcnn-facenet"
 SEVERAL = draw((0, 0, (60, 45, 16)), (5, 0, (30, 30, 20)), (3, 1, (100, 60, 90)), size=(200, 200))
@@ -25,8 +25,7 @@ SEVERAL = draw((0, 0, (60, 45, 16)), (5, 0, (30, 30, 20)), (3, 1, (100, 60, 90))
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Library:
     """The tiny world, one for all: every gallery here takes seconds, with an index of each kind."""
-    folder = tmp_path_factory.mktemp("tiny")
-    return Library(f"imagefolder:{make_folder(folder / 'photos')}", TinyEncoders(), folder / "index")
+    return tiny_library(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from PIL import Image
 
 from pipeline.encoder import Encoder
 from pipeline.layer import Layer
+from pipeline.library import Library
 from pipeline.recipes import Recipe, recipe_named
 from pipeline.types import Face, FloatArray, Report, silent
 from pipeline.weights import Weights
@@ -144,3 +145,11 @@ class TinyEncoders:
 
     def why_unavailable(self, recipe: str) -> str | None:
         return self.unavailable.get(recipe) or self.unavailable.get(recipe_named(recipe).base)
+
+
+def tiny_library(folder: Path, unavailable: dict[str, str] | None = None) -> Library:
+    """A library of the tiny world in `folder`."""
+    photos = folder / "photos"
+    if not photos.exists():
+        make_folder(photos)
+    return Library(f"imagefolder:{photos}", TinyEncoders(unavailable), folder / "index")

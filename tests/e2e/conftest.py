@@ -22,7 +22,7 @@ from pipeline.photos import open_photos
 from pipeline.settings import UNLIMITED, Rate, Settings
 from pipeline.types import Report, silent
 from pipeline.weights import WeightStore
-from tests.tiny import TinyEncoders, make_folder
+from tests.tiny import tiny_library
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
 Page = playwright_api.Page
@@ -154,14 +154,6 @@ def held_back(library: Library) -> threading.Event:
 
     library.build = slow_build  # type: ignore[method-assign]
     return may_go_on
-
-
-def tiny_library(folder: Path, unavailable: dict[str, str] | None = None) -> Library:
-    """A library of the tiny world in `folder`."""
-    photos = folder / "photos"
-    if not photos.exists():
-        make_folder(photos)
-    return Library(f"imagefolder:{photos}", TinyEncoders(unavailable), folder / "index")
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,10 @@ from pipeline.background import Background
 from pipeline.galleries import MAIN
 from pipeline.recipes import RECIPES
 from pipeline.settings import VERSION
-from tests.e2e.conftest import DESKTOP, PHONE, Browse, Serve, tiny_library
+from tests.e2e.conftest import DESKTOP, PHONE, Browse, Serve
 from tests.e2e.test_explore import TWO, fits
 from tests.e2e.test_page import upload, wait_for_answer
-from tests.tiny import portrait
+from tests.tiny import portrait, tiny_library
 
 LABELS = [recipe.label for recipe in RECIPES.values()]
 

@@ -21,9 +21,9 @@ from pipeline.galleries import MAIN, Galleries
 from pipeline.library import Library
 from pipeline.photos import SAMPLE, open_photos
 from pipeline.settings import VARIABLES
-from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, held_back, tiny_library
+from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, held_back
 from tests.e2e.test_page import upload, wait_for_answer
-from tests.tiny import TinyEncoders, portrait
+from tests.tiny import TinyEncoders, portrait, tiny_library
 
 ROOT = Path(__file__).parents[2]
 # Every process of the server refuses to connect to anything but this machine, and says so.

@@ -13,10 +13,10 @@ import requests
 from pipeline.background import Background
 from pipeline.galleries import MAIN
 from pipeline.gallery_map import FACTS, POINTS, open_map
-from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, tiny_library
+from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve
 from tests.e2e.test_explore import fits
 from tests.e2e.test_page import upload, wait_for_answer
-from tests.tiny import draw, portrait
+from tests.tiny import draw, portrait, tiny_library
 
 RECIPE = "mtcnn-facenet"  # the page's default
 

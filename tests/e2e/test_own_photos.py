@@ -17,9 +17,9 @@ from pipeline.background import Background
 from pipeline.galleries import Galleries
 from pipeline.own import OwnGalleries
 from pipeline.page.uploads import PREFIX
-from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, loaded, tiny_library
+from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, loaded
 from tests.e2e.test_page import captions, upload, wait_for_answer
-from tests.tiny import TinyEncoders, draw, portrait
+from tests.tiny import TinyEncoders, draw, portrait, tiny_library
 
 SECONDS = 60
 
@@ -182,13 +182,18 @@ def test_photos_are_added_and_removed_one_by_one(url: str, browse: Browse, party
     until(lambda: {person for person, _ in captions(page)} == {"party-0"})
 
 
+def choose_to_keep(page: Page) -> None:
+    """Says that the photos are to stay, before there are any."""
+    wait_for_answer(page, "Ada")
+    page.get_by_role("tab", name="My photos").click()
+    page.get_by_label("Keep on this computer").check()
+
+
 def test_kept_photos_are_there_after_a_restart_in_that_browser_only(
     url: str, browse: Browse, party: list[Path], tmp_path: Path, own: OwnGalleries, serve: Serve
 ) -> None:
     page = browse(url)
-    wait_for_answer(page, "Ada")
-    page.get_by_role("tab", name="My photos").click()
-    page.get_by_label("Keep on this computer").check()
+    choose_to_keep(page)
     drop(page, *party)
     page.locator("#own-state", has_text="6 faces in 3 photos").wait_for()
     assert len(list((tmp_path / "index" / "own").glob("*/photos/*.png"))) == 3
@@ -226,9 +231,7 @@ def test_keeping_that_is_answered_late_hides_nothing_that_was_dropped_meanwhile(
     monkeypatch.setattr(own, "keep", kept_late)
     monkeypatch.setattr(detector, "detect", held)
     page = browse(url)
-    wait_for_answer(page, "Ada")
-    page.get_by_role("tab", name="My photos").click()
-    page.get_by_label("Keep on this computer").check()
+    choose_to_keep(page)
     drop(page, *party)
     page.locator("#own-state", has_text="Indexing: 0 of 3 photos").wait_for()
     may_keep.set()

@@ -12,8 +12,8 @@ from gradio import networking
 from PIL import Image
 
 from pipeline.background import Background
-from tests.e2e.conftest import PHONE, Browse, Page, Serve, held_back, tiny_library
-from tests.tiny import BROKEN, PEOPLE, TinyEncoders, draw, portrait
+from tests.e2e.conftest import PHONE, Browse, Page, Serve, held_back
+from tests.tiny import BROKEN, PEOPLE, TinyEncoders, draw, portrait, tiny_library
 
 CAPTION = re.compile(r"^(\d+) · (.+)\ndistance (\d\.\d\d)(, the same photo)?(\nsame person: .+)?$")
 
