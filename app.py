@@ -25,7 +25,7 @@ from pipeline.page.explaining import explain_events
 from pipeline.page.exploring import explore_events
 from pipeline.page.guard import BodyLimit, GuardedBlocks, refuse_fetching
 from pipeline.page.live import live_route, live_tab
-from pipeline.page.machine import keep_giving_back, share_freed_memory, spare_cores
+from pipeline.page.machine import keep_giving_back, keep_no_statistics, share_freed_memory, spare_cores
 from pipeline.page.mapping import map_tab
 from pipeline.page.mcp_server import mcp_server, require_mcp
 from pipeline.page.own_photos import Actions, own_events, own_memory, own_panel
@@ -105,6 +105,7 @@ def launch(
         route, served["lifespan"] = mcp_server(galleries)
         served["routes"].append(route)
     refuse_fetching()
+    keep_no_statistics()
     keep_swept(own_folder(), keep_uploads)
     # Thumbnails are files of ours that never change: served as they are, cached by the browser.
     gr.set_static_paths([galleries.main.library.thumbnails_root.resolve()])

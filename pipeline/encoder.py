@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from pipeline.faces import CHOICES, Choose, MtcnnDetector, centred, cut
+from pipeline.faces import CHOICES, Choose, MtcnnDetector, centred, cut_all
 from pipeline.geometry import unit_rows
 from pipeline.layer import Layer
 from pipeline.networks import open_network
@@ -64,7 +64,8 @@ class Encoder:
         if self.detector is not None and choose is not None:
             faces = [choose(seen, image.size) for seen, image in zip(found, images, strict=True)]
         searchable = [i for i, face in enumerate(faces) if face or self.detector is None or choose is None]
-        crops = {i: cut(images[i], faces[i], self.recipe) for i in searchable}
+        cut_out = cut_all([images[i] for i in searchable], [faces[i] for i in searchable], self.recipe)
+        crops = dict(zip(searchable, cut_out, strict=True))
         vectors = dict(zip(crops, self.embed(list(crops.values())), strict=True)) if crops else {}
         share = 1000 / max(len(images), 1)
         detect_ms, embed_ms = (detected - started) * share, (time.perf_counter() - detected) * share

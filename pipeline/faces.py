@@ -7,6 +7,7 @@ import reprlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import cast
 
 import numpy as np
@@ -72,6 +73,8 @@ class MtcnnDetector:
             found = self._mtcnn.detect(np.stack([prepared[number][0] for number in numbers]))
             return [_faces(*one, prepared[number][1]) for number, one in zip(numbers, found, strict=True)]
 
+        if len(batches) == 1:  # as in a search, which a thread of its own would cost half a millisecond
+            return detected(batches[0])
         results: list[tuple[Face, ...]] = [()] * len(images)
         with ThreadPoolExecutor(self._workers) as pool:
             for numbers, found in zip(batches, pool.map(detected, batches), strict=True):
@@ -158,6 +161,14 @@ def at(x: float, y: float) -> Choose:
         return min(faces, key=away, default=None)
 
     return choose
+
+
+def cut_all(images: Sequence[Image.Image], faces: Sequence[Face | None], recipe: Recipe) -> list[Image.Image]:
+    """The crop of each image by `cut`, on all cores."""
+    if len(images) == 1:
+        return [cut(images[0], faces[0], recipe)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(cut, images, faces, repeat(recipe)))
 
 
 def cut(image: Image.Image, face: Face | None, recipe: Recipe) -> Image.Image:

@@ -1,4 +1,4 @@
-"""One photo's file: any format Pillow knows becomes upright 8-bit RGB."""
+"""One photo's file: a photo in any usual format becomes upright 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from pipeline.errors import PhotoError
 
 MAX_PIXELS = 65_000_000  # what large phones take; 260 MB decoded, and as much again while it is turned
 UNREADABLE = "This file cannot be read as a photo; use an undamaged JPEG, PNG or WebP."
+# Pillow has decoders of fifty formats, one of which hands files to Ghostscript; strangers' files get to these only.
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 STRIP_PIXELS = 1 << 22
 SMALL_BYTES = 64_000  # a JPEG below this is its own thumbnail
 JPEG_START = b"\xff\xd8"
@@ -29,7 +31,8 @@ def open_image(source: bytes | Path, *, small: bool = False) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd EXIF, and of sizes that MAX_PIXELS judges below
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            file = io.BytesIO(source) if isinstance(source, bytes) else source
+            with Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise PhotoError(
                         f"This photo has {image.width:,} x {image.height:,} pixels; the limit is "

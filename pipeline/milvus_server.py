@@ -1,4 +1,9 @@
-"""A Milvus server of one's own, from `pip install milvus==2.3.5` (Linux x86-64): for measuring and for the tests."""
+"""A Milvus server of one's own, from `pip install milvus==2.3.5` (Linux x86-64): for measuring and for the tests.
+
+It listens on all of the machine's addresses, whatever it is told; its login can be got around (CVE-2025-64513), its
+port for operators has none (CVE-2026-26190), and there is no later one in a wheel. So it is for a machine that
+strangers cannot reach and for data that may be lost; a server that stays should be Milvus 2.6.10 or later.
+"""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ CROPS = (24, 48)  # px; what the second and third see
 # 1,016 and 390; a photo with one face, some dozens.
 MOST = (1200, 500)  # boxes of a photo that the second and third network see, the best
 MOST_CELLS = 6000  # places of a photo that the first network may take for a face, the best; those 60 faces have 2,875
-AT_ONCE = 32  # crops in one go, so that one photo's keep two cores busy
+AT_ONCE = 32  # crops in one go, at most
 STEP = 8  # what the number of crops in one go is a multiple of: the networks keep memory for every number they saw
 
 Found = tuple[FloatArray, FloatArray, FloatArray]
@@ -58,6 +58,7 @@ class Mtcnn:
     def __init__(self, streams: int, sure: tuple[float, float, float] = SURE) -> None:
         """So many `streams` of a network run at once; `sure` is how sure each must be that it sees a face."""
         self._sure = sure
+        self._streams = streams
         self._proposing, self._refining, self._placing = (CascadeNetwork(name, streams) for name in CASCADE)
         self._suppress_in_level, self._suppress = (Suppression(each, streams) for each in (OVERLAP_IN_LEVEL, OVERLAP))
 
@@ -78,7 +79,7 @@ class Mtcnn:
         scales = pyramid(size)
         if not scales:
             return _NONE
-        levels = [areas.photos(int(size[0] * scale + 1), int(size[1] * scale + 1)) for scale in scales]
+        levels = (areas.photos(int(size[0] * scale + 1), int(size[1] * scale + 1)) for scale in scales)
         heads = self._proposing(levels)
         seen = [_cells(two[0], two[1], scale, self._sure[0]) for two, scale in zip(heads, scales, strict=True)]
         photos, corners, scores, shifts = (np.concatenate(part) for part in zip(*seen, strict=True))
@@ -97,7 +98,7 @@ class Mtcnn:
         """Those that the second network takes for a face, moved as it says, as squares."""
         if len(boxes.photos) == 0:
             return _NONE
-        sure, shifts = _seen(self._refining, areas, boxes, CROPS[0], size)
+        sure, shifts = self._seen(self._refining, areas, boxes, CROPS[0], size)
         passed = np.flatnonzero(sure[:, 1] > self._sure[1])
         boxes, shifts = _Boxes(boxes.photos, boxes.corners, sure[:, 1])[passed], shifts[passed]
         kept = _best(boxes, self._suppress, MOST[1])
@@ -107,7 +108,7 @@ class Mtcnn:
         """Those that the third network takes for a face, moved as it says, and its landmarks."""
         if len(boxes.photos) == 0:
             return _NONE, np.zeros((0, 5, 2), np.float32)
-        sure, shifts, points = _seen(self._placing, areas, boxes, CROPS[1], size)
+        sure, shifts, points = self._seen(self._placing, areas, boxes, CROPS[1], size)
         passed = np.flatnonzero(sure[:, 1] > self._sure[2])
         boxes, shifts, points = _Boxes(boxes.photos, boxes.corners, sure[:, 1])[passed], shifts[passed], points[passed]
         start, end = boxes.corners[:, None, :2], boxes.corners[:, None, 2:]
@@ -115,6 +116,24 @@ class Mtcnn:
         boxes = _shifted(boxes, shifts, 1)
         kept = _outermost(boxes)
         return boxes[kept], landmarks[kept]
+
+    def _seen(
+        self, network: CascadeNetwork, areas: Areas, boxes: _Boxes, side: int, size: tuple[int, int]
+    ) -> list[FloatArray]:
+        """What each head of a network says of the boxes."""
+        pixels = _pixels(boxes, size)
+        many = self._at_once(len(pixels))
+        crops = (
+            areas.crops(boxes.photos[start : start + many], pixels[start : start + many], side)
+            for start in range(0, len(pixels), many)
+        )
+        seen = network(_filled_up(some) for some in crops)
+        return [np.concatenate(head)[: len(pixels)] for head in zip(*seen, strict=True)]
+
+    def _at_once(self, crops: int) -> int:
+        """How many of so many crops go into a network together: one photo's keep every stream busy."""
+        part = -(-crops // (2 * self._streams))
+        return min(AT_ONCE, part - part % -STEP)
 
 
 _NONE = _Boxes(np.zeros(0, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
@@ -174,17 +193,6 @@ def _leading(photos: IntArray, scores: FloatArray, most: int) -> IntArray:
     best = np.lexsort((-scores, photos))
     place = np.arange(len(photos)) - np.searchsorted(photos, photos)  # of each row of `best` within its photo
     return np.sort(best[place < most])
-
-
-def _seen(network: CascadeNetwork, areas: Areas, boxes: _Boxes, side: int, size: tuple[int, int]) -> list[FloatArray]:
-    """What each head of a network says of the boxes."""
-    pixels = _pixels(boxes, size)
-    crops = (
-        areas.crops(boxes.photos[start : start + AT_ONCE], pixels[start : start + AT_ONCE], side)
-        for start in range(0, len(pixels), AT_ONCE)
-    )
-    seen = network(_filled_up(some) for some in crops)
-    return [np.concatenate(head)[: len(pixels)] for head in zip(*seen, strict=True)]
 
 
 def _filled_up(crops: FloatArray) -> FloatArray:

@@ -14,9 +14,8 @@ from pipeline.errors import HubError
 from pipeline.files import digest, read_sealed, sealed
 from pipeline.gallery import MANIFEST, Gallery
 from pipeline.hub import endpoint, reachable
-from pipeline.indexes import INDEXES
 from pipeline.library import Library
-from pipeline.published import THUMBNAILS
+from pipeline.published import THUMBNAILS, travelling
 from pipeline.thumbnails import PACK, pack
 from pipeline.types import Report, silent
 
@@ -98,17 +97,10 @@ def _path(gallery: Gallery) -> str:
 
 def _files(gallery: Gallery) -> dict[str, Content]:
     """The gallery's files by their path in the repository; its own are sent from where they lie."""
-    files: dict[str, Content] = {
-        f"{_path(gallery)}/{name}": gallery.folder / name for name in gallery.manifest["files"]
-    }
-    return files | {f"{_path(gallery)}/{MANIFEST}": _json(sealed(_manifest(gallery)))}
-
-
-def _manifest(gallery: Gallery) -> dict[str, Any]:
-    """The manifest without what is kept elsewhere than in the gallery's files, which nobody else has."""
-    manifest = {name: value for name, value in gallery.manifest.items() if name != "former_collection"}
-    indexes = {name: facts for name, facts in manifest["indexes"].items() if not INDEXES[name].elsewhere}
-    return manifest | {"indexes": indexes}
+    manifest = travelling(gallery.manifest)
+    manifest.pop("former_collection", None)  # nobody else has it
+    files: dict[str, Content] = {f"{_path(gallery)}/{name}": gallery.folder / name for name in manifest["files"]}
+    return files | {f"{_path(gallery)}/{MANIFEST}": _json(sealed(manifest))}
 
 
 def _json(value: object) -> bytes:

@@ -20,8 +20,8 @@ from filelock import FileLock
 from pipeline.build import gallery_facts, gallery_folder, open_gallery
 from pipeline.encoder import Encoder
 from pipeline.errors import GalleryError, HubError
-from pipeline.files import digest, read_sealed
-from pipeline.gallery import FACE_COLUMNS, FORMAT, MANIFEST, OWN_FILES, Gallery, load_gallery, seal
+from pipeline.files import digest, read_sealed, sealed, write_json
+from pipeline.gallery import FACE_COLUMNS, FORMAT, LAYER, MANIFEST, OWN_FILES, Gallery, load_gallery, seal
 from pipeline.indexes import INDEXES
 from pipeline.photos import Photos
 from pipeline.repository import INSTEAD, HubGone, Listing, get_file, meter, open_listing
@@ -103,16 +103,18 @@ def fetch_gallery(listing: Listing, encoder: Encoder, fetching: Fetching) -> Gal
     if (manifest.get("format"), manifest.get("fingerprint")) != (FORMAT, facts["fingerprint"]):
         raise HubError(f"{called} was built from other photos, weights or code; {INSTEAD}.")
     try:
-        files, indexes = dict(manifest["files"]), _indexes(manifest)
-        _download(listing, path, files, fetching)
+        if not all(PLAIN_NAME.fullmatch(name) for name in manifest["files"]):
+            raise _Wrong(MANIFEST)
+        manifest = travelling(manifest)
+        _download(listing, path, manifest["files"], fetching)
+        write_json(fetching.aside / path / MANIFEST, sealed(manifest))
         gallery = load_gallery(fetching.aside / path, facts["fingerprint"])
         _check(gallery, photos, encoder)
     except _Wrong as wrong:
         raise HubError(f"{called} is not what its manifest describes ({wrong}); {INSTEAD}.") from wrong
     except (GalleryError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise HubError(f"{called} is not what its manifest describes; {INSTEAD}.") from error
-    # What is known here is said from here; what is kept elsewhere than in these files is not here yet.
-    seal(gallery.folder, {**manifest, **facts, "indexes": indexes})
+    seal(gallery.folder, {**manifest, **facts})  # what is known here is said from here
     _move(gallery.folder, place, fetching.aside / "former")
     return load_gallery(place, facts["fingerprint"])
 
@@ -131,17 +133,20 @@ def _manifest(listing: Listing, path: str, fetching: Fetching, called: str) -> d
         raise HubError(f"{called} has a manifest that cannot be read; {INSTEAD}.") from error
 
 
-def _indexes(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The indexes that came with the gallery; the others are built when it is opened."""
-    return {
+def travelling(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of what goes from one machine to another; the other indexes are built where it is opened."""
+    indexes = {
         name: facts
         for name, facts in manifest["indexes"].items()
-        if name in INDEXES and not INDEXES[name].elsewhere and set(facts["files"]) <= manifest["files"].keys()
+        if name in INDEXES and INDEXES[name].travels and set(facts["files"]) <= manifest["files"].keys()
     }
+    taken = OWN_FILES.union([LAYER], *(facts["files"] for facts in indexes.values()))
+    files = {name: expected for name, expected in manifest["files"].items() if name in taken}
+    return {**manifest, "indexes": indexes, "files": files}
 
 
 def _download(listing: Listing, path: str, files: Mapping[str, str], fetching: Fetching) -> None:
-    if not files.keys() >= OWN_FILES or not all(PLAIN_NAME.fullmatch(name) for name in files):
+    if not files.keys() >= OWN_FILES:
         raise _Wrong(MANIFEST)
     missing = next((name for name in files if f"{path}/{name}" not in listing.sizes), None)
     if missing is not None:

@@ -100,6 +100,7 @@ _REID = Recipe(
     size=128,
     margin=0,
     dim=256,
+    version=2,  # since it runs in bf16
 )
 _MINI = Recipe(
     name="mtcnn-mini",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -19,6 +20,17 @@ from pipeline.settings import environment_of_child
 APP = Path(__file__).parent.parent / "app.py"
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
+
+
+class Memory(NamedTuple):
+    """Bytes of memory: all that is resident, and of it `own`, which is no file's.
+
+    The rest are pages of mapped files, libraries, vectors and Annoy's trees, which the system keeps while it has room
+    and takes back when it wants them: they come one by one as they are read, and end where the files do.
+    """
+
+    resident: int
+    own: int
 
 
 @dataclass(frozen=True)
@@ -37,10 +49,12 @@ class Running:
             time.sleep(0.02)
         return time.perf_counter() - self.began
 
-    def resident(self) -> int:
-        """The bytes of memory that the process and its children have."""
+    def memory(self) -> Memory:
+        """What the process and its children have now."""
         process = psutil.Process(self.process.pid)
-        return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+        each = [one.memory_info() for one in (process, *process.children(recursive=True))]
+        # Only Linux tells the pages of files apart.
+        return Memory(sum(one.rss for one in each), sum(one.rss - getattr(one, "shared", 0) for one in each))
 
 
 @contextmanager

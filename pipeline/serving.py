@@ -97,7 +97,7 @@ def bench_serving(photos: Photos, load: Load, report: Report = silent) -> Servin
             load.clients,
             round(count / load.seconds, 1),
             failures,
-            page.resident(),
+            page.memory().resident,
         )
 
 

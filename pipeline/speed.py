@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from pipeline.embed import BATCH
 from pipeline.encoders import Encoders
 from pipeline.errors import PhotoError, PhotosError
-from pipeline.faces import MtcnnDetector, centred, cut
+from pipeline.faces import MtcnnDetector, centred, cut_all
 from pipeline.images import open_image
 from pipeline.networks import FACENET_MEAN, FACENET_SCALE, Scaled
 from pipeline.photos import Photos
@@ -186,7 +186,8 @@ def _our_road(encoders: Encoders) -> Road:
                 faces = detector.detect(batch)
             chosen = [centred(several, image.size) for several, image in zip(faces, batch, strict=True)]
             with clock.step("crop"):
-                crops = [cut(image, face, recipe) for image, face in zip(batch, chosen, strict=True) if face]
+                pairs = [(image, face) for image, face in zip(batch, chosen, strict=True) if face]
+                crops = cut_all([image for image, _ in pairs], [face for _, face in pairs], recipe)
             if crops:
                 with clock.step("embed"):
                     vectors = network.embed(crops)

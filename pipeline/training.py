@@ -39,7 +39,6 @@ def distil(options: argparse.Namespace) -> int:
     from pipeline.mini_net import save_mini
     from pipeline.networks import Reid
     from pipeline.teacher import read_teacher
-    from pipeline.torch_networks import native_bf16
     from pipeline.views import Source
 
     settings = Settings.from_env()
@@ -49,9 +48,7 @@ def distil(options: argparse.Namespace) -> int:
     with closing(ProgressBars()) as bars:
         library.build([FALLBACK], bars)
         gallery, weights = library.searcher(FALLBACK).gallery, library.encoders.get(FALLBACK).weights
-        # bf16 is near enough for a teacher and takes half the time.
-        network = Reid(weights.paths[0], "bf16" if native_bf16() else "f32")
-        teacher = Encoder(recipe_named(f"{FALLBACK}+flip"), network, None, weights)
+        teacher = Encoder(recipe_named(f"{FALLBACK}+flip"), Reid(weights.paths[0]), None, weights)
         source = Source(gallery, library.photos, teacher, recipe_named(MINI))
         shown, apart = open_views(run.folder, gallery, library.photos)
         parts = (shown,) if run.held_out else (shown, apart)

@@ -182,6 +182,19 @@ def test_a_web_page_named_jpg(tmp_path: Path) -> None:
     assert refused(tmp_path / "photo.jpg") == UNREADABLE
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"])
+def test_the_formats_that_photos_have(kind: str) -> None:
+    assert open_image(encode(Image.new("RGB", (32, 24), "red"), kind)).size == (32, 24)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PCX", "PPM", "SGI", "TGA"])
+def test_decoders_that_no_photo_needs_are_not_there_for_strangers(kind: str) -> None:
+    file = encode(Image.new("RGB", (32, 24), "red"), kind)
+    Image.open(io.BytesIO(file)).close()  # Pillow would take it
+    with pytest.raises(PhotoError, match="use an undamaged JPEG, PNG or WebP"):
+        open_image(file)
+
+
 def test_a_file_that_is_gone(tmp_path: Path) -> None:
     assert refused(tmp_path / "gone.jpg") == UNREADABLE
 

@@ -21,22 +21,25 @@ from pipeline.types import UNNAMED, Collection, FloatArray, Report, VectorIndex,
 class IndexKind:
     """What an index is, and the optional package it needs: the name to import and the name to install.
 
-    `elsewhere`: it is kept beside the gallery's own files or on a server, so it does not travel with them.
+    `travels`: it goes with a gallery's files from one machine to another. A database's rows do not, and nor do Annoy's
+    trees: Annoy believes whatever a file says, and reads past its end where that is wrong.
     """
 
     summary: str
     module: str = ""
     package: str = ""
-    elsewhere: bool = False
+    travels: bool = True
 
 
 MILVUS = "'pymilvus[milvus-lite]'"  # in quotes: shells take brackets for a pattern
 INDEXES: dict[str, IndexKind] = {
     "exact": IndexKind("Compares with every photo: never wrong."),
-    "annoy": IndexKind("Spotify's random-projection trees, checked against exact search and re-ranked by distance."),
+    "annoy": IndexKind(
+        "Spotify's random-projection trees, checked against exact search and re-ranked by distance.", travels=False
+    ),
     "knn": IndexKind("scikit-learn's nearest neighbours: never wrong.", "sklearn", "scikit-learn"),
     "kmeans": IndexKind("Six clusters, of which only the query's own is searched.", "sklearn", "scikit-learn"),
-    "milvus": IndexKind("A vector database, embedded or a server, checked like Annoy.", "pymilvus", MILVUS, True),
+    "milvus": IndexKind("A vector database, embedded or a server, checked like Annoy.", "pymilvus", MILVUS, False),
 }
 
 

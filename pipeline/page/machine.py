@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import threading
 import time
@@ -46,6 +47,15 @@ def keep_giving_back() -> None:
                 malloc_trim(0)
 
         threading.Thread(target=run, name="memory", daemon=True).start()
+
+
+def keep_no_statistics() -> None:
+    """Lets Gradio remember one request instead of 10,000, and sum them up never; to be called before a page is made.
+
+    It sums up all of them after each, for a page of its own that is not served: 2 ms with ten, 8 with all.
+    """
+    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
+    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(sys.maxsize)
 
 
 def _of_the_c_library(name: str) -> Any | None:  # noqa: ANN401 - a function

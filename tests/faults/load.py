@@ -25,7 +25,7 @@ from pipeline.errors import PipelineError, ServingError
 from pipeline.images import open_image
 from pipeline.library import open_library
 from pipeline.recipes import DEFAULT_INDEX, DEFAULT_K, MINI, PACKAGED
-from pipeline.running import Running, running
+from pipeline.running import Memory, Running, running
 from pipeline.settings import VARIABLES, Settings
 from pipeline.visitor import Visitor, visiting
 from tests.faults.corpus import encode
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="What many visitors at once do to the page.")
     parser.add_argument("--clients", type=int, default=50, help="default: %(default)s")
     parser.add_argument("--minutes", type=float, default=10, help="default: %(default)s")
-    parser.add_argument("--growth", type=float, default=1, help="MB of memory a minute, at most; default: %(default)s")
+    parser.add_argument("--growth", type=float, default=1, help="MB a minute, at most; default: %(default)s")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -119,10 +119,10 @@ class Client:
         visitor.search(sent, self._recipe, DEFAULT_INDEX, DEFAULT_K)
 
 
-def _crowd(page: Running, clients: Sequence[Client], minutes: float) -> tuple[list[Asked], list[tuple[float, float]]]:
-    """All that was asked, and the memory: minutes since the start, and MB."""
+def _crowd(page: Running, clients: Sequence[Client], minutes: float) -> tuple[list[Asked], list[tuple[float, Memory]]]:
+    """All that was asked, and the memory by minutes since the start."""
     asked: list[Asked] = []
-    memory: list[tuple[float, float]] = []
+    memory: list[tuple[float, Memory]] = []
     began = time.perf_counter()
     until = began + 60 * minutes
     with ExitStack() as stack:
@@ -131,7 +131,7 @@ def _crowd(page: Running, clients: Sequence[Client], minutes: float) -> tuple[li
             thread.start()
             stack.callback(thread.join)
         while (now := time.perf_counter()) < until:
-            memory.append(((now - began) / 60, page.resident() / 1e6))
+            memory.append(((now - began) / 60, page.memory()))
             time.sleep(SAMPLE_SECONDS)
     return asked, memory
 

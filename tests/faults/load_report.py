@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.images import UNREADABLE
+from pipeline.running import Memory
 from pipeline.timing import middle_and_tail
 
 SEARCH, COMPARE, BAD = "search", "compare", "bad upload"
 FULL = "Queue is full."  # Gradio's words
 WARM_UP = 0.3  # of the time: caches fill, and the allocator finds its size
+MB = 1e6  # bytes
 LEAST_SHARE = 0.5  # of the median's searches, that each client must have had
 
 
@@ -39,22 +41,23 @@ class Asked:
 
 @dataclass(frozen=True)
 class Report:
-    """All that was asked, the server's memory by minutes in MB, and what was said when the queue was overrun.
+    """All that was asked, the server's memory by minutes, and what was said when the queue was overrun.
 
     `overrun` is that sentence, and whether there were answers again afterwards.
     """
 
     asked: tuple[Asked, ...]
-    memory: tuple[tuple[float, float], ...]
+    memory: tuple[tuple[float, Memory], ...]
     clients: int
     overrun: tuple[str, bool]
 
     @property
-    def growth(self) -> float:
-        """MB a minute after the warm-up, by least squares."""
-        minutes, used = np.array(self.memory).T
+    def growth(self) -> Memory:
+        """Bytes a minute after the warm-up, by least squares."""
+        minutes = np.array([minute for minute, _ in self.memory])
+        used = np.array([taken for _, taken in self.memory])
         warm = minutes >= WARM_UP * minutes[-1]
-        return float(np.polyfit(minutes[warm], used[warm], 1)[0])
+        return Memory(*np.polyfit(minutes[warm], used[warm], 1)[0])
 
     @property
     def searches(self) -> list[int]:
@@ -67,14 +70,14 @@ class Report:
         return middle_and_tail([one.ms for one in self.asked if one.kind == kind and not one.said.startswith(FULL)], 0)
 
     def problems(self, growth: float) -> list[str]:
-        """What is not as it must be, in sentences; memory may grow by so many MB a minute."""
+        """What is not as it must be, in sentences; memory of its own may grow by so many MB a minute."""
         return list(self._problems(growth))
 
     def _problems(self, growth: float) -> Iterator[str]:
         wrong = Counter(f"{one.kind}: {one.said or 'was answered'}" for one in self.asked if one.wrong)
         yield from (f"{count} times wrong: {what}" for what, count in wrong.most_common())
-        if self.growth > growth:
-            yield f"Memory grows by {self.growth:.1f} MB a minute; {growth:g} is the most."
+        if (grows := self.growth.own / MB) > growth:
+            yield f"Memory grows by {grows:.1f} MB a minute; {growth:g} is the most."
         if min(self.searches) < LEAST_SHARE * np.median(self.searches):
             yield f"One client had {min(self.searches)} searches, the median {np.median(self.searches):.0f}."
         said, again = self.overrun
@@ -100,8 +103,10 @@ class Report:
                 "searches by client: fewest / median / most",
                 f"{min(searches)} / {np.median(searches):.0f} / {max(searches)}",
             ),
-            ("memory, MB a minute after the warm-up", f"{self.growth:+.2f}"),
-            ("memory, most", f"{max(used for _, used in self.memory):,.0f} MB"),
+            ("memory of its own, MB a minute after the warm-up", f"{self.growth.own / MB:+.2f}"),
+            ("the same with pages of mapped files", f"{self.growth.resident / MB:+.2f}"),
+            ("memory of its own, most", f"{max(used.own for _, used in self.memory) / MB:,.0f} MB"),
+            ("the same with pages of mapped files", f"{max(used.resident for _, used in self.memory) / MB:,.0f} MB"),
             ("said when the queue is overrun", self.overrun[0]),
         ]
         return ["| load | |", "|---|---|", *(f"| {what} | {figure} |" for what, figure in rows)]

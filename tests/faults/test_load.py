@@ -14,10 +14,11 @@ from pipeline.background import Background
 from pipeline.galleries import Galleries
 from pipeline.images import UNREADABLE
 from pipeline.library import Library
+from pipeline.running import Memory
 from pipeline.visitor import visiting
 from tests.conftest import Tally
 from tests.faults.load import load, sample
-from tests.faults.load_report import BAD, COMPARE, FULL, SEARCH, Asked, Report
+from tests.faults.load_report import BAD, COMPARE, FULL, MB, SEARCH, Asked, Report
 
 CLIENTS = 8
 GROWTH = 40.0  # MB a minute: up to 15 in the first minutes; with each request's photo kept, 70
@@ -27,7 +28,7 @@ def test_a_minute_of_visitors(tmp_path: Path, tally: Tally) -> None:
     report = load(sample(tmp_path), CLIENTS, minutes=1)
     tally.add("requests by clients at once", len(report.asked))
     tally.most("p95 of their searches, s", report.tail(SEARCH)[1] / 1000)
-    tally.most("memory meanwhile, MB a minute", report.growth)
+    tally.most("memory meanwhile, MB a minute", report.growth.own / MB)
     assert report.problems(GROWTH) == []
     assert {one.kind for one in report.asked} == {SEARCH, COMPARE, BAD}
     assert sum(report.searches) > 60
@@ -48,7 +49,7 @@ def test_only_so_many_sessions_are_remembered(tiny: Library, monkeypatch: pytest
 def report(asked: Iterable[Asked] = (), memory: Sequence[float] = (100, 100, 100, 100, 100, 100)) -> Report:
     """A report in which two clients had ten searches each, and these requests as well."""
     good = [Asked(client, SEARCH, 10.0, "") for client in (0, 1) for _ in range(10)]
-    minutes = tuple((float(minute), used) for minute, used in enumerate(memory))
+    minutes = tuple((float(minute), Memory(int(9 * used * MB), int(used * MB))) for minute, used in enumerate(memory))
     return Report((*good, *asked), minutes, 2, (f"{FULL} Max size is 64.", True))
 
 
@@ -74,7 +75,8 @@ def test_a_wrong_answer_is_a_problem(one: Asked, said: str) -> None:
 
 
 def test_memory_that_grows_is_a_problem_unless_it_was_warming_up() -> None:
-    assert report(memory=(50, 90, 100, 101, 102, 103)).growth == pytest.approx(1.0)
+    growth = report(memory=(50, 90, 100, 101, 102, 103)).growth
+    assert growth == pytest.approx((9 * MB, MB)), "what is of files counts for the whole only"
     assert report(memory=(50, 90, 100, 102, 104, 106)).problems(1.0) == [
         "Memory grows by 2.0 MB a minute; 1 is the most."
     ]
@@ -93,5 +95,6 @@ def test_a_queue_without_a_limit_and_a_page_that_stays_silent_are_problems() -> 
 def test_the_table_has_every_figure() -> None:
     asked = [Asked(0, BAD, 5.0, UNREADABLE), Asked(1, COMPARE, 9.0, "")]
     table = "\n".join(report(asked, memory=(50, 90, 100, 102, 104, 106)).table())
-    for figure in ("search: 20; p50 / p95 | 10 / 10 ms", f"{UNREADABLE} | 1", "most | 10 / 10 / 10", "+2.00", "106 MB"):
+    times = ("search: 20; p50 / p95 | 10 / 10 ms", f"{UNREADABLE} | 1", "most | 10 / 10 / 10")
+    for figure in (*times, "+2.00", "+18.00", "106 MB", "954 MB"):
         assert figure in table
