@@ -33,7 +33,7 @@ from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply
 from pipeline.page.preparing import preparation_events
 from pipeline.page.rate import RateLimit
 from pipeline.page.searching import search_events
-from pipeline.page.uploads import keep_swept, own_folder, remove
+from pipeline.page.uploads import keep_no_lists, keep_swept, own_folder, remove
 from pipeline.report_tab import evaluation_tab
 from pipeline.settings import UNLIMITED, Rate, Settings
 
@@ -51,14 +51,9 @@ logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(mess
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
-def build_page(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS) -> gr.Blocks:
-    """The page on top of galleries that are being prepared; `keep_uploads` is for how many seconds."""
-    with GuardedBlocks(
-        title=wording.TITLE,
-        analytics_enabled=False,
-        fill_width=True,
-        delete_cache=(keep_uploads, keep_uploads),
-    ) as page:
+def build_page(galleries: Galleries) -> gr.Blocks:
+    """The page on top of galleries that are being prepared."""
+    with GuardedBlocks(title=wording.TITLE, analytics_enabled=False, fill_width=True) as page:
         header = gr.HTML(wording.header(galleries, MAIN), elem_id="header")
         memory = own_memory()
         with gr.Tabs() as tabs:
@@ -84,6 +79,7 @@ def build_page(galleries: Galleries, keep_uploads: int = KEEP_UPLOADS_SECONDS) -
             own_events(page, Actions(parts, panel, watch, galleries.own))
         endpoints(parts)
         evaluation.select(partial(evaluation_tab, galleries.main), None, figures, api_visibility="private")
+    keep_no_lists(page)
     page.queue(max_size=QUEUE_LENGTH)
     return page
 
@@ -98,7 +94,7 @@ def launch(
 ) -> gr.Blocks:
     """Serves the page, to each visitor at that rate, with the tool for programs where `mcp` says so.
 
-    `options` go to Gradio's `launch`.
+    `keep_uploads` is for how many seconds photos are kept. `options` go to Gradio's `launch`.
     """
     served: dict[str, Any] = {"routes": [live_route(galleries)]}
     if mcp:
@@ -109,7 +105,7 @@ def launch(
     keep_swept(own_folder(), keep_uploads)
     # Thumbnails are files of ours that never change: served as they are, cached by the browser.
     gr.set_static_paths([galleries.main.library.thumbnails_root.resolve()])
-    page = build_page(galleries, keep_uploads)
+    page = build_page(galleries)
     served["middleware"] = [Middleware(BodyLimit)]
     if rate.a_minute:
         served["middleware"].append(Middleware(RateLimit, page=page, rate=rate))

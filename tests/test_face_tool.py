@@ -59,7 +59,7 @@ def galleries(tiny: Library) -> Galleries:
 @pytest.fixture(scope="module")
 def served(galleries: Galleries) -> Iterator[str]:
     """The address of the tool on a running page."""
-    pytest.importorskip("mcp", reason="needs the package mcp: pip install 'mcp>=1.21,<2'")
+    pytest.importorskip("mcp", reason="needs the package mcp: pip install 'mcp>=1.28.1,<2'")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import app
@@ -178,7 +178,7 @@ def test_it_is_off_unless_switched_on_and_only_for_programs(served: str, galleri
 def test_who_calls_too_often_is_told_so_by_the_tool(galleries: Galleries, photo: Path) -> None:
     import app
 
-    pytest.importorskip("mcp", reason="needs the package mcp: pip install 'mcp>=1.21,<2'")
+    pytest.importorskip("mcp", reason="needs the package mcp: pip install 'mcp>=1.28.1,<2'")
     rate = Rate(1)
     page = app.launch(galleries, mcp=True, rate=rate, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
     url, asked = f"{page.local_url}gradio_api/mcp", {"photo": as_base64(photo)}

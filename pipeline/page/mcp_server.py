@@ -28,7 +28,7 @@ from pipeline.settings import VERSION
 
 MISSING = (
     "FACESEARCH_MCP is on, but the package mcp is not installed in a version that works here; run "
-    "`pip install 'mcp>=1.21,<2'`, or unset the variable."
+    "`pip install 'mcp>=1.28.1,<2'`, or unset the variable."
 )
 FOREIGN = "Scripts of web pages may not use this; it is for programs."
 BUSY = "The server is busy with other searches; ask again in a while."

@@ -14,11 +14,14 @@ from pipeline.background import Background
 from pipeline.galleries import Galleries
 from pipeline.images import UNREADABLE
 from pipeline.library import Library
+from pipeline.recipes import DEFAULT
 from pipeline.running import Memory
 from pipeline.visitor import visiting
 from tests.conftest import Tally
+from tests.faults.corpus import encode
 from tests.faults.load import load, sample
 from tests.faults.load_report import BAD, COMPARE, FULL, MB, SEARCH, Asked, Report
+from tests.tiny import portrait
 
 CLIENTS = 8
 GROWTH = 40.0  # MB a minute: up to 15 in the first minutes; with each request's photo kept, 70
@@ -44,6 +47,21 @@ def test_only_so_many_sessions_are_remembered(tiny: Library, monkeypatch: pytest
     page.close()
     gc.collect()
     assert remembered == 3
+
+
+def test_no_list_of_files_grows(tiny: Library) -> None:
+    background = Background(tiny)
+    background.start()
+    background.wait(60)
+    page = app.launch(Galleries(background), prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    with visiting(page.local_url) as visitor:
+        hits = visitor.search(encode(portrait(2, 1)), DEFAULT, "exact", 3).answer["hits"]
+    listed = [*page.temp_file_sets, *(block.temp_files for block in page.blocks.values())]
+    page.close()
+    gc.collect()
+    assert len(hits) == 3
+    assert len(listed) > 10
+    assert not any(listed)
 
 
 def report(asked: Iterable[Asked] = (), memory: Sequence[float] = (100, 100, 100, 100, 100, 100)) -> Report:
