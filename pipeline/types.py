@@ -19,9 +19,9 @@ Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 Landmarks = tuple[Point, Point, Point, Point, Point]
 
-# Two vectors of one and the same photo differ by rounding alone (bf16 in another batch size: under 0.01).
-# Near-duplicates in LFW start at about 0.05.
-SAME_PHOTO_DISTANCE = 0.02
+# Two vectors of one and the same photo differ by rounding alone: of 600 faces of LFW by at most 0.023, where one is in
+# bf16 and the other, on another processor, in float32. Near-duplicates in LFW start at about 0.05.
+SAME_PHOTO_DISTANCE = 0.03
 MILVUS_KINDS = ("IVF_FLAT", "HNSW")  # the first is the default
 
 
