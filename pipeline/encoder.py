@@ -84,10 +84,18 @@ class Encoder:
 
 
 def open_encoder(
-    recipe: Recipe, weights: Weights, detector: Detector | None = None, graphs: Path | None = None
+    recipe: Recipe,
+    weights: Weights,
+    detector: Detector | None = None,
+    graphs: Path | None = None,
+    *,
+    gpu: bool = False,
 ) -> Encoder:
-    """The recipe's encoder; `detector` shares one of the same zoom that is loaded; `graphs` is for `open_network`."""
+    """The recipe's encoder; `detector` shares one of the same zoom that is loaded.
+
+    `graphs` and `gpu` are for `open_network`.
+    """
     if recipe.finds_faces and detector is None:
         detector = MtcnnDetector(recipe.zoom)
-    network = open_network(recipe, weights, graphs)
+    network = open_network(recipe, weights, graphs, gpu=gpu)
     return Encoder(recipe, network, detector if recipe.finds_faces else None, weights)

@@ -44,8 +44,10 @@ class Encoders(Protocol):
 class StoredEncoders:
     """Encoders from the weight store, each opened once; those that look at photos alike share one face detector."""
 
-    def __init__(self, store: WeightStore) -> None:
+    def __init__(self, store: WeightStore, *, gpu: bool = False) -> None:
+        """With `gpu`, networks that can do so run on a GPU where there is one."""
         self._store = store
+        self._gpu = gpu
         self._opened: dict[str, Encoder] = {}
         self._detectors: dict[int, Detector | None] = {}  # by zoom
         self._lock = threading.RLock()
@@ -60,7 +62,8 @@ class StoredEncoders:
                     encoder = self._on_top_of(self.get(chosen.base, report), chosen)
                 else:
                     weights = self._store.get(chosen.network, report)
-                    encoder = open_encoder(chosen, weights, shared, self._store.graph_folder(weights))
+                    graphs = self._store.graph_folder(weights)
+                    encoder = open_encoder(chosen, weights, shared, graphs, gpu=self._gpu)
                 self._detectors[chosen.zoom] = encoder.detector or shared
                 self._opened[recipe] = encoder
             return self._opened[recipe]

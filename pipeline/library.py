@@ -211,7 +211,8 @@ class Library:
 def open_library(settings: Settings) -> Library:
     """The library that the environment describes. Loads nothing yet."""
     store = WeightStore(settings.models, settings.cache, settings.custom_weights)
-    library = Library(settings.dataset, StoredEncoders(store), settings.index, settings.milvus, settings.cache)
+    encoders = StoredEncoders(store, gpu=not settings.zero_gpu)  # ZeroGPU lends one for moments, which nobody asks for
+    library = Library(settings.dataset, encoders, settings.index, settings.milvus, settings.cache)
     library.published = PublishedIndex(settings.index_repo) if settings.index_repo else None
     return library
 

@@ -16,6 +16,7 @@ from pipeline.recipes import Recipe
 from pipeline.types import FloatArray, Network
 from pipeline.weights import Weights, misfit
 
+NVIDIA = Path("/dev/nvidiactl")  # there where the driver of an NVIDIA GPU is
 # Of pixels of 0 to 255, by channel.
 FACENET_MEAN, FACENET_SCALE = (127.5,) * 3, (128.0,) * 3
 IMAGENET_MEAN, IMAGENET_SCALE = (
@@ -68,11 +69,17 @@ class Mini:
         return self._network(batch)
 
 
-def open_network(recipe: Recipe, weights: Weights, graphs: Path | None = None) -> Network:
+def open_network(recipe: Recipe, weights: Weights, graphs: Path | None = None, *, gpu: bool = False) -> Network:
     """The recipe's network with these weights; WeightsError if they do not fit it.
 
     `graphs` is the folder in which the graph made of them is kept; without it, torch's weights are converted anew.
+    With `gpu`, FaceNet and ResNet-50 run on an NVIDIA GPU where there is one.
     """
+    if gpu and recipe.network in ON_GPU and NVIDIA.exists():  # torch, which knows for sure, takes seconds to import
+        from pipeline.torch_networks import OnDevice, has_gpu
+
+        if has_gpu():
+            return OnDevice(recipe.network, weights, *ON_GPU[recipe.network])
     return _OPENERS[recipe.network](weights, graphs)
 
 
@@ -108,6 +115,7 @@ def _open_mini(weights: Weights, _: Path | None) -> Network:
         raise misfit(weights) from error
 
 
+ON_GPU = {"facenet": (FACENET_MEAN, FACENET_SCALE), "resnet50": (IMAGENET_MEAN, IMAGENET_SCALE)}
 _OPENERS: dict[str, Callable[[Weights, Path | None], Network]] = {
     "facenet": _open_facenet,
     "resnet50": _open_resnet50,

@@ -22,10 +22,10 @@ from pipeline import networks
 from pipeline.errors import WeightsError
 from pipeline.images import open_image
 from pipeline.inference import Batched, keep_biases
-from pipeline.networks import Reid, open_network
+from pipeline.networks import Reid, Scaled, open_network
 from pipeline.photos import SAMPLE
 from pipeline.recipes import recipe_named
-from pipeline.torch_networks import facenet_graph, resnet50_graph
+from pipeline.torch_networks import OnDevice, facenet_graph, has_gpu, resnet50_graph
 from pipeline.types import FloatArray, Network
 from pipeline.weights import Weights
 from tests.test_layers import SLOW, loaded_by
@@ -267,6 +267,39 @@ def test_weights_of_another_network_are_refused(
 ) -> None:
     refused("facenet", resnet[1])
     refused("resnet50", facenet[1])
+
+
+# On a GPU
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_torch_by_itself_embeds_as_openvino_does(
+    facenet: tuple[InceptionResnetV1, Path, Path],
+    resnet: tuple[nn.Module, Path],
+    device: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(networks, "native_precision", lambda: "f32")
+    if device == "cuda" and not has_gpu():
+        pytest.skip("needs an NVIDIA GPU")
+    for recipe, path in ((FACENET, facenet[2]), (RESNET50, resnet[1])):
+        weights = weights_of(recipe.network, path)
+        ours = open_network(recipe, weights).embed(crops(recipe.size))
+        on_device = OnDevice(recipe.network, weights, *networks.ON_GPU[recipe.network], device)
+        assert_same(on_device.embed(crops(recipe.size)), ours, exact=device == "cpu")
+
+
+def test_a_gpu_is_used_where_there_is_one(
+    facenet: tuple[InceptionResnetV1, Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wanted = OnDevice if has_gpu() else Scaled
+    weights = weights_of("facenet", facenet[2])
+    assert isinstance(open_network(FACENET, weights, gpu=True), wanted)
+    monkeypatch.setattr(networks, "NVIDIA", tmp_path)  # a driver without a GPU
+    assert isinstance(open_network(FACENET, weights, gpu=True), wanted)
+    monkeypatch.setattr(networks, "NVIDIA", tmp_path / "none")
+    assert isinstance(open_network(FACENET, weights, gpu=True), Scaled)
 
 
 # The small network, with its real weights
