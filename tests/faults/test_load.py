@@ -49,19 +49,22 @@ def test_only_so_many_sessions_are_remembered(tiny: Library, monkeypatch: pytest
     assert remembered == 3
 
 
-def test_no_list_of_files_grows(tiny: Library) -> None:
+def test_no_list_grows_with_every_search(tiny: Library) -> None:
     background = Background(tiny)
     background.start()
     background.wait(60)
     page = app.launch(Galleries(background), prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
     with visiting(page.local_url) as visitor:
-        hits = visitor.search(encode(portrait(2, 1)), DEFAULT, "exact", 3).answer["hits"]
+        for number in (1, 2):
+            hits = visitor.search(encode(portrait(2, number)), DEFAULT, "exact", 3).answer["hits"]
+    statistics = page._queue.event_analytics, page._queue.cached_event_analytics_summary
     listed = [*page.temp_file_sets, *(block.temp_files for block in page.blocks.values())]
     page.close()
     gc.collect()
     assert len(hits) == 3
     assert len(listed) > 10
     assert not any(listed)
+    assert (len(statistics[0]), statistics[1]) == (1, {"functions": {}}), "Gradio's, of what was asked"
 
 
 def report(asked: Iterable[Asked] = (), memory: Sequence[float] = (100, 100, 100, 100, 100, 100)) -> Report:
