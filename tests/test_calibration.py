@@ -29,9 +29,9 @@ from pipeline.weights import WEIGHT_FILES, WeightStore
 from tests.conftest import REAL
 
 # One face: 1 % of strangers within 1.0, 10 % within 1.2, 90 % within 1.6. A hundred faces: 0.2 nearer.
-KNOWN = Calibration(
-    "mtcnn-reid", 1, ("abc",), "photos", 1.1, 0.05, (0.01, 0.1, 0.9), (1, 100), ((1.0, 1.2, 1.6), (0.8, 1.0, 1.4))
-)
+LIMITS = ((1.0, 1.2, 1.6), (0.8, 1.0, 1.4))
+VERSION = RECIPES["mtcnn-reid"].version
+KNOWN = Calibration("mtcnn-reid", VERSION, ("abc",), "photos", 1.1, 0.05, (0.01, 0.1, 0.9), (1, 100), LIMITS)
 
 
 def test_the_probability_is_a_logistic() -> None:
@@ -101,7 +101,7 @@ def test_it_holds_for_its_recipe_and_weights_and_a_fitted_layer_for_its_photos()
     recipe = RECIPES["mtcnn-reid"]
     assert find([KNOWN], recipe, "abc", "other photos") is KNOWN
     assert find([KNOWN], recipe, "abd", "photos") is None
-    assert find([KNOWN], replace(recipe, version=2), "abc", "photos") is None
+    assert find([KNOWN], replace(recipe, version=VERSION + 1), "abc", "photos") is None
     assert find([KNOWN], RECIPES["mtcnn-facenet"], "abc", "photos") is None
     reduced = recipe_named("mtcnn-reid-64")
     fitted = replace(KNOWN, recipe=reduced.name)
