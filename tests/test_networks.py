@@ -7,6 +7,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import nn
 from torchvision.models import resnet50
 from torchvision.transforms import functional
 
-from pipeline import networks
+from pipeline import networks, torch_networks
 from pipeline.errors import WeightsError
 from pipeline.images import open_image
 from pipeline.inference import Batched, keep_biases
@@ -301,6 +302,11 @@ def test_a_gpu_is_used_where_there_is_one(
     assert isinstance(open_network(FACENET, weights, gpu=True), wanted)
     monkeypatch.setattr(networks, "NVIDIA", tmp_path)  # a driver without a GPU
     assert isinstance(open_network(FACENET, weights, gpu=True), wanted)
+    # One that torch finds, for which the processor stands in.
+    monkeypatch.setattr(torch_networks, "has_gpu", lambda: True)
+    monkeypatch.setattr(torch_networks, "OnDevice", partial(OnDevice, device="cpu"))
+    assert isinstance(open_network(FACENET, weights, gpu=True), OnDevice)
+    assert isinstance(open_network(FACENET, weights), Scaled), "only where it is asked for"
     monkeypatch.setattr(networks, "NVIDIA", tmp_path / "none")
     assert isinstance(open_network(FACENET, weights, gpu=True), Scaled)
 
