@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.areas import Areas, Pixels
 from pipeline.cascade import CASCADE, CascadeNetwork
+from pipeline.inference import EACH_STREAM
 from pipeline.suppression import Suppression
 from pipeline.types import FloatArray, IntArray
 
@@ -132,7 +133,7 @@ class Mtcnn:
 
     def _at_once(self, crops: int) -> int:
         """How many of so many crops go into a network together: one photo's keep every stream busy."""
-        part = -(-crops // (2 * self._streams))
+        part = -(-crops // (EACH_STREAM * self._streams))
         return min(AT_ONCE, part - part % -STEP)
 
 
