@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.commands import build, compose_sample, doctor, explain, info, publish, search, train_head
+from pipeline.commands import build, doctor, explain, info, publish, search
 from pipeline.errors import PipelineError
 from pipeline.indexes import INDEXES
 from pipeline.measuring import bench, bench_indexes, bench_scale, bench_serving, calibrate, evaluate
 from pipeline.photos import SAMPLE
 from pipeline.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, MINI, OPTIONS, RECIPES, STEPS
-from pipeline.training import copy_mtcnn, distil
+from pipeline.training import compose_sample, copy_mtcnn, distil, train_head
 
 _NAMES = (
     f"{', '.join(RECIPES)}, each with any of +{' +'.join(OPTIONS)} behind its name; default: the best that can be had"

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from pipeline.calibration import Calibration
 from pipeline.embed import NO_FACE, Job, Known, embed_parts
 from pipeline.encoder import Encoder
 from pipeline.errors import GalleryError, GalleryMissing, IndexUnavailable, SettingsError, StorageError
@@ -135,13 +134,6 @@ def _clear_leftovers(folder: Path) -> None:
         with suppress(FileNotFoundError):
             if copy.stat().st_mtime < time.time() - COPYING_SECONDS:
                 copy.unlink()
-
-
-def keep_calibration(gallery: Gallery, calibration: Calibration, root: Path) -> None:
-    """Notes in the gallery's manifest what was measured on it."""
-    with FileLock(root / f".{gallery.manifest['gallery']}.lock"):
-        current = load_gallery(gallery.folder, gallery.manifest["fingerprint"])
-        seal(gallery.folder, {**current.manifest, "calibration": calibration.as_json()})
 
 
 def missing_indexes(gallery: Gallery) -> list[str]:

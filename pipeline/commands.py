@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from pipeline.errors import GalleryError, GalleryMissing
 from pipeline.indexes import INDEXES
-from pipeline.recipes import FALLBACK, HEADED, RECIPES, recipe_named, reduced
+from pipeline.recipes import RECIPES, recipe_named, reduced
 from pipeline.settings import VARIABLES, Settings
 from pipeline.types import Answer, Progress
 
@@ -113,39 +113,10 @@ def publish(options: argparse.Namespace) -> int:
     if not recipes:
         raise GalleryMissing("No gallery is built yet; run `python -m pipeline build`.")
     with closing(ProgressBars()) as bars:
-        commit = publish(library, recipes, options.repo, bars, private=options.private)
+        galleries = [library.searcher(recipe).gallery for recipe in recipes]
+        commit = publish(library.pictures, galleries, options.repo, bars, private=options.private)
     print(f"Published {', '.join(recipes)}: {commit}")
     print(f"FACESEARCH_INDEX_REPO={options.repo} fetches them instead of building them.")
-    return 0
-
-
-def train_head(options: argparse.Namespace) -> int:
-    """Trains the head of the baseline that ends with one."""
-    from pipeline.heads import best_epoch
-    from pipeline.library import open_library
-
-    library = open_library(Settings.from_env())
-    started = time.perf_counter()
-    with closing(ProgressBars()) as bars:
-        path, curve = library.train_head(HEADED, options.epochs, bars)
-    print("epoch    loss  named rightly: trained on  held out")
-    for epoch in curve:
-        print(f"{epoch.number:5}  {epoch.loss:6.3f}  {epoch.training_accuracy:25.1%}  {epoch.held_out_accuracy:8.1%}")
-    print(f"Epoch {best_epoch(curve).number} is kept in {path}.")
-    print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}.")
-    return 0
-
-
-def compose_sample(options: argparse.Namespace) -> int:
-    """Makes the photos of people who do not exist."""
-    from pipeline.composites import compose_sample
-    from pipeline.library import open_library
-
-    library = open_library(Settings.from_env())
-    with closing(ProgressBars()) as bars:
-        compose_sample(library.searcher(FALLBACK).gallery, library.photos, options.folder, bars)
-    files = [path.stat().st_size for path in options.folder.rglob("*.jpg")]
-    print(f"{len(files)} photos of people who do not exist, {sum(files) / 1e6:.2f} MB, are in {options.folder}.")
     return 0
 
 

@@ -10,9 +10,9 @@ import math
 import numpy as np
 from PIL import Image
 
-from pipeline.quality import look
-from pipeline.types import Face, Landmarks
+from pipeline.types import Face, FloatArray, Landmarks
 
+SIDE = 96  # pixels; faces are compared in sharpness at one size, about that of a face in LFW
 LEAST_SIDE = 50  # pixels; half of LFW's median of 107, where the smallest has 73
 LEAST_CONFIDENCE = 0.97  # LFW's lowest is 0.987
 LEAST_SHARPNESS = 5.0  # 0.5 % of LFW's are below
@@ -39,6 +39,19 @@ def hints(image: Image.Image, face: Face) -> tuple[str, ...]:
         ),
     )
     return tuple(sentence for holds, sentence in found if holds)
+
+
+def look(image: Image.Image, box: FloatArray) -> tuple[float, float]:
+    """Sharpness (standard deviation of the Laplacian) and brightness (mean, 0 to 255) of the face in grey."""
+    grey = image.convert("L")
+    if np.isfinite(box).all():
+        left, top, right, bottom = np.clip(box, 0, [image.width, image.height] * 2).round().astype(int).tolist()
+        if right > left and bottom > top:
+            grey = grey.crop((left, top, right, bottom))
+    pixels = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
+    inner = pixels[1:-1, 1:-1]
+    laplacian = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:] - 4 * inner
+    return float(laplacian.std()), float(pixels.mean())
 
 
 def turned(landmarks: Landmarks) -> float:

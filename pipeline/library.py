@@ -6,16 +6,15 @@ import logging
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 from pipeline.build import (
     build_galleries,
     build_shard,
     gallery_folder,
-    keep_calibration,
     missing_indexes,
     open_gallery,
 )
@@ -23,7 +22,7 @@ from pipeline.calibrate import calibrate
 from pipeline.calibration import OWN, Calibration, find, from_json, read_calibrations, shipped, write_calibrations
 from pipeline.encoders import Encoders, StoredEncoders
 from pipeline.errors import PhotosError, SettingsError
-from pipeline.gallery import Gallery
+from pipeline.gallery import Gallery, load_gallery, seal
 from pipeline.pairs import VIEW_1, open_pairs
 from pipeline.photos import TITLES, Photos, open_photos
 from pipeline.pictures import Pictures
@@ -33,9 +32,6 @@ from pipeline.search import Searcher, open_searcher
 from pipeline.settings import DEFAULT_CACHE, EMBEDDED, Milvus, Settings
 from pipeline.types import Report, silent
 from pipeline.weights import WeightStore
-
-if TYPE_CHECKING:
-    from pipeline.heads import Epoch
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +147,7 @@ class Library:
             return []
         measured = [calibrate(gallery, self.photos, pairs, report) for gallery in galleries.values()]
         for gallery, calibration in zip(galleries.values(), measured, strict=True):
-            keep_calibration(gallery, calibration, self.index_root)
+            _keep_calibration(gallery, calibration, self.index_root)
         write_calibrations(self.index_root / OWN, measured)
         with self._lock:
             for recipe in galleries:
@@ -171,17 +167,6 @@ class Library:
         photos = self.photos
         encoders = [self.encoders.get(recipe, report) for recipe in recipes]
         return build_shard(photos, encoders, self.index_root, shard, report)
-
-    def train_head(self, recipe: str, epochs: int, report: Report = silent) -> tuple[Path, list[Epoch]]:
-        """Trains the recipe's head on this gallery and keeps it; returns where, and the training curve."""
-        from pipeline.heads import train_head  # and with it torch, which a page may do without
-
-        chosen = recipe_named(recipe)
-        self.build([chosen.base], report)
-        below = self.searcher(chosen.base).gallery
-        head, curve = train_head(below, chosen.dim, report, epochs)
-        origin = {"backbone": below.manifest["weights"]["sha256"], "photos_revision": below.manifest["photos_revision"]}
-        return self.encoders.keep_head(recipe, replace(head, facts={**head.facts, **origin})), curve
 
     def folder(self, recipe: str) -> Path:
         """Where the recipe's gallery is, or will be."""
@@ -206,6 +191,13 @@ class Library:
     def thumbnails_root(self) -> Path:
         """The folder of those files, by gallery: the only one in the index that a page may serve."""
         return self.index_root / THUMBNAILS
+
+
+def _keep_calibration(gallery: Gallery, calibration: Calibration, root: Path) -> None:
+    """Notes in the gallery's manifest what was measured on it."""
+    with FileLock(root / f".{gallery.manifest['gallery']}.lock"):
+        current = load_gallery(gallery.folder, gallery.manifest["fingerprint"])
+        seal(gallery.folder, {**current.manifest, "calibration": calibration.as_json()})
 
 
 def open_library(settings: Settings) -> Library:

@@ -28,7 +28,7 @@ class Pictures:
     """
 
     def __init__(self, photos: Photos, folder: Path) -> None:
-        self._photos = photos
+        self.photos = photos
         self._folder = folder
 
     def thumbnail(self, photo_id: str) -> Path:
@@ -36,7 +36,7 @@ class Pictures:
         row, path = self._row_and_path(photo_id, ".jpg")
         if not _made(path):
             with _of_the_gallery(), replacing(path, lasting=False) as beside:
-                source = self._photos[row].source
+                source = self.photos[row].source
                 if small_enough(source):
                     beside.write_bytes(source)
                 else:
@@ -54,7 +54,7 @@ class Pictures:
             across, down = (left + right) / 2, (top + bottom) / 2
             square = (round(across - half), round(down - half), round(across + half), round(down + half))
             with _of_the_gallery(), replacing(path, lasting=False) as beside:
-                face = open_image(self._photos[row].source).crop(square)
+                face = open_image(self.photos[row].source).crop(square)
                 face.resize((FACE_SIDE, FACE_SIDE), Image.Resampling.BICUBIC).save(beside, "JPEG", quality=88)
         return path
 
@@ -75,10 +75,10 @@ class Pictures:
     def size(self, photo_id: str) -> tuple[int, int]:
         """Width and height of a photo, in pixels and upright."""
         with _of_the_gallery():
-            return open_image(self._photos.found(photo_id).source).size
+            return open_image(self.photos.found(photo_id).source).size
 
     def _content(self, photo_id: str) -> bytes:
-        source = self._photos.found(photo_id).source
+        source = self.photos.found(photo_id).source
         try:
             return source if isinstance(source, bytes) else source.read_bytes()
         except OSError as error:
@@ -86,9 +86,9 @@ class Pictures:
 
     def _row_and_path(self, photo_id: str, ending: str) -> tuple[int, Path]:
         """The photo's row, and where a picture of it is or will be: for that it need not be read."""
-        row = self._photos.row(photo_id)
+        row = self.photos.row(photo_id)
         # Names of people in file names would stand in logs and browser histories; and ids may hold any character.
-        named = f"{self._photos.photo_ids[row]}\0{self._photos.stamps[row]}"
+        named = f"{self.photos.photo_ids[row]}\0{self.photos.stamps[row]}"
         return row, self._folder / f"{hashlib.sha256(named.encode()).hexdigest()[:20]}{ending}"
 
 

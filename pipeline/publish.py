@@ -14,7 +14,7 @@ from pipeline.errors import HubError
 from pipeline.files import digest, read_sealed, sealed
 from pipeline.gallery import MANIFEST, Gallery
 from pipeline.hub import endpoint, reachable
-from pipeline.library import Library
+from pipeline.pictures import Pictures
 from pipeline.published import THUMBNAILS, travelling
 from pipeline.thumbnails import PACK, pack
 from pipeline.types import Report, silent
@@ -41,18 +41,21 @@ the code are those it was built from. Face vectors are biometric data.
 """
 
 
-def publish(library: Library, recipes: Sequence[str], repo: str, report: Report = silent, *, private: bool) -> str:
-    """Uploads the recipes' galleries to `repo`, which is created if need be; returns the commit's address.
+def publish(
+    pictures: Pictures, galleries: Sequence[Gallery], repo: str, report: Report = silent, *, private: bool
+) -> str:
+    """Uploads galleries, with the thumbnails of their photos, to `repo`, which is created if need be.
 
-    GalleryError if one is not built; HubError says in one sentence what else stands in the way.
+    Returns the commit's address.
+
+    HubError says in one sentence what stands in the way.
     """
     if re.fullmatch(r"[\w.-]+/[\w.-]+", repo) is None:
         raise _no_name(repo)
-    galleries = [library.searcher(recipe).gallery for recipe in recipes]
     if not reachable():
         raise HubError(f"{endpoint()} cannot be reached for publishing; connect, or set HF_ENDPOINT to a Hub that can.")
     with tempfile.TemporaryDirectory() as folder:
-        files = _thumbnails(library, Path(folder) / PACK, report)
+        files = _thumbnails(pictures, Path(folder) / PACK, report)
         for gallery in galleries:
             files |= _files(gallery)
         return _upload(repo, galleries, files, private=private)
@@ -107,10 +110,10 @@ def _json(value: object) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _thumbnails(library: Library, path: Path, report: Report) -> dict[str, Content]:
+def _thumbnails(pictures: Pictures, path: Path, report: Report) -> dict[str, Content]:
     """The archive of thumbnails and its manifest, by their paths in the repository; nothing if there are none."""
-    photos = library.photos
-    count, folder = pack(photos, library.pictures.thumbnail, path, report), f"{THUMBNAILS}/{photos.name}"
+    photos = pictures.photos
+    count, folder = pack(photos, pictures.thumbnail, path, report), f"{THUMBNAILS}/{photos.name}"
     if not count:
         return {}
     manifest = {"photos_revision": photos.revision, "thumbnails": count, "files": {PACK: digest(path)}}

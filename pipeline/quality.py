@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from PIL import Image
 
 from pipeline.errors import PhotoError
+from pipeline.hints import look
 from pipeline.images import open_image
 from pipeline.metrics import Floats
 from pipeline.photos import Photos
 from pipeline.types import FloatArray, Progress, Report, silent
 
-SIDE = 96  # pixels; faces are compared in sharpness at one size, about that of a face in LFW
 STEP = 200  # photos between two reports
 
 
@@ -40,16 +39,3 @@ def measure_photos(photos: Photos, faces: FloatArray, report: Report = silent) -
         "sharpness": looks[:, 0],
         "brightness": looks[:, 1],
     }
-
-
-def look(image: Image.Image, box: FloatArray) -> tuple[float, float]:
-    """Sharpness (standard deviation of the Laplacian) and brightness (mean, 0 to 255) of the face in grey."""
-    grey = image.convert("L")
-    if np.isfinite(box).all():
-        left, top, right, bottom = np.clip(box, 0, [image.width, image.height] * 2).round().astype(int).tolist()
-        if right > left and bottom > top:
-            grey = grey.crop((left, top, right, bottom))
-    pixels = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
-    inner = pixels[1:-1, 1:-1]
-    laplacian = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:] - 4 * inner
-    return float(laplacian.std()), float(pixels.mean())

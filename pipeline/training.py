@@ -1,19 +1,21 @@
-"""The command that trains the compact network which comes with this package."""
+"""The commands that train: the head of the trained baseline, the network that comes with this package, the sample."""
 
 from __future__ import annotations
 
 import argparse
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.commands import ProgressBars, peak_memory
-from pipeline.recipes import FALLBACK, MINI, recipe_named
+from pipeline.recipes import FALLBACK, HEADED, MINI, recipe_named
 from pipeline.settings import Settings
+from pipeline.types import Report, silent
 
 if TYPE_CHECKING:
+    from pipeline.heads import Epoch
     from pipeline.library import Library
 
 
@@ -89,3 +91,47 @@ def copy_mtcnn(options: argparse.Namespace) -> int:
     copy(options.out)
     print(f"{options.out} has the hash {digest(options.out)}, which belongs into pipeline/cascade.py.")
     return 0
+
+
+def train_head(options: argparse.Namespace) -> int:
+    """Trains the head of the baseline that ends with one."""
+    from pipeline.heads import best_epoch
+    from pipeline.library import open_library
+
+    library = open_library(Settings.from_env())
+    started = time.perf_counter()
+    with closing(ProgressBars()) as bars:
+        path, curve = train_and_keep_head(library, HEADED, options.epochs, bars)
+    print("epoch    loss  named rightly: trained on  held out")
+    for epoch in curve:
+        print(f"{epoch.number:5}  {epoch.loss:6.3f}  {epoch.training_accuracy:25.1%}  {epoch.held_out_accuracy:8.1%}")
+    print(f"Epoch {best_epoch(curve).number} is kept in {path}.")
+    print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}.")
+    return 0
+
+
+def compose_sample(options: argparse.Namespace) -> int:
+    """Makes the photos of people who do not exist."""
+    from pipeline.composites import compose_sample
+    from pipeline.library import open_library
+
+    library = open_library(Settings.from_env())
+    with closing(ProgressBars()) as bars:
+        compose_sample(library.searcher(FALLBACK).gallery, library.photos, options.folder, bars)
+    files = [path.stat().st_size for path in options.folder.rglob("*.jpg")]
+    print(f"{len(files)} photos of people who do not exist, {sum(files) / 1e6:.2f} MB, are in {options.folder}.")
+    return 0
+
+
+def train_and_keep_head(
+    library: Library, recipe: str, epochs: int, report: Report = silent
+) -> tuple[Path, list[Epoch]]:
+    """Trains the recipe's head on the library's gallery and keeps it; returns where, and the training curve."""
+    from pipeline.heads import train_head as train
+
+    chosen = recipe_named(recipe)
+    library.build([chosen.base], report)
+    below = library.searcher(chosen.base).gallery
+    head, curve = train(below, chosen.dim, report, epochs)
+    origin = {"backbone": below.manifest["weights"]["sha256"], "photos_revision": below.manifest["photos_revision"]}
+    return library.encoders.keep_head(recipe, replace(head, facts={**head.facts, **origin})), curve

@@ -78,8 +78,14 @@ def elsewhere(tiny_folder: Path, tmp_path: Path) -> Elsewhere:
 @pytest.fixture
 def published(hub: Hub, built: Library) -> Hub:
     """The Hub with the tiny world's gallery on it."""
-    publish(built, [RECIPE], REPO, private=False)
+    publish_recipes(built, [RECIPE], REPO, private=False)
     return hub
+
+
+def publish_recipes(library: Library, recipes: list[str], repo: str, *, private: bool) -> str:
+    """Publishes the library's galleries of these recipes."""
+    galleries = [library.searcher(recipe).gallery for recipe in recipes]
+    return publish(library.pictures, galleries, repo, private=private)
 
 
 def seen(library: Library) -> int:
@@ -136,7 +142,7 @@ def test_a_repository_is_laid_out_as_the_index_folder_in_one_commit(published: H
 
 def test_a_second_recipe_joins_the_first_on_the_card(published: Hub, built: Library) -> None:
     built.build([REDUCED])
-    publish(built, [REDUCED], REPO, private=False)
+    publish_recipes(built, [REDUCED], REPO, private=False)
     card = published.repos[REPO].files["README.md"].decode()
     assert [
         line.split("|")[2].strip() for line in card.splitlines() if "imagefolder" not in line and "| `" in line
@@ -148,7 +154,7 @@ def test_a_second_recipe_joins_the_first_on_the_card(published: Hub, built: Libr
 
 def test_a_reduced_gallery_brings_its_layer_along(hub: Hub, built: Library, elsewhere: Elsewhere) -> None:
     built.build([REDUCED])
-    publish(built, [REDUCED], REPO, private=False)
+    publish_recipes(built, [REDUCED], REPO, private=False)
     there = elsewhere()
     there.build([REDUCED])
     assert seen(there) == 0
@@ -223,7 +229,7 @@ def test_a_milvus_collection_does_not_travel(hub: Hub, built: Library, elsewhere
     manifest["indexes"]["milvus"] = {"files": [], "collection": "ours", "recall_at_20": 1.0, "kind": "IVF_FLAT"}
     manifest["former_collection"] = "ours_before"
     write_json(path, sealed(manifest))
-    publish(built, [RECIPE], REPO, private=False)
+    publish_recipes(built, [RECIPE], REPO, private=False)
     sent = hub.repos[REPO].files[f"{built.photos.name}/{RECIPE}/manifest.json"]
     assert b"ours" not in sent
     hub.repos[REPO].files[f"{built.photos.name}/{RECIPE}/manifest.json"] = path.read_bytes()  # by another's hand
@@ -268,7 +274,7 @@ def test_publishing_the_same_again_sends_the_same_bytes(published: Hub, built: L
     with zipfile.ZipFile(io.BytesIO(published.repos[REPO].files[f"thumbnails/{built.photos.name}/{PACK}"])) as archive:
         assert {entry.date_time[0] for entry in archive.infolist()} == {1980}, "the time of packing is in it"
     before = dict(published.repos[REPO].files)
-    publish(built, [RECIPE], REPO, private=False)
+    publish_recipes(built, [RECIPE], REPO, private=False)
     assert published.repos[REPO].files == before
 
 
@@ -555,7 +561,7 @@ def test_a_host_that_goes_away_in_the_middle_is_not_waited_for_again(
 
 def refused(library: Library, repo: str = REPO, *, private: bool = False) -> str:
     with pytest.raises(HubError) as caught:
-        publish(library, [RECIPE], repo, private=private)
+        publish_recipes(library, [RECIPE], repo, private=private)
     return str(caught.value)
 
 
@@ -596,14 +602,14 @@ def test_publishing_to_a_host_out_of_reach(hub: Hub, built: Library, monkeypatch
 
 def test_a_gallery_that_is_not_built_is_not_published(hub: Hub, built: Library) -> None:
     with pytest.raises(GalleryMissing, match="run `python -m pipeline build`"):
-        publish(built, [RECIPE, "mtcnn-reid"], REPO, private=False)
+        publish_recipes(built, [RECIPE, "mtcnn-reid"], REPO, private=False)
     assert hub.repos == {}
 
 
 def test_private_is_private_or_nothing(hub: Hub, built: Library) -> None:
-    publish(built, [RECIPE], REPO, private=True)
+    publish_recipes(built, [RECIPE], REPO, private=True)
     assert hub.repos[REPO].private
-    publish(built, [RECIPE], f"{USER}/open", private=False)
+    publish_recipes(built, [RECIPE], f"{USER}/open", private=False)
     assert not hub.repos[f"{USER}/open"].private
     before = dict(hub.repos[f"{USER}/open"].files)
     assert refused(built, f"{USER}/open", private=True) == (

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.hints import SIDE
 from pipeline.photos import Photos
-from pipeline.quality import SIDE, STEP, measure_photos
+from pipeline.quality import STEP, measure_photos
 from pipeline.types import Progress
 
 
