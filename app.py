@@ -15,29 +15,29 @@ from typing import Any, NoReturn
 import gradio as gr
 from starlette.middleware import Middleware
 
-from pipeline import own_wording, wording
-from pipeline.errors import SettingsError
-from pipeline.galleries import MAIN, Galleries, open_galleries
-from pipeline.page import hosting
-from pipeline.page.comparing import compare_tab
-from pipeline.page.endpoints import endpoints
-from pipeline.page.explaining import explain_events
-from pipeline.page.exploring import explore_events
-from pipeline.page.guard import BodyLimit, GuardedBlocks, refuse_fetching
-from pipeline.page.live import live_route, live_tab
-from pipeline.page.machine import keep_giving_back, keep_no_statistics, share_freed_memory, spare_cores
-from pipeline.page.mapping import map_tab
-from pipeline.page.mcp_server import mcp_server, require_mcp
-from pipeline.page.own_photos import Actions, own_events, own_memory, own_panel
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import UNLIMITED, Rate, Settings
+from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
+from pipeline.page.html import own_wording, wording
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
-from pipeline.page.preparing import preparation_events
-from pipeline.page.rate import RateLimit
-from pipeline.page.searching import search_events
-from pipeline.page.uploads import keep_no_lists, keep_swept, own_folder, remove
-from pipeline.report_tab import evaluation_tab
-from pipeline.settings import UNLIMITED, Rate, Settings
+from pipeline.page.server import hosting
+from pipeline.page.server.endpoints import endpoints
+from pipeline.page.server.guard import BodyLimit, GuardedBlocks, refuse_fetching
+from pipeline.page.server.machine import keep_giving_back, keep_no_statistics, share_freed_memory, spare_cores
+from pipeline.page.server.mcp import mcp_server, require_mcp
+from pipeline.page.server.rate import RateLimit
+from pipeline.page.server.uploads import keep_no_lists, keep_swept, own_folder, remove
+from pipeline.page.tabs.compare import compare_tab
+from pipeline.page.tabs.evaluation import evaluation_tab
+from pipeline.page.tabs.explaining import explain_events
+from pipeline.page.tabs.explore import explore_events
+from pipeline.page.tabs.live import live_route, live_tab
+from pipeline.page.tabs.map import map_tab
+from pipeline.page.tabs.own_photos import Actions, own_events, own_memory, own_panel
+from pipeline.page.tabs.preparing import preparation_events
+from pipeline.page.tabs.search import search_events
 
-CSS = Path(__file__).parent / "pipeline" / "page.css"
+CSS = Path(__file__).parent / "pipeline" / "page" / "html" / "page.css"
 THEME = gr.themes.Default(primary_hue="orange", neutral_hue="slate", font=["system-ui", "sans-serif"]).set(
     body_text_color_subdued="*neutral_500"  # the theme's own has a contrast of 2.6 to 1; AA wants 4.5
 )

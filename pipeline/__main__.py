@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.commands import build, doctor, explain, info, publish, search
-from pipeline.errors import PipelineError
-from pipeline.indexes import INDEXES
-from pipeline.measuring import bench, bench_indexes, bench_scale, bench_serving, calibrate, evaluate
-from pipeline.photos import SAMPLE
-from pipeline.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, MINI, OPTIONS, RECIPES, STEPS
-from pipeline.training import compose_sample, copy_mtcnn, distil, train_head
+from pipeline.cli.measure import bench, bench_indexes, bench_scale, bench_serving, calibrate, evaluate
+from pipeline.cli.search import build, doctor, explain, info, publish, search
+from pipeline.cli.train import compose_sample, copy_mtcnn, distil, train_head
+from pipeline.core.errors import PipelineError
+from pipeline.core.recipes import DEFAULT_EPOCHS, DEFAULT_INDEX, DEFAULT_K, HEADED, MAX_K, MINI, OPTIONS, RECIPES, STEPS
+from pipeline.indexes.registry import INDEXES
+from pipeline.photos.sources import SAMPLE
 
 _NAMES = (
     f"{', '.join(RECIPES)}, each with any of +{' +'.join(OPTIONS)} behind its name; default: the best that can be had"
@@ -110,7 +110,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("calibrate", help="measure on LFW what distances mean, for verdicts")
     command.add_argument("--recipes", nargs="+", metavar="NAME", help="default: all that are built")
-    command.add_argument("--json", type=Path, help="a file to add the figures to, such as pipeline/calibrations.json")
+    command.add_argument(
+        "--json", type=Path, help="a file to add the figures to, such as pipeline/search/calibrations.json"
+    )
     command.set_defaults(command=calibrate)
 
     command = commands.add_parser("bench", help="measure how long photos take to become vectors")

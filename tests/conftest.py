@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import indexes
-from pipeline.library import Library
-from pipeline.photos import Photos, open_photos
-from pipeline.settings import VARIABLES, Settings
-from pipeline.weights import Weights, WeightStore
+from pipeline.core.settings import VARIABLES, Settings
+from pipeline.encoder.weights import Weights, WeightStore
+from pipeline.galleries.gallery import Library
+from pipeline.indexes import registry
+from pipeline.photos.sources import Photos, open_photos
 from tests.tiny import TinyEncoders, make_folder, make_people
 
 REAL = Settings.from_env()
@@ -104,7 +104,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def without_milvus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Most machines have no Milvus, and filling its file costs a second a gallery: only tests about it see it."""
     if request.module.__name__ not in MILVUS_TESTS:
-        monkeypatch.setattr(indexes, "find_spec", lambda name: None if name == "pymilvus" else find_spec(name))
+        monkeypatch.setattr(registry, "find_spec", lambda name: None if name == "pymilvus" else find_spec(name))
 
 
 @pytest.fixture(scope="session")
@@ -142,7 +142,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Library:
     folder = tmp_path_factory.mktemp("world")
     library = Library(f"imagefolder:{make_people(folder / 'photos')}", TinyEncoders(), folder / "index")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(indexes, "find_spec", lambda name: None if name == "pymilvus" else find_spec(name))
+        patch.setattr(registry, "find_spec", lambda name: None if name == "pymilvus" else find_spec(name))
         library.build(["mtcnn-facenet", "mtcnn-facenet-128"])
     return library
 

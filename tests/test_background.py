@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.background import Background
-from pipeline.encoder import Encoder
-from pipeline.errors import GalleryError, WeightsError
-from pipeline.library import Library, all_recipes
-from pipeline.recipes import DEFAULT, FALLBACK, HEADED, RECIPES
-from pipeline.types import FloatArray, Progress, Report, silent
+from pipeline.core.errors import GalleryError, WeightsError
+from pipeline.core.recipes import DEFAULT, FALLBACK, HEADED, RECIPES
+from pipeline.core.types import FloatArray, Progress, Report, silent
+from pipeline.encoder.encoder import Encoder
+from pipeline.galleries.gallery import Library, all_recipes
+from pipeline.galleries.preparation import Background
 from tests.tiny import TinyEncoders, TinyNetwork, make_folder, portrait
 
 SECONDS = 60

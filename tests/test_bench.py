@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import bench
 from pipeline.__main__ import main
-from pipeline.bench import QUERIES, bench_indexes
-from pipeline.indexes import available, build_index, drop_index, open_index
-from pipeline.library import Library
-from pipeline.settings import Milvus
-from pipeline.types import Collection, FloatArray, Progress, VectorIndex
+from pipeline.bench import indexes
+from pipeline.bench.indexes import QUERIES, bench_indexes
+from pipeline.core.settings import Milvus
+from pipeline.core.types import Collection, FloatArray, Progress, VectorIndex
+from pipeline.galleries.gallery import Library
+from pipeline.indexes.registry import available, build_index, drop_index, open_index
 
 
 @pytest.fixture
@@ -70,9 +70,9 @@ def test_milvus_lite_is_measured_with_its_file_and_a_server_without(
         if name == "milvus":
             dropped.append(place)
 
-    monkeypatch.setattr(bench, "build_index", build)
-    monkeypatch.setattr(bench, "open_index", opened)
-    monkeypatch.setattr(bench, "drop_index", drop)
+    monkeypatch.setattr(indexes, "build_index", build)
+    monkeypatch.setattr(indexes, "open_index", opened)
+    monkeypatch.setattr(indexes, "drop_index", drop)
     figures = {one.index: one for one in bench_indexes(gallery, milvus=Milvus("http://somewhere:19530", "x:y"))}
     assert figures["milvus"].disk_bytes is None
     assert figures["annoy"].disk_bytes
@@ -85,7 +85,7 @@ def test_milvus_lite_is_measured_with_its_file_and_a_server_without(
 def test_the_command_prints_a_table_or_json(
     built: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.library.open_library", lambda settings: built)
+    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: built)
     assert main(["bench-indexes", "--recipe", "mtcnn-reid"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "mtcnn-reid on photos-" + lines[0][21:27] + ": 24 vectors of 256 numbers"

@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import gallery
-from pipeline.build import build_galleries, build_shard, gallery_folder, open_gallery
-from pipeline.encoder import Encoder
-from pipeline.errors import GalleryMissing, GalleryStale, SettingsError
-from pipeline.faces import centred
-from pipeline.gallery import Gallery, seal
-from pipeline.indexes import available, open_index
-from pipeline.library import Library
-from pipeline.photos import Photos, open_photos
-from pipeline.recipes import RECIPES
-from pipeline.search import open_searcher
-from pipeline.types import FloatArray, Progress
+from pipeline.core.errors import GalleryMissing, GalleryStale, SettingsError
+from pipeline.core.recipes import RECIPES
+from pipeline.core.types import FloatArray, Progress
+from pipeline.embeddings import store
+from pipeline.embeddings.build import build_galleries, build_shard, gallery_folder, open_gallery
+from pipeline.embeddings.store import Gallery, seal
+from pipeline.encoder.encoder import Encoder
+from pipeline.encoder.faces import centred
+from pipeline.galleries.gallery import Library
+from pipeline.indexes.registry import available, open_index
+from pipeline.photos.sources import Photos, open_photos
+from pipeline.search.searcher import open_searcher
 from tests.tiny import BROKEN, FACELESS, PEOPLE, PHOTOS_EACH, TinyEncoders, TinyNetwork, draw, make_folder, portrait
 
 ROOT = Path(__file__).parent.parent
@@ -47,7 +47,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gallery, "PART_SIZE", 4)
+    monkeypatch.setattr(store, "PART_SIZE", 4)
 
 
 def build(photos: Photos, root: Path, encoders: TinyEncoders | None = None) -> Gallery:

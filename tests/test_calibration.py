@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import calibrate as measuring
-from pipeline.calibrate import fit_logistic, stranger_limits
-from pipeline.calibration import (
+from pipeline.core.recipes import RECIPES, recipe_named
+from pipeline.encoder.weights import WEIGHT_FILES, WeightStore
+from pipeline.evaluation import calibrate as measuring
+from pipeline.evaluation.calibrate import fit_logistic, stranger_limits
+from pipeline.evaluation.ranking import Subject
+from pipeline.search.calibration import (
     RATES,
     WORDS,
     Calibration,
@@ -23,9 +26,6 @@ from pipeline.calibration import (
     shipped,
     write_calibrations,
 )
-from pipeline.ranking import Subject
-from pipeline.recipes import RECIPES, recipe_named
-from pipeline.weights import WEIGHT_FILES, WeightStore
 from tests.conftest import REAL
 
 # One face: 1 % of strangers within 1.0, 10 % within 1.2, 90 % within 1.6. A hundred faces: 0.2 nearer.

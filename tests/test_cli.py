@@ -14,14 +14,14 @@ import pytest
 from PIL import Image
 
 from pipeline import __main__ as cli
-from pipeline import commands
-from pipeline import library as library_module
-from pipeline.calibration import OWN, Calibration, write_calibrations
-from pipeline.errors import WeightsError
-from pipeline.library import Library
-from pipeline.recipes import DEFAULT, FALLBACK, HEADED, RECIPES
-from pipeline.settings import VARIABLES
-from pipeline.types import Progress, Report
+from pipeline.cli import search
+from pipeline.core.errors import WeightsError
+from pipeline.core.recipes import DEFAULT, FALLBACK, HEADED, RECIPES
+from pipeline.core.settings import VARIABLES
+from pipeline.core.types import Progress, Report
+from pipeline.galleries import gallery as library_module
+from pipeline.galleries.gallery import Library
+from pipeline.search.calibration import OWN, Calibration, write_calibrations
 from tests.tiny import BROKEN, FACELESS, draw, portrait
 
 ROOT = Path(__file__).parent.parent
@@ -415,7 +415,7 @@ def test_info_says_what_is_here(run: Run, tiny: Library) -> None:
 
 
 def test_a_progress_bar_that_goes_on_starts_where_the_build_does(capsys: pytest.CaptureFixture[str]) -> None:
-    bars = commands.ProgressBars()
+    bars = search.ProgressBars()
     bars(Progress("Downloading x.pt", "B", 0, 2_000_000, 0, 0.0))
     bars(Progress("Downloading x.pt", "B", 2_000_000, 2_000_000, 2_000_000, 1.0))
     bars(Progress("Indexing", "photos", 20, 26, 0, 0.0))

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from pipeline.comparison import Comparison, compare
-from pipeline.errors import SettingsError
-from pipeline.faces import numbered
-from pipeline.library import Library
-from pipeline.types import Answer, Hit
+from pipeline.core.errors import SettingsError
+from pipeline.core.types import Answer, Hit
+from pipeline.encoder.faces import numbered
+from pipeline.galleries.gallery import Library
+from pipeline.search.comparison import Comparison, compare
 from tests.tiny import PEOPLE, draw, portrait
 
 RECIPES = ["resnet50", "mtcnn-resnet50", "mtcnn-facenet", "mtcnn-reid"]

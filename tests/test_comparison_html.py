@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.comparison import Comparison
-from pipeline.comparison_html import comparison_html
-from pipeline.types import Answer, Hit
+from pipeline.core.types import Answer, Hit
+from pipeline.page.html.comparison_html import comparison_html
+from pipeline.search.comparison import Comparison
 from tests.tiny import draw
 
 STEPS = {"detect": 20.4, "embed": 30.3, "search": 1.26, "total": 51.96}
@@ -18,7 +18,7 @@ def answer(recipe: str, *people: str) -> Answer:
 
 
 def html(*answers: Answer) -> str:
-    from pipeline.tiles import Tile
+    from pipeline.page.html.grid import Tile
 
     return comparison_html(Comparison(answers), [[Tile(hit, Path("/p.jpg")) for hit in one.hits] for one in answers])
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.composites import LANDMARKS, MADE_OF, PEOPLE, PHOTOS_EACH, SIDE, _laid, alike, portrait
-from pipeline.encoder import open_encoder
-from pipeline.errors import SettingsError
-from pipeline.gallery import Gallery
-from pipeline.geometry import unit_rows
-from pipeline.images import open_image
-from pipeline.photos import SAMPLE, open_photos
-from pipeline.recipes import recipe_named
-from pipeline.weights import Weights
+from pipeline.core.errors import SettingsError
+from pipeline.core.geometry import unit_rows
+from pipeline.core.recipes import recipe_named
+from pipeline.embeddings.store import Gallery
+from pipeline.encoder.encoder import open_encoder
+from pipeline.encoder.weights import Weights
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import SAMPLE, open_photos
+from pipeline.training.sample import LANDMARKS, MADE_OF, PEOPLE, PHOTOS_EACH, SIDE, _laid, alike, portrait
 
 
 def gallery_of(people: int, looks: int) -> Gallery:

@@ -10,9 +10,9 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from pipeline import converted
-from pipeline.converted import GRAPH, MANIFEST, NUMBERS, graph_in
-from pipeline.files import sealed, write_json
+from pipeline.core.files import sealed, write_json
+from pipeline.encoder import converted
+from pipeline.encoder.converted import GRAPH, MANIFEST, NUMBERS, graph_in
 
 PIXELS = np.arange(6, dtype=np.float32).reshape(2, 3)
 

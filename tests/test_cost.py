@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.cost import ROUNDS, measure_costs
-from pipeline.encoder import Encoder
-from pipeline.faces import Choose
-from pipeline.types import Encoded
+from pipeline.core.types import Encoded
+from pipeline.encoder.encoder import Encoder
+from pipeline.encoder.faces import Choose
+from pipeline.evaluation.cost import ROUNDS, measure_costs
 from tests.tiny import TinyEncoders, portrait
 
 

@@ -30,11 +30,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import gallery as galleries
-from pipeline.errors import GalleryDamaged, GalleryError
-from pipeline.gallery import Draft, Gallery, Part, load_gallery
-from pipeline.indexes import open_index
-from pipeline.library import Library
+from pipeline.core.errors import GalleryDamaged, GalleryError
+from pipeline.embeddings import store as galleries
+from pipeline.embeddings.store import Draft, Gallery, Part, load_gallery
+from pipeline.galleries.gallery import Library
+from pipeline.indexes.registry import open_index
 from tests.damage import FEW, MANY, Harm, Kept, harms, is_a_sentence
 from tests.tiny import TinyEncoders
 

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from pipeline import weights
-from pipeline.calibration import SHIPPED, read_calibrations
-from pipeline.encoders import StoredEncoders
-from pipeline.errors import HubError, WeightsError
-from pipeline.evaluate import FORMAT
-from pipeline.files import sealed, write_json
-from pipeline.gallery_map import FACTS, POINTS, load_map, open_map
-from pipeline.layer import Layer, load_layer, save_layer
-from pipeline.library import Library
-from pipeline.reports import load_report, report_path
-from pipeline.thumbnails import pack, unpack
-from pipeline.types import silent
-from pipeline.weights import PACKAGED, WeightStore
+from pipeline.core.errors import HubError, WeightsError
+from pipeline.core.files import sealed, write_json
+from pipeline.core.types import silent
+from pipeline.embeddings.map import FACTS, POINTS, load_map, open_map
+from pipeline.encoder import weights
+from pipeline.encoder.encoders import StoredEncoders
+from pipeline.encoder.layer import Layer, load_layer, save_layer
+from pipeline.encoder.weights import PACKAGED, WeightStore
+from pipeline.evaluation.evaluate import FORMAT
+from pipeline.galleries.gallery import Library
+from pipeline.galleries.reports import load_report, report_path
+from pipeline.photos.thumbnails import pack, unpack
+from pipeline.search.calibration import SHIPPED, read_calibrations
 from tests.damage import BYTES, FEW, MANY, Harm, Kept, harms, is_a_sentence
 from tests.tiny import TinyEncoders
 

@@ -17,14 +17,14 @@ import pytest
 import torch
 from hypothesis import given
 
-from pipeline import distil, views
-from pipeline.encoder import Encoder
-from pipeline.library import Library
-from pipeline.mini import Block, Shape
-from pipeline.mini_net import MiniNet
-from pipeline.recipes import MINI, recipe_named
-from pipeline.views import Source, Views
-from pipeline.weights import Weights
+from pipeline.core.recipes import MINI, recipe_named
+from pipeline.encoder.encoder import Encoder
+from pipeline.encoder.mini import Block, Shape
+from pipeline.encoder.weights import Weights
+from pipeline.galleries.gallery import Library
+from pipeline.training import augmentation, distil
+from pipeline.training.augmentation import Source, Views
+from pipeline.training.mini_net import MiniNet
 from tests.damage import BYTES, FEW, MANY, Harm, Kept, harms
 from tests.tiny import TinyNetwork
 
@@ -43,7 +43,7 @@ def source(world: Library) -> Source:
 @pytest.fixture
 def made(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Views:
     """Views of six photos, in two parts."""
-    monkeypatch.setattr(views, "PART", 9)
+    monkeypatch.setattr(augmentation, "PART", 9)
     found = Views(tmp_path / "views", "some", np.arange(6))
     found.make(source)
     return found

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from pipeline import __main__ as cli
-from pipeline import doctor
-from pipeline.doctor import Finding, environment, folder, gallery, indexes, weights
-from pipeline.library import Library
-from pipeline.processes import free_port
-from pipeline.recipes import DEFAULT, RECIPES
-from pipeline.settings import Milvus, Settings
-from pipeline.weights import WEIGHT_FILES
+from pipeline.bench.processes import free_port
+from pipeline.cli import doctor
+from pipeline.cli.doctor import Finding, environment, folder, gallery, indexes, weights
+from pipeline.core.recipes import DEFAULT, RECIPES
+from pipeline.core.settings import Milvus, Settings
+from pipeline.encoder.weights import WEIGHT_FILES
+from pipeline.galleries.gallery import Library
 from tests.tiny import TinyEncoders, portrait
 
 
@@ -47,7 +47,9 @@ def test_a_folder_that_can_and_one_that_cannot_be_written(tmp_path: Path, monkey
 
 
 def test_weights_that_are_here_wrong_and_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.weights.WeightStore.why_unavailable", lambda store, network: f"no way to {network}.")
+    monkeypatch.setattr(
+        "pipeline.encoder.weights.WeightStore.why_unavailable", lambda store, network: f"no way to {network}."
+    )
     wrong = tmp_path / WEIGHT_FILES["facenet"][0].name
     wrong.write_bytes(b"<html>a proxy's page</html>")
     found = list(weights(Settings(models=tmp_path, cache=tmp_path / "cache")))
@@ -82,7 +84,7 @@ def test_milvus_that_is_not_installed_counts_only_where_it_is_set(tmp_path: Path
 
 def test_a_milvus_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pymilvus", reason="needs pymilvus: pip install pymilvus")
-    monkeypatch.setattr("pipeline.indexes.find_spec", lambda name: name)
+    monkeypatch.setattr("pipeline.indexes.registry.find_spec", lambda name: name)
     (finding,) = indexes(Settings(milvus=Milvus(f"http://127.0.0.1:{free_port()}")))
     assert finding.level == "fail"
     assert "cannot be used now" in finding.remedy

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.downloads import COLUMNS, GAP, LINE, SIDE, as_csv, as_json, contact_sheet
-from pipeline.types import Answer, Face, Hit
+from pipeline.core.types import Answer, Face, Hit
+from pipeline.page.html.downloads import COLUMNS, GAP, LINE, SIDE, as_csv, as_json, contact_sheet
 from tests.tiny import draw
 
 FACES = (Face((0, 0, 10, 10), 0.99, ((1, 1),) * 5), Face((20, 0, 30, 10), 0.98, ((21, 1),) * 5))

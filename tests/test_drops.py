@@ -13,10 +13,10 @@ from typing import IO
 import pytest
 from PIL import Image
 
-from pipeline import drops
-from pipeline.drops import Taken, take
-from pipeline.errors import PhotosError, Stopped
-from pipeline.types import Progress, silent
+from pipeline.core.errors import PhotosError, Stopped
+from pipeline.core.types import Progress, silent
+from pipeline.galleries import uploads
+from pipeline.galleries.uploads import Taken, take
 from tests.tiny import portrait
 
 WANTED = "drop JPEG, PNG, WebP, GIF, BMP or TIFF files, or a zip of them"
@@ -163,7 +163,7 @@ def test_no_photo_that_can_be_read(zipped: Path) -> None:
 
 
 def test_too_many_photos(zipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drops, "MAX_PHOTOS", 3)
+    monkeypatch.setattr(uploads, "MAX_PHOTOS", 3)
     (tmp_path / "present" / "x").mkdir(parents=True)
     (tmp_path / "present" / "x" / "0.png").write_bytes(PHOTO)
     write_zip(zipped, {f"{number}.png": PHOTO for number in range(3)})
@@ -173,13 +173,13 @@ def test_too_many_photos(zipped: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_zip_of_too_many_files(zipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drops, "MAX_ENTRIES", 2)
+    monkeypatch.setattr(uploads, "MAX_ENTRIES", 2)
     write_zip(zipped, {"1.txt": b"", "2.txt": b"", "3.png": PHOTO})
     assert refusal(zipped) == "photos.zip holds 3 files, and 2 is the limit; split it into several zips."
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(zipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drops, "MAX_BYTES", 2_000_000_000)
+    monkeypatch.setattr(uploads, "MAX_BYTES", 2_000_000_000)
     write_zip(zipped, {f"{number}.png": bytes(1_500_000) for number in range(2)})
     content = bytearray(zipped.read_bytes())
     for _ in range(2):  # says 1.5 GB each, as a real bomb does
@@ -194,8 +194,8 @@ def test_a_bomb_that_lies_about_its_size_is_not_unpacked_further(
     dropped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (dropped / "a.png").write_bytes(PHOTO)
-    monkeypatch.setattr(drops, "MAX_BYTES", len(PHOTO) - 1)
-    monkeypatch.setattr(drops, "_check_size", lambda photos, folder: folder.mkdir())
+    monkeypatch.setattr(uploads, "MAX_BYTES", len(PHOTO) - 1)
+    monkeypatch.setattr(uploads, "_check_size", lambda photos, folder: folder.mkdir())
     assert refusal(dropped / "a.png") == "These photos take more than 0 GB; drop fewer at a time."
     assert files_below(tmp_path / "taken") in ([], [".coming"])
     assert sum(path.stat().st_size for path in (tmp_path / "taken").iterdir()) < len(PHOTO)
@@ -241,10 +241,10 @@ DISK_FULL = "The disk of this server is full; free some space, or drop fewer pho
 
 def test_a_disk_without_room_is_asked_first(dropped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (dropped / "a.png").write_bytes(PHOTO)
-    usage = shutil.disk_usage(tmp_path)._replace(free=drops.SPARE_BYTES + len(PHOTO) - 1)
+    usage = shutil.disk_usage(tmp_path)._replace(free=uploads.SPARE_BYTES + len(PHOTO) - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
     assert refusal(dropped / "a.png") == DISK_FULL
-    usage = usage._replace(free=drops.SPARE_BYTES + len(PHOTO))
+    usage = usage._replace(free=uploads.SPARE_BYTES + len(PHOTO))
     assert len(taken_from(dropped / "a.png").photos) == 1
 
 
@@ -253,7 +253,7 @@ def test_a_disk_that_runs_full(dropped: Path, monkeypatch: pytest.MonkeyPatch) -
         raise OSError(errno.ENOSPC, "No space left on device")
 
     (dropped / "a.png").write_bytes(PHOTO)
-    monkeypatch.setattr(drops, "_copy", full)
+    monkeypatch.setattr(uploads, "_copy", full)
     assert refusal(dropped / "a.png") == DISK_FULL
 
 
@@ -262,6 +262,6 @@ def test_another_fault_of_the_disk_is_not_called_a_full_one(dropped: Path, monke
         raise OSError(errno.EIO, "Input/output error")
 
     (dropped / "a.png").write_bytes(PHOTO)
-    monkeypatch.setattr(drops, "_copy", broken)
+    monkeypatch.setattr(uploads, "_copy", broken)
     with pytest.raises(OSError, match="Input/output"):
         taken_from(dropped / "a.png")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import embed
-from pipeline.build import build_galleries, gallery_folder
-from pipeline.errors import PhotoError
-from pipeline.gallery import Gallery
-from pipeline.images import open_image
-from pipeline.photos import open_photos
+from pipeline.core.errors import PhotoError
+from pipeline.embeddings import embed
+from pipeline.embeddings.build import build_galleries, gallery_folder
+from pipeline.embeddings.store import Gallery
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import open_photos
 from tests.tiny import FACELESS, TinyEncoders, portrait
 
 RECIPE = "mtcnn-facenet"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from pipeline.encoder import Encoder, open_encoder
-from pipeline.faces import MtcnnDetector, cut, largest
-from pipeline.geometry import unit_rows
-from pipeline.recipes import RECIPES, recipe_named
-from pipeline.types import FloatArray
-from pipeline.weights import Weights
+from pipeline.core.geometry import unit_rows
+from pipeline.core.recipes import RECIPES, recipe_named
+from pipeline.core.types import FloatArray
+from pipeline.encoder.encoder import Encoder, open_encoder
+from pipeline.encoder.faces import MtcnnDetector, cut, largest
+from pipeline.encoder.weights import Weights
 from tests.tiny import TinyDetector, TinyEncoders, TinyNetwork, draw, portrait
 
 FACE_RECIPES = [name for name, recipe in RECIPES.items() if recipe.finds_faces]

@@ -12,11 +12,11 @@ import torch
 from safetensors.numpy import save_file
 from torchvision.models import resnet50
 
-from pipeline.encoders import HEAD_MISSING, StoredEncoders
-from pipeline.errors import SettingsError, WeightsError
-from pipeline.layer import Layer, save_layer
-from pipeline.recipes import HEADED
-from pipeline.weights import Weights, WeightStore
+from pipeline.core.errors import SettingsError, WeightsError
+from pipeline.core.recipes import HEADED
+from pipeline.encoder.encoders import HEAD_MISSING, StoredEncoders
+from pipeline.encoder.layer import Layer, save_layer
+from pipeline.encoder.weights import Weights, WeightStore
 from tests.tiny import portrait
 
 

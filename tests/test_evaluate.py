@@ -12,25 +12,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import library as library_module
-from pipeline import reports
 from pipeline.__main__ import main
-from pipeline.background import Background
-from pipeline.errors import GalleryDamaged, GalleryMissing, IndexUnavailable, SettingsError, WeightsError
-from pipeline.evaluate import CHECKED, Task, _rounded, check_better_than_chance, check_vectors, evaluate
-from pipeline.faces import Choose
-from pipeline.files import digest, sealed, write_json
-from pipeline.gallery import Gallery
-from pipeline.indexes import available
-from pipeline.library import Library
-from pipeline.metrics import Estimate
-from pipeline.pairs import Pairs
-from pipeline.protocols import Retrieval
-from pipeline.recipes import RECIPES
-from pipeline.report_tab import ABSENT, UNREADY, evaluation_tab
-from pipeline.reports import load_report, make_report, report_path, save_report
-from pipeline.settings import Settings
-from pipeline.types import Encoded, Progress, silent
+from pipeline.core.errors import GalleryDamaged, GalleryMissing, IndexUnavailable, SettingsError, WeightsError
+from pipeline.core.files import digest, sealed, write_json
+from pipeline.core.recipes import RECIPES
+from pipeline.core.settings import Settings
+from pipeline.core.types import Encoded, Progress, silent
+from pipeline.embeddings.store import Gallery
+from pipeline.encoder.faces import Choose
+from pipeline.evaluation.evaluate import CHECKED, Task, _rounded, check_better_than_chance, check_vectors, evaluate
+from pipeline.evaluation.metrics import Estimate
+from pipeline.evaluation.pairs import Pairs
+from pipeline.evaluation.protocols import Retrieval
+from pipeline.galleries import gallery as library_module
+from pipeline.galleries import reports
+from pipeline.galleries.gallery import Library
+from pipeline.galleries.preparation import Background
+from pipeline.galleries.reports import load_report, make_report, report_path, save_report
+from pipeline.indexes.registry import available
+from pipeline.page.tabs.evaluation import ABSENT, UNREADY, evaluation_tab
 from tests.tiny import FACELESS, PEOPLE, PHOTOS_EACH, TinyEncoders, portrait
 
 RECIPE = "mtcnn-reid"

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.encoder import Encoder, open_encoder
-from pipeline.errors import SettingsError
-from pipeline.explain import FOR, PLACES, Explanation, Heat, explain, gallery_crop, patch_corners, picture
-from pipeline.images import open_image
-from pipeline.library import Library
-from pipeline.photos import Photos
-from pipeline.recipes import RECIPES
-from pipeline.settings import Settings
-from pipeline.types import FloatArray
-from pipeline.weights import Weights, WeightStore
+from pipeline.core.errors import SettingsError
+from pipeline.core.recipes import RECIPES
+from pipeline.core.settings import Settings
+from pipeline.core.types import FloatArray
+from pipeline.encoder.encoder import Encoder, open_encoder
+from pipeline.encoder.weights import Weights, WeightStore
+from pipeline.galleries.gallery import Library
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import Photos
+from pipeline.search.explain import FOR, PLACES, Explanation, Heat, explain, gallery_crop, patch_corners, picture
 from tests.conftest import REAL
 from tests.tiny import FACELESS, SIDE, portrait
 

@@ -20,15 +20,15 @@ import requests
 from PIL import Image
 
 from pipeline.__main__ import main
-from pipeline.background import Background
-from pipeline.errors import PhotoError, SettingsError
-from pipeline.face_tool import ARGUMENTS, decoded, search_face
-from pipeline.galleries import MAIN, Galleries
-from pipeline.library import Library
-from pipeline.page import mcp_server
-from pipeline.page.guard import MAX_BODY, MAX_MCP_BODY
-from pipeline.page.mcp_server import MISSING, SearchTool, require_mcp
-from pipeline.settings import Rate
+from pipeline.core.errors import PhotoError, SettingsError
+from pipeline.core.settings import Rate
+from pipeline.galleries.galleries import MAIN, Galleries
+from pipeline.galleries.gallery import Library
+from pipeline.galleries.preparation import Background
+from pipeline.page.server import mcp
+from pipeline.page.server.face_tool import ARGUMENTS, decoded, search_face
+from pipeline.page.server.guard import MAX_BODY, MAX_MCP_BODY
+from pipeline.page.server.mcp import MISSING, SearchTool, require_mcp
 from tests.tiny import draw, portrait, tiny_library
 
 ROOT = Path(__file__).parent.parent
@@ -120,7 +120,7 @@ def test_hits_are_those_of_the_command_line_and_of_the_endpoint(
     answer = result.structuredContent
     assert json.loads(result.content[0].text) == answer
 
-    monkeypatch.setattr("pipeline.library.open_library", lambda settings: tiny)
+    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: tiny)
     assert main(["search", str(photo), "--recipe", "mtcnn-reid", "--index", "exact", "--k", "7", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     *_, endpoint = Client(served.removesuffix("gradio_api/mcp"), verbose=False).predict(
@@ -226,7 +226,7 @@ def test_what_should_not_happen_is_not_told(galleries: Galleries, photo: Path, m
     def broken(*_: object) -> None:
         raise ValueError("/secret/path")
 
-    monkeypatch.setattr(mcp_server, "search_face", broken)
+    monkeypatch.setattr(mcp, "search_face", broken)
     with pytest.raises(RuntimeError, match="This did not work; try again") as caught:
         anyio.run(SearchTool(galleries), "search_face", {"photo": as_base64(photo)})
     assert "secret" not in str(caught.value)
@@ -240,33 +240,33 @@ def test_so_many_may_wait_and_no_more(galleries: Galleries, monkeypatch: pytest.
         assert may_go_on.wait(30)
         return {}
 
-    monkeypatch.setattr(mcp_server, "search_face", slow)
+    monkeypatch.setattr(mcp, "search_face", slow)
     tool = SearchTool(galleries)
 
     async def crowd() -> None:
         async with anyio.create_task_group() as group:
-            for number in range(mcp_server.AT_ONCE + mcp_server.WAITING):
+            for number in range(mcp.AT_ONCE + mcp.WAITING):
                 group.start_soon(tool, "search_face", {"photo": number})
-            while len(seen) < mcp_server.AT_ONCE:
+            while len(seen) < mcp.AT_ONCE:
                 await anyio.sleep(0.01)
             await anyio.wait_all_tasks_blocked()
-            assert len(seen) == mcp_server.AT_ONCE
+            assert len(seen) == mcp.AT_ONCE
             with pytest.raises(SettingsError, match="busy"):
                 await tool("search_face", {"photo": "one too many"})
             may_go_on.set()
 
     anyio.run(crowd)
-    assert len(seen) == mcp_server.AT_ONCE + mcp_server.WAITING
+    assert len(seen) == mcp.AT_ONCE + mcp.WAITING
 
 
 @pytest.mark.parametrize("installed", ["", "2.3.0"])
 def test_a_missing_package_is_one_sentence_with_the_remedy(installed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
         if not installed:
-            raise mcp_server.PackageNotFoundError(name)
+            raise mcp.PackageNotFoundError(name)
         return installed
 
-    monkeypatch.setattr(mcp_server, "version", version)
+    monkeypatch.setattr(mcp, "version", version)
     with pytest.raises(SettingsError, match="pip install 'mcp>="):
         require_mcp()
     assert MISSING.count(". ") == 0

@@ -11,8 +11,10 @@ import pytest
 from facenet_pytorch import MTCNN, extract_face
 from PIL import Image, ImageDraw
 
-from pipeline.errors import SettingsError
-from pipeline.faces import (
+from pipeline.core.errors import SettingsError
+from pipeline.core.recipes import recipe_named
+from pipeline.core.types import Box, Face, Landmarks
+from pipeline.encoder.faces import (
     REFERENCE_LANDMARKS,
     MtcnnDetector,
     at,
@@ -23,10 +25,8 @@ from pipeline.faces import (
     largest,
     numbered,
 )
-from pipeline.images import open_image
-from pipeline.photos import Photos
-from pipeline.recipes import recipe_named
-from pipeline.types import Box, Face, Landmarks
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import Photos
 
 FACENET = recipe_named("mtcnn-facenet")
 ALIGNED = recipe_named("mtcnn-reid")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import digest, replacing, write_json
+from pipeline.core.files import digest, replacing, write_json
 
 
 def test_the_old_file_stays_until_the_block_ends(tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.background import Background
-from pipeline.errors import SettingsError
-from pipeline.galleries import MAIN, Galleries, open_galleries
-from pipeline.library import Library
-from pipeline.photos import SAMPLE
-from pipeline.recipes import PACKAGED, RECIPES
-from pipeline.settings import Settings
-from pipeline.types import Report, silent
+from pipeline.core.errors import SettingsError
+from pipeline.core.recipes import PACKAGED, RECIPES
+from pipeline.core.settings import Settings
+from pipeline.core.types import Report, silent
+from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
+from pipeline.galleries.gallery import Library
+from pipeline.galleries.preparation import Background
+from pipeline.photos.sources import SAMPLE
 from tests.tiny import TinyEncoders, make_folder
 
 SECONDS = 60

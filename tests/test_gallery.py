@@ -14,14 +14,23 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline import gallery
-from pipeline.errors import GalleryDamaged, GalleryError, GalleryMissing, GalleryStale
-from pipeline.files import sealed, write_json
-from pipeline.gallery import FACE_COLUMNS, Draft, Gallery, Part, face_row, former_collection, load_gallery, seal
-from pipeline.geometry import unit_rows
-from pipeline.layer import Layer, save_layer
-from pipeline.library import Library
-from pipeline.types import Encoded, Face
+from pipeline.core.errors import GalleryDamaged, GalleryError, GalleryMissing, GalleryStale
+from pipeline.core.files import sealed, write_json
+from pipeline.core.geometry import unit_rows
+from pipeline.core.types import Encoded, Face
+from pipeline.embeddings import store
+from pipeline.embeddings.store import (
+    FACE_COLUMNS,
+    Draft,
+    Gallery,
+    Part,
+    face_row,
+    former_collection,
+    load_gallery,
+    seal,
+)
+from pipeline.encoder.layer import Layer, save_layer
+from pipeline.galleries.gallery import Library
 from tests.tiny import portrait
 
 FILES = ["vectors.npy", "faces.npy", "photos.json", "extra.bin"]
@@ -127,7 +136,7 @@ def test_parts_come_back(tmp_path: Path, kept: Part) -> None:
 
 
 def test_parts_cover_the_photos_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(gallery, "PART_SIZE", 4)
+    monkeypatch.setattr(store, "PART_SIZE", 4)
     for photos in range(14):
         draft = Draft(tmp_path, "f1", photos)
         assert [row for number in range(len(draft)) for row in draft.rows(number)] == list(range(photos))

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import gallery_map
-from pipeline.background import Background
-from pipeline.files import digest, sealed, write_json
-from pipeline.gallery import Gallery
-from pipeline.gallery_map import FACTS, POINTS, GalleryMap, load_map, open_map, well_known
-from pipeline.library import Library
+from pipeline.core.files import digest, sealed, write_json
+from pipeline.embeddings import map
+from pipeline.embeddings.map import FACTS, POINTS, GalleryMap, load_map, open_map, well_known
+from pipeline.embeddings.store import Gallery
+from pipeline.galleries.gallery import Library
+from pipeline.galleries.preparation import Background
 from tests.tiny import PEOPLE
 
 RECIPE = "mtcnn-reid"
@@ -32,7 +32,7 @@ def test_a_map_is_drawn_once(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) 
     drawn = open_map(gallery)
     assert drawn.points.shape == (24, 2)
     assert drawn.kept is not None and drawn.kept > 0.5
-    monkeypatch.setattr(gallery_map, "project", None)  # calling it would fail
+    monkeypatch.setattr(map, "project", None)  # calling it would fail
     again = open_map(gallery)
     assert np.array_equal(again.points, drawn.points)
     assert again.kept == pytest.approx(drawn.kept)
@@ -116,15 +116,15 @@ def test_people_with_the_most_photos_have_a_colour(gallery: Gallery, monkeypatch
     assert well_known(gallery) == [(person, 4) for person in PEOPLE]
     most = replace(gallery, people=("Zoe",) * 9 + ("Yves",) * 3 + ("Xaver",) * 10 + ("Ada",) * 2)
     assert well_known(most) == [("Xaver", 10), ("Zoe", 9), ("Yves", 3)]
-    monkeypatch.setattr(gallery_map, "COLOURED", 2)
+    monkeypatch.setattr(map, "COLOURED", 2)
     assert well_known(gallery) == [("Ada", 4), ("Bruno", 4)]
-    monkeypatch.setattr(gallery_map, "ENOUGH", 5)
+    monkeypatch.setattr(map, "ENOUGH", 5)
     assert well_known(gallery) == []
 
 
 def test_maps_are_drawn_when_everything_is_ready(tiny: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     ready = []
-    monkeypatch.setattr("pipeline.background.open_map", lambda gallery: ready.append(background.ready()))
+    monkeypatch.setattr("pipeline.galleries.preparation.open_map", lambda gallery: ready.append(background.ready()))
     background = Background(tiny)
     background.start((RECIPE, "mtcnn-mini"))
     background.wait()
@@ -146,7 +146,7 @@ def test_stopping_does_not_wait_for_maps(tiny: Library, monkeypatch: pytest.Monk
         drawn.append(gallery)
         background._stopping.set()
 
-    monkeypatch.setattr("pipeline.background.open_map", one)
+    monkeypatch.setattr("pipeline.galleries.preparation.open_map", one)
     background = Background(tiny)
     background.start((RECIPE, "mtcnn-mini"))
     background.wait()

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.geometry import distances, nearest_among, similarity_transform, stack, unit_rows
-from pipeline.types import FloatArray
+from pipeline.core.geometry import distances, nearest_among, similarity_transform, stack, unit_rows
+from pipeline.core.types import FloatArray
 
 SIDE = math.sqrt(0.5)
 # On the unit circle, and their distances from (1, 0) by the length of the chord.

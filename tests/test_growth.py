@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.__main__ import main
-from pipeline.errors import SettingsError
-from pipeline.figures import growth_svg
-from pipeline.growth import GrowthFigures, bench_growth, exponents, faster_from
-from pipeline.scale import Scale
+from pipeline.bench.growth import GrowthFigures, bench_growth, exponents, faster_from
+from pipeline.bench.scale import Scale
+from pipeline.core.errors import SettingsError
+from pipeline.evaluation.figures import growth_svg
 
 SIZES = (400, 2000)
 

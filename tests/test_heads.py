@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import heads
-from pipeline.errors import GalleryError
-from pipeline.gallery import Gallery
-from pipeline.geometry import unit_rows
-from pipeline.heads import train_head
-from pipeline.types import Progress
+from pipeline.core.errors import GalleryError
+from pipeline.core.geometry import unit_rows
+from pipeline.core.types import Progress
+from pipeline.embeddings.store import Gallery
+from pipeline.training import heads
+from pipeline.training.heads import train_head
 
 
 def gallery_of(people: list[str], noise: float = 0.5) -> Gallery:

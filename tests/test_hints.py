@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from pipeline.hints import hints, tilted, turned
-from pipeline.types import Face, Landmarks
+from pipeline.core.types import Face, Landmarks
+from pipeline.search.hints import hints, tilted, turned
 
 FRONT: Landmarks = ((30, 40), (70, 40), (50, 60), (35, 80), (65, 80))
 

@@ -11,9 +11,9 @@ import pytest
 from huggingface_hub import metadata_load
 from packaging.requirements import Requirement
 
-from pipeline.photos import LFW_ON_THE_HUB
-from pipeline.settings import VARIABLES
-from pipeline.weights import WEIGHT_FILES
+from pipeline.core.settings import VARIABLES
+from pipeline.encoder.weights import WEIGHT_FILES
+from pipeline.photos.sources import LFW_ON_THE_HUB
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

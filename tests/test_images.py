@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from pipeline.errors import PhotoError
-from pipeline.images import MAX_PIXELS, open_image
+from pipeline.core.errors import PhotoError
+from pipeline.photos.images import MAX_PIXELS, open_image
 
 UNREADABLE = "This file cannot be read as a photo; use an undamaged JPEG, PNG or WebP."
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -217,7 +217,7 @@ def test_more_than_the_limit_is_refused_before_it_is_decoded() -> None:
 
 def test_the_limit_itself_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     # What is not too large goes on to the decoder, which finds no pixels: the size above was judged before.
-    monkeypatch.setattr("pipeline.images.MAX_PIXELS", 100)
+    monkeypatch.setattr("pipeline.photos.images.MAX_PIXELS", 100)
     assert refused(declared_png(10, 10)) == UNREADABLE
     assert refused(declared_png(101, 1)).startswith("This photo has 101 x 1 pixels;")
 

@@ -13,22 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.errors import SettingsError
-from pipeline.geometry import unit_rows
-from pipeline.indexes import (
-    INDEXES,
-    IndexKind,
-    annoy,
-    available,
-    build_index,
-    exact,
-    kmeans,
-    open_index,
-    recall,
-    why_unavailable,
-)
+from pipeline.core.errors import SettingsError
+from pipeline.core.geometry import unit_rows
+from pipeline.core.types import FloatArray, Neighbours, VectorIndex
+from pipeline.indexes import annoy, exact, kmeans, recall
 from pipeline.indexes.exact import ExactIndex
-from pipeline.types import FloatArray, Neighbours, VectorIndex
+from pipeline.indexes.registry import INDEXES, IndexKind, available, build_index, open_index, why_unavailable
 
 
 def clustered(count: int = 600, dim: int = 32, clusters: int = 60, seed: int = 0) -> FloatArray:

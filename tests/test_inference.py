@@ -12,8 +12,8 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from pipeline.inference import EACH_STREAM, Requests
-from pipeline.types import FloatArray
+from pipeline.core.types import FloatArray
+from pipeline.encoder.graphs import EACH_STREAM, Requests
 
 STREAMS = 2
 

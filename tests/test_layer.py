@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.geometry import unit_rows
-from pipeline.layer import ROWS, Layer, fit_pca, load_layer, save_layer
+from pipeline.core.geometry import unit_rows
+from pipeline.encoder.layer import ROWS, Layer, fit_pca, load_layer, save_layer
 
 
 def vectors(count: int, dim: int, rank: int | None = None) -> np.ndarray:

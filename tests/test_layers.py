@@ -16,37 +16,49 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    ("pipeline.errors", "pipeline.types", "pipeline.verdict", "pipeline.settings", "pipeline.metrics"),
     (
-        "pipeline.geometry",
-        "pipeline.face_ids",
-        "pipeline.projection",
-        "pipeline.recipes",
-        "pipeline.files",
-        "pipeline.figures",
-        "pipeline.tables",
-        "pipeline.areas",
-        "pipeline.graph",
-        "pipeline.inference",
-        "pipeline.processes",
-        "pipeline.timing",
-        "pipeline.hub",
-        "pipeline.journal",
-        "pipeline.visitor",
+        "pipeline.core.errors",
+        "pipeline.core.types",
+        "pipeline.core.verdict",
+        "pipeline.core.settings",
+        "pipeline.evaluation.metrics",
     ),
-    ("pipeline.cascade", "pipeline.mini", "pipeline.suppression", "pipeline.wheel", "pipeline.running"),
-    ("pipeline.mtcnn", "pipeline.mini_net", "pipeline.converted"),
     (
-        "pipeline.images",
-        "pipeline.photos",
-        "pipeline.weights",
-        "pipeline.faces",
-        "pipeline.networks",
-        "pipeline.torch_networks",
-        "pipeline.teacher",
-        "pipeline.layer",
-        "pipeline.gallery",
-        "pipeline.indexes",
+        "pipeline.core.geometry",
+        "pipeline.photos.face_ids",
+        "pipeline.embeddings.projection",
+        "pipeline.core.recipes",
+        "pipeline.core.files",
+        "pipeline.evaluation.figures",
+        "pipeline.evaluation.tables",
+        "pipeline.encoder.integral",
+        "pipeline.encoder.graph",
+        "pipeline.encoder.graphs",
+        "pipeline.bench.processes",
+        "pipeline.bench.results",
+        "pipeline.core.hub",
+        "pipeline.search.journal",
+        "pipeline.bench.visitor",
+    ),
+    (
+        "pipeline.encoder.cascade",
+        "pipeline.encoder.mini",
+        "pipeline.encoder.suppression",
+        "pipeline.training.mtcnn_weights",
+        "pipeline.bench.running",
+    ),
+    ("pipeline.encoder.mtcnn", "pipeline.training.mini_net", "pipeline.encoder.converted"),
+    (
+        "pipeline.photos.images",
+        "pipeline.photos.sources",
+        "pipeline.encoder.weights",
+        "pipeline.encoder.faces",
+        "pipeline.encoder.networks",
+        "pipeline.encoder.torch_networks",
+        "pipeline.training.teacher",
+        "pipeline.encoder.layer",
+        "pipeline.embeddings.store",
+        "pipeline.indexes.registry",
         "pipeline.indexes.exact",
         "pipeline.indexes.annoy",
         "pipeline.indexes.knn",
@@ -55,91 +67,108 @@ LAYERS = (
         "pipeline.indexes.milvus_connection",
         "pipeline.indexes.milvus_rows",
         "pipeline.indexes.recall",
-        "pipeline.milvus_server",
-        "pipeline.calibration",
+        "pipeline.bench.milvus_server",
+        "pipeline.search.calibration",
     ),
     (
-        "pipeline.encoder",
-        "pipeline.gallery_map",
-        "pipeline.pictures",
-        "pipeline.drops",
-        "pipeline.pairs",
-        "pipeline.quality",
-        "pipeline.thumbnails",
-        "pipeline.repository",
-        "pipeline.ranking",
-        "pipeline.report",
+        "pipeline.encoder.encoder",
+        "pipeline.embeddings.map",
+        "pipeline.photos.pictures",
+        "pipeline.galleries.uploads",
+        "pipeline.evaluation.pairs",
+        "pipeline.evaluation.quality",
+        "pipeline.photos.thumbnails",
+        "pipeline.core.repository",
+        "pipeline.evaluation.ranking",
+        "pipeline.evaluation.report",
     ),
     (
-        "pipeline.calibrate",
-        "pipeline.composites",
-        "pipeline.cost",
-        "pipeline.embed",
-        "pipeline.encoders",
-        "pipeline.heads",
-        "pipeline.views",
+        "pipeline.evaluation.calibrate",
+        "pipeline.training.sample",
+        "pipeline.evaluation.cost",
+        "pipeline.embeddings.embed",
+        "pipeline.encoder.encoders",
+        "pipeline.training.heads",
+        "pipeline.training.augmentation",
     ),
     (
-        "pipeline.build",
-        "pipeline.search",
-        "pipeline.bench",
-        "pipeline.scale",
-        "pipeline.speed",
-        "pipeline.protocols",
-        "pipeline.verification",
-        "pipeline.groups",
-        "pipeline.verdicts",
-        "pipeline.distil",
+        "pipeline.embeddings.build",
+        "pipeline.search.searcher",
+        "pipeline.bench.indexes",
+        "pipeline.bench.scale",
+        "pipeline.bench.speed",
+        "pipeline.evaluation.protocols",
+        "pipeline.evaluation.verification",
+        "pipeline.evaluation.groups",
+        "pipeline.evaluation.verdicts",
+        "pipeline.training.distil",
     ),
-    ("pipeline.published", "pipeline.held_out", "pipeline.growth", "pipeline.serving", "pipeline.agreement"),
-    ("pipeline.library", "pipeline.evaluate", "pipeline.explain"),
-    ("pipeline.background", "pipeline.reports", "pipeline.publish", "pipeline.why", "pipeline.doctor"),
-    ("pipeline.own_gallery",),
-    ("pipeline.own",),
-    ("pipeline.galleries",),
     (
-        "pipeline.wording",
-        "pipeline.report_tab",
-        "pipeline.comparison",
-        "pipeline.face_tool",
-        "pipeline.hints",
-        "pipeline.downloads",
+        "pipeline.embeddings.fetch",
+        "pipeline.training.held_out",
+        "pipeline.bench.growth",
+        "pipeline.bench.serving",
+        "pipeline.bench.parity",
     ),
-    ("pipeline.tiles", "pipeline.why_html", "pipeline.map_html", "pipeline.own_wording"),
-    ("pipeline.comparison_html", "pipeline.live"),
+    ("pipeline.galleries.gallery", "pipeline.evaluation.evaluate", "pipeline.search.explain"),
+    (
+        "pipeline.galleries.preparation",
+        "pipeline.galleries.reports",
+        "pipeline.embeddings.publish",
+        "pipeline.search.why",
+        "pipeline.cli.doctor",
+    ),
+    ("pipeline.galleries.own_gallery",),
+    ("pipeline.galleries.own_galleries",),
+    ("pipeline.galleries.galleries",),
+    (
+        "pipeline.page.html.wording",
+        "pipeline.page.tabs.evaluation",
+        "pipeline.search.comparison",
+        "pipeline.page.server.face_tool",
+        "pipeline.search.hints",
+        "pipeline.page.html.downloads",
+    ),
+    ("pipeline.page.html.grid", "pipeline.page.html.why", "pipeline.page.html.map", "pipeline.page.html.own_wording"),
+    ("pipeline.page.html.comparison_html", "pipeline.page.server.live"),
     (
         "pipeline.page.parts",
-        "pipeline.page.hosting",
-        "pipeline.page.guard",
-        "pipeline.page.uploads",
-        "pipeline.page.machine",
+        "pipeline.page.server.hosting",
+        "pipeline.page.server.guard",
+        "pipeline.page.server.uploads",
+        "pipeline.page.server.machine",
     ),
-    ("pipeline.page.limiting", "pipeline.page.rate"),
-    ("pipeline.page.searching",),
-    ("pipeline.page.exploring", "pipeline.page.explaining", "pipeline.page.preparing", "pipeline.page.endpoints"),
+    ("pipeline.page.tabs.limiting", "pipeline.page.server.rate"),
+    ("pipeline.page.tabs.search",),
     (
-        "pipeline.page.comparing",
-        "pipeline.page.mapping",
-        "pipeline.page.own_photos",
-        "pipeline.page.live",
-        "pipeline.page.mcp_server",
+        "pipeline.page.tabs.explore",
+        "pipeline.page.tabs.explaining",
+        "pipeline.page.tabs.preparing",
+        "pipeline.page.server.endpoints",
     ),
-    ("pipeline.commands",),
-    ("pipeline.measuring", "pipeline.training"),
+    (
+        "pipeline.page.tabs.compare",
+        "pipeline.page.tabs.map",
+        "pipeline.page.tabs.own_photos",
+        "pipeline.page.tabs.live",
+        "pipeline.page.server.mcp",
+    ),
+    ("pipeline.cli.search",),
+    ("pipeline.cli.measure", "pipeline.cli.train"),
     ("app", "pipeline.__main__"),
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 # The imports within one layer that are allowed, each for its reason.
 SIDEWAYS = {
-    ("pipeline.settings", "pipeline.errors"),  # a wrong value is an error
-    ("pipeline.settings", "pipeline.types"),  # the kinds of Milvus' index
-    ("pipeline.types", "pipeline.verdict"),  # what a hit says
-    ("pipeline.ranking", "pipeline.pairs"),  # whose distances it takes
-    ("pipeline.scale", "pipeline.bench"),  # times searches alike
-    ("pipeline.networks", "pipeline.weights"),  # opens what the store found
-    ("pipeline.torch_networks", "pipeline.weights"),
-    ("pipeline.networks", "pipeline.torch_networks"),  # once one of them is asked for
-    ("pipeline.gallery", "pipeline.layer"),  # keeps the layer that was fitted on it
+    ("pipeline.core.settings", "pipeline.core.errors"),  # a wrong value is an error
+    ("pipeline.core.settings", "pipeline.core.types"),  # the kinds of Milvus' index
+    ("pipeline.core.types", "pipeline.core.verdict"),  # what a hit says
+    ("pipeline.evaluation.ranking", "pipeline.evaluation.pairs"),  # whose distances it takes
+    ("pipeline.bench.scale", "pipeline.bench.indexes"),  # times searches alike
+    ("pipeline.encoder.networks", "pipeline.encoder.weights"),  # opens what the store found
+    ("pipeline.encoder.torch_networks", "pipeline.encoder.weights"),
+    ("pipeline.encoder.networks", "pipeline.encoder.torch_networks"),  # once one of them is asked for
+    ("pipeline.embeddings.store", "pipeline.encoder.layer"),  # keeps the layer that was fitted on it
     ("pipeline.indexes.recall", "pipeline.indexes.exact"),  # the truth an index is held against
     ("pipeline.indexes.annoy", "pipeline.indexes.recall"),
     ("pipeline.indexes.kmeans", "pipeline.indexes.recall"),
@@ -147,19 +176,24 @@ SIDEWAYS = {
     ("pipeline.indexes.milvus", "pipeline.indexes.milvus_rows"),
     ("pipeline.indexes.milvus", "pipeline.indexes.milvus_connection"),
     ("pipeline.indexes.milvus_rows", "pipeline.indexes.milvus_connection"),
-    ("pipeline.indexes", "pipeline.indexes.milvus"),
-    ("pipeline.indexes", "pipeline.indexes.milvus_connection"),
-    ("pipeline.indexes", "pipeline.indexes.knn"),
-    ("pipeline.indexes", "pipeline.indexes.kmeans"),
-    ("pipeline.indexes", "pipeline.indexes.exact"),
-    ("pipeline.indexes", "pipeline.indexes.annoy"),
+    ("pipeline.indexes.registry", "pipeline.indexes.milvus"),
+    ("pipeline.indexes.registry", "pipeline.indexes.milvus_connection"),
+    ("pipeline.indexes.registry", "pipeline.indexes.knn"),
+    ("pipeline.indexes.registry", "pipeline.indexes.kmeans"),
+    ("pipeline.indexes.registry", "pipeline.indexes.exact"),
+    ("pipeline.indexes.registry", "pipeline.indexes.annoy"),
 }
 PAGE = {name for layer in LAYERS for name in layer if name.startswith("pipeline.page.")}
 # The only modules that may import these packages.
 HOMES = {
     "torch": {f"pipeline.{name}" for name in ("mini_net", "teacher", "torch_networks", "heads", "distil", "speed")},
-    "torchvision": {"pipeline.torch_networks"},
-    "facenet_pytorch": {"pipeline.wheel", "pipeline.torch_networks", "pipeline.speed", "pipeline.agreement"},
+    "torchvision": {"pipeline.encoder.torch_networks"},
+    "facenet_pytorch": {
+        "pipeline.training.mtcnn_weights",
+        "pipeline.encoder.torch_networks",
+        "pipeline.bench.speed",
+        "pipeline.bench.parity",
+    },
     "openvino": {
         f"pipeline.{name}"
         for name in (
@@ -167,23 +201,38 @@ HOMES = {
             *("converted", "torch_networks"),
         )
     },
-    "gradio": {"app", *PAGE - {"pipeline.page.machine"}},
+    "gradio": {"app", *PAGE - {"pipeline.page.server.machine"}},
     "annoy": {"pipeline.indexes.annoy"},
-    "sklearn": {"pipeline.indexes.kmeans", "pipeline.indexes.knn", "pipeline.layer", "pipeline.projection"},
-    "safetensors": {"pipeline.layer", "pipeline.graph", "pipeline.mini_net", "pipeline.wheel"},
+    "sklearn": {
+        "pipeline.indexes.kmeans",
+        "pipeline.indexes.knn",
+        "pipeline.encoder.layer",
+        "pipeline.embeddings.projection",
+    },
+    "safetensors": {
+        "pipeline.encoder.layer",
+        "pipeline.encoder.graph",
+        "pipeline.training.mini_net",
+        "pipeline.training.mtcnn_weights",
+    },
     "pymilvus": {f"pipeline.indexes.milvus{part}" for part in ("", "_connection", "_rows")},
     "milvus_lite": {"pipeline.indexes.milvus_connection"},
     "grpc": {"pipeline.indexes.milvus", "pipeline.indexes.milvus_connection"},
-    "milvus": {"pipeline.milvus_server"},
-    "psutil": {"pipeline.scale", "pipeline.growth", "pipeline.running"},
-    "httpx": {"pipeline.visitor"},
-    "spaces": {"pipeline.page.hosting"},
-    "mcp": {"pipeline.page.mcp_server"},
-    "safehttpx": {"pipeline.page.guard"},
-    "datasets": {"pipeline.photos"},
-    "huggingface_hub": {"pipeline.photos", "pipeline.hub", "pipeline.repository", "pipeline.publish"},
-    "pooch": {"pipeline.weights"},
-    "matplotlib": {"pipeline.figures"},
+    "milvus": {"pipeline.bench.milvus_server"},
+    "psutil": {"pipeline.bench.scale", "pipeline.bench.growth", "pipeline.bench.running"},
+    "httpx": {"pipeline.bench.visitor"},
+    "spaces": {"pipeline.page.server.hosting"},
+    "mcp": {"pipeline.page.server.mcp"},
+    "safehttpx": {"pipeline.page.server.guard"},
+    "datasets": {"pipeline.photos.sources"},
+    "huggingface_hub": {
+        "pipeline.photos.sources",
+        "pipeline.core.hub",
+        "pipeline.core.repository",
+        "pipeline.embeddings.publish",
+    },
+    "pooch": {"pipeline.encoder.weights"},
+    "matplotlib": {"pipeline.evaluation.figures"},
 }
 UNSAFE = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
@@ -204,7 +253,7 @@ def tree(module: str) -> ast.Module:
 
 @cache
 def imports(module: str) -> frozenset[str]:
-    """Every module imported anywhere in this one; `from pipeline import wording` is `pipeline.wording`."""
+    """Every module imported anywhere in this one; `from pipeline import wording` is `pipeline.page.html.wording`."""
     found = set()
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
@@ -280,7 +329,7 @@ def test_the_loaders_held_above_are_really_used() -> None:
 
 def test_only_the_command_line_prints() -> None:
     printing = {module for module in MODULES if list(calls(module, "print"))}
-    assert printing == {"pipeline.__main__", "pipeline.commands", "pipeline.measuring", "pipeline.training"}
+    assert printing == {"pipeline.__main__", "pipeline.cli.search", "pipeline.cli.measure", "pipeline.cli.train"}
 
 
 def loaded_by(statement: str, *packages: str) -> set[str]:
@@ -306,10 +355,10 @@ def test_the_page_is_up_before_anything_that_it_may_never_need() -> None:
 
 def test_a_face_becomes_a_vector_without_torch() -> None:
     statement = (
-        "from pathlib import Path; from PIL import Image; from pipeline.encoders import StoredEncoders; "
-        "from pipeline.weights import WeightStore; from pipeline.images import open_image; "
+        "from pathlib import Path; from PIL import Image; from pipeline.encoder.encoders import StoredEncoders; "
+        "from pipeline.encoder.weights import WeightStore; from pipeline.photos.images import open_image; "
         "encoder = StoredEncoders(WeightStore(None, Path('nowhere'), {})).get('mtcnn-mini'); "
-        "photo = next(Path('pipeline/sample').rglob('*.jpg')); "
+        "photo = next(Path('pipeline/photos/sample').rglob('*.jpg')); "
         "(encoded,) = encoder.encode([open_image(photo)]); assert encoded.vector is not None"
     )
     assert loaded_by(statement, *SLOW) == set()

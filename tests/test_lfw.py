@@ -17,16 +17,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.gallery import PART_SIZE
-from pipeline.images import open_image
-from pipeline.indexes import available
-from pipeline.library import EXAMPLES, Library, open_library
-from pipeline.recipes import DEFAULT_EPOCHS, HEADED, RECIPES
-from pipeline.reports import make_report
-from pipeline.settings import Settings
-from pipeline.tables import headline, markdown
-from pipeline.training import train_and_keep_head
-from pipeline.types import SAME_PHOTO_DISTANCE, silent
+from pipeline.cli.train import train_and_keep_head
+from pipeline.core.recipes import DEFAULT_EPOCHS, HEADED, RECIPES
+from pipeline.core.settings import Settings
+from pipeline.core.types import SAME_PHOTO_DISTANCE, silent
+from pipeline.embeddings.store import PART_SIZE
+from pipeline.evaluation.tables import headline, markdown
+from pipeline.galleries.gallery import EXAMPLES, Library, open_library
+from pipeline.galleries.reports import make_report
+from pipeline.indexes.registry import available
+from pipeline.photos.images import open_image
 
 # The first test waits for the build of every recipe: a quarter of an hour on two cores, more on a busy machine.
 pytestmark = [pytest.mark.lfw, pytest.mark.timeout(4500)]

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import library as library_module
-from pipeline.calibration import OWN, read_calibrations
-from pipeline.errors import GalleryMissing, PhotosError, SettingsError
-from pipeline.library import EXAMPLES, Library, all_recipes, open_library
-from pipeline.pairs import VIEW_1, Pairs
-from pipeline.recipes import DEFAULT, FALLBACK, RECIPES
-from pipeline.settings import Settings
+from pipeline.core.errors import GalleryMissing, PhotosError, SettingsError
+from pipeline.core.recipes import DEFAULT, FALLBACK, RECIPES
+from pipeline.core.settings import Settings
+from pipeline.evaluation.pairs import VIEW_1, Pairs
+from pipeline.galleries import gallery as library_module
+from pipeline.galleries.gallery import EXAMPLES, Library, all_recipes, open_library
+from pipeline.search.calibration import OWN, read_calibrations
 from tests.tiny import PEOPLE, TinyEncoders, draw, make_folder, portrait
 
 RECIPE = "mtcnn-reid"

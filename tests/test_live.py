@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.background import Background
-from pipeline.errors import GalleryError, PhotoError, SettingsError
-from pipeline.galleries import MAIN, Galleries
-from pipeline.library import Library
-from pipeline.live import FRAME_SIDE, Live
-from pipeline.page.guard import from_own_page
+from pipeline.core.errors import GalleryError, PhotoError, SettingsError
+from pipeline.galleries.galleries import MAIN, Galleries
+from pipeline.galleries.gallery import Library
+from pipeline.galleries.preparation import Background
+from pipeline.page.server.guard import from_own_page
+from pipeline.page.server.live import FRAME_SIDE, Live
 from tests.tiny import draw, portrait
 
 RECIPE = "mtcnn-reid"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.page.machine import ARENAS
+from pipeline.page.server.machine import ARENAS
 
 # Eight threads that allocate at the same time, and how many arenas the C library has in the end.
 COUNT = """

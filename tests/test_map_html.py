@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import gallery_map
-from pipeline.gallery import Gallery
-from pipeline.gallery_map import GalleryMap
-from pipeline.library import Library
-from pipeline.map_html import COLOURS, STEPS, Shown, found_in, map_html
-from pipeline.types import Answer
+from pipeline.core.types import Answer
+from pipeline.embeddings import map
+from pipeline.embeddings.map import GalleryMap
+from pipeline.embeddings.store import Gallery
+from pipeline.galleries.gallery import Library
+from pipeline.page.html.map import COLOURS, STEPS, Shown, found_in, map_html
 from tests.tiny import PEOPLE, portrait
 
 RECIPE = "mtcnn-reid"
@@ -119,18 +119,18 @@ def test_the_legend_says_who_has_a_colour(gallery: Gallery, monkeypatch: pytest.
 
     assert "Everyone has a colour and a shape. Choose" in legend()
     assert re.findall(r"data-person='(\d)' aria-pressed='false'", legend()) == list("012345")
-    monkeypatch.setattr(gallery_map, "COLOURED", 4)
+    monkeypatch.setattr(map, "COLOURED", 4)
     assert "The 4 people with the most photos have a colour and a shape; everyone else is grey." in legend()
-    monkeypatch.setattr(gallery_map, "COLOURED", 1)
+    monkeypatch.setattr(map, "COLOURED", 1)
     assert "The one person with the most photos has a colour and a shape; everyone else is grey." in legend()
     assert "Ada <span class='count'>4</span>" in legend()
-    monkeypatch.setattr(gallery_map, "ENOUGH", 9)
+    monkeypatch.setattr(map, "ENOUGH", 9)
     assert "every point is grey" in legend()
     assert "<ul>" not in legend()
 
 
 def test_colours_come_again_in_another_shape(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.map_html.COLOURS", 4)
+    monkeypatch.setattr("pipeline.page.html.map.COLOURS", 4)
     html = map_html(Shown(gallery, "Tiny", KEY, line(gallery)))
     marks = re.findall(r"class='mark (k\d)'[^>]*><(circle|path)", html)
     assert marks == [(f"k{n}", "circle") for n in range(4)] + [("k0", "path"), ("k1", "path")]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from pipeline import metrics
-from pipeline.metrics import Estimate
+from pipeline.evaluation import metrics
+from pipeline.evaluation.metrics import Estimate
 
 INF = np.inf
 

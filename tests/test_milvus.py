@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import IndexUnavailable
-from pipeline.indexes import build_index, drop_index, open_index, why_unavailable
+from pipeline.bench.milvus_server import MilvusServer
+from pipeline.core.errors import IndexUnavailable
+from pipeline.core.settings import Milvus
+from pipeline.core.types import Collection, FloatArray, Neighbours, Progress
+from pipeline.galleries.gallery import Library
 from pipeline.indexes.exact import ExactIndex
-from pipeline.library import Library
-from pipeline.milvus_server import MilvusServer
-from pipeline.search import Searcher
-from pipeline.settings import Milvus
-from pipeline.types import Collection, FloatArray, Neighbours, Progress
+from pipeline.indexes.registry import build_index, drop_index, open_index, why_unavailable
+from pipeline.search.searcher import Searcher
 from tests.test_indexes import GALLERY, QUERIES, brute_force, scattered
 from tests.tiny import TinyEncoders, portrait
 

@@ -12,25 +12,25 @@ from PIL import Image
 from safetensors.numpy import load_file, save
 from torch.nn import functional
 
-from pipeline import distil, views
-from pipeline.encoder import Encoder
-from pipeline.errors import WeightsError
-from pipeline.gallery import Gallery
-from pipeline.held_out import judge
-from pipeline.images import open_image
-from pipeline.library import Library, open_library
-from pipeline.mini import MINI, Block, Shape
-from pipeline.mini_net import MiniNet, load_mini, save_mini
-from pipeline.networks import Mini, Reid, open_network
-from pipeline.pairs import open_pairs
-from pipeline.photos import SAMPLE, Photos, open_photos
-from pipeline.recipes import MINI as RECIPE
-from pipeline.recipes import recipe_named
-from pipeline.settings import Settings
-from pipeline.teacher import TEACHER, read_teacher, smaller
-from pipeline.types import Network
-from pipeline.views import Source, Views
-from pipeline.weights import PACKAGED, Weights
+from pipeline.core.errors import WeightsError
+from pipeline.core.recipes import MINI as RECIPE
+from pipeline.core.recipes import recipe_named
+from pipeline.core.settings import Settings
+from pipeline.core.types import Network
+from pipeline.embeddings.store import Gallery
+from pipeline.encoder.encoder import Encoder
+from pipeline.encoder.mini import MINI, Block, Shape
+from pipeline.encoder.networks import Mini, Reid, open_network
+from pipeline.encoder.weights import PACKAGED, Weights
+from pipeline.evaluation.pairs import open_pairs
+from pipeline.galleries.gallery import Library, open_library
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import SAMPLE, Photos, open_photos
+from pipeline.training import augmentation, distil
+from pipeline.training.augmentation import Source, Views
+from pipeline.training.held_out import judge
+from pipeline.training.mini_net import MiniNet, load_mini, save_mini
+from pipeline.training.teacher import TEACHER, read_teacher, smaller
 from tests.tiny import TinyNetwork
 
 WEIGHTS = PACKAGED["mini"]
@@ -190,9 +190,9 @@ def made(source: Source, folder: Path, rows: range) -> Views:
 def test_views_are_made_once_and_are_the_same_again(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "PART", 8)
+    monkeypatch.setattr(augmentation, "PART", 8)
     first = made(source, tmp_path / "one", range(6))
-    assert len(first) == 6 * views.VIEWS
+    assert len(first) == 6 * augmentation.VIEWS
     crops, vectors = first[np.arange(len(first))]
     assert (crops.shape, vectors.shape) == ((18, MINI.side, MINI.side, 3), (18, MINI.dim))
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
@@ -208,13 +208,13 @@ def test_views_show_the_people_of_their_rows_only(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: set[str] = set()
-    original = views._crops
+    original = augmentation._crops
 
     def watched(source: Source, row: int, random: np.random.Generator) -> tuple[Image.Image, Image.Image]:
         opened.add(source.gallery.people[row])
         return original(source, row, random)
 
-    monkeypatch.setattr(views, "_crops", watched)
+    monkeypatch.setattr(augmentation, "_crops", watched)
     made(source, tmp_path, range(10))
     assert opened == {"Composite 01", "Composite 02"}, "also those that are mixed in"
 
@@ -227,7 +227,7 @@ def test_the_people_held_out_are_a_fifth_and_always_the_same(sample: tuple[Galle
     shown, held = distil.open_views(tmp_path, gallery, photos)
     assert {gallery.people[row] for row in held.rows.tolist()} == apart
     assert not {gallery.people[row] for row in shown.rows.tolist()} & apart
-    assert len(shown) + len(held) == len(gallery) * views.VIEWS
+    assert len(shown) + len(held) == len(gallery) * augmentation.VIEWS
 
 
 def test_training_learns_and_goes_on_where_it_was_cut_short(

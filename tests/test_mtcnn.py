@@ -8,11 +8,11 @@ import torch
 from facenet_pytorch import MTCNN
 from torch.nn.functional import interpolate
 
-from pipeline.areas import MAX_AREA, Areas
-from pipeline.faces import MAX_SIDE
-from pipeline.images import open_image
-from pipeline.mtcnn import CELL, Found, Mtcnn
-from pipeline.photos import Photos
+from pipeline.encoder.faces import MAX_SIDE
+from pipeline.encoder.integral import MAX_AREA, Areas
+from pipeline.encoder.mtcnn import CELL, Found, Mtcnn
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import Photos
 
 
 def noise(*shape: int) -> np.ndarray:

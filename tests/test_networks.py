@@ -20,16 +20,16 @@ from torch import nn
 from torchvision.models import resnet50
 from torchvision.transforms import functional
 
-from pipeline import networks, torch_networks
-from pipeline.errors import WeightsError
-from pipeline.images import open_image
-from pipeline.inference import Batched, keep_biases
-from pipeline.networks import Reid, Scaled, open_network
-from pipeline.photos import SAMPLE
-from pipeline.recipes import recipe_named
-from pipeline.torch_networks import OnDevice, facenet_graph, has_gpu, resnet50_graph
-from pipeline.types import FloatArray, Network
-from pipeline.weights import Weights
+from pipeline.core.errors import WeightsError
+from pipeline.core.recipes import recipe_named
+from pipeline.core.types import FloatArray, Network
+from pipeline.encoder import networks, torch_networks
+from pipeline.encoder.graphs import Batched, keep_biases
+from pipeline.encoder.networks import Reid, Scaled, open_network
+from pipeline.encoder.torch_networks import OnDevice, facenet_graph, has_gpu, resnet50_graph
+from pipeline.encoder.weights import Weights
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import SAMPLE
 from tests.test_layers import SLOW, loaded_by
 
 FACENET = recipe_named("mtcnn-facenet")
@@ -169,8 +169,8 @@ def test_once_it_is_converted_a_network_needs_no_torch(
     wanted = open_network(FACENET, weights_of("facenet", facenet[2]), tmp_path).embed(crops(160))
     statement = (
         "import sys; from pathlib import Path; import numpy as np; from PIL import Image; "
-        "from pipeline.networks import open_network; from pipeline.recipes import recipe_named; "
-        "from pipeline.weights import Weights; "
+        "from pipeline.encoder.networks import open_network; from pipeline.core.recipes import recipe_named; "
+        "from pipeline.encoder.weights import Weights; "
         "network = open_network(recipe_named('mtcnn-facenet'), Weights('facenet', (), '0', True), "
         f"Path({str(tmp_path)!r})); "
         f"np.save({str(tmp_path / 'vectors.npy')!r}, network.embed([Image.new('RGB', (160, 160), (200, 30, 40))]))"

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import own_gallery
-from pipeline.errors import SettingsError
-from pipeline.face_ids import face_id, photo_of
-from pipeline.galleries import Galleries, open_galleries
-from pipeline.own import OwnGalleries
-from pipeline.own_gallery import BUSY, NO_FACES, OwnGallery
-from pipeline.own_wording import state, told_line
-from pipeline.recipes import RECIPES
-from pipeline.settings import Settings
+from pipeline.core.errors import SettingsError
+from pipeline.core.recipes import RECIPES
+from pipeline.core.settings import Settings
+from pipeline.galleries import own_gallery
+from pipeline.galleries.galleries import Galleries, open_galleries
+from pipeline.galleries.own_galleries import OwnGalleries
+from pipeline.galleries.own_gallery import BUSY, NO_FACES, OwnGallery
+from pipeline.page.html.own_wording import state, told_line
+from pipeline.photos.face_ids import face_id, photo_of
 from tests.tiny import TinyEncoders, draw, portrait
 
 SECONDS = 60

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.encoders import StoredEncoders
-from pipeline.faces import SURE
-from pipeline.gallery import Gallery
-from pipeline.geometry import unit_rows
-from pipeline.images import open_image
-from pipeline.own import OwnGalleries
-from pipeline.photos import Photos
-from pipeline.settings import Settings
-from pipeline.weights import Weights, WeightStore
+from pipeline.core.geometry import unit_rows
+from pipeline.core.settings import Settings
+from pipeline.embeddings.store import Gallery
+from pipeline.encoder.encoders import StoredEncoders
+from pipeline.encoder.faces import SURE
+from pipeline.encoder.weights import Weights, WeightStore
+from pipeline.galleries.own_galleries import OwnGalleries
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import Photos
 
 PHOTOS, SIDE, ACROSS = 500, 250, 3  # each photo's faces stand three in a row, 250 pixels apart
 RECIPE = "mtcnn-reid"

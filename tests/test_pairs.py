@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import pairs
-from pipeline.errors import PhotosError
-from pipeline.pairs import VIEW_1, Pairs, open_pairs, parse_pairs
-from pipeline.photos import Photos, open_photos
-from pipeline.settings import Settings
+from pipeline.core.errors import PhotosError
+from pipeline.core.settings import Settings
+from pipeline.evaluation import pairs
+from pipeline.evaluation.pairs import VIEW_1, Pairs, open_pairs, parse_pairs
+from pipeline.photos.sources import Photos, open_photos
 
 # Two folds of one pair of each kind.
 TEXT = (

@@ -23,10 +23,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import PhotosError
-from pipeline.images import open_image
-from pipeline.photos import LFW_ON_THE_HUB, PHOTO_SUFFIXES, Photos, open_photos
-from pipeline.types import Photo, Progress
+from pipeline.core.errors import PhotosError
+from pipeline.core.types import Photo, Progress
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import LFW_ON_THE_HUB, PHOTO_SUFFIXES, Photos, open_photos
 
 PRIMARY, MIRROR = LFW_ON_THE_HUB
 SHA = "0123456789abcdef0123456789abcdef01234567"

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import PhotosError, SettingsError
-from pipeline.images import open_image
-from pipeline.photos import Photos
-from pipeline.pictures import THUMBNAIL_SIDE, Pictures
+from pipeline.core.errors import PhotosError, SettingsError
+from pipeline.photos.images import open_image
+from pipeline.photos.pictures import THUMBNAIL_SIDE, Pictures
+from pipeline.photos.sources import Photos
 from tests.test_images import WHITE, encode, noise, pixels
 
 GONE = "A photo of this gallery cannot be read any more; put the gallery's photos back where they were, or start again "

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline import projection
-from pipeline.geometry import unit_rows
-from pipeline.projection import kept, project
-from pipeline.types import FloatArray
+from pipeline.core.geometry import unit_rows
+from pipeline.core.types import FloatArray
+from pipeline.embeddings import projection
+from pipeline.embeddings.projection import kept, project
 
 PEOPLE, EACH = 8, 30
 

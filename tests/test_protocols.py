@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline import metrics
-from pipeline.calibration import Calibration
-from pipeline.errors import IndexUnavailable
-from pipeline.groups import by_groups
-from pipeline.indexes.exact import ExactIndex
-from pipeline.pairs import Pairs
-from pipeline.protocols import (
+from pipeline.core.errors import IndexUnavailable
+from pipeline.core.types import Neighbours
+from pipeline.core.verdict import Limit
+from pipeline.evaluation import metrics
+from pipeline.evaluation.groups import by_groups
+from pipeline.evaluation.pairs import Pairs
+from pipeline.evaluation.protocols import (
     SPLIT_SEEDS,
     _votes,
     identify,
@@ -24,11 +24,11 @@ from pipeline.protocols import (
     search_people,
     split_accuracy,
 )
-from pipeline.ranking import Ranking, Subject, impostor_limit, rank
-from pipeline.types import Neighbours
-from pipeline.verdict import Limit
-from pipeline.verdicts import judge_verdicts
-from pipeline.verification import BINS, verify
+from pipeline.evaluation.ranking import Ranking, Subject, impostor_limit, rank
+from pipeline.evaluation.verdicts import judge_verdicts
+from pipeline.evaluation.verification import BINS, verify
+from pipeline.indexes.exact import ExactIndex
+from pipeline.search.calibration import Calibration
 
 IDS = ("A1", "A2", "A4", "A3", "B1", "B2", "C1")
 DEGREES = np.array([0, 10, 50, 40, 105, 140])
@@ -99,7 +99,7 @@ def test_ranking_in_chunks_is_ranking_at_once(monkeypatch: pytest.MonkeyPatch) -
     people = random.integers(0, 9, 90)
     subject = Subject(vectors, np.arange(90), people, tuple(map(str, range(90))), tuple(map(str, people)))
     whole, seen = rank(subject, 1.2), list[int]()
-    monkeypatch.setattr("pipeline.ranking.CHUNK", 17)
+    monkeypatch.setattr("pipeline.evaluation.ranking.CHUNK", 17)
     parts = rank(subject, 1.2, lambda progress: seen.append(progress.done))
     assert (whole.rows == parts.rows).all()
     assert whole.rows.shape == (90, 50)

@@ -21,18 +21,18 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard, constants
 
-from pipeline import hub as hub_module
 from pipeline.__main__ import main
-from pipeline.background import Background
-from pipeline.errors import GalleryMissing, HubError
-from pipeline.files import digest, sealed, write_json
-from pipeline.library import Library, open_library
-from pipeline.publish import publish
-from pipeline.published import PublishedIndex
-from pipeline.recipes import RECIPES
-from pipeline.settings import Settings
-from pipeline.thumbnails import PACK, unpack
-from pipeline.types import Progress, silent
+from pipeline.core import hub as hub_module
+from pipeline.core.errors import GalleryMissing, HubError
+from pipeline.core.files import digest, sealed, write_json
+from pipeline.core.recipes import RECIPES
+from pipeline.core.settings import Settings
+from pipeline.core.types import Progress, silent
+from pipeline.embeddings.fetch import PublishedIndex
+from pipeline.embeddings.publish import publish
+from pipeline.galleries.gallery import Library, open_library
+from pipeline.galleries.preparation import Background
+from pipeline.photos.thumbnails import PACK, unpack
 from tests.hub import TOKEN, USER, Hub, point_at, serve
 from tests.tiny import TinyEncoders, portrait
 
@@ -621,7 +621,7 @@ def test_private_is_private_or_nothing(hub: Hub, built: Library) -> None:
 def test_the_command_publishes_what_is_built(
     hub: Hub, built: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.library.open_library", lambda settings: built)
+    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: built)
     assert main(["publish", "--repo", REPO]) == 0
     assert capsys.readouterr().out == (
         f"Published {RECIPE}: http://127.0.0.1:{hub.port}/{REPO}/commit/{hub.repos[REPO].sha}\n"

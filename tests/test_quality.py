@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.hints import SIDE
-from pipeline.photos import Photos
-from pipeline.quality import STEP, measure_photos
-from pipeline.types import Progress
+from pipeline.core.types import Progress
+from pipeline.evaluation.quality import STEP, measure_photos
+from pipeline.photos.sources import Photos
+from pipeline.search.hints import SIDE
 
 
 def stored(image: Image.Image, path: object) -> object:

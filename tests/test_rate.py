@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.background import Background
-from pipeline.galleries import Galleries
-from pipeline.library import Library
-from pipeline.page import rate as rates
-from pipeline.page.guard import LIVE_PATH, MCP_PATH, Message, Receive, Send
-from pipeline.page.rate import FRAMES, RateLimit, sentence
-from pipeline.settings import Rate
+from pipeline.core.settings import Rate
+from pipeline.galleries.galleries import Galleries
+from pipeline.galleries.gallery import Library
+from pipeline.galleries.preparation import Background
+from pipeline.page.server import rate as rates
+from pipeline.page.server.guard import LIVE_PATH, MCP_PATH, Message, Receive, Send
+from pipeline.page.server.rate import FRAMES, RateLimit, sentence
 from tests.tiny import TinyEncoders
 
 if TYPE_CHECKING:

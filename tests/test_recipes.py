@@ -8,8 +8,8 @@ import re
 import pytest
 from torchvision.models import ResNet50_Weights
 
-from pipeline.errors import SettingsError
-from pipeline.recipes import (
+from pipeline.core.errors import SettingsError
+from pipeline.core.recipes import (
     BASELINE,
     DEFAULT,
     DEFAULT_K,
@@ -22,8 +22,8 @@ from pipeline.recipes import (
     fingerprint,
     recipe_named,
 )
-from pipeline.weights import PACKAGED as PACKAGED_WEIGHTS
-from pipeline.weights import WEIGHT_FILES
+from pipeline.encoder.weights import PACKAGED as PACKAGED_WEIGHTS
+from pipeline.encoder.weights import WEIGHT_FILES
 
 RECIPE = Recipe(
     name="some", label="Some", summary="A recipe.", network="facenet", crop="box", size=160, margin=14, dim=512

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipeline import figures, report, tables
+from pipeline.evaluation import figures, report, tables
 
 
 def estimate(value: float, low: float, high: float) -> dict[str, float]:

@@ -20,13 +20,13 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from pipeline import own
-from pipeline.gallery import Gallery
-from pipeline.library import Library
-from pipeline.own import TEMPORARY
-from pipeline.page.uploads import sweep
-from pipeline.photos import UNKNOWN, open_photos
-from pipeline.types import Progress
+from pipeline.core.types import Progress
+from pipeline.embeddings.store import Gallery
+from pipeline.galleries import own_galleries
+from pipeline.galleries.gallery import Library
+from pipeline.galleries.own_galleries import TEMPORARY
+from pipeline.page.server.uploads import sweep
+from pipeline.photos.sources import UNKNOWN, open_photos
 from tests.tiny import PEOPLE, TinyEncoders, portrait
 
 RECIPE = "mtcnn-facenet"
@@ -199,5 +199,5 @@ def test_a_killed_servers_photos_go_although_the_clock_was_set_back(
     (left / ".lock").touch()
     now = time.time() - YEAR
     monkeypatch.setattr(time, "time", lambda: now)
-    own._clear_if_left(left)
+    own_galleries._clear_if_left(left)
     assert not left.exists()

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import scale as scale_module
 from pipeline.__main__ import main
-from pipeline.errors import SettingsError
-from pipeline.indexes import why_unavailable
-from pipeline.scale import EACH, Scale, ScaleFigures, bench_scale, draw_faces
-from pipeline.types import Progress
+from pipeline.bench import scale as scale_module
+from pipeline.bench.scale import EACH, Scale, ScaleFigures, bench_scale, draw_faces
+from pipeline.core.errors import SettingsError
+from pipeline.core.types import Progress
+from pipeline.indexes.registry import why_unavailable
 
 Small = tuple[Path, list[Progress], dict[str, ScaleFigures]]
 

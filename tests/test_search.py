@@ -7,15 +7,15 @@ import json
 import pytest
 from PIL import Image
 
-from pipeline.calibration import Calibration
-from pipeline.errors import SettingsError
-from pipeline.faces import numbered
-from pipeline.indexes import available
-from pipeline.library import Library
-from pipeline.recipes import MAX_K, RECIPES
-from pipeline.search import Searcher, check_request, open_searcher
-from pipeline.types import SAME_PHOTO_DISTANCE
-from pipeline.verdict import Limit
+from pipeline.core.errors import SettingsError
+from pipeline.core.recipes import MAX_K, RECIPES
+from pipeline.core.types import SAME_PHOTO_DISTANCE
+from pipeline.core.verdict import Limit
+from pipeline.encoder.faces import numbered
+from pipeline.galleries.gallery import Library
+from pipeline.indexes.registry import available
+from pipeline.search.calibration import Calibration
+from pipeline.search.searcher import Searcher, check_request, open_searcher
 from tests.tiny import PEOPLE, draw, face_colour, portrait, tiny_library
 
 RECIPE = "mtcnn-facenet"

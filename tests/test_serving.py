@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import measuring, running, serving
 from pipeline.__main__ import main
-from pipeline.errors import ServingError
-from pipeline.library import open_library
-from pipeline.photos import SAMPLE
-from pipeline.processes import free_port
-from pipeline.serving import LARGE, Load, bench_serving
-from pipeline.settings import Settings
-from pipeline.visitor import visiting
+from pipeline.bench import running, serving
+from pipeline.bench.processes import free_port
+from pipeline.bench.serving import LARGE, Load, bench_serving
+from pipeline.bench.visitor import visiting
+from pipeline.cli import measure
+from pipeline.core.errors import ServingError
+from pipeline.core.settings import Settings
+from pipeline.galleries.gallery import open_library
+from pipeline.photos.sources import SAMPLE
 
 RECIPE = "mtcnn-mini"
 
@@ -86,7 +87,7 @@ def test_profiling_runs_the_same_command_under_py_spy(tmp_path: Path, monkeypatc
     spy = tmp_path / "py-spy"
     spy.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > "$0.called"\n')
     spy.chmod(0o755)
-    monkeypatch.setattr(measuring.shutil, "which", lambda name, path=None: str(spy) if name == "py-spy" else None)
+    monkeypatch.setattr(measure.shutil, "which", lambda name, path=None: str(spy) if name == "py-spy" else None)
     monkeypatch.setattr(sys, "argv", ["pipeline", "bench", "--profile", "time.svg", "--photos", "7"])
     assert main(sys.argv[1:]) == 0
     called = (tmp_path / "py-spy.called").read_text().splitlines()
@@ -97,6 +98,6 @@ def test_profiling_runs_the_same_command_under_py_spy(tmp_path: Path, monkeypatc
 def test_profiling_without_py_spy_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(measuring.shutil, "which", lambda name, path=None: None)
+    monkeypatch.setattr(measure.shutil, "which", lambda name, path=None: None)
     assert main(["bench", "--profile", "time.svg"]) == 2
     assert capsys.readouterr().err == "Profiling needs py-spy; install it with `pip install py-spy`.\n"

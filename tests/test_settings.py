@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import settings as settings_module
-from pipeline.errors import SettingsError
-from pipeline.settings import DEFAULT_CACHE, LFW, SPACE_RATE, VARIABLES, Milvus, Rate, Settings
+from pipeline.core import settings as settings_module
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import DEFAULT_CACHE, LFW, SPACE_RATE, VARIABLES, Milvus, Rate, Settings
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*(ROOT / "pipeline").rglob("*.py"), ROOT / "app.py"])

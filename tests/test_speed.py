@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline import agreement, speed
 from pipeline.__main__ import main
-from pipeline.library import Library
-from pipeline.photos import SAMPLE
-from pipeline.types import Face
+from pipeline.bench import parity, speed
+from pipeline.core.types import Face
+from pipeline.galleries.gallery import Library
+from pipeline.photos.sources import SAMPLE
 from tests.tiny import TinyEncoders
 
 POINTS = ((1.0, 1.0), (2.0, 1.0), (1.5, 2.0), (1.0, 3.0), (2.0, 3.0))
@@ -33,7 +33,7 @@ def test_faces_are_alike_within_a_pixel_and_a_hundredth_only() -> None:
 def test_the_command_measures_every_step_on_any_gallery(
     tiny: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.library.open_library", lambda settings: tiny)
+    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: tiny)
     assert main(["bench", "--photos", "6", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert set(figures["milliseconds"]) == {speed.LOOP, speed.BATCHED, speed.OURS}
@@ -47,7 +47,7 @@ def test_the_command_measures_every_step_on_any_gallery(
 def test_the_table_names_the_steps(
     tiny: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.library.open_library", lambda settings: tiny)
+    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: tiny)
     assert main(["bench", "--photos", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" | ")[0] for line in lines[3:5]] == ["| decode", "| detect"]
@@ -69,7 +69,7 @@ def mixed(tmp_path: Path) -> Library:
 def test_all_faces_are_compared_with_the_references(
     mixed: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.library.open_library", lambda settings: mixed)
+    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: mixed)
     assert main(["bench", "--faces"]) == 0
     assert capsys.readouterr().out == (
         "3 photos: the same faces in 100.00%; without a face 1 by facenet-pytorch, 1 here.\n"
@@ -79,8 +79,8 @@ def test_all_faces_are_compared_with_the_references(
 def test_other_faces_are_counted(
     mixed: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.library.open_library", lambda settings: mixed)
-    monkeypatch.setattr(agreement.MtcnnDetector, "detect", lambda self, images: [()] * len(images))
+    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: mixed)
+    monkeypatch.setattr(parity.MtcnnDetector, "detect", lambda self, images: [()] * len(images))
     assert main(["bench", "--faces", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures == {"photos": 3, "alike": 1 / 3, "faceless_theirs": 1, "faceless_ours": 3}

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torchvision.ops import nms
 
-from pipeline.suppression import Suppression
-from pipeline.types import FloatArray
+from pipeline.core.types import FloatArray
+from pipeline.encoder.suppression import Suppression
 
 
 def drawn(seed: int) -> FloatArray:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tiles import Group, Tile, by_person, enlarged_html, results_html, served
-from pipeline.types import Hit
+from pipeline.core.types import Hit
+from pipeline.page.html.grid import Group, Tile, by_person, enlarged_html, results_html, served
 
 EVIL = "<b onclick='x'>\"&"
 

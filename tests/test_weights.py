@@ -18,10 +18,10 @@ from pathlib import Path
 import pooch
 import pytest
 
-from pipeline import weights
-from pipeline.errors import WeightsError
-from pipeline.types import Progress, silent
-from pipeline.weights import WeightFile, WeightStore
+from pipeline.core.errors import WeightsError
+from pipeline.core.types import Progress, silent
+from pipeline.encoder import weights
+from pipeline.encoder.weights import WeightFile, WeightStore
 
 # Longer than two of the downloader's chunks and no multiple of them.
 FACENET = bytes(range(256)) * 600 + b"end"

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from pipeline import cascade
 from pipeline.__main__ import main
-from pipeline.cascade import CASCADE, SHA256, WEIGHTS, CascadeNetwork
-from pipeline.errors import WeightsError
-from pipeline.files import digest
-from pipeline.wheel import wheel_weights
+from pipeline.core.errors import WeightsError
+from pipeline.core.files import digest
+from pipeline.encoder import cascade
+from pipeline.encoder.cascade import CASCADE, SHA256, WEIGHTS, CascadeNetwork
+from pipeline.training.mtcnn_weights import wheel_weights
 
 
 def test_the_weights_in_the_package_are_the_wheels() -> None:

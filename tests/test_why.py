@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import SettingsError
-from pipeline.explain import PLACES, Explanation, Heat
-from pipeline.library import Library
-from pipeline.types import Answer, Hit, Photo
-from pipeline.why import EMBEDDINGS, Why, nearest, why
-from pipeline.why_html import legend, strongest_place, why_html
+from pipeline.core.errors import SettingsError
+from pipeline.core.types import Answer, Hit, Photo
+from pipeline.galleries.gallery import Library
+from pipeline.page.html.why import legend, strongest_place, why_html
+from pipeline.search.explain import PLACES, Explanation, Heat
+from pipeline.search.why import EMBEDDINGS, Why, nearest, why
 from tests.tiny import FACELESS, portrait
 
 

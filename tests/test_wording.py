@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.background import Background, Status
-from pipeline.galleries import MAIN, Galleries
-from pipeline.library import Library
-from pipeline.recipes import DEFAULT, RECIPES
-from pipeline.types import Answer, Face, Hit, Progress
-from pipeline.verdict import Limit, Verdict
-from pipeline.wording import (
+from pipeline.core.recipes import DEFAULT, RECIPES
+from pipeline.core.types import Answer, Face, Hit, Progress
+from pipeline.core.verdict import Limit, Verdict
+from pipeline.galleries.galleries import MAIN, Galleries
+from pipeline.galleries.gallery import Library
+from pipeline.galleries.preparation import Background, Status
+from pipeline.page.html.wording import (
     answer_line,
     boxed_alt,
     caption,

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.encoder import Encoder
-from pipeline.layer import Layer
-from pipeline.library import Library
-from pipeline.recipes import Recipe, recipe_named
-from pipeline.types import Face, FloatArray, Report, silent
-from pipeline.weights import Weights
+from pipeline.core.recipes import Recipe, recipe_named
+from pipeline.core.types import Face, FloatArray, Report, silent
+from pipeline.encoder.encoder import Encoder
+from pipeline.encoder.layer import Layer
+from pipeline.encoder.weights import Weights
+from pipeline.galleries.gallery import Library
 
 SIDE = 96
 PEOPLE = ("Ada", "Bruno", "Clara", "Dimitri", "Elif", "Farid")

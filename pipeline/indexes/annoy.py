@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from annoy import AnnoyIndex
 
-from pipeline.files import apart, replacing
-from pipeline.geometry import rerank
+from pipeline.core.files import apart, replacing
+from pipeline.core.geometry import rerank
+from pipeline.core.types import FloatArray, Neighbours
 from pipeline.indexes.recall import K, least_effort
-from pipeline.types import FloatArray, Neighbours
 
 FILE = "annoy.ann"
 TREES = 50

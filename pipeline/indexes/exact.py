@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.geometry import nearest_among, stack
-from pipeline.types import FloatArray, Neighbours
+from pipeline.core.geometry import nearest_among, stack
+from pipeline.core.types import FloatArray, Neighbours
 
 BLOCK = 2**26  # similarities worked out at a time, 256 MiB; 500 queries against two million rows would be 4 GB
 

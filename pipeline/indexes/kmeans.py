@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from pipeline.files import replacing
-from pipeline.geometry import distances, rerank
+from pipeline.core.files import replacing
+from pipeline.core.geometry import distances, rerank
+from pipeline.core.types import FloatArray, IntArray, Neighbours
 from pipeline.indexes.recall import RecallCheck
-from pipeline.types import FloatArray, IntArray, Neighbours
 
 FILE = "kmeans.npz"
 CLUSTERS = 6

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.geometry import rerank
-from pipeline.types import FloatArray, Neighbours
+from pipeline.core.geometry import rerank
+from pipeline.core.types import FloatArray, Neighbours
 
 if TYPE_CHECKING:
     from sklearn.neighbors import NearestNeighbors

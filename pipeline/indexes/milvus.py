@@ -19,7 +19,8 @@ import numpy.typing as npt
 from grpc import RpcError
 from pymilvus import MilvusClient, MilvusException
 
-from pipeline.geometry import rerank, stack
+from pipeline.core.geometry import rerank, stack
+from pipeline.core.types import Collection, FloatArray, IntArray, Neighbours, Report, silent
 from pipeline.indexes.milvus_connection import (
     CONNECT_SECONDS,
     LONG_SECONDS,
@@ -46,7 +47,6 @@ from pipeline.indexes.milvus_rows import (
     take_over,
 )
 from pipeline.indexes.recall import A_LOOK, least_effort
-from pipeline.types import Collection, FloatArray, IntArray, Neighbours, Report, silent
 
 ANSWER_BYTES = 2**26  # gRPC's server sends no more than 2**28
 AT_ONCE = 16  # queries a request

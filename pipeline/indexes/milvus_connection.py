@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from grpc import RpcError
 from pymilvus import MilvusClient, MilvusException
 
-from pipeline.errors import IndexUnavailable
-from pipeline.types import Collection
+from pipeline.core.errors import IndexUnavailable
+from pipeline.core.types import Collection
 
 FILE = "milvus.db"
 CONNECT_SECONDS = 2.0  # with SEARCH_SECONDS under five: how long an unreachable server keeps anybody waiting

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from pipeline.core.types import FloatArray, Neighbours, VectorIndex
 from pipeline.indexes.exact import ExactIndex
-from pipeline.types import FloatArray, Neighbours, VectorIndex
 
 K = 20
 QUERIES = 500

@@ -12,12 +12,13 @@ from gradio.blocks import Block
 from gradio.components import Component
 from gradio.data_classes import ImageData
 
-from pipeline import journal, wording
-from pipeline.errors import PipelineError
-from pipeline.galleries import MAIN, Galleries
-from pipeline.indexes import INDEXES
-from pipeline.recipes import DEFAULT, DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
-from pipeline.tiles import ON_LOAD
+from pipeline.core.errors import PipelineError
+from pipeline.core.recipes import DEFAULT, DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
+from pipeline.galleries.galleries import MAIN, Galleries
+from pipeline.indexes.registry import INDEXES
+from pipeline.page.html import wording
+from pipeline.page.html.grid import ON_LOAD
+from pipeline.search import journal
 
 # What a handler changes on the page, by component; what is not named stays as it is.
 Changes = dict[Block, Any]

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.background import Background
-from pipeline.galleries import Galleries
-from pipeline.library import EXAMPLES, Library, StoredEncoders
-from pipeline.photos import open_photos
-from pipeline.settings import UNLIMITED, Rate, Settings
-from pipeline.types import Report, silent
-from pipeline.weights import WeightStore
+from pipeline.core.settings import UNLIMITED, Rate, Settings
+from pipeline.core.types import Report, silent
+from pipeline.encoder.weights import WeightStore
+from pipeline.galleries.galleries import Galleries
+from pipeline.galleries.gallery import EXAMPLES, Library, StoredEncoders
+from pipeline.galleries.preparation import Background
+from pipeline.photos.sources import open_photos
 from tests.tiny import tiny_library
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")

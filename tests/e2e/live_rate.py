@@ -19,10 +19,10 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 import app
-from pipeline.galleries import open_galleries
-from pipeline.images import open_image
-from pipeline.recipes import FALLBACK
-from pipeline.settings import Settings
+from pipeline.core.recipes import FALLBACK
+from pipeline.core.settings import Settings
+from pipeline.galleries.galleries import open_galleries
+from pipeline.photos.images import open_image
 from tests.e2e.camera import film
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")

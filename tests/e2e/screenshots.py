@@ -17,12 +17,12 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 import app
-from pipeline.background import Background
-from pipeline.galleries import Galleries
-from pipeline.library import open_library
-from pipeline.own import OwnGalleries
-from pipeline.photos import SAMPLE
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
+from pipeline.galleries.galleries import Galleries
+from pipeline.galleries.gallery import open_library
+from pipeline.galleries.own_galleries import OwnGalleries
+from pipeline.galleries.preparation import Background
+from pipeline.photos.sources import SAMPLE
 
 FOLDER = Path(__file__).parent / "screenshots"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.evaluate import Task, evaluate
-from pipeline.recipes import RECIPES
-from pipeline.reports import save_report
+from pipeline.core.recipes import RECIPES
+from pipeline.evaluation.evaluate import Task, evaluate
+from pipeline.galleries.reports import save_report
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve
 from tests.e2e.test_explore import TWO
 from tests.e2e.test_limit import calibrated, set_limit

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 import app
-from pipeline.background import Background
-from pipeline.errors import ServingError
-from pipeline.page import rate as rates
+from pipeline.bench.visitor import visiting
+from pipeline.core.errors import ServingError
+from pipeline.core.recipes import DEFAULT, DEFAULT_INDEX
+from pipeline.core.settings import Rate
+from pipeline.galleries.preparation import Background
 from pipeline.page.parts import SEARCH
-from pipeline.recipes import DEFAULT, DEFAULT_INDEX
-from pipeline.settings import Rate
-from pipeline.visitor import visiting
+from pipeline.page.server import rate as rates
 from tests.e2e.camera import film
 from tests.e2e.conftest import Browse, Page, Serve
 from tests.e2e.test_live import button, first_is, open_live, told

@@ -10,10 +10,10 @@ import requests
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from pipeline.background import Background
-from pipeline.galleries import MAIN
-from pipeline.recipes import RECIPES
-from pipeline.settings import VERSION
+from pipeline.core.recipes import RECIPES
+from pipeline.core.settings import VERSION
+from pipeline.galleries.galleries import MAIN
+from pipeline.galleries.preparation import Background
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Serve
 from tests.e2e.test_explore import TWO, fits
 from tests.e2e.test_page import upload, wait_for_answer

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.background import Background
-from pipeline.evaluate import Task, evaluate
-from pipeline.recipes import RECIPES
-from pipeline.reports import save_report
+from pipeline.core.recipes import RECIPES
+from pipeline.evaluation.evaluate import Task, evaluate
+from pipeline.galleries.preparation import Background
+from pipeline.galleries.reports import save_report
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, loaded
 from tests.e2e.test_page import wait_for_answer
 from tests.test_evaluate import tiny_pairs

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.background import Background
-from pipeline.page import preparing
+from pipeline.galleries.preparation import Background
+from pipeline.page.tabs import preparing
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, loaded
 from tests.e2e.test_page import captions, upload, upload_file, wait_for_answer
 from tests.tiny import BROKEN, draw, portrait

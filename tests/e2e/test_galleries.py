@@ -16,11 +16,11 @@ import pytest
 import requests
 from gradio_client import Client, handle_file
 
-from pipeline.background import Background
-from pipeline.galleries import MAIN, Galleries
-from pipeline.library import Library
-from pipeline.photos import SAMPLE, open_photos
-from pipeline.settings import VARIABLES
+from pipeline.core.settings import VARIABLES
+from pipeline.galleries.galleries import MAIN, Galleries
+from pipeline.galleries.gallery import Library
+from pipeline.galleries.preparation import Background
+from pipeline.photos.sources import SAMPLE, open_photos
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, held_back
 from tests.e2e.test_page import upload, wait_for_answer
 from tests.tiny import TinyEncoders, portrait, tiny_library

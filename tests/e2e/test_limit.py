@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.background import Background
-from pipeline.calibration import OWN, Calibration, write_calibrations
-from pipeline.recipes import RECIPES
-from pipeline.search import Searcher
+from pipeline.core.recipes import RECIPES
+from pipeline.galleries.preparation import Background
+from pipeline.search.calibration import OWN, Calibration, write_calibrations
+from pipeline.search.searcher import Searcher
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve
 from tests.e2e.test_explore import fits
 from tests.e2e.test_page import captions, upload, wait_for_answer

@@ -13,15 +13,15 @@ import pytest
 import requests
 from PIL import Image
 
-from pipeline.background import Background
-from pipeline.images import open_image
-from pipeline.library import Library, StoredEncoders
-from pipeline.live import AT_ONCE, FRAME_BYTES
-from pipeline.page.uploads import own_folder
-from pipeline.photos import SAMPLE
-from pipeline.recipes import MINI
-from pipeline.types import Answer
-from pipeline.weights import WeightStore
+from pipeline.core.recipes import MINI
+from pipeline.core.types import Answer
+from pipeline.encoder.weights import WeightStore
+from pipeline.galleries.gallery import Library, StoredEncoders
+from pipeline.galleries.preparation import Background
+from pipeline.page.server.live import AT_ONCE, FRAME_BYTES
+from pipeline.page.server.uploads import own_folder
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import SAMPLE
 from tests.e2e.camera import film
 from tests.e2e.conftest import ALLOWED, DESKTOP, FAKE_CAMERA, PHONE, Browse, Page, Serve
 from tests.test_live import jpeg

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import requests
 
-from pipeline.background import Background
-from pipeline.galleries import MAIN
-from pipeline.gallery_map import FACTS, POINTS, open_map
+from pipeline.embeddings.map import FACTS, POINTS, open_map
+from pipeline.galleries.galleries import MAIN
+from pipeline.galleries.preparation import Background
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve
 from tests.e2e.test_explore import fits
 from tests.e2e.test_page import upload, wait_for_answer

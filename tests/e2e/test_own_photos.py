@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from pipeline.background import Background
-from pipeline.galleries import Galleries
-from pipeline.own import OwnGalleries
-from pipeline.page.uploads import PREFIX
+from pipeline.galleries.galleries import Galleries
+from pipeline.galleries.own_galleries import OwnGalleries
+from pipeline.galleries.preparation import Background
+from pipeline.page.server.uploads import PREFIX
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, loaded
 from tests.e2e.test_page import captions, upload, wait_for_answer
 from tests.tiny import TinyEncoders, draw, portrait, tiny_library

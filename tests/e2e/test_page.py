@@ -11,7 +11,7 @@ import requests
 from gradio import networking
 from PIL import Image
 
-from pipeline.background import Background
+from pipeline.galleries.preparation import Background
 from tests.e2e.conftest import PHONE, Browse, Page, Serve, held_back
 from tests.tiny import BROKEN, PEOPLE, TinyEncoders, draw, portrait, tiny_library
 
@@ -248,7 +248,7 @@ def test_the_api_answers_like_the_command_line(
     assert [hit["person"] for hit in answer["hits"]][:4] == [PEOPLE[4]] * 4
     assert all(hit.pop("picture") for hit in answer["hits"])
 
-    monkeypatch.setattr("pipeline.library.open_library", lambda settings: background.library)
+    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: background.library)
     query = str(tmp_path / "query.png")
     assert main(["search", query, "--recipe", "mtcnn-facenet", "--index", "exact", "--k", "7", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.background import Background
-from pipeline.images import open_image
-from pipeline.library import Library
+from pipeline.galleries.gallery import Library
+from pipeline.galleries.preparation import Background
+from pipeline.photos.images import open_image
 from tests.e2e.conftest import Browse, Serve
 from tests.e2e.test_page import captions, upload_file, wait_for_answer
 

@@ -11,8 +11,8 @@ import pytest
 from gradio_client import Client, exceptions, handle_file
 from PIL import Image
 
-from pipeline.background import Background
-from pipeline.types import FloatArray
+from pipeline.core.types import FloatArray
+from pipeline.galleries.preparation import Background
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, loaded
 from tests.e2e.test_explore import TWO, fits
 from tests.e2e.test_page import upload, wait_for_answer
@@ -164,7 +164,7 @@ def test_the_api_explains_like_the_command_line(
     assert opened[0].getpixel((64, 64)) == pytest.approx(Image.open(crop).convert("RGB").getpixel((64, 64)), abs=12)
     assert opened[2].getpixel((64, 64)) != opened[0].getpixel((64, 64))
 
-    monkeypatch.setattr("pipeline.library.open_library", lambda settings: tiny_page[0].library)
+    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: tiny_page[0].library)
     asked = ["explain", str(tmp_path / "two.png"), "--recipe", "mtcnn-reid", "--hit", "Farid/2.png", "--face", "1"]
     assert main([*asked, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)

@@ -17,13 +17,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline import build as building
-from pipeline import gallery as galleries
-from pipeline import library as libraries
-from pipeline.errors import PipelineError
-from pipeline.gallery import MANIFEST, load_gallery
-from pipeline.recipes import MINI
-from pipeline.settings import Settings
+from pipeline.core.errors import PipelineError
+from pipeline.core.recipes import MINI
+from pipeline.core.settings import Settings
+from pipeline.embeddings import build as building
+from pipeline.embeddings import store as galleries
+from pipeline.embeddings.store import MANIFEST, load_gallery
+from pipeline.galleries import gallery as libraries
 
 PART_SIZE = 20  # so that there are ten parts
 SEED = 1

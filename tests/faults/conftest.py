@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.recipes import PACKAGED
+from pipeline.core.recipes import PACKAGED
 from tests.conftest import TALLY, Tally
 
 ROOT = Path(__file__).parent.parent.parent

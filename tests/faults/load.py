@@ -21,13 +21,13 @@ from pathlib import Path
 from PIL import Image
 
 from app import QUEUE_LENGTH
-from pipeline.errors import PipelineError, ServingError
-from pipeline.images import open_image
-from pipeline.library import open_library
-from pipeline.recipes import DEFAULT_INDEX, DEFAULT_K, MINI, PACKAGED
-from pipeline.running import Memory, Running, running
-from pipeline.settings import VARIABLES, Settings
-from pipeline.visitor import Visitor, visiting
+from pipeline.bench.running import Memory, Running, running
+from pipeline.bench.visitor import Visitor, visiting
+from pipeline.core.errors import PipelineError, ServingError
+from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MINI, PACKAGED
+from pipeline.core.settings import VARIABLES, Settings
+from pipeline.galleries.gallery import open_library
+from pipeline.photos.images import open_image
 from tests.faults.corpus import encode
 from tests.faults.load_report import BAD, COMPARE, SEARCH, Asked, Report
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.images import UNREADABLE
-from pipeline.running import Memory
-from pipeline.timing import middle_and_tail
+from pipeline.bench.results import middle_and_tail
+from pipeline.bench.running import Memory
+from pipeline.photos.images import UNREADABLE
 
 SEARCH, COMPARE, BAD = "search", "compare", "bad upload"
 FULL = "Queue is full."  # Gradio's words

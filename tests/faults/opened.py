@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from pipeline.library import Library
+from pipeline.galleries.gallery import Library
 from tests.tiny import TinyEncoders, portrait
 
 RECIPES = ("mtcnn-facenet", "mtcnn-facenet-128")  # the second has a layer of its own

@@ -13,7 +13,7 @@ import threading
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 
 
 def watch_connections(record: Path) -> None:
@@ -36,10 +36,10 @@ def main() -> None:
     folder, seconds = Path(sys.argv[1]), int(sys.argv[2])
     watch_connections(folder / "connections")
     import app
-    from pipeline.background import Background
-    from pipeline.galleries import Galleries
-    from pipeline.library import open_library
-    from pipeline.recipes import MINI, PACKAGED
+    from pipeline.core.recipes import MINI, PACKAGED
+    from pipeline.galleries.galleries import Galleries
+    from pipeline.galleries.gallery import open_library
+    from pipeline.galleries.preparation import Background
 
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())

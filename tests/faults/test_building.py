@@ -65,7 +65,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(came_of_it: dict[str, A
 def test_on_the_command_line_too(command: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     arguments = ["--recipe", "mtcnn-mini"] + (
-        [str(ROOT / "pipeline/sample/Composite 01/1.jpg")] * (command == "search")
+        [str(ROOT / "pipeline/photos/sample/Composite 01/1.jpg")] * (command == "search")
     )
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", command, *arguments],

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 import app
-from pipeline.background import Background
-from pipeline.galleries import Galleries
-from pipeline.images import UNREADABLE
-from pipeline.library import Library
-from pipeline.recipes import DEFAULT
-from pipeline.running import Memory
-from pipeline.visitor import visiting
+from pipeline.bench.running import Memory
+from pipeline.bench.visitor import visiting
+from pipeline.core.recipes import DEFAULT
+from pipeline.galleries.galleries import Galleries
+from pipeline.galleries.gallery import Library
+from pipeline.galleries.preparation import Background
+from pipeline.photos.images import UNREADABLE
 from tests.conftest import Tally
 from tests.faults.corpus import encode
 from tests.faults.load import load, sample

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.gallery import load_gallery
-from pipeline.library import Library
+from pipeline.embeddings.store import load_gallery
+from pipeline.galleries.gallery import Library
 from tests.conftest import Tally
 from tests.faults.conftest import ROOT
 from tests.faults.opened import RECIPES
@@ -65,5 +65,5 @@ def test_where_no_copy_can_be_written_files_are_mapped_where_they_lie(
 ) -> None:
     tiny.build([RECIPES[0]])
     wanted = load_gallery(tiny.folder(RECIPES[0]), None).vectors.tobytes()
-    monkeypatch.setattr("pipeline.files._beside", lambda path, _: path.parent / "no such folder" / path.name)
+    monkeypatch.setattr("pipeline.core.files._beside", lambda path, _: path.parent / "no such folder" / path.name)
     assert load_gallery(tiny.folder(RECIPES[0]), None).vectors.tobytes() == wanted

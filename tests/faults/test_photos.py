@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from gradio_client import Client, exceptions, handle_file
 
-from pipeline.recipes import DEFAULT_INDEX, DEFAULT_K, MINI
+from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MINI
 from tests.conftest import Tally
 from tests.faults.conftest import Searching, Served
 from tests.faults.corpus import Outcome, Sent, corpus, encode, face

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import requests
 
-from pipeline.page.guard import FETCHED, MAX_BODY, NO_CHOICE, NOT_UPLOADED
-from pipeline.recipes import MINI
+from pipeline.core.recipes import MINI
+from pipeline.page.server.guard import FETCHED, MAX_BODY, NO_CHOICE, NOT_UPLOADED
 from tests.conftest import Tally
 from tests.faults.conftest import ROOT, Served
 from tests.faults.corpus import encode, face

@@ -16,12 +16,12 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from pipeline.background import Background
-from pipeline.galleries import MAIN, Galleries
-from pipeline.library import Library
+from pipeline.core.recipes import DEFAULT, RECIPES
+from pipeline.galleries.galleries import MAIN, Galleries
+from pipeline.galleries.gallery import Library
+from pipeline.galleries.preparation import Background
 from pipeline.page.parts import PHOTOS, Parts, Request, query_column, reply_column
-from pipeline.page.searching import anew
-from pipeline.recipes import DEFAULT, RECIPES
+from pipeline.page.tabs.search import anew
 from tests.conftest import Tally
 from tests.tiny import portrait
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from gradio_client import Client, handle_file
 
-from pipeline.page.uploads import PREFIX
-from pipeline.recipes import MINI
+from pipeline.core.recipes import MINI
+from pipeline.page.server.uploads import PREFIX
 from tests.conftest import Tally
 from tests.faults.conftest import KEEP_SECONDS, ROOT, Served
 from tests.faults.corpus import encode, face
@@ -112,7 +112,9 @@ def test_sigterm_ends_it_within_five_seconds_and_removes_what_was_uploaded(
 ) -> None:
     client = Client(served.url, verbose=False, download_files=False)
     for _ in range(4):
-        client.submit(handle_file(str(ROOT / "pipeline/sample/Composite 01/1.jpg")), MINI, "annoy", api_name="/search")
+        client.submit(
+            handle_file(str(ROOT / "pipeline/photos/sample/Composite 01/1.jpg")), MINI, "annoy", api_name="/search"
+        )
     took = served.stop()
     assert served.process.returncode == 0
     assert took < 5

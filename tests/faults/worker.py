@@ -18,10 +18,10 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from pipeline.background import Background
-from pipeline.galleries import MAIN, Galleries
-from pipeline.recipes import DEFAULT_INDEX, DEFAULT_K, MINI, PACKAGED
-from pipeline.settings import Settings
+from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MINI, PACKAGED
+from pipeline.core.settings import Settings
+from pipeline.galleries.galleries import MAIN, Galleries
+from pipeline.galleries.preparation import Background
 
 _MEMORY = Path("/proc/self/status")
 
@@ -53,7 +53,7 @@ def page_handler(background: Background) -> Callable[[str], dict[str, Any]]:
     import gradio as gr
 
     from pipeline.page.parts import PHOTOS, Parts, Request, query_column, reply_column
-    from pipeline.page.searching import anew, show_every
+    from pipeline.page.tabs.search import anew, show_every
 
     with gr.Blocks():
         tabs = gr.Tabs()
@@ -77,7 +77,7 @@ def page_handler(background: Background) -> Callable[[str], dict[str, Any]]:
 
 def main() -> None:
     """Answers until stdin ends; the first line says that it can."""
-    from pipeline import library as library_module
+    from pipeline.galleries import gallery as library_module
 
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)

@@ -1,0 +1,50 @@
+"""Whether the faces found here are facenet-pytorch's, photo by photo."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from facenet_pytorch import MTCNN
+
+from pipeline.bench.results import Figures
+from pipeline.bench.speed import alike, as_faces
+from pipeline.core.errors import PhotoError
+from pipeline.core.types import Progress, Report, silent
+from pipeline.embeddings.embed import BATCH
+from pipeline.encoder.faces import MtcnnDetector
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import Photos
+
+
+@dataclass(frozen=True)
+class Agreement(Figures):
+    """Of so many photos, the share with the same faces (`speed.alike`), and how many show none, there and here."""
+
+    photos: int
+    alike: float
+    faceless_theirs: int
+    faceless_ours: int
+
+
+def measure_agreement(photos: Photos, report: Report = silent) -> Agreement:
+    """Finds the faces of all photos twice: here in batches, and by facenet-pytorch one by one."""
+    reference, detector = MTCNN(keep_all=True), MtcnnDetector()
+    same = theirs_none = ours_none = done = 0
+    started = time.perf_counter()
+    for start in range(0, len(photos), BATCH):
+        images, end = [], min(start + BATCH, len(photos))
+        for row in range(start, end):
+            try:
+                images.append(open_image(photos[row].source))
+            except PhotoError:
+                continue
+        for image, ours in zip(images, detector.detect(images), strict=True):
+            theirs = as_faces(*reference.detect(image, landmarks=True))
+            same += alike(theirs, ours)
+            theirs_none += not theirs
+            ours_none += not ours
+        done += len(images)
+        elapsed = time.perf_counter() - started
+        report(Progress("Comparing faces", "photos", end, len(photos), end, elapsed))
+    return Agreement(done, same / max(done, 1), theirs_none, ours_none)

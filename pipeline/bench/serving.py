@@ -1,0 +1,144 @@
+"""Benchmark of the running page: how soon it is there, how long a search takes from upload to answer, and how many.
+
+The page is started as a visitor's is, `python app.py` with the settings of the environment, on a port of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from pipeline.bench.results import Figures, middle_and_tail
+from pipeline.bench.running import running
+from pipeline.bench.visitor import Visit, Visitor, visiting
+from pipeline.core.errors import ServingError
+from pipeline.core.recipes import DEFAULT_K
+from pipeline.core.types import Progress, Report, silent
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import Photos
+
+WARM_UP = 5  # searches that do not count
+LARGE = (4000, 3000)  # a phone's photo of 12 megapixels
+QUALITY = 92
+
+
+@dataclass(frozen=True)
+class ServingFigures(Figures):
+    """Seconds from the command on, milliseconds of a whole request, and what many clients get at once.
+
+    `page_s` is when the page answers, `first_s` when the first search is answered; `small_ms` and `large_ms` are median
+    and 95th percentile with a photo of the gallery and with one of 12 megapixels; `index_ms` is the median of the
+    index's part. `resident_bytes` is the server's memory when nothing is asked of it any more, and `ready` the recipes
+    that it has open, by gallery.
+    """
+
+    recipe: str
+    ready: dict[str, list[str]]
+    page_s: float
+    first_s: float
+    small_ms: tuple[float, float]
+    large_ms: tuple[float, float]
+    index_ms: float
+    clients: int
+    searches_a_second: float
+    failures: int
+    resident_bytes: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is asked: so many searches one by one, and so many clients at once for so many seconds."""
+
+    recipe: str
+    index: str
+    searches: int = 100
+    large: int = 20
+    clients: int = 20
+    seconds: float = 20.0
+
+
+def bench_serving(photos: Photos, load: Load, report: Report = silent) -> ServingFigures:
+    """Starts the page and searches; ServingError if it does not come up or refuses what should be found."""
+    rows = np.linspace(0, len(photos) - 1, min(len(photos), load.searches)).astype(int).tolist()
+    small = [_jpeg(open_image(photos[row].source)) for row in rows]
+    large = [_jpeg(_enlarged(open_image(photos[row].source))) for row in rows[: load.large]]
+    steps, started, done = WARM_UP + len(small) + len(large), time.perf_counter(), 0
+
+    def timed(visitor: Visitor, photo: bytes) -> Visit:
+        nonlocal done
+        visit = visitor.search(photo, load.recipe, load.index, DEFAULT_K)
+        done += 1
+        report(Progress("Searching", "searches", done, steps, done, time.perf_counter() - started))
+        return visit
+
+    with running() as page, visiting(page.url) as visitor:
+        page_s = page.until(visitor.page)
+        first_s = page.until(lambda: _answers(visitor, small[0], load))
+        for photo in (small * WARM_UP)[:WARM_UP]:
+            timed(visitor, photo)
+        visits = [timed(visitor, photo) for photo in small]
+        larger = [timed(visitor, photo) for photo in large]
+        count, failures = _crowd(page.url, small, load)
+        return ServingFigures(
+            load.recipe,
+            visitor.health()["ready"],
+            round(page_s, 2),
+            round(first_s, 2),
+            middle_and_tail([visit.ms for visit in visits], 1),
+            middle_and_tail([visit.ms for visit in larger], 1),
+            round(float(np.median([visit.answer["timings_ms"]["search"] for visit in visits])), 2),
+            load.clients,
+            round(count / load.seconds, 1),
+            failures,
+            page.memory().resident,
+        )
+
+
+def _answers(visitor: Visitor, photo: bytes, load: Load) -> bool:
+    """Whether a search is answered; while the gallery is being opened it is refused."""
+    try:
+        return bool(visitor.search(photo, load.recipe, load.index, DEFAULT_K).answer)
+    except ServingError:
+        return False
+
+
+def _crowd(url: str, photos: Sequence[bytes], load: Load) -> tuple[int, int]:
+    """So many clients at once, each asking again as soon as it is answered: searches answered, and failed."""
+    until, counts, failures = time.perf_counter() + load.seconds, [0] * load.clients, [0] * load.clients
+
+    def ask(number: int) -> None:
+        with visiting(url) as visitor:
+            while time.perf_counter() < until:
+                try:
+                    visitor.search(photos[(number + counts[number]) % len(photos)], load.recipe, load.index, DEFAULT_K)
+                    counts[number] += 1
+                except (ServingError, OSError):
+                    failures[number] += 1
+
+    with ExitStack() as stack:
+        for number in range(load.clients):
+            thread = threading.Thread(target=ask, args=[number])
+            thread.start()
+            stack.callback(thread.join)
+    return sum(counts), sum(failures)
+
+
+def _enlarged(image: Image.Image) -> Image.Image:
+    """The photo as part of a phone's: before a blurred background of itself, its pixels six times as large."""
+    photo = image.resize((image.width * 6, image.height * 6), Image.Resampling.BICUBIC)
+    background = image.resize(LARGE, Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(40))
+    background.paste(photo, ((LARGE[0] - photo.width) // 2, (LARGE[1] - photo.height) // 2))
+    return background
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=QUALITY)
+    return stream.getvalue()

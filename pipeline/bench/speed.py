@@ -1,0 +1,263 @@
+"""Benchmark: how long a photo takes to become a vector, against facenet-pytorch as its README runs it, in one run.
+
+FaceNet has random weights in all of it: its speed does not depend on them, so the figures need no download.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from facenet_pytorch import MTCNN, InceptionResnetV1
+from PIL import Image
+from torch import Tensor, nn
+
+from pipeline.bench.results import Figures
+from pipeline.core.errors import PhotoError, PhotosError
+from pipeline.core.recipes import FALLBACK, MINI, recipe_named
+from pipeline.core.types import Face, Landmarks, Progress, Report, silent
+from pipeline.embeddings.embed import BATCH
+from pipeline.encoder.encoders import Encoders
+from pipeline.encoder.faces import MtcnnDetector, centred, cut_all
+from pipeline.encoder.networks import FACENET_MEAN, FACENET_SCALE, Scaled
+from pipeline.encoder.torch_networks import FACENET_SIDE, as_graph, native_bf16
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import Photos
+
+ROUNDS = 5  # interleaved, so that a busy moment of the machine meets every road
+THEIR_BATCH = 32
+CLOSE_BOXES, CLOSE_POINTS = 0.99, 1.0  # intersection over union; px
+RATE_SIDE = 1024  # of the matrices that are multiplied for the processor's rate
+LOOP, BATCHED, OURS = "README's loop", "its own batches", "ours"
+
+Milliseconds = dict[str, float]
+Road = Callable[[Sequence[Image.Image]], tuple[Milliseconds, list[list[Face]]]]
+
+
+@dataclass(frozen=True)
+class SpeedFigures(Figures):
+    """Medians over the rounds, in milliseconds a photo, by road and step; and how alike the faces of two roads are.
+
+    `floor_ms` is the least the networks' multiplications can take at the measured rate of `rate_gmacs` 10^9 a second.
+    """
+
+    photos: int
+    milliseconds: dict[str, Milliseconds]
+    alike: float
+    faceless_theirs: int
+    faceless_ours: int
+    macs: dict[str, float]
+    rate_gmacs: dict[str, float]
+    floor_ms: dict[str, float]
+
+
+def bench_speed(photos: Photos, encoders: Encoders, count: int, report: Report = silent) -> SpeedFigures:
+    """Takes `count` photos, spread over the gallery, down every road, in turns."""
+    count = min(count, len(photos))
+    rows = np.linspace(0, len(photos) - 1, count).astype(int).tolist()
+    images, decode_ms = _decoded(photos, rows)
+    theirs, facenet = MTCNN(), InceptionResnetV1(pretrained=None, classify=False).eval()
+    roads: dict[str, Road] = {
+        LOOP: lambda some: _loop(some, theirs, facenet),
+        BATCHED: lambda some: _batches(some, theirs, facenet),
+        OURS: _our_road(encoders),
+    }
+    for road in roads.values():
+        road(images[:2])
+    times: dict[str, list[Milliseconds]] = {name: [] for name in roads}
+    found: dict[str, list[list[Face]]] = {name: [] for name in roads}
+    started, turns = time.perf_counter(), min(ROUNDS, len(images))
+    total = turns * len(roads)
+    for turn in range(turns):
+        for place, (name, road) in enumerate(roads.items()):
+            done = turn * len(roads) + place
+            report(Progress("Measuring", "steps", done, total, done, time.perf_counter() - started))
+            took, faces = road(images[turn::turns])
+            times[name].append({step: ms / len(images[turn::turns]) for step, ms in took.items()})
+            found[name] += faces
+    report(Progress("Measuring", "steps", total, total, total, time.perf_counter() - started))
+    milliseconds = {name: _medians(rounds) for name, rounds in times.items()}
+    milliseconds[OURS] = {"decode": decode_ms, **milliseconds[OURS]}
+    same = [alike(one, other) for one, other in zip(found[LOOP], found[OURS], strict=True)]
+    macs = _multiplications(images[: 4 * turns], theirs, facenet)
+    rate = {name: _rate(kind) for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
+    fastest = max(rate.values()) if native_bf16() else rate["fp32"]
+    return SpeedFigures(
+        len(images),
+        milliseconds,
+        sum(same) / len(same),
+        sum(not faces for faces in found[LOOP]),
+        sum(not faces for faces in found[OURS]),
+        macs,
+        rate,
+        {"detect": macs["detect"] / rate["fp32"] / 1e6, "embed": macs["embed"] / fastest / 1e6},
+    )
+
+
+def _decoded(photos: Photos, rows: Sequence[int]) -> tuple[list[Image.Image], float]:
+    images, times = [], []
+    for row in rows:
+        started = time.perf_counter()
+        try:
+            images.append(open_image(photos[row].source))
+        except PhotoError:
+            continue
+        times.append((time.perf_counter() - started) * 1000)
+    if not images:
+        raise PhotosError("None of the photos can be read; set FACESEARCH_DATASET to others.")
+    return images, float(np.median(times))
+
+
+class _Clock:
+    """Adds up the milliseconds of each step."""
+
+    def __init__(self) -> None:
+        self.ms: Milliseconds = defaultdict(float)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.ms[name] += (time.perf_counter() - started) * 1000
+
+
+def _loop(
+    images: Sequence[Image.Image], mtcnn: MTCNN, facenet: InceptionResnetV1
+) -> tuple[Milliseconds, list[list[Face]]]:
+    """The loop of facenet-pytorch's README: one photo at a time, everything as it comes."""
+    clock, found = _Clock(), []
+    for image in images:
+        with clock.step("detect"):
+            boxes, scores, points = mtcnn.detect(image, landmarks=True)
+        with clock.step("crop"):  # `mtcnn(image)` is these two
+            crop = mtcnn.extract(image, boxes, None)
+        if crop is not None:
+            with clock.step("embed"):
+                facenet(crop.unsqueeze(0))
+        found.append(as_faces(boxes, scores, points))
+    return clock.ms, found
+
+
+@torch.no_grad()
+def _batches(
+    images: Sequence[Image.Image], mtcnn: MTCNN, facenet: InceptionResnetV1
+) -> tuple[Milliseconds, list[list[Face]]]:
+    """The same in batches, as facenet-pytorch offers them: of photos of one size."""
+    clock = _Clock()
+    found: dict[int, list[Face]] = {}
+    same_size: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for place, image in enumerate(images):
+        same_size[image.size].append(place)
+    for places in same_size.values():
+        for start in range(0, len(places), THEIR_BATCH):
+            batch = places[start : start + THEIR_BATCH]
+            some = [images[place] for place in batch]
+            with clock.step("detect"):
+                boxes, scores, points = mtcnn.detect(some, landmarks=True)
+            with clock.step("crop"):
+                crops = [crop for crop in mtcnn.extract(some, boxes, None) if crop is not None]
+            if crops:
+                with clock.step("embed"):
+                    facenet(torch.stack(crops))
+            found |= {place: as_faces(boxes[i], scores[i], points[i]) for i, place in enumerate(batch)}
+    return clock.ms, [found[place] for place in range(len(images))]
+
+
+def _our_road(encoders: Encoders) -> Road:
+    """What building a gallery does, step by step: FaceNet with random weights, the small networks that are here."""
+    facenet, recipe = InceptionResnetV1(pretrained=None, classify=False), recipe_named("mtcnn-facenet")
+    graph, detector = as_graph(facenet, FACENET_SIDE), MtcnnDetector()
+    network = Scaled(graph, FACENET_MEAN, FACENET_SCALE)
+    compact = [encoders.get(name) for name in (FALLBACK, MINI) if encoders.on_disk(name)]
+
+    def road(images: Sequence[Image.Image]) -> tuple[Milliseconds, list[list[Face]]]:
+        clock, found = _Clock(), []
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            with clock.step("detect"):
+                faces = detector.detect(batch)
+            chosen = [centred(several, image.size) for several, image in zip(faces, batch, strict=True)]
+            with clock.step("crop"):
+                pairs = [(image, face) for image, face in zip(batch, chosen, strict=True) if face]
+                crops = cut_all([image for image, _ in pairs], [face for _, face in pairs], recipe)
+            if crops:
+                with clock.step("embed"):
+                    vectors = network.embed(crops)
+                with clock.step("write"), tempfile.TemporaryDirectory() as folder:
+                    np.save(Path(folder) / "vectors.npy", vectors)
+            for encoder in compact:
+                took = encoder.encode(batch, found=faces)
+                clock.ms[f"crop and embed, {encoder.recipe.name}"] += sum(one.embed_ms for one in took)
+            found += [list(several) for several in faces]
+        return clock.ms, found
+
+    return road
+
+
+def as_faces(boxes: Any, scores: Any, points: Any) -> list[Face]:  # noqa: ANN401 - arrays or None
+    """What facenet-pytorch's `detect` says of one photo."""
+    if boxes is None:
+        return []
+    return [
+        Face(tuple(box), score, cast(Landmarks, tuple(map(tuple, five))))
+        for box, score, five in zip(boxes.tolist(), scores.tolist(), points.tolist(), strict=True)
+    ]
+
+
+def alike(theirs: Sequence[Face], ours: Sequence[Face]) -> bool:
+    """Whether both found the same faces: as many, largest first, each in the same place."""
+    return len(theirs) == len(ours) and all(
+        overlap(one, other) >= CLOSE_BOXES
+        and np.hypot(*(np.array(one.landmarks) - np.array(other.landmarks)).T).max() <= CLOSE_POINTS
+        for one, other in zip(theirs, ours, strict=True)
+    )
+
+
+def overlap(one: Face, other: Face) -> float:
+    """Intersection over union of two faces' boxes."""
+    start, end = np.maximum(one.box[:2], other.box[:2]), np.minimum(one.box[2:], other.box[2:])
+    shared = float(np.maximum(0, end - start).prod())
+    return shared / (one.area + other.area - shared)
+
+
+def _medians(rounds: Sequence[Milliseconds]) -> Milliseconds:
+    return {step: float(np.median([one.get(step, 0.0) for one in rounds])) for step in rounds[0]}
+
+
+def _multiplications(images: Sequence[Image.Image], mtcnn: MTCNN, facenet: InceptionResnetV1) -> dict[str, float]:
+    """Multiply-adds a photo: of all three networks of MTCNN on all they look at, and of FaceNet on one crop."""
+    counted = 0.0
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal counted
+        assert isinstance(layer.weight, Tensor)
+        counted += output.numel() * layer.weight[0].numel()
+
+    layers = [one for net in (mtcnn, facenet) for one in net.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    with torch.no_grad():
+        for image in images:
+            mtcnn.detect(image)
+        detecting, counted = counted / len(images), 0.0
+        facenet(torch.zeros(1, 3, 160, 160))
+    for hook in hooks:
+        hook.remove()
+    return {"detect": detecting, "embed": counted}
+
+
+def _rate(kind: torch.dtype) -> float:
+    """The processor's multiply-adds in matrices of this kind, in 10^9 a second: the best of ten."""
+    one, times = torch.ones(RATE_SIDE, RATE_SIDE, dtype=kind), []
+    for _ in range(10):
+        started = time.perf_counter()
+        one @ one
+        times.append(time.perf_counter() - started)
+    return float(RATE_SIDE**3 / min(times) / 1e9)

@@ -1,0 +1,137 @@
+"""The commands that train: the head of the trained baseline, the network that comes with this package, the sample."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.cli.search import ProgressBars, peak_memory
+from pipeline.core.recipes import FALLBACK, HEADED, MINI, recipe_named
+from pipeline.core.settings import Settings
+from pipeline.core.types import Report, silent
+
+if TYPE_CHECKING:
+    from pipeline.galleries.gallery import Library
+    from pipeline.training.heads import Epoch
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a training keeps what it has done: views of both, its own state for each number of steps."""
+
+    folder: Path
+    steps: int
+    held_out: bool
+
+    @property
+    def state(self) -> Path:
+        """What a training that was cut short goes on from."""
+        return self.folder / f"state-{'part' if self.held_out else 'all'}-{self.steps}.pt"
+
+
+def distil(options: argparse.Namespace) -> int:
+    """Trains the network of mtcnn-mini to say what its teacher says, and keeps it."""
+    from pipeline.encoder.encoder import Encoder
+    from pipeline.encoder.networks import Reid
+    from pipeline.galleries.gallery import open_library
+    from pipeline.training.augmentation import Source
+    from pipeline.training.distil import distil, open_views
+    from pipeline.training.mini_net import save_mini
+    from pipeline.training.teacher import read_teacher
+
+    settings = Settings.from_env()
+    library = open_library(settings)
+    run = Run(options.folder or settings.cache / "distil", options.steps, options.held_out)
+    started = time.perf_counter()
+    with closing(ProgressBars()) as bars:
+        library.build([FALLBACK], bars)
+        gallery, weights = library.searcher(FALLBACK).gallery, library.encoders.get(FALLBACK).weights
+        teacher = Encoder(recipe_named(f"{FALLBACK}+flip"), Reid(weights.paths[0]), None, weights)
+        source = Source(gallery, library.photos, teacher, recipe_named(MINI))
+        shown, apart = open_views(run.folder, gallery, library.photos)
+        parts = (shown,) if run.held_out else (shown, apart)
+        for part in parts:
+            part.make(source, bars)
+        trained = distil(read_teacher(weights.paths[0]), parts, run.state, run.steps, bars)
+    facts = {"teacher": weights.sha256, "photos": library.photos.revision, "steps": str(run.steps)}
+    save_mini(trained.network, options.out, facts)
+    if run.held_out:
+        print(_of_the_held_out(settings, library, options.out))
+    print("cosine to the teacher, by 50 steps:", *(f"{value:.3f}" for value in trained.curve))
+    size = options.out.stat().st_size / 1e6
+    print(f"{options.out}: {size:.2f} MB, {time.perf_counter() - started:.0f} s{peak_memory()}.")
+    return 0
+
+
+def _of_the_held_out(settings: Settings, library: Library, weights: Path) -> str:
+    """How well the network judges pairs of the people it was not shown, in a sentence."""
+    from pipeline.encoder.networks import Mini
+    from pipeline.evaluation.pairs import open_pairs
+    from pipeline.training.held_out import judge
+
+    pairs = open_pairs(settings.dataset, library.photos, settings.cache)
+    if pairs is None:
+        return "Nothing is said of the people held out: LFW's pairs are there for all of LFW only."
+    found = judge(Mini(weights), recipe_named(MINI), library.searcher(FALLBACK).gallery, library.photos, pairs)
+    return (
+        f"{found.pairs:,} pairs of {found.people:,} people held out: {found.student:.4f} right, its teacher "
+        f"{found.teacher:.4f}; mean cosine of the two {found.cosine:.3f}."
+    )
+
+
+def copy_mtcnn(options: argparse.Namespace) -> int:
+    """Makes the file with MTCNN's weights anew, out of facenet-pytorch's wheel."""
+    from pipeline.core.files import digest
+    from pipeline.training.mtcnn_weights import copy_mtcnn as copy
+
+    copy(options.out)
+    print(f"{options.out} has the hash {digest(options.out)}, which belongs into pipeline/encoder/cascade.py.")
+    return 0
+
+
+def train_head(options: argparse.Namespace) -> int:
+    """Trains the head of the baseline that ends with one."""
+    from pipeline.galleries.gallery import open_library
+    from pipeline.training.heads import best_epoch
+
+    library = open_library(Settings.from_env())
+    started = time.perf_counter()
+    with closing(ProgressBars()) as bars:
+        path, curve = train_and_keep_head(library, HEADED, options.epochs, bars)
+    print("epoch    loss  named rightly: trained on  held out")
+    for epoch in curve:
+        print(f"{epoch.number:5}  {epoch.loss:6.3f}  {epoch.training_accuracy:25.1%}  {epoch.held_out_accuracy:8.1%}")
+    print(f"Epoch {best_epoch(curve).number} is kept in {path}.")
+    print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}.")
+    return 0
+
+
+def compose_sample(options: argparse.Namespace) -> int:
+    """Makes the photos of people who do not exist."""
+    from pipeline.galleries.gallery import open_library
+    from pipeline.training.sample import compose_sample
+
+    library = open_library(Settings.from_env())
+    with closing(ProgressBars()) as bars:
+        compose_sample(library.searcher(FALLBACK).gallery, library.photos, options.folder, bars)
+    files = [path.stat().st_size for path in options.folder.rglob("*.jpg")]
+    print(f"{len(files)} photos of people who do not exist, {sum(files) / 1e6:.2f} MB, are in {options.folder}.")
+    return 0
+
+
+def train_and_keep_head(
+    library: Library, recipe: str, epochs: int, report: Report = silent
+) -> tuple[Path, list[Epoch]]:
+    """Trains the recipe's head on the library's gallery and keeps it; returns where, and the training curve."""
+    from pipeline.training.heads import train_head as train
+
+    chosen = recipe_named(recipe)
+    library.build([chosen.base], report)
+    below = library.searcher(chosen.base).gallery
+    head, curve = train(below, chosen.dim, report, epochs)
+    origin = {"backbone": below.manifest["weights"]["sha256"], "photos_revision": below.manifest["photos_revision"]}
+    return library.encoders.keep_head(recipe, replace(head, facts={**head.facts, **origin})), curve

@@ -1,0 +1,263 @@
+"""The recipes: every way from photo to vector that can be chosen, as data. Nothing else lists them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from pipeline.core.errors import SettingsError
+
+Crop = Literal["whole", "box", "aligned"]
+NetworkName = Literal["resnet50", "facenet", "reid", "mini"]
+LayerKind = Literal["", "pca", "head"]
+Resample = Literal["bilinear", "bicubic"]
+Choice = Literal["large", "central"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One road from photo to vector.
+
+    `crop`: the whole photo squeezed into a square; the face's box with `margin`; or the face turned and scaled so that
+    its five landmarks come to lie where the network expects them. `size` is the side of the square crop in pixels,
+    `margin` the part of it, in pixels, that lies outside the face's box (half on each side), `dim` the length of the
+    vector. `version` goes up when the code behind a recipe changes its vectors.
+
+    A recipe with a `base` takes that recipe's vectors through one more `layer`: PCA fitted on the gallery, or a head
+    trained on its people.
+
+    `flip` adds the vector of the mirrored crop to that of the crop. `resample` is how pixels between pixels are made
+    up, `zoom` how many times larger than it is a photo is looked at for faces, and `choice` which of a gallery photo's
+    faces is taken: a large one near the middle, or the one in the middle whatever its size. See `OPTIONS`.
+    """
+
+    name: str
+    label: str
+    summary: str
+    network: NetworkName
+    crop: Crop
+    size: int
+    margin: int
+    dim: int
+    version: int = 1
+    base: str = ""
+    layer: LayerKind = ""
+    flip: bool = False
+    resample: Resample = "bilinear"
+    zoom: int = 1
+    choice: Choice = "large"
+
+    @property
+    def finds_faces(self) -> bool:
+        """Whether a face is looked for at all."""
+        return self.crop != "whole"
+
+
+_RESNET50 = Recipe(
+    name="resnet50",
+    label="Baseline",
+    summary="ResNet-50 (ImageNet) on the whole photo; no face is looked for.",
+    network="resnet50",
+    crop="whole",
+    size=224,
+    margin=0,
+    dim=2048,
+    version=2,  # since OpenVINO runs it
+)
+_MTCNN_RESNET50 = Recipe(
+    name="mtcnn-resnet50",
+    label="MTCNN + ResNet-50",
+    summary="The same ResNet-50, on the face that MTCNN found.",
+    network="resnet50",
+    crop="box",
+    size=224,
+    margin=20,  # FaceNet's 14 of 160 px, in proportion
+    dim=2048,
+    version=2,  # since OpenVINO runs it
+)
+_FACENET = Recipe(
+    name="mtcnn-facenet",
+    label="Improved",
+    summary="The face that MTCNN found, embedded by FaceNet (Inception-ResNet v1, VGGFace2).",
+    network="facenet",
+    crop="box",
+    size=160,
+    margin=14,  # facenet-pytorch's LFW recipe
+    dim=512,
+    version=2,  # since OpenVINO runs it
+)
+_REID = Recipe(
+    name="mtcnn-reid",
+    label="Compact",
+    summary="The face that MTCNN found, aligned by five landmarks, embedded by the small face-reidentification-"
+    "retail-0095 (Open Model Zoo).",
+    network="reid",
+    crop="aligned",
+    size=128,
+    margin=0,
+    dim=256,
+    version=2,  # since it runs in bf16
+)
+_MINI = Recipe(
+    name="mtcnn-mini",
+    label="Mini",
+    summary="The face that MTCNN found, aligned by five landmarks, embedded by this project's own small network, "
+    "which needs no download.",
+    network="mini",
+    crop="aligned",
+    size=112,
+    margin=0,
+    dim=256,
+)
+_MINI_WHOLE = replace(
+    _MINI,
+    name="mini-whole",
+    label="Mini, whole photo",
+    summary="The same small network on the whole photo; no face is looked for. It stands in for the baseline until "
+    "ResNet-50 is here: it was made for faces, and shows what not looking for one costs.",
+    crop="whole",
+)
+
+
+def reduced(base: Recipe, dim: int) -> Recipe:
+    """The recipe whose vectors are those of `base`, less their mean, on their first `dim` principal components.
+
+    With all of them only the mean is taken off. SettingsError if there are not so many.
+    """
+    if base.base or not 2 <= dim <= base.dim:
+        raise SettingsError(
+            f"{base.name} cannot be reduced to {dim} dimensions; "
+            + (f"reduce {base.base} instead." if base.base else f"choose 2 to {base.dim}.")
+        )
+    return replace(
+        base,
+        name=f"{base.name}-{dim}",
+        label=f"{base.label}, {dim}-d",
+        summary=f"{base.summary.rstrip('.')}; reduced to {dim} numbers by PCA fitted on the gallery.",
+        dim=dim,
+        base=base.name,
+        layer="pca",
+    )
+
+
+_RESNET50_8192 = replace(
+    _RESNET50,
+    name="resnet50-8192",
+    label="Baseline, trained",
+    summary="The baseline's vectors through a dense layer of 8,192 ReLU units, trained on the gallery's people: it has "
+    "seen most of these photos with their names.",
+    dim=8192,
+    base="resnet50",
+    layer="head",
+)
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        _RESNET50,
+        _RESNET50_8192,
+        _MTCNN_RESNET50,
+        _FACENET,
+        reduced(_FACENET, 128),
+        _REID,
+        _MINI,
+        _MINI_WHOLE,
+    )
+}
+BASELINE = "resnet50"
+DEFAULT = "mtcnn-facenet"
+# Used where the default's weights cannot be had: the one with 2.5 MB to download, then the one with nothing.
+FALLBACK = "mtcnn-reid"
+MINI = "mtcnn-mini"
+# Those whose weights come with this package.
+PACKAGED = (MINI, "mini-whole")
+
+# The one whose head is trained here, and for how many passes over the photos.
+HEADED = "resnet50-8192"
+DEFAULT_EPOCHS = 20
+# How long the network that comes with this package was trained.
+STEPS = 900
+
+# Never wrong, and of the indexes that miss hardly anything the fastest at every size that `bench --growth` measured.
+DEFAULT_INDEX = "exact"
+DEFAULT_K = 20
+MAX_K = 100
+
+
+@dataclass(frozen=True)
+class Option:
+    """What can be tried with any recipe that finds faces: the fields of the recipe that it sets."""
+
+    summary: str
+    fields: Mapping[str, Any]
+
+
+# In the order in which a recipe's name has them. What they gain and cost is in README, by `evaluate`; but for `tight`.
+OPTIONS: dict[str, Option] = {
+    "aligned": Option("turned and scaled by five landmarks", {"crop": "aligned", "margin": 0}),
+    "tight": Option("without a margin", {"margin": 0}),
+    "wide": Option("with a margin of a quarter", {"margin": 40}),
+    "bicubic": Option("cut out with bicubic interpolation", {"resample": "bicubic"}),
+    "flip": Option("averaged with the vector of its mirror image", {"flip": True}),
+    "zoom": Option("found in the photo at twice its size", {"zoom": 2}),
+    "central": Option("the face in the middle, whatever its size", {"choice": "central"}),
+}
+
+
+def with_options(base: Recipe, names: Sequence[str]) -> Recipe:
+    """The recipe with these options; SettingsError if there is no such option, or it makes no sense there."""
+    for name in names:
+        if name not in OPTIONS:
+            raise SettingsError(f"There is no option {name!r}; choose of {', '.join(OPTIONS)}.")
+    if list(names) != [name for name in OPTIONS if name in names]:
+        raise SettingsError(f"Give the options of a recipe once each and in this order: {', '.join(OPTIONS)}.")
+    if base.base:
+        raise SettingsError(f"{base.name} takes no options; give them to {base.base}.")
+    if not base.finds_faces and set(names) != {"flip"}:
+        raise SettingsError(f"{base.name} looks for no face, so flip is all that can be tried; choose another recipe.")
+    changes: dict[str, Any] = {}
+    for name in names:
+        if changes.keys() & OPTIONS[name].fields.keys():
+            raise SettingsError(f"The option {name} sets what another one has set; leave one of them out.")
+        changes |= OPTIONS[name].fields
+    return replace(
+        base,
+        name="+".join((base.name, *names)),
+        label=", ".join((base.label, *names)),
+        summary=f"{base.summary.rstrip('.')}; {'; '.join(OPTIONS[name].summary for name in names)}.",
+        **changes,
+    )
+
+
+def recipe_named(name: str) -> Recipe:
+    """The recipe of that name, with options or reduced: `mtcnn-reid-64`, `mtcnn-facenet+flip`, `mtcnn-reid+flip-64`.
+
+    SettingsError names the choices.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    reduction = re.fullmatch(r"(.+)-(\d{1,4})", name)
+    if reduction and (reduction[1] in RECIPES or "+" in reduction[1]):
+        return reduced(recipe_named(reduction[1]), int(reduction[2]))
+    base, plus, options = name.partition("+")
+    if plus and base in RECIPES:
+        return with_options(RECIPES[base], options.split("+"))
+    raise SettingsError(f"There is no recipe {name!r}; choose one of {', '.join(RECIPES)}.")
+
+
+def fingerprint(recipe: Recipe, weights_sha256: str, photos_revision: str) -> str:
+    """What a gallery's vectors depend on, as 16 hexadecimal digits: another value means other vectors.
+
+    Label and summary are for people and do not count, and neither does an option that a recipe does not use.
+    """
+    values = {field.name: (getattr(recipe, field.name), field.default) for field in fields(recipe)}
+    counting = {
+        name: value
+        for name, (value, unused) in values.items()
+        if name not in ("label", "summary") and (name == "version" or value != unused)
+    }
+    facts = json.dumps([counting, weights_sha256, photos_revision], sort_keys=True)
+    return hashlib.sha256(facts.encode()).hexdigest()[:16]

@@ -1,0 +1,192 @@
+"""Every environment variable, its default and its meaning, once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.core.errors import SettingsError
+from pipeline.core.types import MILVUS_KINDS
+
+VERSION = "0.9.0"  # of this program
+LFW = "lfw"
+DEFAULT_CACHE = Path("~/.cache/reverse-face-search").expanduser()
+PERSISTENT = Path("/data")  # where a Hugging Face Space has its disk that outlives a restart, if it has one
+VARIABLES: dict[str, str] = {
+    "FACESEARCH_DATASET": (
+        "The gallery: a Hub dataset id (`user/name` or `user/name@revision`), a local folder in the layout of one, or "
+        "`imagefolder:PATH` for any folder of photos, or `sample` for the people who do not exist in this package. "
+        "Default: LFW from the Hub."
+    ),
+    "FACESEARCH_MODELS": "A folder to look for network weights in before downloading them. Default: none.",
+    "FACESEARCH_INDEX": (
+        "Where galleries are built. Default: `index`; on a Hugging Face Space with persistent storage, a folder there."
+    ),
+    "FACESEARCH_INDEX_REPO": (
+        "A model repository on the Hub, `user/name` or `user/name@revision`, from which galleries are fetched that are "
+        "not built yet; `python -m pipeline publish` fills it. Default: none."
+    ),
+    "FACESEARCH_CACHE": (
+        "Where downloaded weights are kept. Default: `~/.cache/reverse-face-search`; on a Space as for the index."
+    ),
+    "FACESEARCH_OWN_PHOTOS": (
+        "Whether visitors may make galleries of their own photos: `on` or `off`. Default: `on`; on a Hugging Face "
+        "Space `off`, because strangers' photos would fill its disk."
+    ),
+    "FACESEARCH_MCP": (
+        "Whether the page's server has the tool `search_face` for programs that speak MCP: `on` or `off`; needs "
+        "`pip install 'mcp>=1.28.1,<2'`. Default: `off`."
+    ),
+    "FACESEARCH_RATE": (
+        "How many searches a minute one visitor may start: a number, or `off`. Default: `off`; on a Hugging Face "
+        "Space 60."
+    ),
+    "FACESEARCH_MILVUS_URI": (
+        "Where Milvus keeps its collections: a server such as `http://localhost:19530`, or a `.db` file (or a "
+        "folder for one) for the embedded Milvus Lite. Default: a file in each gallery's folder."
+    ),
+    "FACESEARCH_MILVUS_TOKEN": "The Milvus server's token, `user:password` or an API key. Default: none.",
+    "FACESEARCH_MILVUS_INDEX": "How Milvus indexes the vectors: `IVF_FLAT` or `HNSW`. Default: `IVF_FLAT`.",
+    "FACESEARCH_FACENET_WEIGHTS": "Your own FaceNet weights (a PyTorch state dict), labelled as such in the page.",
+    "FACESEARCH_RESNET50_WEIGHTS": "Your own ResNet-50 weights (a PyTorch state dict), labelled as such in the page.",
+}
+
+
+@dataclass(frozen=True)
+class Milvus:
+    """Where Milvus is, a server's address or a file ending in .db, empty for a file in each gallery's folder.
+
+    `kind` is how it indexes the vectors.
+    """
+
+    uri: str = field(default="", repr=False)  # may hold a password, like the token
+    token: str = field(default="", repr=False)
+    kind: str = MILVUS_KINDS[0]
+
+
+EMBEDDED = Milvus()
+SPACE_RATE = 60  # nobody clicks faster; a program that does has a computer of its own
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How many searches one visitor may start in a minute, 0 for any number; and whether a proxy names the visitors."""
+
+    a_minute: int = 0
+    behind_proxy: bool = False
+
+
+UNLIMITED = Rate()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are. `custom_weights` maps a network's name to a person's own file for it.
+
+    `index_repo` is empty for none; `zero_gpu` is whether this is a Space on ZeroGPU; `own_photos` whether visitors may
+    make galleries of their own; `mcp` whether there is a tool for programs that speak MCP.
+    """
+
+    dataset: str = LFW
+    models: Path | None = None
+    index: Path = Path("index")
+    cache: Path = DEFAULT_CACHE
+    custom_weights: Mapping[str, Path] = field(default_factory=dict)
+    milvus: Milvus = EMBEDDED
+    index_repo: str = ""
+    zero_gpu: bool = False
+    own_photos: bool = True
+    mcp: bool = False
+    rate: Rate = UNLIMITED
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Reads the variables; an empty value counts as unset. A folder or file that is not there is an error."""
+        values = {name: environ.get(name, "").strip() for name in VARIABLES}
+        models = _existing(values, "FACESEARCH_MODELS")
+        custom = {
+            "facenet": _existing(values, "FACESEARCH_FACENET_WEIGHTS"),
+            "resnet50": _existing(values, "FACESEARCH_RESNET50_WEIGHTS"),
+        }
+        index, cache = _default_folders(on_space=bool(environ.get("SPACE_ID")))
+        return cls(
+            dataset=values["FACESEARCH_DATASET"] or cls.dataset,
+            models=models,
+            index=Path(values["FACESEARCH_INDEX"] or index).expanduser(),
+            cache=Path(values["FACESEARCH_CACHE"] or cache).expanduser(),
+            custom_weights={network: path for network, path in custom.items() if path is not None},
+            milvus=Milvus(
+                _milvus_uri(values["FACESEARCH_MILVUS_URI"]),
+                values["FACESEARCH_MILVUS_TOKEN"],
+                _milvus_kind(values["FACESEARCH_MILVUS_INDEX"]),
+            ),
+            index_repo=_repository(values["FACESEARCH_INDEX_REPO"]),
+            own_photos=_switch(values, "FACESEARCH_OWN_PHOTOS", default=not environ.get("SPACE_ID")),
+            mcp=_switch(values, "FACESEARCH_MCP", default=False),
+            rate=_rate(values["FACESEARCH_RATE"], on_space=bool(environ.get("SPACE_ID"))),
+            zero_gpu=environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"),  # as the package `spaces` does
+        )
+
+
+def _default_folders(*, on_space: bool) -> tuple[Path, Path]:
+    """Where galleries and weights go unless told: the folder and the home are writable on a Space, but not kept."""
+    if on_space and PERSISTENT.is_dir() and os.access(PERSISTENT, os.W_OK):
+        return PERSISTENT / "index", PERSISTENT / "cache"
+    return Settings.index, Settings.cache
+
+
+def _repository(value: str) -> str:
+    if value and re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", value) is None:
+        raise SettingsError(
+            f"FACESEARCH_INDEX_REPO is {value!r}, which is no repository of the Hub; write user/name or "
+            "user/name@revision."
+        )
+    return value
+
+
+def _existing(values: Mapping[str, str], name: str) -> Path | None:
+    if not values[name]:
+        return None
+    path = Path(values[name]).expanduser()
+    if not path.exists():
+        raise SettingsError(f"{name} names {values[name]}, which does not exist; correct or unset it.")
+    return path
+
+
+def _switch(values: Mapping[str, str], name: str, *, default: bool) -> bool:
+    switches = {"": default, "on": True, "off": False}
+    if values[name].lower() not in switches:
+        raise SettingsError(f"{name} is {values[name]!r}; write on or off.")
+    return switches[values[name].lower()]
+
+
+def _rate(value: str, *, on_space: bool) -> Rate:
+    if value.lower() == "off" or (not value and not on_space):
+        return Rate(0, on_space)
+    if value and re.fullmatch(r"[1-9]\d{0,5}", value, re.ASCII) is None:
+        raise SettingsError(f"FACESEARCH_RATE is {value!r}; write off, or a whole number of searches a minute from 1.")
+    return Rate(int(value or SPACE_RATE), on_space)
+
+
+def _milvus_kind(value: str) -> str:
+    if value and value not in MILVUS_KINDS:
+        raise SettingsError(f"FACESEARCH_MILVUS_INDEX names {value}; choose one of {', '.join(MILVUS_KINDS)}.")
+    return value or MILVUS_KINDS[0]
+
+
+def _milvus_uri(value: str) -> str:
+    if not value or "://" in value:
+        return value
+    if re.fullmatch(r"[\w.-]+:\d+", value):
+        raise SettingsError(f"FACESEARCH_MILVUS_URI names {value} without a scheme; write http://{value}.")
+    path = Path(value).expanduser()
+    # Milvus Lite takes nothing for a file that does not end so.
+    return str(path if path.suffix == ".db" else path / "milvus.db")
+
+
+def environment_of_child(**more: str) -> dict[str, str]:
+    """This process's environment with these variables on top, for a process that it starts."""
+    return dict(os.environ) | more

@@ -1,0 +1,245 @@
+"""Building galleries: photos through the encoders, part by part, into files and indexes.
+
+Several recipes are built in one pass over the photos. A recipe with a last layer on another one's vectors is made from
+that one's gallery, in seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from pipeline.core.errors import GalleryError, GalleryMissing, IndexUnavailable, SettingsError, StorageError
+from pipeline.core.recipes import fingerprint
+from pipeline.core.settings import EMBEDDED, Milvus
+from pipeline.core.types import Progress, Report, silent
+from pipeline.embeddings.embed import NO_FACE, Job, Known, embed_parts
+from pipeline.embeddings.store import LAYER, Draft, Gallery, former_collection, load_gallery, seal
+from pipeline.encoder.encoder import Encoder
+from pipeline.encoder.layer import fit_pca, save_layer
+from pipeline.indexes.registry import available, build_index
+from pipeline.photos.face_ids import face_id
+from pipeline.photos.sources import Photos
+
+COPYING_SECONDS = 300  # more than a copy of a gallery's file takes
+
+log = logging.getLogger(__name__)
+
+
+def gallery_folder(root: Path, photos: Photos, recipe_name: str) -> Path:
+    """Where the gallery of these photos by this recipe lives."""
+    return root / photos.name / recipe_name
+
+
+def gallery_fingerprint(encoder: Encoder, photos: Photos) -> str:
+    """What the gallery must have been built from to be searched with this encoder."""
+    return fingerprint(encoder.recipe, encoder.weights.sha256, photos.revision)
+
+
+def gallery_facts(photos: Photos, encoder: Encoder, folder: Path) -> dict[str, Any]:
+    """What is known of a gallery before it is built: what of, by what, and which collection was there in `folder`."""
+    return {
+        "fingerprint": gallery_fingerprint(encoder, photos),
+        "gallery": photos.name,
+        "title": photos.title,
+        "photos_revision": photos.revision,
+        "recipe": asdict(encoder.recipe),
+        "weights": {"sha256": encoder.weights.sha256, "custom": encoder.weights.custom},
+        "indexes": {},
+        "former_collection": former_collection(folder),
+    }
+
+
+def open_gallery(photos: Photos, encoder: Encoder, root: Path) -> Gallery:
+    """The finished gallery of these photos by this encoder; GalleryError says why there is none."""
+    folder = gallery_folder(root, photos, encoder.recipe.name)
+    return load_gallery(folder, gallery_fingerprint(encoder, photos))
+
+
+def build_galleries(
+    photos: Photos, encoders: Sequence[Encoder], root: Path, report: Report = silent, milvus: Milvus = EMBEDDED
+) -> dict[str, Gallery]:
+    """Builds what is not built yet and returns the galleries by recipe name.
+
+    A killed build goes on where it stopped. Where photos came or went since, only the new ones are embedded. Two
+    processes may build the same photos at once: one waits for the other.
+    """
+    with _writing(root), FileLock(root / f".{photos.name}.lock"):
+        galleries, pending = {}, []
+        for encoder in encoders:
+            _clear_leftovers(gallery_folder(root, photos, encoder.recipe.name))
+            try:
+                galleries[encoder.recipe.name] = _complete(open_gallery(photos, encoder, root), report, milvus)
+            except GalleryError as error:
+                if not isinstance(error, GalleryMissing):
+                    log.warning("%s This is done now.", error)
+                pending.append(encoder)
+        needed = [encoder for encoder in _below(pending) if encoder.recipe.name not in galleries]
+        for encoder in _embed(photos, needed, root, report):
+            galleries[encoder.recipe.name] = _complete(open_gallery(photos, encoder, root), report, milvus)
+        for encoder in pending:
+            if encoder.below is not None:
+                _derive(photos, encoder, galleries[encoder.below.recipe.name], root)
+                galleries[encoder.recipe.name] = _complete(open_gallery(photos, encoder, root), report, milvus)
+    return {encoder.recipe.name: galleries[encoder.recipe.name] for encoder in encoders}
+
+
+def build_shard(
+    photos: Photos, encoders: Sequence[Encoder], root: Path, shard: tuple[int, int], report: Report = silent
+) -> int:
+    """Embeds one worker's share of the photos, (i, n) being every n-th part from the i-th; returns the parts left.
+
+    Workers may share the folder or have it copied together afterwards. `build_galleries` then finds every part there
+    and only puts them together, to the same bytes as a build by one worker.
+    """
+    number, of = shard
+    if not 0 <= number < of:
+        raise SettingsError(f"There is no shard {number}/{of}; give i/n with i from 0 to n - 1, such as 0/2 and 1/2.")
+    with _writing(root), FileLock(root / f".{photos.name}.{number}-of-{of}.lock"):
+        jobs = [_job(photos, encoder, root) for encoder in _below(encoders)]
+        embed_parts(photos, jobs, report, shard)
+    return max(len(job.draft.missing()) for job in jobs)
+
+
+@contextmanager
+def _writing(root: Path) -> Iterator[None]:
+    """Makes the folder; StorageError if it, or anything in it, cannot be written."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"The gallery cannot be written to {root} ({error.strerror or error}); make room there, or set "
+            "FACESEARCH_INDEX to a folder that can be written. What is done so far is kept."
+        ) from error
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Removes what a killed process was writing; to be called under the lock, under which alone it is written.
+
+    Copies to be mapped are made without the lock, in seconds, so those of the last minutes stay.
+    """
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+    for copy in folder.glob(".*.apart"):
+        with suppress(FileNotFoundError):
+            if copy.stat().st_mtime < time.time() - COPYING_SECONDS:
+                copy.unlink()
+
+
+def missing_indexes(gallery: Gallery) -> list[str]:
+    """The indexes that could be there and are not: their package came later, or the build was cut short."""
+    return [name for name in available() if name not in gallery.manifest["indexes"]]
+
+
+def _complete(gallery: Gallery, report: Report, milvus: Milvus) -> Gallery:
+    """The gallery with every index that can be had here."""
+    manifest, missing, started = dict(gallery.manifest), missing_indexes(gallery), time.perf_counter()
+    task = f"Building the indexes of {manifest['recipe']['name']}"
+    for done, name in enumerate(missing):
+        report(Progress(task, "indexes", done, len(missing), done, time.perf_counter() - started))
+        try:
+            facts = build_index(name, gallery.vectors, gallery.folder, gallery.collection(milvus), report)
+        except IndexUnavailable as error:
+            log.warning("The index %s is left out for now: %s", name, error)
+            continue
+        manifest["indexes"] = {**manifest["indexes"], name: facts}
+        seal(gallery.folder, manifest)
+    if not missing:
+        return gallery
+    report(Progress(task, "indexes", len(missing), len(missing), len(missing), time.perf_counter() - started))
+    return load_gallery(gallery.folder, manifest["fingerprint"])
+
+
+def _below(encoders: Sequence[Encoder]) -> list[Encoder]:
+    """The encoders that photos must go through for these: one with a last layer stands on another."""
+    return list({one.recipe.name: one for one in (encoder.below or encoder for encoder in encoders)}.values())
+
+
+def _job(photos: Photos, encoder: Encoder, root: Path) -> Job:
+    folder = gallery_folder(root, photos, encoder.recipe.name)
+    draft = Draft(folder, gallery_fingerprint(encoder, photos), len(photos))
+    return Job(encoder, draft, Known(photos, _former(folder, encoder)))
+
+
+def _former(folder: Path, encoder: Encoder) -> Gallery | None:
+    """The gallery of other photos that is there, if it was built by the same recipe and weights."""
+    try:
+        former = load_gallery(folder, None)
+    except GalleryError:
+        return None
+    built_as = fingerprint(encoder.recipe, encoder.weights.sha256, str(former.manifest.get("photos_revision")))
+    return former if former.manifest["fingerprint"] == built_as else None
+
+
+def _embed(photos: Photos, encoders: Sequence[Encoder], root: Path, report: Report) -> Sequence[Encoder]:
+    """Builds these in one pass, without their indexes."""
+    if encoders:
+        started = time.perf_counter()
+        jobs = [_job(photos, encoder, root) for encoder in encoders]
+        embed_parts(photos, jobs, report)
+        for job in jobs:
+            _finish(photos, job, time.perf_counter() - started)
+    return encoders
+
+
+def _finish(photos: Photos, job: Job, seconds: float) -> None:
+    parts = [job.draft.read(number) for number in range(len(job.draft))]
+    rows = np.concatenate([part.rows for part in parts]).tolist()
+    skipped = [
+        {"photo_id": photos.photo_ids[row], "reason": reason, "stamp": photos.stamps[row]}
+        for part in parts
+        for row, reason in part.skipped
+    ]
+    reasons: Mapping[str, int] = Counter("no_face" if one["reason"] == NO_FACE else "unreadable" for one in skipped)
+    columns = {
+        "photo_ids": _named(photos, rows),
+        "people": [photos.people[row] for row in rows],
+        "stamps": [photos.stamps[row] for row in rows],
+    }
+    counts = {"photos": len(photos), **{kind: reasons.get(kind, 0) for kind in ("no_face", "unreadable")}}
+    facts = gallery_facts(photos, job.encoder, job.draft.folder) | {
+        "counts": counts | {"indexed": len(rows), "people": len(set(columns["people"]))},
+        "skipped": skipped,
+        "build_seconds": round(seconds, 1),
+    }
+    vectors, faces = (np.concatenate([getattr(part, name) for part in parts]) for name in ("vectors", "faces"))
+    job.draft.finish({"vectors": vectors, "faces": faces}, columns)
+    seal(job.draft.folder, facts)
+    job.draft.clear()
+
+
+def _named(photos: Photos, rows: Sequence[int]) -> list[str]:
+    """The ids of the photos in these rows; the second and further faces of a photo have their number."""
+    counts: Counter[int] = Counter()
+    names = []
+    for row in rows:
+        counts[row] += 1
+        names.append(face_id(photos.photo_ids[row], counts[row]))
+    return names
+
+
+def _derive(photos: Photos, encoder: Encoder, base: Gallery, root: Path) -> None:
+    """Builds a recipe's gallery from that of the recipe it stands on, without its indexes."""
+    started = time.perf_counter()
+    folder = gallery_folder(root, photos, encoder.recipe.name)
+    draft = Draft(folder, gallery_fingerprint(encoder, photos), len(photos))
+    layer = encoder.layer or fit_pca(base.vectors, encoder.recipe.dim)
+    facts = gallery_facts(photos, encoder, folder) | {name: base.manifest[name] for name in ("counts", "skipped")}
+    draft.finish(
+        {"vectors": layer.apply(base.vectors), "faces": base.faces},
+        {"photo_ids": base.photo_ids, "people": base.people, "stamps": base.stamps},
+    )
+    if encoder.layer is None:
+        save_layer(layer, folder / LAYER)
+        facts["layer"] = dict(layer.facts)
+    seal(folder, facts | {"build_seconds": round(time.perf_counter() - started, 1)})

@@ -1,0 +1,184 @@
+"""Photos through encoders, part by part, into drafts of galleries.
+
+Several recipes are embedded in one pass: each photo is decoded once and its faces are found once for all of them. What
+an earlier gallery knows of a photo that has not changed since is taken from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipeline.core.errors import PhotoError
+from pipeline.core.types import Face, FloatArray, Progress, Report
+from pipeline.embeddings.store import FACE_COLUMNS, Draft, Gallery, Part, face_row
+from pipeline.encoder.encoder import Encoder
+from pipeline.photos.face_ids import photo_of
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import Photos
+
+NO_FACE = "no face found"
+BATCH = 40  # photos decoded and embedded at a time; memory for more buys no speed
+BATCH_OF_LARGE = 8  # the same where every face is taken: people's own photos, of 36 MB each once decoded
+
+Embedded = tuple[FloatArray, FloatArray]  # a vector (d,) and its face (15,)
+
+
+class Known:
+    """What an earlier gallery by the same encoder knows of photos that have not changed since."""
+
+    def __init__(self, photos: Photos, former: Gallery | None) -> None:
+        self._former = former
+        self._of_now = list(zip(photos.photo_ids, photos.stamps, strict=True))
+        self._rows: dict[tuple[str, str], list[int]] = defaultdict(list)
+        self._faceless: set[tuple[str, str]] = set()
+        if former is not None:
+            for row, (face, stamp) in enumerate(zip(former.photo_ids, former.stamps, strict=True)):
+                self._rows[photo_of(face) if photos.every_face else face, stamp].append(row)
+            skipped = former.manifest["skipped"]
+            self._faceless = {(one["photo_id"], one["stamp"]) for one in skipped if one["reason"] == NO_FACE}
+
+    def of(self, row: int) -> list[Embedded] | str | None:
+        """The photo's vectors and faces as they were, or why it was skipped; None if it is new or has changed."""
+        if self._of_now[row] in self._faceless:
+            return NO_FACE
+        there = self._rows.get(self._of_now[row])
+        if there is None or self._former is None:
+            return None
+        return [(self._former.vectors[face], self._former.faces[face]) for face in there]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One encoder's share of a pass: where its parts go, and what is known already."""
+
+    encoder: Encoder
+    draft: Draft
+    known: Known
+
+
+def embed_parts(photos: Photos, jobs: Sequence[Job], report: Report, shard: tuple[int, int] = (0, 1)) -> None:
+    """Writes the parts that the drafts still miss, or every n-th of them from the i-th for a shard (i, n)."""
+    missing = [{number for number in job.draft.missing() if number % shard[1] == shard[0]} for job in jobs]
+    todo = sorted(set().union(*missing))
+    to_work = sum(len(jobs[0].draft.rows(number)) for number in todo)
+    started, worked = time.perf_counter(), 0
+
+    def progressed(photos_done: int) -> None:
+        nonlocal worked
+        worked += photos_done
+        done = len(photos) - to_work + worked
+        report(Progress("Indexing", "photos", done, len(photos), worked, time.perf_counter() - started))
+
+    progressed(0)
+    for number in todo:
+        rows = jobs[0].draft.rows(number)
+        working = [_Working(job, rows) for job, wanted in zip(jobs, missing, strict=True) if number in wanted]
+        unknown = sorted(set().union(*(one.unknown for one in working)))
+        if len(unknown) < len(rows):
+            progressed(len(rows) - len(unknown))
+        for batch, images, unreadable in _decoded(photos, unknown):
+            _encode_batch(batch, images, working, every_face=photos.every_face)
+            for one in working:
+                one.skip(unreadable)
+            progressed(len(batch) + len(unreadable))
+        for one in working:
+            one.job.draft.write(number, one.as_part())
+
+
+class _Working:
+    """One job's results while a part is being worked on. `unknown` are the photo rows it has to embed."""
+
+    def __init__(self, job: Job, rows: range) -> None:
+        self.job = job
+        self.unknown: set[int] = set()
+        self._found: dict[int, list[Embedded]] = {}
+        self._skipped: dict[int, str] = {}
+        for row in rows:
+            known = job.known.of(row)
+            if known is None:
+                self.unknown.add(row)
+            elif isinstance(known, str):
+                self._skipped[row] = known
+            else:
+                self._found[row] = known
+
+    def add(self, row: int, vector: FloatArray | None, face: FloatArray) -> None:
+        if vector is None:
+            self._skipped[row] = NO_FACE
+        else:
+            self._found.setdefault(row, []).append((vector, face))
+
+    def skip(self, unreadable: Sequence[tuple[int, str]]) -> None:
+        self._skipped |= {row: reason for row, reason in unreadable if row in self.unknown}
+
+    def as_part(self) -> Part:
+        rows = [row for row in sorted(self._found) for _ in self._found[row]]
+        embedded = [one for row in sorted(self._found) for one in self._found[row]]
+        vectors: list[Any] = [vector for vector, _ in embedded]
+        faces: list[Any] = [face for _, face in embedded]
+        return Part(
+            np.array(rows, np.int64),
+            np.array(vectors, np.float32).reshape(-1, self.job.encoder.recipe.dim),
+            np.array(faces, np.float32).reshape(-1, FACE_COLUMNS),
+            tuple(sorted(self._skipped.items())),
+        )
+
+
+def _encode_batch(
+    rows: Sequence[int], images: Sequence[Image.Image], working: Sequence[_Working], *, every_face: bool
+) -> None:
+    if not images:
+        return
+    found: dict[int, list[tuple[Face, ...]]] = {}  # by detector: recipes that share one share its work
+    for one in working:
+        encoder = one.job.encoder
+        if encoder.detector is not None and id(encoder.detector) not in found:
+            found[id(encoder.detector)] = encoder.detector.detect(images)
+        mine = [place for place, row in enumerate(rows) if row in one.unknown]
+        faces = [found[id(encoder.detector)][place] for place in mine] if encoder.detector is not None else None
+        if every_face and faces is not None:  # a photo once for each of its faces, as if it showed no other
+            apart = [(place, face) for place, several in zip(mine, faces, strict=True) for face in _apart(several)]
+            mine, faces = [place for place, _ in apart], [face for _, face in apart]
+        results = encoder.encode([images[place] for place in mine], encoder.of_gallery, faces)
+        for place, encoded in zip(mine, results, strict=True):
+            one.add(rows[place], encoded.vector, face_row(encoded))
+
+
+def _apart(faces: tuple[Face, ...]) -> list[tuple[Face, ...]]:
+    return [(face,) for face in faces] or [()]
+
+
+def _decoded(
+    photos: Photos, rows: Sequence[int]
+) -> Iterator[tuple[list[int], list[Image.Image], list[tuple[int, str]]]]:
+    """Batches of decoded photos with their rows, and what could not be read; the next batch decodes meanwhile."""
+
+    def decode(batch: Sequence[int]) -> tuple[list[int], list[Image.Image], list[tuple[int, str]]]:
+        good, images, skipped = [], [], []
+        for row in batch:
+            try:
+                images.append(open_image(photos[row].source))
+                good.append(row)
+            except PhotoError as error:
+                skipped.append((row, str(error)))
+        return good, images, skipped
+
+    size = BATCH_OF_LARGE if photos.every_face else BATCH
+    batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+    if not batches:
+        return
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming = reader.submit(decode, batches[0])
+        for following in [*batches[1:], None]:
+            ready = coming.result()
+            if following is not None:
+                coming = reader.submit(decode, following)
+            yield ready

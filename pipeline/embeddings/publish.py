@@ -1,0 +1,159 @@
+"""Publishing galleries: to a model repository of the Hub, in one commit, laid out as the index folder is."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.errors import HubError
+from pipeline.core.files import digest, read_sealed, sealed
+from pipeline.core.hub import endpoint, reachable
+from pipeline.core.types import Report, silent
+from pipeline.embeddings.fetch import THUMBNAILS, travelling
+from pipeline.embeddings.store import MANIFEST, Gallery
+from pipeline.photos.pictures import Pictures
+from pipeline.photos.thumbnails import PACK, pack
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi, ModelInfo
+
+CARD = "README.md"
+Content = str | Path | bytes
+ABOUT = """---
+tags:
+- reverse-face-search
+- face-recognition
+---
+# Galleries for Reverse Face Search
+
+Face vectors, the boxes and landmarks of the faces, the names of photos and people, and search indexes: built by Reverse
+Face Search, and fetched by it where `FACESEARCH_INDEX_REPO` names this repository. Arrays and JSON, no pickle;
+`manifest.json` beside each gallery holds every file's SHA-256. A gallery is used only where the photos, the weights and
+the code are those it was built from. Face vectors are biometric data.
+
+| gallery | recipe | photos indexed | numbers each | photos' revision | weights' SHA-256 | fingerprint |
+|---|---|---|---|---|---|---|
+"""
+
+
+def publish(
+    pictures: Pictures, galleries: Sequence[Gallery], repo: str, report: Report = silent, *, private: bool
+) -> str:
+    """Uploads galleries, with the thumbnails of their photos, to `repo`, which is created if need be.
+
+    Returns the commit's address.
+
+    HubError says in one sentence what stands in the way.
+    """
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", repo) is None:
+        raise _no_name(repo)
+    if not reachable():
+        raise HubError(f"{endpoint()} cannot be reached for publishing; connect, or set HF_ENDPOINT to a Hub that can.")
+    with tempfile.TemporaryDirectory() as folder:
+        files = _thumbnails(pictures, Path(folder) / PACK, report)
+        for gallery in galleries:
+            files |= _files(gallery)
+        return _upload(repo, galleries, files, private=private)
+
+
+def _upload(repo: str, galleries: Sequence[Gallery], files: Mapping[str, Content], *, private: bool) -> str:
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        api = HfApi()
+        api.create_repo(repo, private=private or None, exist_ok=True)
+        before = api.model_info(repo)
+        if private and not before.private:
+            raise HubError(f"{repo} exists and is public; make it private first, or publish without --private.")
+        card = _card(_manifests(api, before, galleries)).encode()
+        added = [CommitOperationAdd(path, content) for path, content in {**files, CARD: card}.items()]
+        return str(api.create_commit(repo, added, commit_message=_message(galleries)).commit_url)
+    except HubError:
+        raise
+    except HFValidationError as error:
+        raise _no_name(repo) from error
+    except Exception as error:  # the errors of whichever HTTP library the Hub's client uses, beside its own
+        raise _refused(repo, error) from error
+
+
+def _no_name(repo: str) -> HubError:
+    return HubError(f"{repo!r} is no name for a repository on the Hub; give --repo user/name.")
+
+
+def _message(galleries: Sequence[Gallery]) -> str:
+    return f"Galleries of {galleries[0].manifest['gallery']}: {', '.join(_recipe(gallery) for gallery in galleries)}"
+
+
+def _recipe(gallery: Gallery) -> str:
+    return str(gallery.manifest["recipe"]["name"])
+
+
+def _path(gallery: Gallery) -> str:
+    return f"{gallery.manifest['gallery']}/{_recipe(gallery)}"
+
+
+def _files(gallery: Gallery) -> dict[str, Content]:
+    """The gallery's files by their path in the repository; its own are sent from where they lie."""
+    manifest = travelling(gallery.manifest)
+    manifest.pop("former_collection", None)  # nobody else has it
+    files: dict[str, Content] = {f"{_path(gallery)}/{name}": gallery.folder / name for name in manifest["files"]}
+    return files | {f"{_path(gallery)}/{MANIFEST}": _json(sealed(manifest))}
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _thumbnails(pictures: Pictures, path: Path, report: Report) -> dict[str, Content]:
+    """The archive of thumbnails and its manifest, by their paths in the repository; nothing if there are none."""
+    photos = pictures.photos
+    count, folder = pack(photos, pictures.thumbnail, path, report), f"{THUMBNAILS}/{photos.name}"
+    if not count:
+        return {}
+    manifest = {"photos_revision": photos.revision, "thumbnails": count, "files": {PACK: digest(path)}}
+    return {f"{folder}/{PACK}": path, f"{folder}/{MANIFEST}": _json(sealed(manifest))}
+
+
+def _manifests(api: HfApi, before: ModelInfo, galleries: Sequence[Gallery]) -> dict[str, Mapping[str, Any]]:
+    """The manifests of all galleries in the repository, by path: those that are published now, and those before."""
+    manifests: dict[str, Mapping[str, Any]] = {_path(gallery): gallery.manifest for gallery in galleries}
+    for sibling in before.siblings or ():
+        folder, _, file = sibling.rfilename.rpartition("/")
+        if file == MANIFEST and folder not in manifests and not folder.startswith(f"{THUMBNAILS}/"):
+            kept = api.hf_hub_download(before.id, sibling.rfilename, revision=before.sha)
+            with suppress(ValueError):  # a damaged one is no gallery that anybody would fetch
+                manifests[folder] = read_sealed(Path(kept))
+    return dict(sorted(manifests.items()))
+
+
+def _card(manifests: Mapping[str, Mapping[str, Any]]) -> str:
+    """What the repository's page says."""
+    rows = [
+        f"| `{manifest['gallery']}` | `{manifest['recipe']['name']}` | {manifest['counts']['indexed']:,} "
+        f"| {manifest['recipe']['dim']} | `{manifest['photos_revision'][:16]}` "
+        f"| `{manifest['weights']['sha256'][:16]}` | `{manifest['fingerprint']}` |"
+        for manifest in manifests.values()
+    ]
+    return ABOUT + "\n".join(rows) + "\n"
+
+
+def _refused(repo: str, error: Exception) -> HubError:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == 401:
+        return HubError(
+            f"{endpoint()} does not know who you are; run `hf auth login`, or set HF_TOKEN to a token that may write."
+        )
+    if status == 403:
+        return HubError(
+            f"Your token may not write to {repo} on {endpoint()}; use one that may, or publish under your own name."
+        )
+    return HubError(
+        f"{repo} cannot be published on {endpoint()} ({type(error).__name__}); try again, and if it stays so, see "
+        "whether the Hub says that it is down."
+    )

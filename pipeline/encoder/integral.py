@@ -1,0 +1,69 @@
+"""Averages over rectangles of photos, many at a time: what `torch.nn.functional.interpolate(mode="area")` computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.core.types import FloatArray, IntArray
+
+Pixels = npt.NDArray[np.uint8]
+Sums = npt.NDArray[np.uint64]
+
+# Red, green and blue are summed in one number of 64 bits, 21 bits each. What overflows into the next colour while
+# summing cancels out again in the sum over a rectangle, which is right as long as it has fewer than 2^21 / 255 pixels.
+_BITS = 21
+_SHIFTS = tuple(np.uint64(_BITS * colour) for colour in range(3))
+_PACKING = np.array([2.0 ** (_BITS * colour) for colour in range(3)])
+_MASK = np.uint64(2**_BITS - 1)
+MAX_AREA = (2**_BITS - 1) // 255
+
+
+class Areas:
+    """Photos of one size, (n, height, width, 3), summed up once so that any rectangle costs four look-ups."""
+
+    def __init__(self, photos: Pixels) -> None:
+        count, height, width = photos.shape[:3]
+        packed = (photos @ _PACKING).astype(np.uint64)
+        self._sums = np.zeros((count, height + 1, width + 1), np.uint64)
+        np.cumsum(np.cumsum(packed, axis=2), axis=1, out=self._sums[:, 1:, 1:])
+
+    def photos(self, height: int, width: int) -> FloatArray:
+        """All photos scaled to this size: (n, 3, height, width), 0 to 255."""
+        top, bottom = _cells(np.zeros(1, np.int64), np.array([self._sums.shape[1] - 1]), height)
+        left, right = _cells(np.zeros(1, np.int64), np.array([self._sums.shape[2] - 1]), width)
+        rows = self._sums.take(bottom[0], axis=1) - self._sums.take(top[0], axis=1)
+        sums = rows.take(right[0], axis=2) - rows.take(left[0], axis=2)
+        return _averages(sums, bottom - top, right - left)
+
+    def crops(self, numbers: IntArray, boxes: IntArray, side: int) -> FloatArray:
+        """The boxes (m, 4) of left, top, right, bottom, each of photo `numbers[i]`: (m, 3, side, side), 0 to 255.
+
+        Boxes lie within their photo and have an area.
+        """
+        height, width = self._sums.shape[1:]
+        left, right = _cells(boxes[:, 0], boxes[:, 2], side)
+        top, bottom = _cells(boxes[:, 1], boxes[:, 3], side)
+        offset = (numbers * (height * width))[:, None]
+        above, below = (offset + top * width)[:, :, None], (offset + bottom * width)[:, :, None]
+        left_, right_ = left[:, None, :], right[:, None, :]
+        flat = self._sums.ravel()
+        sums = flat.take(below + right_)
+        sums -= flat.take(above + right_)
+        sums -= flat.take(below + left_)
+        sums += flat.take(above + left_)
+        return _averages(sums, bottom - top, right - left)
+
+
+def _cells(start: IntArray, end: IntArray, count: int) -> tuple[IntArray, IntArray]:
+    """Where the `count` cells of each range begin and end, (m, count); as torch divides, they may share a pixel."""
+    steps, length = np.arange(count), (end - start)[:, None]
+    return start[:, None] + steps * length // count, start[:, None] - (-(steps + 1) * length // count)
+
+
+def _averages(sums: Sums, heights: IntArray, widths: IntArray) -> FloatArray:
+    averages = np.empty((len(sums), 3, *sums.shape[1:]), np.float32)
+    for colour, shift in enumerate(_SHIFTS):
+        averages[:, colour] = (sums >> shift) & _MASK
+    averages /= (heights[:, :, None] * widths[:, None, :]).astype(np.float32)[:, None]
+    return averages

@@ -1,0 +1,92 @@
+"""A last layer on a recipe's vectors: one matrix product, perhaps rectified, and unit length again.
+
+Two recipes end with one: PCA fitted on the gallery, which makes vectors shorter, and a dense layer of ReLU units
+trained on its people (`heads.py`). The vectors below are those of another recipe: nothing is embedded again for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from pipeline.core.files import SEAL, array_digest, replacing
+from pipeline.core.geometry import unit_rows
+from pipeline.core.types import FloatArray
+
+TOLD = "layer"  # the file's one field of text
+ROWS = 1024  # at a time, so that memory does not grow with the gallery
+
+
+@dataclass(frozen=True)
+class Layer:
+    """x -> unit(weight x + bias), with what is below zero cut off first where `rectified`.
+
+    `weight` is (m, d) and `bias` (m,), both float32; `facts` is whatever there is to say of where they came from.
+    """
+
+    weight: FloatArray
+    bias: FloatArray
+    rectified: bool = False
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.weight.ndim != 2 or self.bias.shape != self.weight.shape[:1]:
+            raise ValueError(f"a layer's weight (m, d) and bias (m,) cannot be {self.weight.shape}, {self.bias.shape}")
+
+    def apply(self, vectors: FloatArray) -> FloatArray:
+        """Unit vectors (n, m) of vectors (n, d)."""
+        result = np.empty((len(vectors), len(self.bias)), np.float32)
+        for start in range(0, len(vectors), ROWS):
+            rows = vectors[start : start + ROWS] @ self.weight.T + self.bias
+            result[start : start + ROWS] = unit_rows(np.maximum(rows, 0) if self.rectified else rows)
+        return result
+
+
+def fit_pca(vectors: FloatArray, dim: int) -> Layer:
+    """The projection of unit vectors (n, d) on their `dim` first principal components, after Pearson (1901).
+
+    Never more components than the vectors can tell apart; fewer than two vectors stay as they are.
+    """
+    from sklearn.decomposition import PCA
+
+    if len(vectors) < 2:
+        return Layer(np.eye(vectors.shape[1], dtype=np.float32), np.zeros(vectors.shape[1], np.float32))
+    components = min(dim, len(vectors) - 1)
+    fitted = PCA(components, svd_solver="covariance_eigh").fit(vectors)
+    weight = np.ascontiguousarray(fitted.components_, np.float32)
+    kept = f"{float(np.sum(fitted.explained_variance_ratio_)):.4f}"
+    return Layer(weight, -(weight @ fitted.mean_.astype(np.float32)), facts={"variance_kept": kept})
+
+
+def save_layer(layer: Layer, path: Path) -> None:
+    """Writes the layer as safetensors, atomically."""
+    told = {"facts": dict(sorted(layer.facts.items())), "rectified": layer.rectified, SEAL: _sum(layer)}
+    arrays = {"weight": np.ascontiguousarray(layer.weight), "bias": np.ascontiguousarray(layer.bias)}
+    # Of arrays that are not contiguous safetensors writes other numbers, and of several fields in any order.
+    with replacing(path) as beside:
+        save_file(arrays, beside, {TOLD: json.dumps(told)})
+
+
+def load_layer(path: Path) -> Layer:
+    """The layer that `save_layer` wrote; ValueError if the file holds anything else."""
+    try:
+        with safe_open(path, "numpy") as kept:
+            told = json.loads(kept.metadata()[TOLD])
+            layer = Layer(kept.get_tensor("weight"), kept.get_tensor("bias"), told["rectified"], told["facts"])
+            whole = told[SEAL] == _sum(layer)
+    except Exception as error:  # by dtype and shape a foreign file makes safetensors and NumPy raise anything
+        raise ValueError(f"{path} holds no layer") from error
+    if not whole:
+        raise ValueError(f"{path} holds another layer than was written")
+    return layer
+
+
+def _sum(layer: Layer) -> str:
+    """A digest of all that a layer is: one wrong number in it would change every vector, and look like none."""
+    return array_digest([sorted(layer.facts.items()), layer.rectified], layer.weight, layer.bias)

@@ -1,0 +1,120 @@
+"""Measuring what distances mean, on a gallery of LFW: the logistic on View 1's pairs, and strangers' searches.
+
+See `calibration.py` for what is measured and what it means.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from pipeline.core.types import IntArray, Progress, Report, silent
+from pipeline.embeddings.store import Gallery
+from pipeline.evaluation.metrics import Bools, Floats
+from pipeline.evaluation.pairs import Pairs
+from pipeline.evaluation.ranking import Subject, pair_distances, pair_ends, subject_of
+from pipeline.photos.sources import Photos
+from pipeline.search.calibration import RATES, Calibration
+
+STEP = 0.002  # of the distances at which strangers are counted
+EDGES = np.arange(0, 2 + STEP, STEP)
+CHUNK = 256  # queries at a time
+NEWTON_STEPS = 50
+NEGLIGIBLE = 1e-12
+DIGITS = 6
+
+
+def calibrate(gallery: Gallery, photos: Photos, pairs: Pairs, report: Report = silent) -> Calibration:
+    """What is measured on a gallery of all of LFW; `pairs` are View 1's."""
+    subject = subject_of(gallery, photos)
+    measured = pair_distances(subject, pair_ends(subject, pairs), pairs.same)
+    compared = np.isfinite(measured)
+    middle, width = fit_logistic(measured[compared], pairs.same[compared])
+    sizes, limits = stranger_limits(subject, f"Calibrating {gallery.manifest['recipe']['name']}", report)
+    return Calibration(
+        recipe=gallery.manifest["recipe"]["name"],
+        version=gallery.manifest["recipe"]["version"],
+        weights=(gallery.manifest["weights"]["sha256"],),
+        photos_revision=gallery.manifest["photos_revision"],
+        middle=round(middle, DIGITS),
+        width=round(width, DIGITS),
+        rates=RATES,
+        sizes=sizes,
+        limits=tuple(tuple(round(limit, 4) for limit in row) for row in limits.tolist()),
+    )
+
+
+def fit_logistic(distances: Floats, same: Bools) -> tuple[float, float]:
+    """Middle m and width w that make 1 / (1 + exp((d - m) / w)) the likeliest probability of `same` at distance d.
+
+    The targets are Platt's (1999), (n + 1) / (n + 2) in place of 1: where the two kinds do not overlap, the likeliest
+    width would be 0. Newton's method on standardised distances, its steps halved where they overshoot.
+    """
+    different, alike = np.bincount(same.astype(np.int64), minlength=2).tolist()
+    if not (different and alike):
+        raise ValueError("a logistic needs pairs of one person and pairs of two")
+    targets = np.where(same, (alike + 1) / (alike + 2), 1 / (different + 2))
+    centre, spread = float(distances.mean()), float(distances.std()) or 1.0
+    design = np.stack([(distances - centre) / spread, np.ones(len(distances))], axis=1)
+    weights = np.zeros(2)
+    for _ in range(NEWTON_STEPS):
+        step = _newton_step(design, targets, weights)
+        while _log_loss(design, targets, weights + step) > _log_loss(design, targets, weights) and np.any(step):
+            step = np.where(np.abs(step) > NEGLIGIBLE, step / 2, 0)
+        weights = weights + step
+    slope, offset = weights.tolist()
+    return centre - spread * offset / slope, -spread / slope
+
+
+def _newton_step(design: Floats, targets: Floats, weights: Floats) -> Floats:
+    probabilities = 1 / (1 + np.exp(-design @ weights))
+    curvature = (design * (probabilities * (1 - probabilities))[:, None]).T @ design
+    step: Floats = np.linalg.solve(curvature, design.T @ (targets - probabilities))
+    return step
+
+
+def _log_loss(design: Floats, targets: Floats, weights: Floats) -> float:
+    logits = design @ weights
+    return float(np.sum(np.logaddexp(0, logits) - targets * logits))
+
+
+def stranger_limits(subject: Subject, task: str, report: Report = silent) -> tuple[tuple[int, ...], Floats]:
+    """For galleries of several sizes the distances (sizes, rates) within which RATES of strangers' searches have a hit.
+
+    Strangers are the people with one photo, searched for among all the others. A smaller gallery is any part of the
+    others, all parts being as likely: of n photos out of M, c of them too near, none is in it with the probability
+    (M - c choose n) / (M choose n), so no part need be drawn.
+    """
+    faces = len(subject.vectors) - 1
+    sizes = (*(size for size in (1, 10, 100, 1_000, 10_000) if size < faces), faces)
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, faces + 1)))])  # of factorials
+    alarms, queries = np.zeros((len(sizes), len(EDGES) - 1)), 0
+    for near in _counts_within(subject, task, report):
+        for row, size in enumerate(sizes):
+            beyond = faces - near
+            possible = beyond >= size
+            chances = logs[beyond] + logs[faces - size] - logs[faces] - logs[np.where(possible, beyond - size, 0)]
+            alarms[row] += np.where(possible, -np.expm1(np.minimum(chances, 0)), 1).sum(axis=0)
+        queries += len(near)
+    # Equal shares stand at the first distances, before anybody is near, and at the last.
+    rising = np.maximum.accumulate(alarms / max(queries, 1), axis=1)
+    return sizes, np.stack([np.interp(RATES, row, EDGES[1:]) for row in rising])
+
+
+def _counts_within(subject: Subject, task: str, report: Report) -> Iterator[IntArray]:
+    """How many photos each stranger has within each distance, (q, distances), some queries at a time."""
+    queries = subject.rows[(subject.others == 0) & (subject.rows >= 0)]
+    started, bins = time.perf_counter(), len(EDGES) - 1
+    for start in range(0, len(queries), CHUNK):
+        report(Progress(task, "strangers", start, len(queries), start, time.perf_counter() - started))
+        rows = queries[start : start + CHUNK]
+        similarity = subject.vectors[rows] @ subject.vectors.T
+        apart = np.sqrt(np.maximum(2 - 2 * similarity, 0))
+        numbers = np.minimum((apart / STEP).astype(np.int64), bins - 1)
+        numbers[np.arange(len(rows)), rows] = bins  # the query itself, which no stranger is
+        numbers += np.arange(len(rows))[:, None] * (bins + 1)
+        counts = np.bincount(numbers.ravel(), minlength=len(rows) * (bins + 1)).reshape(len(rows), bins + 1)
+        yield np.cumsum(counts[:, :bins], axis=1)
+    report(Progress(task, "strangers", len(queries), len(queries), len(queries), time.perf_counter() - started))

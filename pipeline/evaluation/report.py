@@ -1,0 +1,204 @@
+"""The report as one HTML file that needs nothing else: tables, drawings and the pictures behind them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from pipeline.evaluation import figures, tables
+
+Picture = Callable[[str], Image.Image]  # a photo id's RGB picture
+
+SHEET_SIDE, PAIR_SIDE = 64, 110  # pixels of one picture
+GAP = 3
+RIGHT, WRONG, QUERY = "#0072b2", "#d55e00", "#000000"
+META = "<meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1260px; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
+th, td { padding: 4px 10px; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap; }
+.scroll { overflow-x: auto; } img { max-width: 100%; height: auto; } figure { margin: 0; }
+.row { display: flex; flex-wrap: wrap; gap: 14px; } figcaption, .quiet { font-size: 13px; color: #555; }
+.pairs figure { width: 226px; }
+"""
+
+
+def html_report(report: dict[str, Any], picture: Picture) -> str:
+    """The whole file; `report` as `evaluate.evaluate` returns it."""
+    recipes = report["recipes"]
+    title = f"Evaluation on {report['title']}"
+    parts = [
+        f"<h1>{escape(title)}</h1>{_made_of(report)}",
+        _section("Which is better", tables.headline(report), HEADLINE_NOTE),
+        *([_section("By how much", tables.steps(report), STEP_NOTE)] if report["steps"] else []),
+        _section("What a photo costs", tables.costs(report), COST_NOTE),
+        drawings(report),
+        *([_section("Are two photos of one person? (View 2)", tables.verification(report))] if report["pairs"] else []),
+        *([verdicts(report)] if any(recipe["verdicts"] for recipe in recipes) else []),
+        _section("Naming a photo: the ancestors' split", tables.splits(report), SPLIT_NOTE),
+        _section("Searching with every photo", tables.retrieval(report), RETRIEVAL_NOTE),
+        _section("What the indexes lose", tables.indexes(report)),
+        "<h2>The people searched for</h2><p class='quiet'>The query first (black), then the 19 photos nearest to it: "
+        "the right person in blue, another one in orange with a bar below.</p>",
+        *(_sheet(recipe, picture) for recipe in recipes),
+        f"<h2>Who it fails</h2><p class='quiet'>{GROUP_NOTE}</p>",
+        *(f"<h3>{escape(recipe['label'])}</h3>{tables.as_html(tables.groups(recipe))}" for recipe in recipes),
+        *(_errors(recipe, picture) for recipe in recipes if recipe["verification"]),
+        _small_print(report),
+    ]
+    head = f"{META}<title>{escape(title)}</title><style>{STYLE}</style>"
+    return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+
+
+HEADLINE_NOTE = (
+    "Per cent, with the interval of 95 % over people. View 2: pairs judged rightly. TAR: pairs of one person "
+    "recognised while one in a thousand pairs of two people is. 80/20: photos named rightly by their three nearest. "
+    "Found: photos of the people searched for. Top-1, recall@20, mAP@R: every photo searched with, of a person who has "
+    "another. Open set: of those, named rightly while one in a hundred who are not in the gallery is named at all."
+)
+COST_NOTE = "In a batch, as when a gallery is built, timed in turns on the machine that made this report."
+STEP_NOTE = (
+    "Percentage points that a model has over the one before it, on the same pairs and photos. Where the interval does "
+    "not hold 0, the difference can be trusted."
+)
+PERCENTAGE_NOTE = (
+    "The percentage is about two photos side by side, of which one person is as likely as two; it was fitted to View 1 "
+    "and is judged here on View 2. The error is the mean gap between the percentage given and the share that "
+    "came true. Good models give few pairs anything between 10 % and 90 %, so the curve is rough there."
+)
+WORD_NOTE = (
+    "Every photo searched with, itself taken out, so that people with one photo are not there. The last column is of "
+    "hits called so, where half of the searches are for people who are there. Photos with a wrong name count "
+    "as errors. The limits of the words come from these same strangers."
+)
+SPLIT_NOTE = (
+    "A fifth of the photos, drawn at random, is named by the majority of the three nearest others; mean of five draws. "
+    "The ceiling is the share of them whose person is among the other four fifths at all."
+)
+RETRIEVAL_NOTE = (
+    "Each photo in turn is taken out and searched with. Precision@20 is low whatever the model, for most people have "
+    "few photos; its ceiling stands beside it."
+)
+GROUP_NOTE = (
+    "Misses: pairs of one person that are too far apart; false matches: pairs of two people that are too close; at the "
+    "distance that lets one in a thousand of all pairs of two people pass, taken from a sample. Quarters are of all "
+    "photos."
+)
+
+
+def drawings(report: dict[str, Any]) -> str:
+    """ROC, cumulative match and a distance histogram of each recipe."""
+    recipes = report["recipes"]
+    verified = [recipe for recipe in recipes if recipe["verification"]]
+    drawn = [_drawing(figures.cmc_svg(recipes), "Searches with the right person among the first n results, by model")]
+    if verified:
+        drawn.insert(0, _drawing(figures.roc_svg(recipes), "True-accept over false-accept rate, by model"))
+        drawn += [
+            _drawing(figures.histogram_svg(recipe), f"Distances of pairs of one person and of two: {recipe['label']}")
+            for recipe in verified
+        ]
+    return f"<div class='row'>{''.join(drawn)}</div>"
+
+
+def verdicts(report: dict[str, Any]) -> str:
+    """What percentages and words are worth."""
+    rows = tables.percentages(report)[1]
+    drawn = _drawing(figures.reliability_svg(report["recipes"]), "Pairs of one person over the percentage given")
+    believed = _section("Can the percentages be believed?", tables.percentages(report), PERCENTAGE_NOTE) + drawn
+    return (believed if rows else "") + _section("What the words are worth", tables.words(report), WORD_NOTE)
+
+
+def _drawing(svg: str, alternative: str) -> str:
+    # An image of its own: the names inside one SVG would meet those of the next in one page.
+    return (
+        f"<img alt='{escape(alternative)}' src='data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}'>"
+    )
+
+
+def _section(title: str, table: tables.Table, note: str = "") -> str:
+    return f"<h2>{escape(title)}</h2>{tables.as_html(table)}<p class='quiet'>{escape(note)}</p>"
+
+
+def _made_of(report: dict[str, Any]) -> str:
+    made = f"{report['photos']:,} photos of {report['people']:,} people, made {report['made']}."
+    if report["pairs"]:
+        made += f" {report['pairs']['count']:,} pairs of View 2 from {report['pairs']['source']}."
+    return f"<p>{escape(made)}</p><ul>{''.join(f'<li>{escape(note)}</li>' for note in report['notes'])}</ul>"
+
+
+def _sheet(recipe: dict[str, Any], picture: Picture) -> str:
+    people = recipe["people"]
+    found = f"{sum(one['found'] for one in people)} of {sum(one['of'] for one in people)}"
+    longest = max((len(one["hits"]) for one in people), default=0)
+    sheet = Image.new("RGB", (longest * (SHEET_SIDE + GAP) or 1, len(people) * (SHEET_SIDE + 2 * GAP) or 1), "white")
+    for row, one in enumerate(people):
+        for column, (photo_id, right) in enumerate(zip(one["hits"], one["right"], strict=True)):
+            place = (column * (SHEET_SIDE + GAP), row * (SHEET_SIDE + 2 * GAP))
+            sheet.paste(_framed(picture(photo_id), QUERY if column == 0 else RIGHT if right else WRONG), place)
+            if not right:  # not by colour alone
+                bottom = place[1] + SHEET_SIDE
+                ImageDraw.Draw(sheet).rectangle((place[0], bottom, place[0] + SHEET_SIDE - 1, bottom + 2), fill=WRONG)
+    said = f"{recipe['label']}: {found} found"
+    return f"<figure>{_jpeg(sheet, said)}<figcaption>{escape(said)}</figcaption></figure>"
+
+
+def _framed(image: Image.Image, colour: str) -> Image.Image:
+    side = SHEET_SIDE - 2 * GAP
+    framed = Image.new("RGB", (SHEET_SIDE, SHEET_SIDE), colour)
+    framed.paste(image.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2), (GAP, GAP))
+    return framed
+
+
+def _errors(recipe: dict[str, Any], picture: Picture) -> str:
+    found = recipe["verification"]
+    return "".join(
+        f"<h3>{escape(recipe['label'])}: {title}</h3>{_pairs(found[kind], picture)}"
+        for kind, title in (
+            ("false_matches", "two people taken for one"),
+            ("false_misses", "one person not recognised"),
+        )
+    )
+
+
+def _pairs(errors: Sequence[dict[str, Any]], picture: Picture) -> str:
+    if not errors:
+        return "<p>None.</p>"
+    shown = []
+    for error in errors:
+        both = Image.new("RGB", (2 * PAIR_SIDE + GAP, PAIR_SIDE), "white")
+        for column, photo_id in enumerate(error["photo_ids"]):
+            small = picture(photo_id).resize((PAIR_SIDE, PAIR_SIDE), Image.Resampling.BILINEAR, reducing_gap=2)
+            both.paste(small, (column * (PAIR_SIDE + GAP), 0))
+        names = " and ".join(dict.fromkeys(error["people"]))
+        distance = "no face found" if error["distance"] is None else f"distance {error['distance']:.2f}"
+        shown.append(f"<figure>{_jpeg(both, names)}<figcaption>{escape(names)}, {distance}</figcaption></figure>")
+    return f"<div class='row pairs'>{''.join(shown)}</div>"
+
+
+def _jpeg(image: Image.Image, alternative: str) -> str:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=80)
+    return (
+        f"<img alt='{escape(alternative)}' src='data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}'>"
+    )
+
+
+def _small_print(report: dict[str, Any]) -> str:
+    weights = "".join(f"<li>{escape(_recipe_line(recipe))}</li>" for recipe in report["recipes"])
+    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
+    seeds = ", ".join(f"{name} {seed}" for name, seed in report["seeds"].items())
+    said = f"Photos {report['photos_revision'][:16]}. Seeds: {seeds}. {versions}."
+    return f"<h2>What was measured</h2><ul>{weights}</ul><p class='quiet'>{escape(said)}</p>"
+
+
+def _recipe_line(recipe: dict[str, Any]) -> str:
+    weights, custom = recipe["weights"]["sha256"][:16], " (custom)" if recipe["weights"]["custom"] else ""
+    return (
+        f"{recipe['recipe']}: fingerprint {recipe['fingerprint']}, weights {weights}{custom}, {recipe['dim']} numbers, "
+        f"{recipe['embedded']:,} photos embedded, {recipe['seconds']} s"
+    )

@@ -1,0 +1,152 @@
+"""The galleries one page has: the one it was started for, and until that is there the sample that comes along.
+
+The sample and the network it is searched with need no download, so there is something to search within seconds, even
+where no host can be reached. What the sample can be searched with besides is prepared last.
+"""
+
+from __future__ import annotations
+
+import reprlib
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import SettingsError
+from pipeline.core.recipes import PACKAGED
+from pipeline.core.settings import VERSION, Settings
+from pipeline.galleries.gallery import Library, open_library
+from pipeline.galleries.own_galleries import OwnGalleries
+from pipeline.galleries.preparation import Background
+from pipeline.photos.sources import SAMPLE
+
+MAIN = "main"
+
+
+class Galleries:
+    """The page's galleries by key, each with the thread that prepares it."""
+
+    def __init__(self, main: Background, sample: Background | None = None, own: OwnGalleries | None = None) -> None:
+        """`main` is what the page is for; `sample` is served while that is not ready yet.
+
+        `own` are visitors' own: to be had by their key, but listed nowhere. None where there are to be none.
+        """
+        self.own = own
+        self._by_key = {MAIN: main} | ({SAMPLE.name: sample} if sample else {})
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def main(self) -> Background:
+        """The gallery the page was started for."""
+        return self._by_key[MAIN]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The galleries' keys, the page's own first."""
+        return tuple(self._by_key)
+
+    def get(self, key: str) -> Background:
+        """The gallery of this key; SettingsError if there is none."""
+        own = self.own.find(key) if self.own else None
+        if own is not None and own.background is not None:
+            return own.background
+        if key not in self._by_key:
+            raise SettingsError(f"There is no gallery {reprlib.repr(key)}; choose one of {', '.join(self._by_key)}.")
+        return self._by_key[key]
+
+    def named(self, name: str) -> Background:
+        """The gallery that answers name so (`Answer.gallery`); SettingsError if there is none any more."""
+        for background in self._by_key.values():
+            if background.ready() and background.library.photos.name == name:
+                return background
+        own = self.own.named(name) if self.own else None
+        if own is not None and own.background is not None:
+            return own.background
+        raise SettingsError(f"The gallery {name} is not here any more; search again.")
+
+    def ready(self) -> tuple[str, ...]:
+        """The keys of those that can be searched now."""
+        return tuple(key for key, background in self._by_key.items() if background.ready())
+
+    def is_ready(self, key: str) -> bool:
+        """Whether the gallery of this key, a visitor's own included, is there and can be searched now."""
+        return self.has(key) and bool(self.get(key).ready())
+
+    def has(self, key: str) -> bool:
+        """Whether there is a gallery of this key, a visitor's own included."""
+        own = self.own.find(key) if self.own else None
+        return key in self._by_key or (own is not None and own.background is not None)
+
+    def is_picture(self, path: Path) -> bool:
+        """Whether a file is a picture of one of the galleries, not what a visitor sent."""
+        of_main = path.resolve().is_relative_to(self.main.library.thumbnails_root.resolve())
+        return of_main or (self.own is not None and self.own.holds(path))
+
+    def first(self) -> str:
+        """The key of the one to search if none is asked for: the page's own once it is ready."""
+        return next(iter(self.ready()), MAIN)
+
+    def start(self) -> None:
+        """Starts preparing; while it is under way, does nothing. Called again, it retries what was unavailable."""
+        with self._lock:
+            if self.working:
+                return
+            self._thread = threading.Thread(target=self._run, name="galleries", daemon=True)
+            self._thread.start()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Returns when everything that can be ready is."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    @property
+    def working(self) -> bool:
+        """Whether something is being prepared."""
+        under_way = self._thread is not None and self._thread.is_alive()
+        return under_way or any(background.working for background in self._by_key.values())
+
+    def health(self) -> dict[str, Any]:
+        """Whether there can be answers: `ok`, `degraded`, `preparing` or `unavailable`; by gallery what is ready.
+
+        `building` is how far what is being prepared is, `degraded` why what should be there is not, each by gallery and
+        recipe; a head that was never trained is nothing that should be there. `problem` is why there are no photos.
+        """
+        ready: Mapping[str, list[str]] = {key: self._by_key[key].ready() for key in self.ready()}
+        under_way = {key: background.under_way() for key, background in self._by_key.items()}
+        building = {
+            key: {name: {"done": one.done, "of": one.total, "unit": one.unit} for name, one in coming.items()}
+            for key, coming in under_way.items()
+            if coming
+        }
+        degraded = {key: missing for key, background in self._by_key.items() if (missing := background.missing())}
+        answering = "degraded" if degraded else "ok"
+        return {
+            "status": answering if ready else "preparing" if self.working else "unavailable",
+            "version": VERSION,
+            "ready": ready,
+            "building": building,
+            "degraded": degraded,
+            "problem": self.main.problem,
+        }
+
+    def _run(self) -> None:
+        sample = self._by_key.get(SAMPLE.name)
+        if sample:
+            sample.start(PACKAGED)
+            sample.wait()
+        self.main.start()
+        self.main.wait()
+        if sample:
+            sample.start()
+            sample.wait()
+
+
+def open_galleries(settings: Settings) -> Galleries:
+    """The galleries that the environment describes. Loads nothing yet."""
+    library = open_library(settings)
+    own = OwnGalleries(library.encoders, settings.index / "own") if settings.own_photos else None
+    if settings.dataset == SAMPLE.name:
+        return Galleries(Background(library), own=own)
+    sample = Library(SAMPLE.name, library.encoders, settings.index, settings.milvus, settings.cache)
+    return Galleries(Background(library), Background(sample), own)

@@ -1,0 +1,216 @@
+"""What one process has open: the gallery's photos, an encoder for each recipe asked for, and their searchers."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from filelock import FileLock
+
+from pipeline.core.errors import PhotosError, SettingsError
+from pipeline.core.recipes import DEFAULT, FALLBACK, MINI, RECIPES, recipe_named
+from pipeline.core.settings import DEFAULT_CACHE, EMBEDDED, Milvus, Settings
+from pipeline.core.types import Report, silent
+from pipeline.embeddings.build import build_galleries, build_shard, gallery_folder, missing_indexes, open_gallery
+from pipeline.embeddings.fetch import THUMBNAILS, PublishedIndex
+from pipeline.embeddings.store import Gallery, load_gallery, seal
+from pipeline.encoder.encoders import Encoders, StoredEncoders
+from pipeline.encoder.weights import WeightStore
+from pipeline.evaluation.calibrate import calibrate
+from pipeline.evaluation.pairs import VIEW_1, open_pairs
+from pipeline.photos.pictures import Pictures
+from pipeline.photos.sources import TITLES, Photos, open_photos
+from pipeline.search.calibration import (
+    OWN,
+    Calibration,
+    find,
+    from_json,
+    read_calibrations,
+    shipped,
+    write_calibrations,
+)
+from pipeline.search.searcher import Searcher, open_searcher
+
+log = logging.getLogger(__name__)
+
+# The recipes to use where none is asked for, the best first.
+PREFERRED = (DEFAULT, FALLBACK, MINI)
+
+# The ten people with six photos each that the ancestors searched for, by their first photo.
+EXAMPLES = tuple(
+    f"{name}_0001"
+    for name in (
+        "Albert_Costa",
+        "Angela_Bassett",
+        "Arminio_Fraga",
+        "Billy_Crystal",
+        "Bob_Graham",
+        "Boris_Becker",
+        "Bulent_Ecevit",
+        "Calista_Flockhart",
+        "Cameron_Diaz",
+        "Carmen_Electra",
+    )
+)
+
+
+class Library:
+    """The photos, the encoders, and a searcher for each recipe whose gallery is built."""
+
+    def __init__(
+        self,
+        dataset: str,
+        encoders: Encoders,
+        index_root: Path,
+        milvus: Milvus = EMBEDDED,
+        cache: Path = DEFAULT_CACHE,
+    ) -> None:
+        """`dataset` as `photos.open_photos` takes it; `index_root` is where galleries are built.
+
+        `cache` keeps LFW's pairs where they had to be downloaded.
+        """
+        self.encoders = encoders
+        self.index_root = index_root
+        self._dataset = dataset
+        self._cache = cache
+        self.milvus = milvus
+        self.published: PublishedIndex | None = None  # where galleries are fetched from before any is built
+        self._searchers: dict[str, Searcher] = {}
+        self._lock = threading.Lock()
+
+    @cached_property
+    def photos(self) -> Photos:
+        """The gallery's photos, opened at first use; PhotosError if they cannot be had."""
+        return self._opened(silent)
+
+    def open_photos(self, report: Report) -> None:
+        """Opens the gallery's photos, if they are not, and says how far a download is; PhotosError as `photos`."""
+        if "photos" not in self.__dict__:
+            self.__dict__["photos"] = self._opened(report)
+
+    def _opened(self, report: Report) -> Photos:
+        return open_photos(self._dataset, report)
+
+    @property
+    def title(self) -> str:
+        """What the gallery is called, also while its photos are not there yet."""
+        opened: Photos | None = self.__dict__.get("photos")  # asking for them would open them
+        return opened.title if opened else TITLES.get(self._dataset, re.split("[/:]", self._dataset)[-1])
+
+    def default_recipe(self) -> str:
+        """The recipe to use where none is asked for: the best one that is here or to be had."""
+        usable = (name for name in PREFERRED if self.encoders.why_unavailable(name) is None)
+        return next(usable, MINI)
+
+    def searcher(self, recipe: str) -> Searcher:
+        """The recipe's searcher; GalleryError if its gallery is not built, WeightsError if its weights are missing."""
+        with self._lock:
+            if recipe not in self._searchers:
+                encoder = self.encoders.get(recipe)
+                gallery = open_gallery(self.photos, encoder, self.index_root)
+                if missing_indexes(gallery):
+                    gallery = build_galleries(self.photos, [encoder], self.index_root, milvus=self.milvus)[recipe]
+                self._searchers[recipe] = open_searcher(gallery, encoder, self.milvus, self._calibration(gallery))
+            return self._searchers[recipe]
+
+    def build(self, recipes: Sequence[str], report: Report = silent) -> None:
+        """Builds the recipes' galleries in one pass over the photos, as far as they are neither built nor published."""
+        photos = self.photos
+        encoders = [self.encoders.get(recipe, report) for recipe in recipes]
+        if self.published is not None:
+            self.published.fetch(photos, encoders, self.index_root, report)
+        built = build_galleries(photos, encoders, self.index_root, report, self.milvus)
+        unknown = {name: gallery for name, gallery in built.items() if self._calibration(gallery) is None}
+        try:
+            self._calibrate(unknown, report)
+        except PhotosError as error:
+            log.warning("Answers of %s come without verdicts: %s", ", ".join(unknown), error)
+
+    def calibrate(self, recipes: Sequence[str], report: Report = silent) -> list[Calibration]:
+        """Measures what these recipes' distances mean and keeps it, for this gallery and all that are built here.
+
+        SettingsError if the photos are not LFW, PhotosError if its pairs cannot be had.
+        """
+        measured = self._calibrate({recipe: self.searcher(recipe).gallery for recipe in recipes}, report)
+        if not measured:
+            raise SettingsError(
+                "Calibrating needs a gallery of all of LFW, and this is none; unset FACESEARCH_DATASET."
+            )
+        return measured
+
+    def _calibrate(self, galleries: Mapping[str, Gallery], report: Report) -> list[Calibration]:
+        """The same for galleries that are open already; nothing where the photos are not LFW."""
+        pairs = open_pairs(self._dataset, self.photos, self._cache, VIEW_1) if galleries else None
+        if pairs is None:
+            return []
+        measured = [calibrate(gallery, self.photos, pairs, report) for gallery in galleries.values()]
+        for gallery, calibration in zip(galleries.values(), measured, strict=True):
+            _keep_calibration(gallery, calibration, self.index_root)
+        write_calibrations(self.index_root / OWN, measured)
+        with self._lock:
+            for recipe in galleries:
+                self._searchers.pop(recipe, None)
+        return measured
+
+    def _calibration(self, gallery: Gallery) -> Calibration | None:
+        """What is known of the gallery's distances: measured on it, or with the same weights here, or shipped."""
+        manifest = gallery.manifest
+        recipe, weights = recipe_named(manifest["recipe"]["name"]), manifest["weights"]["sha256"]
+        own = [from_json(manifest["calibration"])] if "calibration" in manifest else []
+        known = (*own, *read_calibrations(self.index_root / OWN), *shipped())
+        return find(known, recipe, weights, manifest["photos_revision"])
+
+    def build_shard(self, recipes: Sequence[str], shard: tuple[int, int], report: Report = silent) -> int:
+        """Embeds one worker's share of the photos for these recipes; returns how many parts are left for others."""
+        photos = self.photos
+        encoders = [self.encoders.get(recipe, report) for recipe in recipes]
+        return build_shard(photos, encoders, self.index_root, shard, report)
+
+    def folder(self, recipe: str) -> Path:
+        """Where the recipe's gallery is, or will be."""
+        return gallery_folder(self.index_root, self.photos, recipe)
+
+    def examples(self) -> list[str]:
+        """Photo ids to try: LFW's ten, or the first photos of ten people of another gallery."""
+        known = [photo_id for photo_id in EXAMPLES if self.photos.row_of(photo_id) is not None]
+        firsts = dict(zip(reversed(self.photos.people), reversed(self.photos.photo_ids), strict=True))
+        return known or list(reversed(firsts.values()))[: len(EXAMPLES)]
+
+    def person(self, photo_id: str) -> str:
+        """Who a photo of the gallery shows."""
+        return self.photos.found(photo_id).person
+
+    @property
+    def pictures(self) -> Pictures:
+        """The gallery's photos as files that browsers show."""
+        return Pictures(self.photos, self.thumbnails_root / self.photos.name)
+
+    @property
+    def thumbnails_root(self) -> Path:
+        """The folder of those files, by gallery: the only one in the index that a page may serve."""
+        return self.index_root / THUMBNAILS
+
+
+def _keep_calibration(gallery: Gallery, calibration: Calibration, root: Path) -> None:
+    """Notes in the gallery's manifest what was measured on it."""
+    with FileLock(root / f".{gallery.manifest['gallery']}.lock"):
+        current = load_gallery(gallery.folder, gallery.manifest["fingerprint"])
+        seal(gallery.folder, {**current.manifest, "calibration": calibration.as_json()})
+
+
+def open_library(settings: Settings) -> Library:
+    """The library that the environment describes. Loads nothing yet."""
+    store = WeightStore(settings.models, settings.cache, settings.custom_weights)
+    encoders = StoredEncoders(store, gpu=not settings.zero_gpu)  # ZeroGPU lends one for moments, which nobody asks for
+    library = Library(settings.dataset, encoders, settings.index, settings.milvus, settings.cache)
+    library.published = PublishedIndex(settings.index_repo) if settings.index_repo else None
+    return library
+
+
+def all_recipes() -> list[str]:
+    """Every recipe, the default and its stand-ins first: the order in which they are prepared."""
+    return [*PREFERRED, *(name for name in RECIPES if name not in PREFERRED)]

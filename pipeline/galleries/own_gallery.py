@@ -1,0 +1,264 @@
+"""One gallery of a visitor's own photos: a folder with `photos` and `index`, that photos come to and go from."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pipeline.core.errors import PhotosError, PipelineError, SettingsError, Stopped
+from pipeline.core.recipes import RECIPES
+from pipeline.core.types import Progress, Report
+from pipeline.encoder.encoders import Encoders
+from pipeline.galleries.gallery import Library, all_recipes
+from pipeline.galleries.preparation import Background
+from pipeline.galleries.uploads import Taken, take
+from pipeline.photos.sources import Photos, own_photos
+
+log = logging.getLogger(__name__)
+
+TITLE = "Your photos"
+POLL_SECONDS = 0.05
+BUSY = "Your photos are still being indexed; wait for that, or cancel it."
+NO_FACES = "No face was found in these photos; drop photos in which faces are at least 20 pixels wide."
+
+
+class OwnLibrary(Library):
+    """The library of the photos in one gallery's folder."""
+
+    def __init__(self, folder: Path, encoders: Encoders) -> None:
+        super().__init__(TITLE, encoders, folder / "index")
+        self._folder = folder
+
+    def _opened(self, report: Report) -> Photos:
+        """The photos as they were at first use; PhotosError if there are none."""
+        return own_photos(self._folder / "photos", (self._folder.name, TITLE))
+
+
+@dataclass(frozen=True)
+class Told:
+    """What came of the last drop."""
+
+    taken: Taken
+    photos: int
+    faces: int
+    faceless: int
+
+
+class OwnGallery:
+    """One visitor's photos. One task is done at a time, each in a thread; what is there stays searchable meanwhile."""
+
+    def __init__(self, folder: Path, encoders: Encoders, *, kept: bool = False) -> None:
+        """`folder` is the gallery's own, and need not exist yet."""
+        self.folder = folder
+        self.kept = kept
+        self.background: Background | None = None  # None until there is something to search
+        self.problem = ""
+        self.told: Told | None = None
+        self._encoders = encoders
+        self._coming: Background | None = None
+        self._progress: Progress | None = None
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """What answers call the gallery."""
+        return self.folder.name
+
+    @property
+    def working(self) -> bool:
+        """Whether a task is under way that can be cancelled."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way, models that follow behind included."""
+        return self.working or (self.background is not None and self.background.working)
+
+    def wait(self) -> None:
+        """Returns when the task under way is done."""
+        if self._thread is not None:
+            self._thread.join()
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the task is."""
+        coming = self._coming.under_way() if self._coming else {}
+        return next(iter(coming.values()), self._progress)
+
+    @property
+    def photo_ids(self) -> tuple[str, ...]:
+        """The photos that can be searched in."""
+        return self.background.library.photos.photo_ids if self.background and self.background.ready() else ()
+
+    def add(self, dropped: Sequence[Path], done: Callable[[], None]) -> None:
+        """Starts taking in what was dropped, see `drops.take`; `done` is called when those files are needed no more."""
+        self._start(partial(self._add, tuple(dropped)), done)
+
+    def discard(self, photo_ids: Sequence[str]) -> None:
+        """Deletes photos, and starts making the gallery anew without them. SettingsError while something is under way.
+
+        Nothing of the gallery can be searched until that is done, which takes seconds.
+        """
+        wanted = set(photo_ids) & set(self.photo_ids)
+        if self.working:
+            raise SettingsError(BUSY)
+        if not wanted:
+            raise SettingsError("No photo was chosen; choose which to remove.")
+        if len(wanted) == len(self.photo_ids):
+            self.delete()
+            return
+        if self.background:
+            self.background.stop()
+            shutil.rmtree(self.background.library.thumbnails_root, ignore_errors=True)
+        for photo_id in wanted:
+            (self.folder / "photos" / photo_id).unlink(missing_ok=True)
+        self.told = None
+        self.background = self._new_background()
+        self._start(self._reindex, lambda: None)
+
+    def resume(self) -> None:
+        """Opens what is there already."""
+        self.background = self._new_background()
+        self._start(self._reindex, lambda: None)
+
+    def cancel(self) -> None:
+        """Ends the task under way and undoes it; returns when that is done."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def end(self) -> None:
+        """Ends the task under way and what is being prepared beyond it."""
+        self.cancel()
+        if self.background:
+            self.background.stop()
+
+    def delete(self) -> None:
+        """Ends everything and deletes the folder."""
+        self.end()
+        self.background, self.told = None, None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def move(self, folder: Path, *, kept: bool) -> None:
+        """Moves the gallery, whole or not at all. SettingsError while something is under way."""
+        if self.working:
+            raise SettingsError(BUSY)
+        if self.background is None:
+            self.folder, self.kept = folder, kept
+            return
+        self.end()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = folder.with_name(f".{folder.name}.moving")
+        try:
+            shutil.move(self.folder, beside)  # copies where it is another disk
+            beside.rename(folder)
+        except OSError as error:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise PhotosError(f"Your photos cannot be moved to {folder.parent}; make room there.") from error
+        finally:
+            self.folder, self.kept = (folder, kept) if folder.is_dir() else (self.folder, self.kept)
+            self.resume()
+
+    def _start(self, task: Callable[[], None], done: Callable[[], None]) -> None:
+        with self._lock:
+            if self.working:
+                raise SettingsError(BUSY)
+            self._stopping.clear()
+            self.problem, self._progress = "", None
+            self._thread = threading.Thread(target=self._run, args=[task, done], name="own photos", daemon=True)
+            self._thread.start()
+
+    def _run(self, task: Callable[[], None], done: Callable[[], None]) -> None:
+        try:
+            task()
+        except Stopped:
+            log.info("Taking in a visitor's photos was cancelled.")
+        except PipelineError as error:
+            self.problem = str(error)
+        except Exception:
+            log.exception("taking in a visitor's photos failed")
+            self.problem = "Taking in your photos failed unexpectedly; see the log, then try again."
+        finally:
+            self._coming = None
+            shutil.rmtree(self.folder / "incoming", ignore_errors=True)
+            if self.background is None:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            done()
+
+    def _add(self, dropped: Sequence[Path]) -> None:
+        incoming, photos = self.folder / "incoming", self.folder / "photos"
+        photos.mkdir(parents=True, exist_ok=True)
+        taken = take(dropped, incoming, photos, self._report)
+        if self.background:
+            self.background.stop()
+        placed: list[Path] = []
+        try:
+            for name in taken.photos:
+                (photos / name).parent.mkdir(exist_ok=True)
+                placed.append((incoming / name).rename(photos / name))
+            background = self._new_background()
+            self._serve(background)
+        except PipelineError:
+            self._undo(placed)
+            raise
+        self.background = background
+        self.told = _told(taken, background)
+
+    def _undo(self, placed: Sequence[Path]) -> None:
+        """The folder without these photos, and without what was begun with them."""
+        for path in placed:
+            path.unlink(missing_ok=True)
+        for parts in self.folder.glob("index/*/*/parts-*"):
+            shutil.rmtree(parts, ignore_errors=True)
+        if self.background:
+            self.background.start(tuple(_of_faces()))
+
+    def _reindex(self) -> None:
+        if self.background:
+            self._serve(self.background)
+
+    def _serve(self, background: Background) -> None:
+        """Returns when the best model that needs no download can search; the others follow behind."""
+        here = [name for name in _of_faces() if self._encoders.on_disk(name)]
+        if not here:
+            raise PhotosError("There is no model here to find faces with; wait until one is ready, then try again.")
+        self._coming = background
+        background.start(here[:1])
+        while background.working:
+            background.wait(POLL_SECONDS)
+            if self._stopping.is_set():
+                background.stop()
+                raise Stopped("Cancelled.")
+        if not background.ready():
+            status = background.status(here[0])
+            raise PhotosError(background.problem or status.reason)
+        if not len(background.searcher(here[0]).gallery):
+            raise PhotosError(NO_FACES)
+        background.start(tuple(_of_faces()))
+
+    def _new_background(self) -> Background:
+        # Drawing maps cannot be cancelled, and many a visitor never looks at one.
+        return Background(OwnLibrary(self.folder, self._encoders), maps=False)
+
+    def _report(self, progress: Progress) -> None:
+        if self._stopping.is_set():
+            raise Stopped("Cancelled.")
+        self._progress = progress
+
+
+def _of_faces() -> list[str]:
+    """The recipes that look for faces, the preferred first: a gallery of faces is of no use to the others."""
+    return [name for name in all_recipes() if RECIPES[name].finds_faces]
+
+
+def _told(taken: Taken, background: Background) -> Told:
+    gallery = background.searcher(background.ready()[0]).gallery
+    counts = gallery.manifest["counts"]
+    return Told(taken, counts["photos"], len(gallery), counts["no_face"])

@@ -1,0 +1,201 @@
+"""Getting everything ready behind a page that is open already: photos, weights, galleries, one thread for all.
+
+What can be searched at once is opened first. Then the best recipe is built alone, so that the first search comes soon,
+and after it all the others in a single pass. Maps, which nobody waits for, are drawn last.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from PIL import Image
+
+from pipeline.core.errors import GalleryError, PipelineError, Stopped
+from pipeline.core.recipes import RECIPES
+from pipeline.core.types import Progress, silent
+from pipeline.embeddings.map import open_map
+from pipeline.galleries.gallery import Library, all_recipes
+from pipeline.search.searcher import Searcher
+
+log = logging.getLogger(__name__)
+
+DISK_FULL = "The disk of this server is full; free some space, then try again."
+UNFORESEEN = "Preparing the galleries failed unexpectedly; see the log, then try again."
+
+State = Literal["waiting", "preparing", "ready", "unavailable"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a recipe stands. `reason` says why it is unavailable; `progress` how far its preparation is."""
+
+    state: State
+    reason: str = ""
+    progress: Progress | None = None
+    custom_weights: bool = False
+
+
+class Background:
+    """Prepares a library's recipes in a thread, and tells how far it is."""
+
+    def __init__(self, library: Library, *, maps: bool = True) -> None:
+        """With `maps` the galleries' maps are drawn at the end; else each when it is first looked at."""
+        self.library = library
+        self._maps = maps
+        self._statuses = dict.fromkeys(RECIPES, Status("waiting"))
+        self._problem = ""
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+
+    def start(self, recipes: Sequence[str] = tuple(RECIPES)) -> None:
+        """Starts preparing these, unless it is under way. Called again, it retries what was unavailable."""
+        with self._lock:
+            if self.working:
+                return
+            self._problem = ""
+            self._stopping.clear()
+            for name, status in self._statuses.items():
+                if status.state == "unavailable":
+                    self._statuses[name] = Status("waiting")
+            self._thread = threading.Thread(target=self._run, args=[recipes], name="prepare", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ends preparing within a batch of photos, and returns when it has ended; what is ready stays so."""
+        self._stopping.set()
+        self.wait()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Returns when everything that can be ready is."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    @property
+    def working(self) -> bool:
+        """Whether something is being prepared."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def problem(self) -> str:
+        """One sentence if there are no photos to search in, else empty."""
+        return self._problem
+
+    def status(self, recipe: str) -> Status:
+        """Where the recipe stands."""
+        return self._statuses[recipe]
+
+    def under_way(self) -> dict[str, Progress]:
+        """How far each recipe is that is being prepared now."""
+        return {name: status.progress for name, status in self._statuses.items() if status.progress is not None}
+
+    def missing(self) -> dict[str, str]:
+        """Why each recipe that should be there is not; a head that was never trained is none of them."""
+        heads = [name for name, recipe in RECIPES.items() if recipe.layer == "head"]
+        unavailable = [(name, status) for name, status in self._statuses.items() if status.state == "unavailable"]
+        return {name: status.reason for name, status in unavailable if name not in heads}
+
+    def ready(self) -> list[str]:
+        """The recipes that can be searched with now, the default first."""
+        return [name for name in all_recipes() if self._statuses[name].state == "ready"]
+
+    def searcher(self, recipe: str) -> Searcher:
+        """The recipe's searcher; GalleryError says in one sentence why it cannot be searched yet."""
+        status = self._statuses[recipe]
+        if status.state == "unavailable":
+            raise GalleryError(f"{RECIPES[recipe].label} cannot be used here: {status.reason}")
+        if status.state != "ready":
+            raise GalleryError(
+                f"{RECIPES[recipe].label} is still being prepared; wait for it or choose another model meanwhile."
+            )
+        return self.library.searcher(recipe)
+
+    def fingerprint(self) -> str:
+        """That of the best recipe's gallery that is ready, as its manifest has it; empty if none is."""
+        ready = self.ready()
+        return str(self.library.searcher(ready[0]).gallery.manifest["fingerprint"]) if ready else ""
+
+    def _run(self, recipes: Sequence[str]) -> None:
+        try:
+            waiting = [name for name in all_recipes() if name in recipes and self._statuses[name].state != "ready"]
+            self.library.open_photos(partial(self._preparing, waiting))
+            waiting = [name for name in waiting if self._available(name)]
+            waiting = [name for name in waiting if not self._open(name)]
+            if waiting and not self.ready():
+                self._build([waiting.pop(0)])
+            if waiting:
+                self._build(waiting)
+            if self._maps:
+                self._draw_maps()
+        except PipelineError as error:
+            self._give_up(str(error))
+        except Exception as error:
+            log.exception("preparing the galleries failed")
+            full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+            self._give_up(DISK_FULL if full else UNFORESEEN)
+
+    def _available(self, name: str) -> bool:
+        reason = self.library.encoders.why_unavailable(name)
+        if reason is not None:
+            self._statuses[name] = Status("unavailable", reason)
+        return reason is None
+
+    def _open(self, name: str) -> bool:
+        """Opens a gallery that is built already; its weights are downloaded if they are gone."""
+        if not (self.library.folder(name) / "manifest.json").is_file():
+            return False
+        try:
+            self.library.encoders.get(name, partial(self._preparing, [name]))
+            self._set_ready(name)
+        except GalleryError:
+            return False
+        except PipelineError as error:
+            self._statuses[name] = Status("unavailable", str(error))
+        return True
+
+    def _build(self, names: Sequence[str]) -> None:
+        """Builds these together; one whose weights fail is left out, the others go on."""
+        usable = []
+        for name in names:
+            try:
+                self.library.encoders.get(name, partial(self._preparing, [name]))
+                usable.append(name)
+            except PipelineError as error:
+                self._statuses[name] = Status("unavailable", str(error))
+        if usable:
+            self.library.build(usable, partial(self._preparing, usable))
+        for name in usable:
+            self._set_ready(name)
+
+    def _draw_maps(self) -> None:
+        for name in self.ready():
+            if not self._stopping.is_set():
+                open_map(self.library.searcher(name).gallery)
+
+    def _set_ready(self, name: str) -> None:
+        self._warm_up(self.library.searcher(name))
+        custom = self.library.encoders.get(name, silent).weights.custom
+        self._statuses[name] = Status("ready", custom_weights=custom)
+
+    def _warm_up(self, searcher: Searcher) -> None:
+        # The first run of a network costs several times the others (memory, kernels chosen); not the visitor's.
+        if len(searcher.gallery):
+            searcher.search(Image.new("RGB", (250, 250), "grey"), k=1, choose=None)
+
+    def _preparing(self, names: Sequence[str], progress: Progress) -> None:
+        if self._stopping.is_set():
+            raise Stopped("Preparing was stopped; start it again.")
+        for name in names:
+            self._statuses[name] = Status("preparing", progress=progress)
+
+    def _give_up(self, reason: str) -> None:
+        self._problem = "" if self.ready() else reason
+        for name, status in self._statuses.items():
+            if status.state not in ("ready", "unavailable"):
+                self._statuses[name] = Status("unavailable", reason)

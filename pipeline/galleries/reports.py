@@ -1,0 +1,86 @@
+"""Reports on a library's galleries: made, kept beside the galleries, and found again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pipeline.core.errors import GalleryMissing, PipelineError
+from pipeline.core.files import read_sealed, replacing, sealed, write_json
+from pipeline.core.recipes import RECIPES
+from pipeline.core.settings import Settings
+from pipeline.core.types import Report
+from pipeline.embeddings.store import MANIFEST
+from pipeline.evaluation.evaluate import FORMAT, Task, evaluate
+from pipeline.evaluation.pairs import open_pairs
+from pipeline.evaluation.report import html_report
+from pipeline.galleries.gallery import Library
+from pipeline.photos.images import open_image
+from pipeline.search.searcher import Searcher
+
+
+def make_report(
+    library: Library,
+    settings: Settings,
+    recipes: Sequence[str] | None,
+    indexes: Sequence[str] | None,
+    report: Report,
+) -> dict[str, Any]:
+    """Evaluates these recipes, or all whose galleries are built; `left_out` says why one of those is not in it."""
+    left_out: dict[str, str] = {}
+    searchers = [library.searcher(name) for name in recipes] if recipes else _built(library, left_out)
+    pairs = open_pairs(settings.dataset, library.photos, settings.cache)
+    task = Task(library.photos, pairs, tuple(library.examples()))
+    return evaluate(searchers, task, indexes, report) | {"left_out": left_out}
+
+
+def _built(library: Library, left_out: dict[str, str]) -> list[Searcher]:
+    searchers = []
+    for name in built_recipes(library):
+        try:
+            searchers.append(library.searcher(name))
+        except PipelineError as error:
+            left_out[name] = str(error)
+    if not searchers:
+        reasons = " ".join(left_out.values()) or "No gallery is built yet; run `python -m pipeline build`."
+        raise GalleryMissing(reasons)
+    return searchers
+
+
+def built_recipes(library: Library) -> list[str]:
+    """The recipes whose galleries are there: asking for another would download its weights."""
+    return [name for name in RECIPES if (library.folder(name) / MANIFEST).is_file()]
+
+
+def report_path(library: Library) -> Path:
+    """Where the last report on this library's galleries is, as JSON; the HTML lies beside it."""
+    return library.index_root / library.photos.name / "evaluation.json"
+
+
+def save_report(
+    library: Library, report: dict[str, Any], json_path: Path | None = None, html_path: Path | None = None
+) -> tuple[Path, Path]:
+    """Writes the report as JSON and as one HTML file with pictures; returns where."""
+    paths = json_path or report_path(library), html_path or report_path(library).with_suffix(".html")
+
+    def picture(photo_id: str) -> Image.Image:
+        row = library.photos.row_of(photo_id)
+        return open_image(library.photos[row].source) if row is not None else Image.new("RGB", (1, 1), "white")
+
+    content = html_report(report, picture)
+    write_json(paths[0], sealed(report))
+    with replacing(paths[1]) as beside:
+        beside.write_text(content, encoding="utf-8")
+    return paths
+
+
+def load_report(library: Library) -> dict[str, Any] | None:
+    """The last report; None if there is none that this version can read, or it was changed since."""
+    try:
+        report = read_sealed(report_path(library))
+    except (OSError, ValueError):
+        return None
+    return report if report.get("format") == FORMAT else None

@@ -1,0 +1,212 @@
+"""What a visitor drops, photos and zips of photos, taken into a folder; whatever else a zip may be is refused.
+
+Nothing of a zip is trusted: neither its names, of which the last two parts are kept, nor its sizes, which are counted
+while it is read. Files are taken one at a time and only if they can be read as photos, so the folder never holds
+anything else.
+"""
+
+from __future__ import annotations
+
+import errno
+import lzma
+import re
+import shutil
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from pipeline.core.errors import PhotoError, PhotosError
+from pipeline.core.files import digest
+from pipeline.core.types import Progress, Report
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import PHOTO_SUFFIXES
+
+MAX_PHOTOS = 5_000  # in one gallery: an hour's work for two cores, if they are large
+MAX_ENTRIES = 20_000  # files of any kind in one zip
+MAX_BYTES = 20_000_000_000  # of all photos of one drop, unpacked: 5,000 of 4 MB
+SPARE_BYTES = 500_000_000  # of disk that stay free for everybody else
+BLOCK = 1 << 20
+NAME_LENGTH = 50  # characters of a name that are kept, of up to four bytes each; file systems allow 255 bytes
+DISK_FULL = "The disk of this server is full; free some space, or drop fewer photos."
+WANTED = "drop JPEG, PNG, WebP, GIF, BMP or TIFF files, or a zip of them"
+BROKEN_ZIP = (zipfile.BadZipFile, ValueError, NotImplementedError)
+ENCRYPTED = 0x1  # bit of a zip entry's flags
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The photos that were taken, as paths in the folder; how many files were no photos, and how many there already."""
+
+    photos: tuple[PurePosixPath, ...]
+    unreadable: int
+    known: int
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One file that was dropped, or that a zip holds (`entry`)."""
+
+    name: PurePosixPath
+    size: int
+    file: Path
+    entry: zipfile.ZipInfo | None = None
+
+
+def take(dropped: Sequence[Path], folder: Path, present: Path, report: Report) -> Taken:
+    """Copies the photos among what was dropped, zips unpacked, into `folder`, under names free in `present` as well.
+
+    `present` holds the photos that are there already: one of the same name and content is not taken again. PhotosError
+    says in one sentence why nothing can be taken; what `report` raises ends the work. Both leave files in `folder`.
+    """
+    if not dropped:
+        raise PhotosError(f"Nothing was dropped; {WANTED}.")
+    sources = [source for file in dropped for source in _sources(file)]
+    photos = [source for source in sources if source.name.suffix.lower() in PHOTO_SUFFIXES]
+    if not photos:
+        raise PhotosError(f"There are no photos in what you dropped; {WANTED}.")
+    count = sum(path.is_file() for path in present.rglob("*"))
+    if count + len(photos) > MAX_PHOTOS:
+        total = count + len(photos)
+        raise PhotosError(f"That makes {total:,} photos, and a gallery of your own holds {MAX_PHOTOS:,}; drop fewer.")
+    _check_size(photos, folder)
+    return _take_all(photos, folder, present, report, others=len(sources) - len(photos))
+
+
+def _check_size(photos: Sequence[_Source], folder: Path) -> None:
+    size = sum(photo.size for photo in photos)
+    if size > MAX_BYTES:
+        raise PhotosError(
+            f"These photos take {size / 1e9:.1f} GB, and {MAX_BYTES / 1e9:.0f} GB is the limit; drop fewer at a time."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(folder).free < size + SPARE_BYTES:
+        raise PhotosError(DISK_FULL)
+
+
+def _take_all(photos: Sequence[_Source], folder: Path, present: Path, report: Report, *, others: int) -> Taken:
+    taken: list[PurePosixPath] = []
+    unreadable, known, left, started = others, 0, MAX_BYTES, time.perf_counter()
+    for done, photo in enumerate(photos):
+        report(Progress("Reading your photos", "photos", done, len(photos), done, time.perf_counter() - started))
+        beside = folder / ".coming"
+        with _no_space_in_a_sentence(), _opened(photo) as stream:
+            left -= _copy(stream, beside, left)
+        try:
+            open_image(beside, small=True)
+        except PhotoError:
+            unreadable += 1
+            continue
+        name = _free_name(photo.name, beside, (folder, present))
+        if name is None:
+            known += 1
+            continue
+        (folder / name).parent.mkdir(exist_ok=True)
+        beside.replace(folder / name)
+        taken.append(name)
+    (folder / ".coming").unlink(missing_ok=True)
+    if not taken and not known:
+        raise PhotosError(f"None of these files can be read as a photo; {WANTED}.")
+    return Taken(tuple(taken), unreadable, known)
+
+
+def _sources(file: Path) -> Iterator[_Source]:
+    """The file, or if it is a zip, what is in it."""
+    if file.suffix.lower() != ".zip":
+        yield _Source(_cleaned(PurePosixPath(file.name)), file.stat().st_size, file)
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    except BROKEN_ZIP as error:
+        raise _damaged(file) from error
+    if len(entries) > MAX_ENTRIES:
+        raise PhotosError(
+            f"{file.name} holds {len(entries):,} files, and {MAX_ENTRIES:,} is the limit; split it into several zips."
+        )
+    for entry in entries:
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        _check_entry(file, entry, path)
+        # What a system hides beside photos, such as macOS' `__MACOSX/._1.jpg`, nobody means to drop.
+        if not any(part.startswith((".", "__MACOSX")) for part in path.parts):
+            yield _Source(_cleaned(path), entry.file_size, file, entry)
+
+
+def _check_entry(file: Path, entry: zipfile.ZipInfo, path: PurePosixPath) -> None:
+    if entry.flag_bits & ENCRYPTED:
+        raise PhotosError(f"{file.name} is protected by a password; unpack it, and drop the photos themselves.")
+    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", path.as_posix()):
+        raise PhotosError(f"{file.name} wants to write outside its folder, as no honest zip does; make it anew.")
+    if path.suffix.lower() == ".zip":
+        raise PhotosError(f"{file.name} holds another zip, {path.name}, which is not opened; unpack it first.")
+
+
+def _cleaned(path: PurePosixPath) -> PurePosixPath:
+    """The name with the folder it lies in, of printable characters and not too long; what is above is left out."""
+    folder, name = path.parent.name, path.name
+    parts = [*([_plain(folder)[:NAME_LENGTH]] if folder else []), _plain(path.stem)[:NAME_LENGTH] + path.suffix[:6]]
+    return PurePosixPath(*parts) if name else PurePosixPath("photo")
+
+
+def _plain(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "_" for letter in text).strip(" .") or "_"
+
+
+@contextmanager
+def _opened(source: _Source) -> Iterator[IO[bytes]]:
+    if source.entry is None:
+        with source.file.open("rb") as stream:
+            yield stream
+        return
+    try:
+        with zipfile.ZipFile(source.file) as archive, archive.open(source.entry) as stream:
+            yield stream
+    except (*BROKEN_ZIP, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
+        raise _damaged(source.file) from error
+
+
+def _copy(stream: IO[bytes], path: Path, most: int) -> int:
+    """Writes what the stream gives; PhotosError as soon as it is more than `most` bytes, whatever a zip said."""
+    written = 0
+    with path.open("wb") as file:
+        while block := stream.read(BLOCK):
+            written += len(block)
+            if written > most:
+                raise PhotosError(f"These photos take more than {MAX_BYTES / 1e9:.0f} GB; drop fewer at a time.")
+            file.write(block)
+    return written
+
+
+def _free_name(name: PurePosixPath, file: Path, folders: Sequence[Path]) -> PurePosixPath | None:
+    """The name, or with a number behind it if it is taken; None if what has it is the same photo."""
+    number = 1
+    while True:
+        free = name if number == 1 else name.with_name(f"{name.stem} ({number}){name.suffix}")
+        there = [folder / free for folder in folders if (folder / free).exists()]
+        if not there:
+            return free
+        if any(_same(file, other) for other in there):
+            return None
+        number += 1
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and one.stat().st_size == other.stat().st_size and digest(one) == digest(other)
+
+
+@contextmanager
+def _no_space_in_a_sentence() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise PhotosError(DISK_FULL) from error
+        raise
+
+
+def _damaged(file: Path) -> PhotosError:
+    return PhotosError(f"{file.name} is damaged or no zip at all; make it anew, or drop the photos themselves.")

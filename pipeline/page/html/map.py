@@ -1,0 +1,178 @@
+"""A gallery's map as HTML: a canvas that `page/map.js` draws on, with all it needs to know, and a legend in words."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from pipeline.core.recipes import recipe_named
+from pipeline.core.types import Answer, FloatArray, Hit
+from pipeline.embeddings.map import GalleryMap, well_known
+from pipeline.embeddings.store import Gallery
+from pipeline.page.html.wording import counted
+
+DRAWING = (
+    "<p class='quiet looking' role='status'>Drawing the map. Where that was not done before it takes about a "
+    "minute for 13,000 photos; it is kept.</p>"
+)
+STEPS = 65_535  # of a coordinate: more than there are pixels
+COLOURS = 6  # that are told apart with any kind of sight; after them they come again in another shape
+HELP = (
+    "Drag to move, use the wheel or two fingers to zoom, and point at a photo, or tap it, to see it. By keyboard, "
+    "arrows go from photo to photo, Enter opens one, plus and minus zoom, and 0 shows everything."
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is on the map: the gallery of this title and key, its map, and the answers that are lit up on it."""
+
+    gallery: Gallery
+    title: str
+    key: str
+    drawn: GalleryMap
+    answers: tuple[Answer, ...] = ()
+
+    @cached_property
+    def found(self) -> list[list[tuple[int, Hit]]]:
+        """Each answer's hits with their rows, as far as they are still in the gallery."""
+        rows = {photo_id: row for row, photo_id in enumerate(self.gallery.photo_ids)}
+        return [[(rows[hit.photo_id], hit) for hit in answer.hits if hit.photo_id in rows] for answer in self.answers]
+
+    @cached_property
+    def people(self) -> dict[str, int]:
+        """Everyone in the gallery, numbered."""
+        return {person: number for number, person in enumerate(dict.fromkeys(self.gallery.people))}
+
+    @cached_property
+    def known(self) -> list[tuple[str, int]]:
+        """Who has a colour, with their number of photos."""
+        return well_known(self.gallery)
+
+
+def map_html(shown: Shown) -> str:
+    """The map with its legend."""
+    label = f"Map of {counted(len(shown.gallery), 'photo')}. {HELP}"
+    yours = "<button type='button' data-do='yours'>Your photo</button>" if _queries(shown) else ""
+    return (
+        f"<section class='map' aria-label='Map' data-map='{escape(json.dumps(_data(shown), ensure_ascii=False))}'>"
+        f"<p class='note'>{_lead(shown)}</p><div class='board'>"
+        f"<div class='plane'><canvas tabindex='0' role='application' aria-label='{label}'></canvas>"
+        "<div class='zoom'><button type='button' data-do='in' aria-label='Zoom in'>+</button>"
+        "<button type='button' data-do='out' aria-label='Zoom out'>−</button>"  # noqa: RUF001 - a minus sign
+        f"<button type='button' data-do='whole'>Whole map</button>{yours}</div>"
+        "<div class='card' role='status'></div></div>"
+        f"{_legend(shown)}</div><p class='quiet'>{_limits(shown.drawn.kept)} {HELP}</p></section>"
+    )
+
+
+def _data(shown: Shown) -> dict[str, Any]:
+    """What the drawing needs. Points and people are by row, little-endian in base64."""
+    gallery = shown.gallery
+    people = shown.people
+    return {
+        "gallery": shown.key,
+        "recipe": gallery.manifest["recipe"]["name"],
+        "fingerprint": gallery.manifest["fingerprint"],
+        "points": _packed(_steps(shown.drawn.points), "<u2"),
+        "person": _packed(np.array([people[person] for person in gallery.people]), "<u4"),
+        "people": list(people),
+        "known": [people[person] for person, _ in shown.known],
+        "hits": _hits(shown),
+        "queries": _queries(shown),
+    }
+
+
+def _steps(points: FloatArray) -> FloatArray:
+    """Points from -1 to 1 as steps from 0, downwards."""
+    steps: FloatArray = np.clip((points * (1, -1) + 1) / 2 * STEPS, 0, STEPS).round()
+    return steps
+
+
+def _packed(numbers: np.ndarray[Any, Any], kind: str) -> str:
+    return base64.b64encode(numbers.astype(kind).tobytes()).decode()
+
+
+def _hits(shown: Shown) -> list[dict[str, Any]]:
+    """The photos that were found, each once, with what is said of it."""
+    said: dict[int, str] = {}
+    for row, hit in chain.from_iterable(shown.found):
+        said.setdefault(row, f"result {hit.rank}, distance {hit.distance:.2f}")
+    return [{"row": row, "said": words} for row, words in said.items()]
+
+
+def _queries(shown: Shown) -> list[dict[str, Any]]:
+    """Where the visitor's faces go, with their names: each to its nearest photo, for which see `projection.py`."""
+    queries = []
+    for answer, found in zip(shown.answers, shown.found, strict=True):
+        if found:
+            x, y = _steps(shown.drawn.points[[found[0][0]]])[0].tolist()
+            several = len(shown.answers) > 1
+            queries.append({"x": x, "y": y, "name": f"Face {answer.face_number}" if several else "Your photo"})
+    return queries
+
+
+def _lead(shown: Shown) -> str:
+    label = recipe_named(shown.gallery.manifest["recipe"]["name"]).label
+    return (
+        f"Every point is a photo of the gallery {escape(shown.title)} as the model {escape(label)} sees it: points "
+        "that are close together are faces it finds alike."
+    )
+
+
+def _limits(kept: float | None) -> str:
+    """What the map can say, in two sentences, with what was measured."""
+    measured = f"{kept:.0%} of every photo's ten nearest are still among its ten nearest here, and " if kept else ""
+    return (
+        f"So many numbers do not fit into two: {measured}directions, or how far apart groups lie, mean nothing. "
+        "Your photo stands where its nearest result does, even if that is not like it."
+    )
+
+
+def _legend(shown: Shown) -> str:
+    known, numbers = shown.known, shown.people
+    marks = _marks(shown)
+    if not known:
+        nobody = "No one has enough photos here for a colour of their own, so every point is grey."
+        return f"<div class='legend'><p>{nobody} {marks}</p></div>"
+    people = "".join(
+        f"<li><button type='button' data-person='{numbers[person]}' aria-pressed='false'>{_mark(place)}"
+        f"{escape(person)} <span class='count'>{count:,}</span></button></li>"
+        for place, (person, count) in enumerate(known)
+    )
+    all_of_them = len(known) == len(numbers)
+    who = "Everyone has" if all_of_them else f"The {len(known)} people with the most photos have"
+    if len(known) == 1 and not all_of_them:
+        who = "The one person with the most photos has"
+    rest = "" if all_of_them else "; everyone else is grey"
+    return (
+        f"<div class='legend'><p>{who} a colour and a shape{rest}. Choose one to see only that person. {marks}</p>"
+        f"<ul>{people}</ul></div>"
+    )
+
+
+def _marks(shown: Shown) -> str:
+    """What the other marks are, where there are any."""
+    if not _queries(shown):
+        return "Search with a photo to see where it stands."
+    return "The cross is your photo, and rings are its results."
+
+
+def _mark(place: int) -> str:
+    """A person's mark in the legend, by the person's place in it."""
+    shape = "<circle cx='6' cy='6' r='5'/>" if place < COLOURS else "<path d='M6 0L12 6L6 12L0 6Z'/>"
+    return f"<svg class='mark k{place % COLOURS}' viewBox='0 0 12 12' aria-hidden='true'>{shape}</svg>"
+
+
+def found_in(answers: Sequence[Answer], gallery: Gallery) -> tuple[Answer, ...]:
+    """Those of the answers that came out of this gallery."""
+    of_it = (gallery.manifest["gallery"], gallery.manifest["recipe"]["name"])
+    return tuple(answer for answer in answers if (answer.gallery, answer.recipe) == of_it)

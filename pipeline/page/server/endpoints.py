@@ -1,0 +1,120 @@
+"""The endpoints for programs: `/search`, `/compare`, `/explain`, `/galleries` and `/health`, in plain JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+from gradio.events import api
+from PIL import Image
+
+from pipeline.core.errors import PhotoError
+from pipeline.core.recipes import RECIPES
+from pipeline.core.types import Answer
+from pipeline.encoder.faces import numbered
+from pipeline.galleries.preparation import Background
+from pipeline.page.html.grid import served
+from pipeline.page.parts import SEARCH, Parts, as_sent, in_a_sentence
+from pipeline.page.tabs.search import count_of, framed, opened, whole_number
+from pipeline.search.comparison import compare
+from pipeline.search.why import nearest, why
+
+PUBLIC: dict[str, Any] = SEARCH | {"api_visibility": "public"}
+EXPLAINED = ("Crop searched with", "Crop of the hit", "What the match rests on there", "And in the hit")
+
+
+def gallery(key: str, background: Background) -> dict[str, Any]:
+    """What can be searched: a gallery's key, name and size, and every recipe with its state and indexes."""
+    ready = background.ready()
+    photos = background.library.photos if ready else None
+    return {
+        "key": key,
+        "gallery": photos.name if photos else None,
+        "title": photos.title if photos else None,
+        "photos": len(photos) if photos else 0,
+        "people": len(set(photos.people)) if photos else 0,
+        "recipes": [_recipe(background, name) for name in RECIPES],
+    }
+
+
+def _recipe(background: Background, name: str) -> dict[str, Any]:
+    status = background.status(name)
+    about = {"recipe": name, "label": RECIPES[name].label, "state": status.state, "reason": status.reason}
+    if status.state != "ready":
+        return about | {"photos": 0, "dim": RECIPES[name].dim, "indexes": {}}
+    searcher = background.searcher(name)
+    recalls = {index: round(searcher.recall(index), 4) for index in searcher.indexes}
+    return about | {"photos": len(searcher.gallery), "dim": RECIPES[name].dim, "indexes": recalls}
+
+
+def _with_pictures(background: Background, answer: Answer) -> dict[str, Any]:
+    """The answer with the address of each hit's picture. As files, Gradio would look up each one's path six times."""
+    told = answer.as_json()
+    for hit in told["hits"]:
+        hit["picture"] = served(background.library.pictures.thumbnail(hit["photo_id"]))
+    return told
+
+
+def endpoints(parts: Parts) -> None:
+    """Adds the endpoints; those that take a photo need components to hang on, which nobody sees."""
+    galleries, query, reply = parts.galleries, parts.query, parts.reply
+    answer, trigger = gr.JSON(label="Answer", visible=False), gr.Button(visible=False)
+    face = gr.Number(0, label="Face: 1, 2, ...; 0 is the largest", visible=False)
+    as_sent(face)
+    hit = gr.Textbox("", label="Hit: its photo_id; empty for the nearest that is not the photo itself", visible=False)
+    key = gr.Textbox("", label="Gallery: its key in /galleries; empty for the first that is ready", visible=False)
+
+    def background_of(key: str) -> Background:
+        return galleries.get(key or galleries.first())
+
+    def search(
+        photo: str | None, recipe: str, index: str, k: object, face: object, key: str
+    ) -> tuple[Any, Any, dict[str, Any]]:
+        """Find the photos of the gallery whose face is most like a face of this photo, 0 being its largest."""
+        with in_a_sentence():
+            image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
+            background = background_of(key)
+            found = background.searcher(recipe).search(image, count_of(k), index, choose=choose)
+            return framed(image, found), found.crop, _with_pictures(background, found)
+
+    def compare_all(photo: str | None, index: str, k: object, face: object, key: str) -> dict[str, Any]:
+        """Search with every model that is ready: their answers, how many photos each two share, and each one's own."""
+        with in_a_sentence():
+            image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
+            background = background_of(key)
+            searchers = [background.searcher(name) for name in RECIPES if name in background.ready()]
+            return compare(searchers, image, count_of(k), index, choose).as_json()
+
+    def explain_hit(
+        photo: str | None, recipe: str, photo_id: str, face: object, key: str
+    ) -> tuple[Image.Image, Image.Image, Image.Image, Image.Image, dict[str, Any]]:
+        """Show which places of both crops a hit's similarity rests on; without photo_id the nearest other photo's."""
+        with in_a_sentence():
+            image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
+            background = background_of(key)
+            searcher = background.searcher(recipe)
+            found = searcher.search(image, index="exact", choose=choose)
+            if found.crop is None:
+                raise PhotoError("No face was found in this photo; try another, or a recipe for whole photos.")
+            reason = why(searcher, found.crop, background.library.photos.found(photo_id or nearest(found)))
+            heats = reason.explanation
+            return heats.query.crop, heats.hit.crop, *heats.overlays(), reason.as_json()
+
+    def list_galleries() -> dict[str, Any]:
+        """What can be searched: the galleries, and every recipe with its state and its indexes' recall@20."""
+        return {"galleries": [gallery(key, galleries.get(key)) for key in galleries.keys]}
+
+    def tell_health() -> dict[str, Any]:
+        """Whether this server can answer: ok, degraded, preparing or unavailable; why, and how far."""
+        return galleries.health()
+
+    request = [query.photo, reply.model, reply.index, reply.k, face, key]
+    outputs = [query.boxed, query.crop, answer]
+    trigger.click(search, request, outputs, api_name="search", **PUBLIC)
+    on_all = [query.photo, reply.index, reply.k, face, key]
+    trigger.click(compare_all, on_all, answer, api_name="compare", **PUBLIC)
+    shown = [gr.Image(label=label, visible=False, format="png") for label in EXPLAINED]
+    asked = [query.photo, reply.model, hit, face, key]
+    trigger.click(explain_hit, asked, [*shown, answer], api_name="explain", **PUBLIC)
+    api(list_galleries, api_name="galleries", concurrency_limit=None)
+    api(tell_health, api_name="health", concurrency_limit=None)

@@ -1,0 +1,93 @@
+"""Live: one frame of a camera at a time, searched at once or dropped. Nothing of a frame is kept or logged."""
+
+from __future__ import annotations
+
+import io
+import reprlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from PIL import Image
+
+from pipeline.core.errors import PhotoError, SettingsError
+from pipeline.core.recipes import RECIPES
+from pipeline.core.types import Answer
+from pipeline.encoder.faces import largest
+from pipeline.galleries.galleries import Galleries
+from pipeline.page.html.grid import served
+from pipeline.page.html.wording import NO_FACE_LIVE, caption, presence_line
+
+SHOWN = 5  # hits; more cannot be read while they change
+AT_ONCE = 2  # frames searched at the same time, of all visitors: as many as other searches
+FRAME_SIDE = 640  # px, the longest; the page sends 320
+FRAME_BYTES = 200_000  # the page's have about 10,000
+NO_FRAME = f"This is no frame of a camera: send a JPEG of at most {FRAME_SIDE} x {FRAME_SIDE} pixels."
+DROPPED: dict[str, Any] = {"state": "dropped"}
+
+
+class Live:
+    """Searches for frames, `at_once` of them at the same time and no more. Safe to use from several threads."""
+
+    def __init__(self, galleries: Galleries, at_once: int = AT_ONCE) -> None:
+        self._galleries = galleries
+        self._slots = threading.BoundedSemaphore(at_once)
+
+    @contextmanager
+    def slot(self) -> Iterator[bool]:
+        """Whether there is room for one more frame, which is kept while in the block; never waits for it."""
+        free = self._slots.acquire(blocking=False)
+        try:
+            yield free
+        finally:
+            if free:
+                self._slots.release()
+
+    def search(self, frame: bytes, gallery: str, recipe: str, index: str) -> dict[str, Any]:
+        """What the page shows of a frame: `state` (found, no_face), `box`, `hits`, a `sentence`, and what was searched.
+
+        PhotoError if it is no frame, SettingsError or GalleryError where it cannot be searched so.
+        """
+        if recipe not in RECIPES:
+            raise SettingsError(f"There is no model {reprlib.repr(recipe)}; choose one on the page.")
+        background = self._galleries.get(gallery)
+        searcher = background.searcher(recipe)
+        image = _opened(frame)
+        answer = searcher.search(image, SHOWN, index, choose=largest)
+        hits = [
+            {
+                "photo_id": hit.photo_id,
+                "caption": caption(hit),
+                "picture": served(background.library.pictures.thumbnail(hit.photo_id)),
+            }
+            for hit in answer.hits
+        ]
+        return {
+            "state": "found" if answer.found_face else "no_face",
+            "box": _shares(answer, image.size),
+            "hits": hits,
+            "sentence": presence_line(answer) if answer.found_face else NO_FACE_LIVE,
+            "about": f"{RECIPES[recipe].label}, {background.library.title}",
+        }
+
+
+def _opened(frame: bytes) -> Image.Image:
+    """The frame, decoded; its size is known before it is, so a small file cannot become a large picture."""
+    try:
+        with Image.open(io.BytesIO(frame), formats=["JPEG"]) as image:
+            if max(image.size) > FRAME_SIDE:
+                raise PhotoError(NO_FRAME)
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise PhotoError(NO_FRAME) from error
+
+
+def _shares(answer: Answer, size: tuple[int, int]) -> list[float] | None:
+    """Left, top, width and height of the face's box as shares of the frame; None without a face."""
+    if answer.face is None:
+        return None
+    left, top, right, bottom = answer.face.box
+    width, height = size
+    shares = (left / width, top / height, (right - left) / width, (bottom - top) / height)
+    return [round(share, 4) for share in shares]

@@ -1,0 +1,134 @@
+"""A limit to how many searches one visitor may start in a minute, for pages that strangers reach.
+
+A visitor is an address: a page has no names. Behind a proxy, as on a Hugging Face Space, every request comes from the
+proxy, and the visitor's address is what the proxy wrote last into X-Forwarded-For; what stands before that was sent
+along, and may be invented. Where no proxy is known, the header is not looked at.
+
+A call of the MCP tool is a search. Frames of the tab "Live" have an allowance of their own, or a minute of it would be
+all of a visitor's searches, and without one a stranger could keep the processor busy with them for ever.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+
+import gradio as gr
+
+from pipeline.core.settings import Rate
+from pipeline.page.parts import SEARCH
+from pipeline.page.server.guard import LIVE_PATH, MCP_PATH, Application, Message, Receive, Send, read_body, with_body
+
+MOST_VISITORS = 10_000  # who are remembered; the one who was away longest is forgotten first
+EVENT = re.compile(r"/(queue/join|(call|call/v2|run|api)/[^/]+)/?$")  # Gradio's roads to a function
+FRAMES = 10  # for each search; at 60 searches a minute that is ten a second, about what two cores answer
+NETWORK_BITS = 64  # of an IPv6 address: the rest anybody may choose anew for every request
+
+
+def sentence(a_minute: int, wait: int, what: str = "searches") -> str:
+    """What a visitor is told who has to wait so many seconds."""
+    return f"This page takes {a_minute} {what} a minute from one visitor; try again in {wait} s."
+
+
+class Allowance:
+    """So much a minute for each visitor: all of it to begin with, and what is used comes back evenly over a minute."""
+
+    def __init__(self, a_minute: int) -> None:
+        self.a_minute = a_minute
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # how much is left, and when that was
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def wait(self, visitor: str) -> int:
+        """Takes one; the seconds until the visitor may have one, 0 if that is now."""
+        now, most = time.monotonic(), self.a_minute
+        left, since = self._left.pop(visitor, (float(most), now))
+        left = min(most, left + (now - since) * most / 60)
+        self._left[visitor] = (max(left - 1, 0.0) if left >= 1 else left, now)
+        if len(self._left) > MOST_VISITORS:
+            self._left.popitem(last=False)
+        return 0 if left >= 1 else math.ceil((1 - left) * 60 / most)
+
+
+class RateLimit:
+    """Refuses what would start a search in one sentence, where a visitor has started too many."""
+
+    def __init__(self, app: Application, page: gr.Blocks, rate: Rate) -> None:
+        """Searches are the events of `page` that wait in the queue for searching."""
+        self._app = app
+        self._behind_proxy = rate.behind_proxy
+        self.searches, self.frames = Allowance(rate.a_minute), Allowance(rate.a_minute * FRAMES)
+        searches = [event for event in page.fns.values() if event.concurrency_id == SEARCH["concurrency_id"]]
+        self._numbers = {event._id for event in searches}
+        self._names = {event.api_name for event in searches if event.api_name}
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """An ASGI application around another; the body's size is limited already."""
+        path = scope["path"] if scope["type"] == "http" and scope["method"] == "POST" else ""
+        is_frame, is_tool = path.endswith(LIVE_PATH), path.endswith(MCP_PATH)
+        if not (is_frame or is_tool or EVENT.search(path)):
+            await self._app(scope, receive, send)
+            return
+        body = await read_body(receive)
+        call = _call(body) if is_tool else None
+        allowance = self.frames if is_frame else self.searches
+        counts = is_frame or call is not None or (not is_tool and self._is_search(path, body))
+        wait = allowance.wait(self._visitor(scope)) if counts else 0
+        if not wait:
+            await self._app(scope, with_body(body, receive), send)
+            return
+        said = sentence(allowance.a_minute, wait, "frames" if is_frame else "searches")
+        # Clients of MCP hand their model what a tool says, and break off at any status but 200.
+        answer, status = ({"detail": said}, 429) if call is None else (_told(call, said), 200)
+        headers = [(b"content-type", b"application/json"), (b"retry-after", str(wait).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+
+    def _is_search(self, path: str, body: bytes) -> bool:
+        if path.rstrip("/").rsplit("/", 1)[-1] in self._names:
+            return True
+        try:
+            return int(json.loads(body)["fn_index"]) in self._numbers
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):  # no event at all: Gradio says so
+            return False
+
+    def _visitor(self, scope: Message) -> str:
+        client = scope.get("client")
+        address = str(client[0]) if client else ""
+        if self._behind_proxy:
+            forwarded = _values(scope["headers"], b"x-forwarded-for")
+            address = forwarded.rsplit(",", 1)[-1].strip() or address
+        try:
+            known = ipaddress.ip_address(address)
+        except ValueError:
+            return ""  # all of whom nothing is known are one
+        if isinstance(known, ipaddress.IPv6Address):
+            return str(ipaddress.ip_network((known, NETWORK_BITS), strict=False))
+        return str(known)
+
+
+def _call(body: bytes) -> Any:  # noqa: ANN401
+    """The number of the call to the MCP tool that this is; None if it is none."""
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError):  # the tool's server says so
+        return None
+    return message.get("id") if isinstance(message, dict) and message.get("method") == "tools/call" else None
+
+
+def _told(call: object, said: str) -> dict[str, Any]:
+    """An error of the tool as the protocol has it."""
+    result = {"content": [{"type": "text", "text": said}], "isError": True}
+    return {"jsonrpc": "2.0", "id": call, "result": result}
+
+
+def _values(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> str:
+    """The values of all headers of that name, as if they were one."""
+    return ",".join(value.decode("latin-1") for name, value in headers if name.lower() == wanted)

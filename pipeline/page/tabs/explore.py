@@ -1,0 +1,155 @@
+"""Exploring an answer: searching on with a result, back, enlarging, arranging, downloading."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import gradio as gr
+
+from pipeline.core.errors import PipelineError
+from pipeline.core.types import Answer
+from pipeline.encoder.faces import Choose, at, largest, numbered
+from pipeline.page.html import downloads, wording
+from pipeline.page.html.grid import enlarged_html
+from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, Request, in_a_sentence, request_of
+from pipeline.page.tabs.limiting import distance_of, limit_line
+from pipeline.page.tabs.search import hit_in, results, show
+
+Trail = tuple[tuple[str, int], ...]  # photos searched with before, and the number of the face
+Step = tuple[Trail, int | None]  # the way so far, and the number of the face chosen now
+
+# The file goes into the page and from there to the visitor: nothing is left on the server.
+SAVE = """(file) => {
+  if (!file) return;
+  const anchor = document.createElement('a');
+  anchor.href = `data:${file.type};base64,${file.content}`;
+  anchor.download = file.name;
+  anchor.click();
+}"""
+TO_THE_PHOTO = "() => document.querySelector('#photo').scrollIntoView({block: 'nearest'})"
+TO_THE_ENLARGED = "() => document.querySelector('#enlarged').scrollIntoView({block: 'nearest'})"
+
+
+def search_with(parts: Parts, photo_id: str, step: Step, request: Request) -> Changes:
+    """A photo of the gallery as the visitor's, and the search with the face by which it was indexed."""
+    trail, number = step
+    path = str(parts.galleries.get(request.gallery).library.pictures.original(photo_id))
+    way = trail if request.photo is None else (*trail, (request.photo, number or 0))
+    shown = show(parts, replace(request, photo=path), _of_gallery(parts, photo_id, request))
+    return shown | {parts.query.photo: path, parts.explore.trail: way, parts.explore.back: gr.update(visible=bool(way))}
+
+
+def _of_gallery(parts: Parts, photo_id: str, request: Request) -> Choose:
+    """Picks the face by which the recipe's gallery has a photo."""
+    try:
+        box = parts.galleries.get(request.gallery).searcher(request.recipe).gallery.box(photo_id)
+    except PipelineError:  # said in a sentence by the search itself
+        return largest
+    return at((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) if box else largest
+
+
+def go_back(parts: Parts, trail: Trail, request: Request) -> Changes:
+    """The photo before this one, and the search with it."""
+    if not trail:
+        return {parts.query.photo: request.photo}
+    *way, (photo, number) = trail
+    shown = show(parts, replace(request, photo=photo), numbered(number))
+    return shown | {
+        parts.query.photo: photo,
+        parts.explore.trail: tuple(way),
+        parts.explore.back: gr.update(visible=bool(way)),
+    }
+
+
+def enlarge(parts: Parts, photo_id: str, number: int, answers: Sequence[Answer]) -> str:
+    """A result's whole photo with its face framed, as HTML; empty for what is not in the answer of this number."""
+    found = hit_in(answers, photo_id, number)
+    if found is None:
+        return ""
+    answer, hit = found
+    background = parts.galleries.named(answer.gallery)
+    library, box = background.library, background.searcher(answer.recipe).gallery.box(photo_id)
+    return enlarged_html(hit, library.pictures.original(photo_id), library.pictures.size(photo_id), box, number)
+
+
+def move_limit(parts: Parts, distance: object, answers: Sequence[Answer], request: Request) -> Changes:
+    """The results marked by the visitor's limit and what that means; nothing is searched."""
+    limit = distance_of(distance)
+    if not answers:
+        return {parts.explore.limit_note: ""}
+    request = replace(request, own_limit=(answers[0].gallery, answers[0].recipe, limit))
+    background = parts.galleries.named(answers[0].gallery)
+    return {
+        parts.explore.own_limit: request.own_limit,
+        parts.explore.limit_note: limit_line(background, answers, request),
+        parts.reply.hits: results(background, answers, request),
+    }
+
+
+def download(parts: Parts, kind: str, answers: Sequence[Answer]) -> dict[str, str] | None:
+    """The answers as a file for `SAVE`: its name, type and content in base64; None if there are none any more."""
+    if not answers:
+        return None
+    makers: dict[str, tuple[str, str, Callable[[], bytes]]] = {
+        "csv": ("results.csv", "text/csv;charset=utf-8", lambda: downloads.as_csv(answers).encode()),
+        "json": ("results.json", "application/json", lambda: downloads.as_json(answers).encode()),
+        "sheet": ("results.png", "image/png", lambda: _sheet(parts, answers)),
+    }
+    name, media, make = makers[kind]
+    return {"name": name, "type": media, "content": base64.b64encode(make()).decode()}
+
+
+def _sheet(parts: Parts, answers: Sequence[Answer]) -> bytes:
+    library = parts.galleries.named(answers[0].gallery).library
+    return downloads.contact_sheet(answers, library.pictures.thumbnail, wording.caption)
+
+
+def explore_events(parts: Parts) -> None:
+    """What can be done with an answer."""
+    query, reply, explore = parts.query, parts.reply, parts.explore
+    on_the_way = [explore.trail, query.face, *parts.request]
+
+    def picked(event: gr.EventData, trail: Trail, number: int | None, *values: object) -> Changes:
+        with in_a_sentence():
+            return search_with(parts, str(event.photo), (trail, number), request_of(values))
+
+    def back(trail: Trail, *values: object) -> Changes:
+        return go_back(parts, trail, request_of(values))
+
+    def expanded(event: gr.EventData, answers: tuple[Answer, ...]) -> str:
+        with in_a_sentence():
+            return enlarge(parts, str(event.photo), int(event.answer), answers)
+
+    def arranged(answers: tuple[Answer, ...], *values: object) -> str:
+        with in_a_sentence():
+            background = parts.galleries.named(answers[0].gallery) if answers else parts.galleries.main
+            return results(background, answers, request_of(values))
+
+    def moved(distance: object, answers: tuple[Answer, ...], *values: object) -> Changes:
+        with in_a_sentence():
+            return move_limit(parts, distance, answers, request_of(values))
+
+    clicks = [reply.hits.select, explore.enlarged.select]
+    gr.on(clicks, picked, on_the_way, parts.photo_and_answer, **SEARCH).then(None, None, None, js=TO_THE_PHOTO)
+    explore.back.click(back, [explore.trail, *parts.request], parts.photo_and_answer, **SEARCH)
+    reply.hits.expand(expanded, explore.answers, explore.enlarged, **QUICK).then(None, None, None, js=TO_THE_ENLARGED)
+    explore.enlarged.collapse(lambda: "", None, explore.enlarged, **QUICK)
+    arrangement = [explore.view.input, explore.by_person.input]
+    gr.on(arrangement, arranged, [explore.answers, *parts.request], reply.hits, **QUICK)
+    limit = [explore.limit, explore.answers, *parts.request]
+    marked = [explore.own_limit, explore.limit_note, reply.hits]
+    explore.limit.input(moved, limit, marked, trigger_mode="always_last", **QUICK)
+    _download_events(parts)
+
+
+def _download_events(parts: Parts) -> None:
+    file = gr.JSON(visible="hidden", elem_id="file")
+    for kind, button in zip(("csv", "json", "sheet"), parts.explore.downloads, strict=True):
+
+        def made(answers: tuple[Answer, ...], kind: str = kind) -> dict[str, str] | None:
+            with in_a_sentence():
+                return download(parts, kind, answers)
+
+        button.click(made, parts.explore.answers, file, **QUICK).then(None, file, None, js=SAVE)

@@ -1,0 +1,253 @@
+"""Searching: what the page shows of an answer, and everything that asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+from PIL import Image
+
+from pipeline.core.errors import PhotoError, PipelineError, SettingsError
+from pipeline.core.recipes import MAX_K
+from pipeline.core.types import Answer, Box, Face, Hit
+from pipeline.encoder.faces import Choose, at, boxed, largest, numbered
+from pipeline.galleries.preparation import Background
+from pipeline.page.html import wording
+from pipeline.page.html.grid import Group, Tile, by_person, results_html
+from pipeline.page.parts import FACES, SEARCH, Changes, Parts, Request, request_of
+from pipeline.page.tabs.limiting import limit_of, limited
+from pipeline.photos.images import open_image
+from pipeline.search import journal
+from pipeline.search.hints import hints
+from pipeline.search.searcher import Searcher
+
+MOST = 10**12
+SHOWN_SIDE = 900  # pixels; the boxed photo is for looking at
+
+
+def opened(photo: str | None) -> Image.Image:
+    """The photo the browser sent, decoded; PhotoError if there is none."""
+    if photo is None:
+        raise PhotoError("There is no photo yet; upload one, take one with the webcam, or click an example.")
+    return open_image(Path(photo))
+
+
+def whole(value: float) -> bool:
+    """Whether this is a whole number of any sensible size; JSON may hold NaN, infinity and numbers of 400 digits."""
+    return abs(value) <= MOST and value == int(value)
+
+
+def whole_number(value: object, what: str) -> int:
+    """A number as the browser sent it; SettingsError if it is none, or a broken one."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not whole(value):
+        raise SettingsError(f"{what} must be a whole number.")
+    return int(value)
+
+
+def count_of(k: object) -> int:
+    """The number of results asked for."""
+    return whole_number(k, f"The number of results, 1 to {MAX_K},")
+
+
+def framed(image: Image.Image, answer: Answer) -> Image.Image:
+    """The photo with its faces framed, small enough to send; shrunk first, for a copy of a large one is large too."""
+    scale = min(1.0, SHOWN_SIDE / max(image.size))
+    if scale < 1:
+        image = image.resize([max(1, round(side * scale)) for side in image.size], reducing_gap=2)
+    small = {face: replace(face, box=scaled(face.box, scale)) for face in answer.faces}
+    return boxed(image, tuple(small.values()), small[answer.face] if answer.face else None)
+
+
+def scaled(box: Box, scale: float) -> Box:
+    """The same box where the photo is so many times as large."""
+    left, top, right, bottom = box
+    return left * scale, top * scale, right * scale, bottom * scale
+
+
+def picture(background: Background, searcher: Searcher, photo_id: str, view: str) -> Path:
+    """The file that stands for a photo among the results: the photo, or the face by which it was indexed."""
+    box = searcher.gallery.box(photo_id) if view == FACES else None
+    return background.library.pictures.face(photo_id, box) if box else background.library.pictures.thumbnail(photo_id)
+
+
+def tiles(background: Background, answer: Answer, view: str) -> tuple[Tile, ...]:
+    """An answer's hits with their pictures."""
+    searcher = background.searcher(answer.recipe)
+    return tuple(Tile(hit, picture(background, searcher, hit.photo_id, view)) for hit in answer.hits)
+
+
+def results(background: Background, answers: Sequence[Answer], request: Request) -> str:
+    """The answers as HTML: photo by photo, by person, or a row for each of several faces."""
+    limit = limit_of(answers, request)
+    each = [
+        tuple(
+            replace(tile, answer=number, beyond=limit is not None and tile.hit.distance > limit)
+            for tile in tiles(background, answer, request.view)
+        )
+        for number, answer in enumerate(answers)
+    ]
+    if len(answers) > 1:
+        rows = [Group(f"Face {answer.face_number}", "", row) for answer, row in zip(answers, each, strict=True)]
+        return results_html(rows, "strips")
+    if request.by_person:
+        return results_html(by_person(each[0]), "people") if each else ""
+    return results_html([Group("", "", row) for row in each])
+
+
+def hit_in(answers: Sequence[Answer], photo_id: str, number: int) -> tuple[Answer, Hit] | None:
+    """The answer of this number, from 0, and its hit that shows this photo; None if there is none any more."""
+    found = [hit for answer in answers[number : number + 1] for hit in answer.hits if hit.photo_id == photo_id]
+    return (answers[number], found[0]) if found else None
+
+
+def show(parts: Parts, request: Request, choose: Choose | None) -> Changes:
+    """Searches with the face that `choose` picks, or with the whole photo for None, and shows what comes out."""
+    changes = _blank(parts, request)
+    if request.photo is None:
+        return changes
+    try:
+        image = opened(request.photo)
+        searcher = parts.galleries.get(request.gallery).searcher(request.recipe)
+        answer = searcher.search(image, count_of(request.k), request.index, choose=choose)
+        changes |= _seen(parts, image, answer)
+        changes |= _found(parts, request, (answer,))
+        changes[parts.reply.sentence] = wording.answer_line(answer, searcher.recall(request.index))
+        changes[parts.reply.whole] = gr.update(visible=not answer.found_face)
+    except PipelineError as error:
+        journal.refused(error)
+        changes[parts.reply.sentence] = wording.notice(str(error))
+    return changes
+
+
+def show_every(parts: Parts, request: Request, number: int) -> Changes:
+    """Searches with every face of the photo; `number` is the one that stays chosen."""
+    changes = _blank(parts, request)
+    try:
+        image = opened(request.photo)
+        searcher = parts.galleries.get(request.gallery).searcher(request.recipe)
+        answers = searcher.search_every_face(image, count_of(request.k), request.index)
+        changes |= _seen(parts, image, answers[max(0, min(number, len(answers)) - 1)])
+        changes |= _found(parts, request, answers)
+        changes[parts.reply.sentence] = wording.every_line(answers)
+    except PipelineError as error:
+        journal.refused(error)
+        changes[parts.reply.sentence] = wording.notice(str(error))
+    return changes
+
+
+def _blank(parts: Parts, request: Request) -> Changes:
+    """The page without an answer."""
+    query, reply, explore = parts.query, parts.reply, parts.explore
+    hidden = gr.update(visible=False)
+    return {
+        query.boxed: None,
+        query.crop: None,
+        query.face: hidden,
+        query.every: hidden,
+        query.hints: "",
+        reply.hits: "",
+        reply.sentence: "",
+        reply.whole: hidden,
+        reply.note: wording.model_note(request.recipe, parts.galleries.get(request.gallery).status(request.recipe)),
+        explore.limit_box: hidden,
+        explore.limit_note: "",
+        explore.enlarged: "",
+        explore.tools: hidden,
+        explore.link: wording.link(parts.to_link(request.gallery), request.recipe, request.index, request.k),
+        explore.answers: (),
+    }
+
+
+def _seen(parts: Parts, image: Image.Image, answer: Answer) -> Changes:
+    """What was found in the visitor's photo, and which of its faces is searched with."""
+    query, count = parts.query, len(answer.faces)
+    choices = [(f"Face {number}", number) for number in range(1, count + 1)]
+    return {
+        query.boxed: gr.update(value=framed(image, answer), alt_text=wording.boxed_alt(answer)),
+        query.crop: answer.crop,
+        query.face: gr.update(choices=choices, value=answer.face_number, visible=count > 1),
+        query.every: gr.update(visible=count > 1),
+        query.hints: wording.hints(hints(image, answer.face)) if answer.face else "",
+    }
+
+
+def _found(parts: Parts, request: Request, answers: tuple[Answer, ...]) -> Changes:
+    """The results, and what can be done with them."""
+    return {
+        parts.reply.hits: results(parts.galleries.get(request.gallery), answers, request),
+        parts.explore.answers: answers,
+        parts.explore.tools: gr.update(visible=any(answer.hits for answer in answers)),
+        **limited(parts, answers, request),
+    }
+
+
+def example_photos(background: Background) -> list[tuple[str, str]]:
+    """The example photos as (file, name)."""
+    library = background.library
+    return [(str(library.pictures.original(photo_id)), library.person(photo_id)) for photo_id in library.examples()]
+
+
+def show_example(parts: Parts, number: int, request: Request) -> Changes:
+    """An example as the visitor's photo, and the page's search with it."""
+    library = parts.galleries.get(request.gallery).library
+    path = str(library.pictures.original(library.examples()[number]))
+    return anew(parts, replace(request, photo=path)) | {parts.query.photo: path}
+
+
+def is_of_a_gallery(parts: Parts, photo: str) -> bool:
+    """Whether a photo is the server's own, such as an example; a visitor's lies elsewhere."""
+    return parts.galleries.is_picture(Path(photo))
+
+
+def anew(parts: Parts, request: Request) -> Changes:
+    """The search with another photo: its largest face, and no way back to the one before."""
+    shown, explore = show(parts, request, largest), parts.explore
+    return shown | {explore.trail: (), explore.back: gr.update(visible=False)}
+
+
+def _at_shown(x: float, y: float) -> Choose:
+    """Picks the face at a point of the photo as `framed` shows it."""
+
+    def choose(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
+        scale = max(1.0, max(size) / SHOWN_SIDE)
+        return at(x * scale, y * scale)(faces, size)
+
+    return choose
+
+
+def search_events(parts: Parts) -> None:
+    """Searches whenever the visitor changes something."""
+    query, reply = parts.query, parts.reply
+    with_face = [query.face, *parts.request]
+
+    def of_number(number: int | None, *values: object) -> Changes:
+        return show(parts, request_of(values), numbered(number or 0))
+
+    def of_point(event: gr.SelectData, *values: object) -> Changes:
+        return show(parts, request_of(values), _at_shown(*event.index))
+
+    def of_every(number: int | None, *values: object) -> Changes:
+        return show_every(parts, request_of(values), number or 1)
+
+    def of_whole(*values: object) -> Changes:
+        return show(parts, request_of(values), None)
+
+    def of_photo(*values: object) -> Changes:
+        request = request_of(values)
+        # Gradio sends a photo of the server's along when it was just cleared.
+        gone = request.photo is not None and is_of_a_gallery(parts, request.photo)
+        return anew(parts, replace(request, photo=None) if gone else request)
+
+    def of_example(event: gr.SelectData, *values: object) -> Changes:
+        return show_example(parts, int(event.index), request_of(values))
+
+    photos = [query.photo.input, query.photo.clear]
+    gr.on(photos, of_photo, parts.request, parts.answer, trigger_mode="always_last", **SEARCH)
+    choices = [reply.model.input, reply.index.input, reply.k.input, query.face.input]
+    gr.on(choices, of_number, with_face, parts.answer, trigger_mode="always_last", **SEARCH)
+    query.boxed.select(of_point, parts.request, parts.answer, **SEARCH)
+    query.every.click(of_every, with_face, parts.answer, **SEARCH)
+    reply.whole.click(of_whole, parts.request, parts.answer, **SEARCH)
+    query.examples.select(of_example, parts.request, parts.photo_and_answer, **SEARCH)

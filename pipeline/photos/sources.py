@@ -1,0 +1,305 @@
+"""Where a gallery's photos come from: a Hub dataset, a local copy of one, or any folder of photos."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.core.errors import PhotosError, SettingsError
+from pipeline.core.hub import endpoint, reachable, snapshot_meter
+from pipeline.core.settings import LFW
+from pipeline.core.types import Photo, Report, silent
+from pipeline.photos.face_ids import photo_of
+
+if TYPE_CHECKING:
+    import pyarrow
+    from datasets import Dataset
+
+PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+SAMPLE = Path(__file__).parent / "sample"  # composite people, made by `composites.py`
+TITLES = {LFW: "LFW", SAMPLE.name: "Sample"}
+UNKNOWN = "unknown"  # who a photo shows, where its label is missing
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    """A dataset on the Hub; `rows` is how many a complete copy has, where that is known."""
+
+    repo: str
+    revision: str | None = None
+    rows: int | None = None
+
+
+# The first that answers is taken. `bitmind/lfw` holds the same photos; no revision of it is known to pin.
+LFW_ON_THE_HUB = (
+    HubDataset("logasja/lfw", "0ee47979927a48dadf11083cb53b51439fa92dc9", 13_233),
+    HubDataset("bitmind/lfw", None, 13_233),
+)
+
+
+class Photos:
+    """The photos of one gallery, in a fixed order. `revision` changes when they do."""
+
+    def __init__(
+        self,
+        names: tuple[str, str],
+        labels: Sequence[tuple[str, str]],
+        revision: tuple[str, Sequence[str]],
+        read: Callable[[int], bytes | Path],
+        *,
+        every_face: bool = False,
+    ) -> None:
+        """`names` are (folder name, title), `labels` (photo id, person) by row; `read(row)` gives bytes or a path.
+
+        `revision` is one value for all photos and one for each, its stamp, which changes when that photo does.
+        With `every_face` each face of a photo becomes a row of the gallery, called as `face_ids` has it; else one does.
+        """
+        self.every_face = every_face
+        self.name, self.title = names
+        self.revision, self.stamps = revision[0], tuple(revision[1])
+        self.photo_ids = tuple(photo_id for photo_id, _ in labels)
+        self.people = tuple(person for _, person in labels)
+        self._read = read
+        self._rows = {photo_id: row for row, photo_id in enumerate(self.photo_ids)}
+        if len(self._rows) != len(self.photo_ids):
+            raise ValueError("photo ids must be unique")
+
+    def __len__(self) -> int:
+        return len(self.photo_ids)
+
+    def __getitem__(self, row: int) -> Photo:
+        return Photo(self.photo_ids[row], self.people[row], self._read(row))
+
+    def row_of(self, photo_id: str) -> int | None:
+        """The photo's row, also by the id of one of its faces; None if there is no such photo."""
+        row = self._rows.get(photo_id)
+        return self._rows.get(photo_of(photo_id)) if row is None and self.every_face else row
+
+    def row(self, photo_id: str) -> int:
+        """The same; SettingsError if there is no such photo."""
+        if (row := self.row_of(photo_id)) is None:
+            raise SettingsError(f"There is no photo {photo_id!r} in this gallery.")
+        return row
+
+    def found(self, photo_id: str) -> Photo:
+        """The photo of this id, or that shows the face of this id; SettingsError if there is none."""
+        return self[self.row(photo_id)]
+
+
+def open_photos(dataset: str, report: Report = silent) -> Photos:
+    """Opens what FACESEARCH_DATASET names: `lfw`, `sample`, a Hub id or `id@revision`, a folder, `imagefolder:PATH`.
+
+    PhotosError says in one sentence what is missing and what to set instead; a host out of reach costs seconds.
+    """
+    if dataset == SAMPLE.name:
+        return _folder_photos(SAMPLE, (SAMPLE.name, TITLES[SAMPLE.name]))
+    if dataset.startswith("imagefolder:"):
+        return _folder_photos(Path(dataset.removeprefix("imagefolder:")).expanduser())
+    if Path(dataset).expanduser().is_dir():
+        folder = Path(dataset).expanduser().resolve()
+        return _dataset_photos(_load(folder), (_slug(folder.name), TITLES.get(folder.name, folder.name)))
+    if dataset == LFW:
+        return _lfw_from_hub(report)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", dataset) is None:
+        raise PhotosError(
+            f"FACESEARCH_DATASET is {dataset!r}, which is neither a folder nor a Hub id like user/name; correct it, or "
+            "use imagefolder:PATH for a folder of photos."
+        )
+    repo, _, revision = dataset.partition("@")
+    folder = _fetch(HubDataset(repo, revision or None), report)
+    return _dataset_photos(_load(folder), (_slug(repo), repo))
+
+
+def _lfw_from_hub(report: Report) -> Photos:
+    problems: list[str] = []
+    for source in LFW_ON_THE_HUB:
+        try:
+            data = _load(_fetch(source, report))
+        except PhotosError as error:
+            problems.append(str(error))
+            continue
+        if len(data) == source.rows:
+            return _dataset_photos(data, (LFW, TITLES[LFW]))
+        problems.append(f"{source.repo} holds {len(data):,} photos where LFW has {source.rows:,}.")
+    raise PhotosError(problems[0])
+
+
+def _fetch(source: HubDataset, report: Report) -> Path:
+    """The dataset's folder in the Hub cache, downloaded if need be; no request is made for a cached revision."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    download = partial(snapshot_download, source.repo, repo_type="dataset", revision=source.revision)
+    try:
+        folder = Path(download(local_files_only=True))
+        if any(folder.rglob("*.parquet")) or source.rows is None:
+            return folder
+    except HFValidationError as error:
+        raise PhotosError(
+            f"FACESEARCH_DATASET is {source.repo!r}, which the Hub does not allow as an id; correct it, or set "
+            "FACESEARCH_DATASET to a local folder."
+        ) from error
+    except OSError:
+        pass  # not cached
+    if not reachable():
+        raise PhotosError(
+            f"{endpoint()} cannot be reached for the dataset {source.repo}; connect, or set FACESEARCH_DATASET to a "
+            "local copy of the dataset or to imagefolder:PATH for a folder of your own photos."
+        )
+    try:
+        return Path(download(tqdm_class=snapshot_meter(f"Downloading {source.repo}", report)))
+    except Exception as error:  # the errors of whichever HTTP library the Hub's client uses, beside its own
+        raise PhotosError(
+            f"The dataset {source.repo} cannot be downloaded ({type(error).__name__}); check its name and your access, "
+            "or set FACESEARCH_DATASET to a local folder."
+        ) from error
+
+
+def _load(folder: Path) -> Dataset:
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(str(folder))
+    except Exception as error:  # whatever a foreign file makes the loader raise, it is this folder's fault
+        raise PhotosError(
+            f"{folder} cannot be read as a dataset ({type(error).__name__}); set FACESEARCH_DATASET to a folder in the "
+            "layout of a Hub dataset, or to imagefolder:PATH for a folder of photos."
+        ) from error
+    splits: dict[str, Dataset] = loaded
+    return splits["train"] if "train" in splits else next(iter(splits.values()))
+
+
+def _dataset_photos(data: Dataset, gallery: tuple[str, str]) -> Photos:
+    import datasets
+
+    features = data.features
+    image = next((column for column, kind in features.items() if isinstance(kind, datasets.Image)), None)
+    if image is None:
+        raise PhotosError(f"The dataset {gallery[1]} has no image column; set FACESEARCH_DATASET to one that has.")
+    label = next((column for column, kind in features.items() if isinstance(kind, datasets.ClassLabel)), None)
+    data = data.cast_column(image, datasets.Image(decode=False))
+
+    def read(row: int) -> bytes | Path:
+        stored = data[row][image] or {"bytes": b""}  # a row without a photo is one that cannot be read
+        content: bytes | None = stored["bytes"]
+        return content if content is not None else Path(stored["path"] or "")
+
+    # Chunk by chunk: joined, the photos would be copied into memory.
+    paths = [path for chunk in data.data.column(image).chunks for path in chunk.field("path").to_pylist()]
+    files = [str(file or "") for file in (data["filename"] if "filename" in features else paths)]
+    if label is not None:
+        names = features[label].names
+        people = [
+            names[number] if number is not None and 0 <= number < len(names) else UNKNOWN for number in data[label]
+        ]
+    else:
+        people = [_person_in_file_name(file) for file in files]
+    ids = _photo_ids(files, people)
+    labels = [(photo_id, person.replace("_", " ")) for photo_id, person in zip(ids, people, strict=True)]
+    return Photos(gallery, labels, _content_revision(data, image, labels), read)
+
+
+def _person_in_file_name(file: str) -> str:
+    """LFW's `Albert_Costa_0001.jpg` is Albert Costa's first photo; any other name stands for itself."""
+    return re.sub(r"_\d{4}$", "", Path(file).stem)
+
+
+def _photo_ids(files: Sequence[str], people: Sequence[str]) -> list[str]:
+    """File names without their ending where they are there and unique, else person and count, as LFW names them."""
+    stems = [Path(file).stem for file in files]
+    if all(stems) and len(set(stems)) == len(stems):
+        return stems
+    counts: Counter[str] = Counter()
+    ids = []
+    for person in people:
+        counts[person] += 1
+        ids.append(f"{person}_{counts[person]:04d}")
+    return ids
+
+
+def _content_revision(data: Dataset, image: str, labels: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
+    """A hash of every byte and name, so that the same photos are the same revision wherever they came from."""
+    stamps = []
+    for chunk in _chunks(data, image):
+        for stored, path in zip(chunk.field("bytes"), chunk.field("path"), strict=True):
+            content: bytes | pyarrow.Buffer = b""
+            if stored.is_valid:
+                content = stored.as_buffer()
+            elif path.is_valid and Path(path.as_py()).is_file():  # `datasets` leaves a folder's photos where they are
+                content = Path(path.as_py()).read_bytes()
+            stamps.append(hashlib.sha256(content).hexdigest())
+    return _revision(labels, stamps), stamps
+
+
+def _chunks(data: Dataset, image: str) -> Iterator[pyarrow.StructArray]:
+    """The photos' column, read where `datasets` has mapped its file: of that, every page looked at stays in memory."""
+    import pyarrow
+
+    if not data.cache_files:
+        yield from data.data.column(image).chunks
+    for file in data.cache_files:
+        with pyarrow.OSFile(file["filename"]) as stream:
+            for batch in pyarrow.ipc.open_stream(stream):
+                yield batch.column(image)
+    pyarrow.default_memory_pool().release_unused()
+
+
+def _revision(labels: Sequence[tuple[str, str]], stamps: Sequence[str]) -> str:
+    return hashlib.sha256(repr((labels, stamps)).encode()).hexdigest()
+
+
+def own_photos(folder: Path, names: tuple[str, str]) -> Photos:
+    """The photos below a folder for a gallery of every face, called `names`; a person is a photo's folder, or its name.
+
+    PhotosError if there are none. Their revision stays the same wherever the folder is moved.
+    """
+    files = list(_photos_below(folder))
+    if not files:
+        raise PhotosError("There are no photos left; drop some.")
+    relative = [file.relative_to(folder) for file in files]
+    labels = [(path.as_posix(), path.parent.name or path.stem) for path in relative]
+    stamps = [_stamp(file) for file in files]
+    revision = _revision([("every", "face"), *labels], stamps)
+    return Photos(names, labels, (revision, stamps), lambda row: files[row], every_face=True)
+
+
+def _stamp(file: Path) -> str:
+    """Size and time instead of the content: reading a large folder through takes minutes."""
+    stat = file.stat()
+    return f"{stat.st_size}-{stat.st_mtime_ns}"
+
+
+def _folder_photos(folder: Path, names: tuple[str, str] | None = None) -> Photos:
+    if not folder.is_dir():
+        raise PhotosError(f"FACESEARCH_DATASET names the folder {folder}, which does not exist; correct the path.")
+    files = list(_photos_below(folder))
+    if not files:
+        raise PhotosError(
+            f"There are no photos in {folder} (looked for {', '.join(sorted(PHOTO_SUFFIXES))}); choose another folder."
+        )
+    labels, stamps = [], []
+    for file in files:
+        relative = file.relative_to(folder)
+        labels.append((relative.as_posix(), relative.parts[0] if len(relative.parts) > 1 else file.stem))
+        stamps.append(_stamp(file))
+    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:6]
+    name = f"{_slug(folder.resolve().name)}-{place}"  # two folders may share a name
+    names = names or (name, folder.resolve().name)
+    return Photos(names, labels, (_revision(labels, stamps), stamps), lambda row: files[row])
+
+
+def _photos_below(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in PHOTO_SUFFIXES and not hidden and path.is_file():
+            yield path
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "photos"

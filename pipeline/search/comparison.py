@@ -1,0 +1,67 @@
+"""One photo's answers by several recipes, and what they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import Image
+
+from pipeline.core.types import Answer, Encoded
+from pipeline.encoder.faces import Choose, largest
+from pipeline.search.searcher import Searcher, check_request
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The answers of different recipes to one photo, by the same index, each with the same number of hits at most."""
+
+    answers: tuple[Answer, ...]
+
+    def __post_init__(self) -> None:
+        if len({answer.recipe for answer in self.answers}) != len(self.answers):
+            raise ValueError("each recipe is compared once")
+
+    def found(self, recipe: str) -> frozenset[str]:
+        """The ids of the photos that the recipe found."""
+        return frozenset(hit.photo_id for answer in self.answers if answer.recipe == recipe for hit in answer.hits)
+
+    def shared(self, one: str, other: str) -> int:
+        """How many photos both recipes found."""
+        return len(self.found(one) & self.found(other))
+
+    def only(self, recipe: str) -> frozenset[str]:
+        """The ids of the photos that no other recipe found."""
+        others = [self.found(answer.recipe) for answer in self.answers if answer.recipe != recipe]
+        return self.found(recipe).difference(*others)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values: the answers as `search` gives them, photos in common by pair, and each one's own."""
+        recipes = [answer.recipe for answer in self.answers]
+        return {
+            "answers": [answer.as_json() for answer in self.answers],
+            "shared": {one: {other: self.shared(one, other) for other in recipes} for one in recipes},
+            "only": {
+                answer.recipe: [hit.photo_id for hit in answer.hits if hit.photo_id in self.only(answer.recipe)]
+                for answer in self.answers
+            },
+        }
+
+
+def compare(
+    searchers: Sequence[Searcher], image: Image.Image, k: int, index: str, choose: Choose | None = largest
+) -> Comparison:
+    """Searches with each; faces are found once for all who share a detector, and that time is in each one's timings."""
+    check_request(k, index)
+    seen: dict[int, Encoded] = {}  # by detector
+    answers = []
+    for searcher in searchers:
+        detector = id(searcher.encoder.detector)
+        if detector in seen:
+            faces, detect_ms = seen[detector].faces, seen[detector].detect_ms
+            encoded = replace(searcher.encoder.encode([image], choose, [faces])[0], detect_ms=detect_ms)
+        else:
+            encoded = seen[detector] = searcher.encoder.encode([image], choose)[0]
+        answers.append(searcher.answer(encoded, k, index))
+    return Comparison(tuple(answers))

@@ -1,0 +1,134 @@
+"""Searching: one photo in, one Answer out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from PIL import Image
+
+from pipeline.core.errors import SettingsError
+from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K
+from pipeline.core.settings import EMBEDDED, Milvus
+from pipeline.core.types import Answer, Encoded, Hit, VectorIndex
+from pipeline.embeddings.store import Gallery
+from pipeline.encoder.encoder import Encoder
+from pipeline.encoder.faces import Choose, largest, numbered
+from pipeline.indexes.registry import available, open_index, why_unavailable
+from pipeline.search import journal
+from pipeline.search.calibration import Calibration
+
+MOST_FACES = 60  # searched with at once; each takes about 30 ms
+
+
+class Searcher:
+    """A gallery with the encoder it was built by and its indexes. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        encoder: Encoder,
+        indexes: Mapping[str, VectorIndex],
+        calibration: Calibration | None = None,
+    ) -> None:
+        """Without a `calibration` hits have no verdicts."""
+        self.gallery = gallery
+        self.encoder = encoder
+        self.indexes = indexes
+        self.calibration = calibration
+
+    def search(
+        self, image: Image.Image, k: int = DEFAULT_K, index: str = DEFAULT_INDEX, *, choose: Choose | None = largest
+    ) -> Answer:
+        """The k photos nearest to the face that `choose` picks in the RGB image; None searches with the whole photo."""
+        check_request(k, index)
+        return self.answer(self.encoder.encode([image], choose)[0], k, index)
+
+    def search_every_face(
+        self, image: Image.Image, k: int = DEFAULT_K, index: str = DEFAULT_INDEX
+    ) -> tuple[Answer, ...]:
+        """An answer for each face of the RGB image, in the detector's order; the faces are found once for all.
+
+        Of a crowd, only for the first `MOST_FACES`, which are the largest.
+        """
+        check_request(k, index)
+        first = self.encoder.encode([image], numbered(1))[0]
+        others = [
+            replace(self.encoder.encode([image], numbered(number), [first.faces])[0], detect_ms=first.detect_ms)
+            for number in range(2, min(len(first.faces), MOST_FACES) + 1)
+        ]
+        return tuple(self.answer(encoded, k, index) for encoded in [first, *others])
+
+    def answer(self, encoded: Encoded, k: int, index: str) -> Answer:
+        """The k photos nearest to what the encoder made of a photo."""
+        started = time.perf_counter()
+        calibration = self._calibration_for(encoded)
+        hits = self._hits(encoded, k, index, calibration)
+        steps = {
+            "detect": encoded.detect_ms,
+            "embed": encoded.embed_ms,
+            "search": (time.perf_counter() - started) * 1000,
+        }
+        answer = Answer(
+            recipe=self.encoder.recipe.name,
+            index=index,
+            gallery=self.gallery.manifest["gallery"],
+            faces=encoded.faces,
+            face=encoded.face,
+            crop=encoded.crop,
+            hits=hits,
+            timings_ms=steps | {"total": sum(steps.values())},
+            limit=calibration.presence(len(self.gallery)) if calibration else None,
+        )
+        journal.answered(answer)
+        return answer
+
+    def recall(self, index: str) -> float:
+        """The index's recall@20 against exact search on this gallery, measured when it was built."""
+        facts = self.gallery.manifest["indexes"].get(index)
+        # An index that joined after the gallery was opened knows its own.
+        return float(facts["recall_at_20"] if facts else getattr(self.indexes[index], "recall_at_20", 0))
+
+    def _calibration_for(self, encoded: Encoded) -> Calibration | None:
+        """What was measured on faces says nothing of a whole photo that is compared with faces."""
+        return self.calibration if encoded.face or not self.encoder.recipe.finds_faces else None
+
+    def _hits(self, encoded: Encoded, k: int, index: str, calibration: Calibration | None) -> tuple[Hit, ...]:
+        if encoded.vector is None:
+            return ()
+        found = self.indexes[index].search(encoded.vector, k)
+        people, faces = self.gallery.people, len(self.gallery)
+        pairs = zip(found.rows[0].tolist(), found.distances[0].tolist(), strict=True)
+        return tuple(
+            Hit(
+                rank,
+                self.gallery.photo_ids[row],
+                people[row],
+                distance,
+                calibration.verdict(distance, faces) if calibration else None,
+            )
+            for rank, (row, distance) in enumerate(pairs, start=1)
+        )
+
+
+def check_request(k: int, index: str) -> None:
+    """SettingsError for a k or an index that cannot be."""
+    if not 1 <= k <= MAX_K:
+        raise SettingsError(f"The number of results is {k}; choose 1 to {MAX_K}.")
+    if (reason := why_unavailable(index)) is not None:
+        raise SettingsError(reason)
+
+
+def open_searcher(
+    gallery: Gallery, encoder: Encoder, milvus: Milvus = EMBEDDED, calibration: Calibration | None = None
+) -> Searcher:
+    """The gallery with all its indexes opened, as far as their packages are installed."""
+    facts = gallery.manifest["indexes"]
+    # Milvus may have been out of reach when the others were built; it is filled at the first search then.
+    names = [name for name in available() if name in facts or name == "milvus"]
+    told = gallery.collection(milvus)
+    indexes = {name: open_index(name, gallery.vectors, gallery.folder, facts.get(name, {}), told) for name in names}
+    if gallery.layer is not None:
+        encoder = encoder.under(encoder.recipe, layer=gallery.layer)
+    return Searcher(gallery, encoder, indexes, calibration)

@@ -1,0 +1,175 @@
+"""Training this project's compact network: it learns to say of a face what its teacher says.
+
+The teacher is a network that was trained on other photos. LFW's photos without their names are what the student is
+taught on. A fifth of the people can be held out, to see what it makes of people it was never shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.core.files import replacing
+from pipeline.core.recipes import STEPS
+from pipeline.core.types import IntArray, Progress, Report, silent
+from pipeline.embeddings.store import Gallery
+from pipeline.encoder.mini import MINI
+from pipeline.encoder.torch_networks import native_bf16
+from pipeline.photos.sources import Photos
+from pipeline.training.augmentation import Pixels, Views
+from pipeline.training.mini_net import MiniNet
+from pipeline.training.teacher import smaller
+
+HELD_OUT = 0.2  # of the people
+SEED = 5
+BATCH = 64
+KEPT_EVERY = 50  # steps between the states that a training can go on from
+LEARNING_RATE = 1e-3
+WEIGHT_DECAY = 0.01
+WARM_UP = 0.05  # of the steps
+MOST_GRADIENT = 1.0
+DIGEST_BYTES = hashlib.sha256().digest_size
+JUDGED_BY = 200  # views that channels are judged by before training
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training's end: the network, and the mean cosine to the teacher's vectors by every `KEPT_EVERY` steps."""
+
+    network: MiniNet
+    curve: tuple[float, ...]
+
+
+def held_out_people(people: tuple[str, ...]) -> frozenset[str]:
+    """A fifth of these people, always the same."""
+    names = np.unique(np.array(people))
+    return frozenset(np.random.default_rng(SEED).permutation(names)[: round(HELD_OUT * len(names))].tolist())
+
+
+def held_out_rows(gallery: Gallery, photos: Photos) -> IntArray:
+    """The rows of a gallery that show those people."""
+    people = held_out_people(photos.people)
+    return np.flatnonzero([person in people for person in gallery.people])
+
+
+def open_views(folder: Path, gallery: Gallery, photos: Photos) -> tuple[Views, Views]:
+    """The views of the people that are shown in any case, and of those who may be held out; see `Views.make`."""
+    apart = held_out_rows(gallery, photos)
+    shown = np.setdiff1d(np.arange(len(gallery)), apart)
+    return Views(folder, "shown", shown), Views(folder, "held-out", apart)
+
+
+def distil(
+    teacher: MiniNet, parts: tuple[Views, ...], state: Path, steps: int = STEPS, report: Report = silent
+) -> Trained:
+    """Trains on views that are made already; what `state` holds of a training that was cut short is gone on from.
+
+    The same views, steps and number of threads give the same network to rounding. Runs on a GPU if there is one.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    batches = _Batches(parts)
+    of = [str(MINI), steps, [len(part) for part in parts]]
+    kept = _kept(state, of, device)
+    fresh = MiniNet(MINI) if kept else smaller(teacher, MINI, batches.pixels(batches.numbers(0, JUDGED_BY))[0])
+    network = fresh.train().to(device).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=WARM_UP)
+    keeping: dict[str, Any] = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    done, curve, some = 0, [], []
+    if kept:
+        done, curve = kept["steps"], kept["curve"]
+        for name, part in keeping.items():
+            part.load_state_dict(kept[name])
+    started, first = time.perf_counter(), done
+    for step in range(done, steps):
+        pixels, wanted = batches.pixels(batches.numbers(step + 1, BATCH), step)
+        alike = _step(network, pixels.to(device), wanted.to(device), optimizer)
+        schedule.step()
+        some.append(alike)
+        if (step + 1) % KEPT_EVERY == 0 or step + 1 == steps:
+            curve.append(round(float(np.mean(some)), 4))
+            some = []
+            parts_now = {name: part.state_dict() for name, part in keeping.items()}
+            _keep(state, {**parts_now, "of": of, "steps": step + 1, "curve": curve})
+        report(Progress("Training", "steps", step + 1, steps, step + 1 - first, time.perf_counter() - started))
+    return Trained(network.eval().cpu(), tuple(curve))
+
+
+def _keep(state: Path, value: dict[str, Any]) -> None:
+    """Writes the state behind its digest: torch reads numbers whatever has become of them."""
+    stream = io.BytesIO()
+    torch.save(value, stream)
+    with replacing(state) as beside:
+        beside.write_bytes(hashlib.sha256(stream.getbuffer()).digest() + stream.getbuffer())
+
+
+def _kept(state: Path, of: list[Any], device: str) -> dict[str, Any] | None:
+    """The state of just this training; None if there is none, or something else stands there."""
+    if not state.is_file():
+        return None
+    content = state.read_bytes()
+    written, content = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() == written:
+        with suppress(Exception):  # a digest is soon made, and torch refuses what is no state by errors of any kind
+            value: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+            if value["of"] == of:
+                return value
+    log.warning("%s is damaged, or of another training; this one begins anew.", state.name)
+    return None
+
+
+def _step(network: MiniNet, pixels: Tensor, wanted: Tensor, optimizer: torch.optim.Optimizer) -> float:
+    """One step; returns the mean cosine before it."""
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=pixels.is_cuda or native_bf16()):
+        vectors = network(pixels)
+    loss = 1 - functional.cosine_similarity(vectors.float(), wanted).mean()
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(network.parameters(), MOST_GRADIENT)
+    optimizer.step()
+    return 1 - float(loss.detach())
+
+
+class _Batches:
+    """Batches of views, which depend on the step alone: a training that goes on sees what it would have seen."""
+
+    def __init__(self, parts: tuple[Views, ...]) -> None:
+        self._parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def numbers(self, step: int, count: int) -> IntArray:
+        return np.random.default_rng((SEED, step)).choice(self._ends[-1], count, replace=False)
+
+    def pixels(self, numbers: IntArray, step: int | None = None) -> tuple[Tensor, Tensor]:
+        """Pixels (n, 3, side, side) from -1 to 1 and the teacher's vectors; with a step, half of them mirrored."""
+        crops, vectors = (np.concatenate(arrays) for arrays in zip(*self._of_parts(numbers), strict=True))
+        if step is not None:
+            mirrored = np.random.default_rng((SEED, step, 1)).random(len(crops)) < 0.5
+            crops[mirrored] = crops[mirrored, :, ::-1]
+        return network_input(crops), torch.from_numpy(vectors)
+
+    def _of_parts(self, numbers: IntArray) -> Iterator[tuple[Pixels, np.ndarray]]:
+        for part, end in zip(self._parts, self._ends, strict=True):
+            mine = numbers[(numbers < end) & (numbers >= end - len(part))] - (end - len(part))
+            if len(mine):
+                yield part[mine]
+
+
+def network_input(crops: Pixels) -> Tensor:
+    """Pixels (n, 3, side, side) from -1 to 1 of crops (n, side, side, 3) of 0 to 255, channels last in memory."""
+    pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return pixels.contiguous(memory_format=torch.channels_last)

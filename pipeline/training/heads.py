@@ -1,0 +1,129 @@
+"""Training a head: a dense layer of ReLU units on a recipe's vectors, under a softmax over the gallery's people.
+
+One of the ancestors did this with a ResNet-50; the activations of the dense layer are the embedding, the softmax is
+thrown away. The vectors below it are the gallery's, so the backbone runs over the photos once and never again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.core.errors import GalleryError
+from pipeline.core.recipes import DEFAULT_EPOCHS
+from pipeline.core.types import IntArray, Progress, Report, silent
+from pipeline.embeddings.store import Gallery
+from pipeline.encoder.layer import Layer
+from pipeline.encoder.torch_networks import native_bf16
+
+BATCH = 256
+HELD_OUT = 0.2  # of each person's photos, but never the last
+LEARNING_RATE = 1e-3
+WEIGHT_DECAY = 0.05
+DROPOUT = 0.5
+SMOOTHING = 0.1
+SEED = 1
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One point of the training curve: the mean loss, and the shares of photos named rightly, seen and held out."""
+
+    number: int
+    loss: float
+    training_accuracy: float
+    held_out_accuracy: float
+
+
+def best_epoch(curve: Sequence[Epoch]) -> Epoch:
+    """The one that names most of the photos held out rightly; of equals, the last."""
+    return max(curve, key=lambda epoch: (epoch.held_out_accuracy, epoch.number))
+
+
+def train_head(
+    gallery: Gallery, units: int, report: Report = silent, epochs: int = DEFAULT_EPOCHS
+) -> tuple[Layer, list[Epoch]]:
+    """Trains on the people with at least two photos; returns the layer of the best epoch, and the curve.
+
+    Of each person a fifth of the photos is held out. They are never trained on; the epoch that names most of them
+    rightly is kept. GalleryError if nobody has two photos.
+    """
+    rows, labels, held_out = _split(gallery.people)
+    if not held_out.any():
+        raise GalleryError("Nobody in this gallery has two photos; a head needs people to tell apart.")
+    torch.manual_seed(SEED)
+    # Unit vectors of d numbers are small; the network learns on numbers around 1, and the factor goes into its weight.
+    scale = float(np.sqrt(gallery.vectors.shape[1]))
+    inputs, targets = torch.from_numpy(gallery.vectors[rows]) * scale, torch.from_numpy(labels)
+    seen, unseen = torch.from_numpy(np.flatnonzero(~held_out)), torch.from_numpy(np.flatnonzero(held_out))
+    dense = nn.Linear(inputs.shape[1], units)
+    model = nn.Sequential(dense, nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(units, int(labels.max()) + 1))
+    steps = epochs * -(-len(seen) // BATCH)
+    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+    curve: list[Epoch] = []
+    best: Layer | None = None
+    started = time.perf_counter()
+    for number in range(1, epochs + 1):
+        loss = _epoch(model, inputs[seen], targets[seen], (optimizer, schedule))
+        accuracies = [_accuracy(model, inputs[part], targets[part]) for part in (seen, unseen)]
+        curve.append(Epoch(number, round(loss, 4), *(round(value, 4) for value in accuracies)))
+        if best_epoch(curve) is curve[-1]:
+            weight, bias = dense.weight.detach().numpy() * scale, dense.bias.detach().numpy().copy()
+            facts = {"epoch": str(number), "held_out_accuracy": str(curve[-1].held_out_accuracy)}
+            best = Layer(np.ascontiguousarray(weight, np.float32), bias, rectified=True, facts=facts)
+        report(Progress("Training the head", "epochs", number, epochs, number, time.perf_counter() - started))
+    assert best is not None
+    return best, curve
+
+
+def _split(people: Sequence[str]) -> tuple[IntArray, IntArray, np.ndarray]:
+    """Rows of the people with at least two photos, their labels 0, 1, 2, ..., and which photos are held out."""
+    counts = Counter(people)
+    rows = np.array([row for row, person in enumerate(people) if counts[person] > 1], np.int64)
+    names = [people[row] for row in rows]
+    _, labels = np.unique(names, return_inverse=True)
+    held_out = np.zeros(len(rows), bool)
+    random = np.random.default_rng(SEED)
+    for label in range(int(labels.max()) + 1 if len(labels) else 0):
+        mine = random.permutation(np.flatnonzero(labels == label))
+        # Of two to four photos one is held out by chance, so that few-photo people count in both parts.
+        share = HELD_OUT * len(mine)
+        held_out[mine[: min(int(share + random.random()), len(mine) - 1)]] = True
+    return rows, labels.astype(np.int64), held_out
+
+
+def _epoch(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    steering: tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler],
+) -> float:
+    """One pass in random order; returns the mean loss."""
+    optimizer, schedule = steering
+    model.train()
+    total = 0.0
+    for batch in torch.split(torch.randperm(len(inputs)), BATCH):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=native_bf16()):
+            named = model(inputs[batch])
+        loss = nn.functional.cross_entropy(named.float(), targets[batch], label_smoothing=SMOOTHING)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        total += float(loss.detach()) * len(batch)
+    return total / len(inputs)
+
+
+@torch.inference_mode()
+def _accuracy(model: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+    """The share of photos whose person comes first."""
+    model.eval()
+    pairs = zip(torch.split(inputs, BATCH), torch.split(targets, BATCH), strict=True)
+    return sum(int((model(part).argmax(1) == names).sum()) for part, names in pairs) / max(len(inputs), 1)

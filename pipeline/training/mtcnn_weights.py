@@ -1,0 +1,28 @@
+"""MTCNN's weights out of facenet-pytorch's wheel, as the file that `cascade.py` reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from facenet_pytorch import ONet, PNet, RNet
+from safetensors.numpy import save_file
+
+from pipeline.core.files import replacing
+from pipeline.core.types import FloatArray
+
+MODULES = {"pnet": PNet, "rnet": RNet, "onet": ONet}
+
+
+def wheel_weights() -> dict[str, FloatArray]:
+    """The numbers of the three networks, each name beginning with its network's."""
+    return {
+        f"{network}.{name}": tensor.numpy()
+        for network, module in MODULES.items()
+        for name, tensor in module().state_dict().items()
+    }
+
+
+def copy_mtcnn(path: Path) -> None:
+    """Writes them as safetensors; the wheel's are MIT, as this project is."""
+    with replacing(path) as beside:
+        save_file(wheel_weights(), beside)

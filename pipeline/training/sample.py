@@ -1,0 +1,126 @@
+"""The sample gallery: people who do not exist, each the average of six people of LFW.
+
+After Francis Galton, "Composite Portraits" (Nature, 1878): faces that are laid over each other eye on eye become one
+face that is nobody's. The j-th photo of a composite person is the average of the j-th photos of the same six people,
+mixed with that of all their photos, which keeps the five as alike as photos of one person are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from pipeline.core.errors import SettingsError
+from pipeline.core.geometry import similarity_transform, unit_rows
+from pipeline.core.types import FloatArray, IntArray, Progress, Report, silent
+from pipeline.embeddings.store import Gallery
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import Photos
+
+PEOPLE, PHOTOS_EACH, MADE_OF = 40, 5, 6
+OWN = 0.3  # how much of a photo is of its own six; at half, some were nearer to another composite
+SIDE = 200  # pixels
+QUALITY = 80
+SEED = 7
+# Where eyes, nose and mouth lie in a composite, in parts of its side.
+LANDMARKS = ((0.39, 0.43), (0.61, 0.43), (0.5, 0.56), (0.41, 0.67), (0.59, 0.67))
+# What is kept of the six: an ellipse with a soft edge, hair and chin included. Beyond it six backgrounds would show.
+RADII, SOFTNESS = (0.33, 0.44), 0.22
+TURN, SHIFT, SIZE, LIGHT = 7.0, 0.03, 0.08, 0.15  # degrees, parts of the side, parts, parts: how far photos vary
+
+Pixels = npt.NDArray[np.float64]
+
+
+def compose_sample(gallery: Gallery, photos: Photos, folder: Path, report: Report = silent) -> None:
+    """Writes a folder of five JPEGs for each of 40 composite people, from a gallery of LFW that knows its faces.
+
+    SettingsError if it has too few people with five photos.
+    """
+    started = time.perf_counter()
+    for number, rows in enumerate(alike(gallery)):
+        report(Progress("Composing", "people", number, PEOPLE, number, time.perf_counter() - started))
+        place = folder / f"Composite {number + 1:02}"
+        place.mkdir(parents=True, exist_ok=True)
+        laid = np.array([[_laid(*_face(gallery, photos, row)) for row in person] for person in rows.tolist()])
+        for turn in range(PHOTOS_EACH):
+            average = OWN * laid[:, turn].mean(axis=0) + (1 - OWN) * laid.mean(axis=(0, 1))
+            portrait(average, (SEED, number, turn)).save(place / f"{turn + 1}.jpg", quality=QUALITY, optimize=True)
+    report(Progress("Composing", "people", PEOPLE, PEOPLE, PEOPLE, time.perf_counter() - started))
+
+
+def alike(gallery: Gallery) -> list[IntArray]:
+    """For each composite person the rows (6, 5) of the photos of six people.
+
+    They look alike, or their average would look like everybody's; and each six are chosen as far as can be from the
+    people of all those before.
+    """
+    rows: dict[str, list[int]] = {}
+    for row, person in enumerate(gallery.people):
+        rows.setdefault(person, []).append(row)
+    chosen = np.array([some[:PHOTOS_EACH] for some in rows.values() if len(some) >= PHOTOS_EACH], np.int64)
+    if len(chosen) < PEOPLE * MADE_OF:
+        raise SettingsError(
+            f"Composites need {PEOPLE * MADE_OF} people with {PHOTOS_EACH} photos each, and this gallery has "
+            f"{len(chosen)}; use LFW."
+        )
+    means: FloatArray = unit_rows(gallery.vectors[chosen].mean(axis=1))
+    similarity, free, used, groups = means @ means.T, np.arange(len(chosen)), np.empty(0, np.int64), []
+    for _ in range(PEOPLE):
+        first = free[similarity[np.ix_(free, used)].max(axis=1, initial=-1).argmin()]
+        six = free[np.argsort(-similarity[first, free], kind="stable")[:MADE_OF]]
+        free, used = np.setdiff1d(free, six), np.append(used, six)
+        groups.append(chosen[six])
+    return groups
+
+
+def _face(gallery: Gallery, photos: Photos, row: int) -> tuple[Image.Image, Pixels]:
+    photo = photos.found(gallery.photo_ids[row])
+    return open_image(photo.source), np.asarray(gallery.faces[row, 5:], np.float64).reshape(5, 2)
+
+
+def _laid(image: Image.Image, landmarks: Pixels) -> Pixels:
+    """The photo with its landmarks (5, 2) laid on those of a composite; its edges go on outside. (side, side, 3)."""
+    across, down = image.size
+    padded = Image.fromarray(np.pad(np.asarray(image), ((down, down), (across, across), (0, 0)), mode="edge"))
+    back = similarity_transform(np.array(LANDMARKS) * SIDE, landmarks + image.size)
+    laid = padded.transform((SIDE, SIDE), Image.Transform.AFFINE, tuple(back.ravel()), Image.Resampling.BICUBIC)
+    return np.asarray(laid, np.float64)
+
+
+def portrait(average: Pixels, seed: Sequence[int]) -> Image.Image:
+    """An average of faces (side, side, 3) as a photo, in a pose, light and before a background drawn by the seed."""
+    random = np.random.default_rng(seed)
+    # Faces never lie on each other exactly; sharpening gives back some of what that has blurred.
+    face = Image.fromarray(average.round().astype(np.uint8)).filter(ImageFilter.UnsharpMask(3, 110, 0))
+    turn, shift = np.deg2rad(random.uniform(-TURN, TURN)), random.uniform(-SHIFT, SHIFT, 2) * SIDE
+    spin = random.uniform(1 - SIZE, 1 + SIZE) * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    back = np.hstack([spin, (np.array([SIDE, SIDE]) / 2 - shift - spin @ np.array([SIDE, SIDE]) / 2)[:, None]])
+
+    def posed(image: Image.Image) -> Pixels:
+        turned = image.transform(image.size, Image.Transform.AFFINE, tuple(back.ravel()), Image.Resampling.BICUBIC)
+        return np.asarray(turned, np.float64)
+
+    kept = posed(Image.fromarray((255 * _kept()).astype(np.uint8)))[..., None] / 255
+    lit = posed(face) * random.uniform(1 - LIGHT, 1 + LIGHT)
+    mixed = kept * lit + (1 - kept) * _background(random)
+    return Image.fromarray(mixed.clip(0, 255).round().astype(np.uint8))
+
+
+def _kept() -> Pixels:
+    """How much of the average is kept at each pixel, (side, side): 1 in the ellipse, 0 well outside."""
+    across, down = np.meshgrid(*((np.arange(SIDE) + 0.5) / SIDE - 0.5,) * 2)
+    inside = ((1 + SOFTNESS - np.hypot(across / RADII[0], down / RADII[1])) / (2 * SOFTNESS)).clip(0, 1)
+    smooth: Pixels = inside**2 * (3 - 2 * inside)
+    return smooth
+
+
+def _background(random: np.random.Generator) -> Pixels:
+    """A plain wall, lighter on one side, (side, side, 3)."""
+    colour = random.uniform(90, 190) + random.uniform(-18, 18, 3)
+    slope = random.uniform(-35, 35) * np.linspace(-1, 1, SIDE)[None, :, None]
+    return np.broadcast_to(colour + slope, (SIDE, SIDE, 3))
