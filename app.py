@@ -18,9 +18,9 @@ from starlette.middleware import Middleware
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import UNLIMITED, Rate, Settings
 from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
-from pipeline.page.html import own_wording, wording
+from pipeline.page.html import wording
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
-from pipeline.page.server import hosting
+from pipeline.page.server import machine
 from pipeline.page.server.endpoints import endpoints
 from pipeline.page.server.guard import BodyLimit, GuardedBlocks, refuse_fetching
 from pipeline.page.server.machine import keep_giving_back, keep_no_statistics, share_freed_memory, spare_cores
@@ -29,8 +29,7 @@ from pipeline.page.server.rate import RateLimit
 from pipeline.page.server.uploads import keep_no_lists, keep_swept, own_folder, remove
 from pipeline.page.tabs.compare import compare_tab
 from pipeline.page.tabs.evaluation import evaluation_tab
-from pipeline.page.tabs.explaining import explain_events
-from pipeline.page.tabs.explore import explore_events
+from pipeline.page.tabs.explore import explain_events, explore_events
 from pipeline.page.tabs.live import live_route, live_tab
 from pipeline.page.tabs.map import map_tab
 from pipeline.page.tabs.own_photos import Actions, own_events, own_memory, own_panel
@@ -63,7 +62,7 @@ def build_page(galleries: Galleries) -> gr.Blocks:
             mapping = gr.Tab("Map", id="map")
             live = gr.Tab("Live", id="live")
             if galleries.own:
-                with gr.Tab(own_wording.TAB, id="own"):
+                with gr.Tab(wording.TAB, id="own"):
                     panel = own_panel(*memory)
             with gr.Tab("Evaluation") as evaluation:
                 figures = gr.HTML(elem_id="evaluation")
@@ -151,7 +150,7 @@ def main() -> None:
             require_mcp()
     except SettingsError as error:
         sys.exit(str(error))
-    hosting.register(zero_gpu=settings.zero_gpu)
+    machine.register_zero_gpu(zero_gpu=settings.zero_gpu)
     galleries = open_galleries(settings)
     galleries.start()
     page = launch(galleries, mcp=settings.mcp, rate=settings.rate, prevent_thread_lock=True)

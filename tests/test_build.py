@@ -154,10 +154,10 @@ def test_two_shards_at_once_in_two_processes(photos: Photos, root: Path, tmp_pat
     script = """
 import sys
 from pathlib import Path
-from pipeline import gallery
-gallery.PART_SIZE = 4
-from pipeline.build import build_shard
-from pipeline.photos import open_photos
+from pipeline.embeddings import store
+store.PART_SIZE = 4
+from pipeline.embeddings.build import build_shard
+from pipeline.photos.sources import open_photos
 from tests.tiny import TinyEncoders
 photos = open_photos(sys.argv[1])
 build_shard(photos, [TinyEncoders().get(sys.argv[4])], Path(sys.argv[2]), (int(sys.argv[3]), 2))
@@ -244,9 +244,9 @@ def test_a_second_recipe_joins_a_build_that_was_interrupted(
 BUILDER = """
 import sys, time
 from pathlib import Path
-from pipeline import gallery
-from pipeline.build import build_galleries
-from pipeline.photos import open_photos
+from pipeline.embeddings import store
+from pipeline.embeddings.build import build_galleries
+from pipeline.photos.sources import open_photos
 from tests import tiny
 
 class Slow(tiny.TinyNetwork):
@@ -254,7 +254,7 @@ class Slow(tiny.TinyNetwork):
         time.sleep(float(sys.argv[3]))
         return super().embed(crops)
 
-gallery.PART_SIZE, tiny.TinyNetwork = 4, Slow
+store.PART_SIZE, tiny.TinyNetwork = 4, Slow
 encoders = tiny.TinyEncoders()
 built = build_galleries(open_photos("imagefolder:" + sys.argv[1]), [encoders.get(sys.argv[4])], Path(sys.argv[2]))
 print(encoders.detector.photos_seen, len(built[sys.argv[4]]))

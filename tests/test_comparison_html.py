@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.core.types import Answer, Hit
-from pipeline.page.html.comparison_html import comparison_html
+from pipeline.page.html.grid import comparison_html
 from pipeline.search.comparison import Comparison
 from tests.tiny import draw
 

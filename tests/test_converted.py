@@ -11,8 +11,8 @@ import pytest
 from openvino import opset13 as ops
 
 from pipeline.core.files import sealed, write_json
-from pipeline.encoder import converted
-from pipeline.encoder.converted import GRAPH, MANIFEST, NUMBERS, graph_in
+from pipeline.encoder import networks
+from pipeline.encoder.networks import GRAPH, MANIFEST, NUMBERS, graph_in
 
 PIXELS = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -75,7 +75,7 @@ def test_a_graph_that_is_damaged_is_made_anew(name: str, damage: str, tmp_path: 
 def test_a_graph_of_another_version_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     convert = Converter()
     graph_in(tmp_path, convert)
-    monkeypatch.setattr(converted, "VERSION", converted.VERSION + 1)
+    monkeypatch.setattr(networks, "VERSION", networks.VERSION + 1)
     graph_in(tmp_path, convert)
     monkeypatch.setattr(openvino, "__version__", "2030.1")
     graph_in(tmp_path, convert)
@@ -85,7 +85,7 @@ def test_a_graph_of_another_version_is_made_anew(tmp_path: Path, monkeypatch: py
 def test_a_manifest_of_something_else_is_not_trusted(tmp_path: Path) -> None:
     convert = Converter()
     graph_in(tmp_path, convert)
-    write_json(tmp_path / MANIFEST, sealed({"version": converted.VERSION, "files": [1]}))
+    write_json(tmp_path / MANIFEST, sealed({"version": networks.VERSION, "files": [1]}))
     graph_in(tmp_path, convert)
     assert convert.times == 2
 

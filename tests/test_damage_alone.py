@@ -15,13 +15,13 @@ from pipeline.core.files import sealed, write_json
 from pipeline.core.types import silent
 from pipeline.embeddings.map import FACTS, POINTS, load_map, open_map
 from pipeline.encoder import weights
-from pipeline.encoder.encoders import StoredEncoders
+from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.layer import Layer, load_layer, save_layer
 from pipeline.encoder.weights import PACKAGED, WeightStore
 from pipeline.evaluation.evaluate import FORMAT
 from pipeline.galleries.gallery import Library
 from pipeline.galleries.reports import load_report, report_path
-from pipeline.photos.thumbnails import pack, unpack
+from pipeline.photos.pictures import pack, unpack
 from pipeline.search.calibration import SHIPPED, read_calibrations
 from tests.damage import BYTES, FEW, MANY, Harm, Kept, harms, is_a_sentence
 from tests.tiny import TinyEncoders

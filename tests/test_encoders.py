@@ -14,7 +14,7 @@ from torchvision.models import resnet50
 
 from pipeline.core.errors import SettingsError, WeightsError
 from pipeline.core.recipes import HEADED
-from pipeline.encoder.encoders import HEAD_MISSING, StoredEncoders
+from pipeline.encoder.encoder import HEAD_MISSING, StoredEncoders
 from pipeline.encoder.layer import Layer, save_layer
 from pipeline.encoder.weights import Weights, WeightStore
 from tests.tiny import portrait

@@ -26,9 +26,8 @@ from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.galleries.gallery import Library
 from pipeline.galleries.preparation import Background
 from pipeline.page.server import mcp
-from pipeline.page.server.face_tool import ARGUMENTS, decoded, search_face
 from pipeline.page.server.guard import MAX_BODY, MAX_MCP_BODY
-from pipeline.page.server.mcp import MISSING, SearchTool, require_mcp
+from pipeline.page.server.mcp import ARGUMENTS, MISSING, SearchTool, decoded, require_mcp, search_face
 from tests.tiny import draw, portrait, tiny_library
 
 ROOT = Path(__file__).parent.parent

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.__main__ import main
-from pipeline.bench.growth import GrowthFigures, bench_growth, exponents, faster_from
-from pipeline.bench.scale import Scale
+from pipeline.bench.scale import GrowthFigures, Scale, bench_growth, exponents, faster_from
 from pipeline.core.errors import SettingsError
 from pipeline.evaluation.figures import growth_svg
 

@@ -324,7 +324,7 @@ def test_opening_the_indexes_does_not_wait_for_scikit_learn(tmp_path: Path) -> N
 import sys
 from pathlib import Path
 import numpy as np
-from pipeline.indexes import open_index
+from pipeline.indexes.registry import open_index
 vectors = np.load("vectors.npy")
 indexes = [open_index("knn", vectors, Path(), {{}}), open_index("kmeans", vectors, Path(), {facts!r})]
 assert "sklearn" not in sys.modules

@@ -19,20 +19,20 @@ LAYERS = (
     (
         "pipeline.core.errors",
         "pipeline.core.types",
-        "pipeline.core.verdict",
+        "pipeline.core.types",
         "pipeline.core.settings",
         "pipeline.evaluation.metrics",
     ),
     (
         "pipeline.core.geometry",
-        "pipeline.photos.face_ids",
-        "pipeline.embeddings.projection",
+        "pipeline.photos.sources",
+        "pipeline.embeddings.map",
         "pipeline.core.recipes",
         "pipeline.core.files",
         "pipeline.evaluation.figures",
         "pipeline.evaluation.tables",
         "pipeline.encoder.integral",
-        "pipeline.encoder.graph",
+        "pipeline.encoder.graphs",
         "pipeline.encoder.graphs",
         "pipeline.bench.processes",
         "pipeline.bench.results",
@@ -43,11 +43,11 @@ LAYERS = (
     (
         "pipeline.encoder.cascade",
         "pipeline.encoder.mini",
-        "pipeline.encoder.suppression",
+        "pipeline.encoder.cascade",
         "pipeline.training.mtcnn_weights",
-        "pipeline.bench.running",
+        "pipeline.bench.processes",
     ),
-    ("pipeline.encoder.mtcnn", "pipeline.training.mini_net", "pipeline.encoder.converted"),
+    ("pipeline.encoder.mtcnn", "pipeline.training.mini_net", "pipeline.encoder.networks"),
     (
         "pipeline.photos.images",
         "pipeline.photos.sources",
@@ -76,18 +76,18 @@ LAYERS = (
         "pipeline.photos.pictures",
         "pipeline.galleries.uploads",
         "pipeline.evaluation.pairs",
-        "pipeline.evaluation.quality",
-        "pipeline.photos.thumbnails",
-        "pipeline.core.repository",
+        "pipeline.evaluation.groups",
+        "pipeline.photos.pictures",
+        "pipeline.core.hub",
         "pipeline.evaluation.ranking",
         "pipeline.evaluation.report",
     ),
     (
         "pipeline.evaluation.calibrate",
         "pipeline.training.sample",
-        "pipeline.evaluation.cost",
+        "pipeline.evaluation.evaluate",
         "pipeline.embeddings.embed",
-        "pipeline.encoder.encoders",
+        "pipeline.encoder.encoder",
         "pipeline.training.heads",
         "pipeline.training.augmentation",
     ),
@@ -100,13 +100,13 @@ LAYERS = (
         "pipeline.evaluation.protocols",
         "pipeline.evaluation.verification",
         "pipeline.evaluation.groups",
-        "pipeline.evaluation.verdicts",
+        "pipeline.evaluation.calibrate",
         "pipeline.training.distil",
     ),
     (
         "pipeline.embeddings.fetch",
-        "pipeline.training.held_out",
-        "pipeline.bench.growth",
+        "pipeline.training.distil",
+        "pipeline.bench.scale",
         "pipeline.bench.serving",
         "pipeline.bench.parity",
     ),
@@ -115,7 +115,7 @@ LAYERS = (
         "pipeline.galleries.preparation",
         "pipeline.galleries.reports",
         "pipeline.embeddings.publish",
-        "pipeline.search.why",
+        "pipeline.search.explain",
         "pipeline.cli.doctor",
     ),
     ("pipeline.galleries.own_gallery",),
@@ -125,24 +125,24 @@ LAYERS = (
         "pipeline.page.html.wording",
         "pipeline.page.tabs.evaluation",
         "pipeline.search.comparison",
-        "pipeline.page.server.face_tool",
+        "pipeline.page.server.mcp",
         "pipeline.search.hints",
         "pipeline.page.html.downloads",
     ),
-    ("pipeline.page.html.grid", "pipeline.page.html.why", "pipeline.page.html.map", "pipeline.page.html.own_wording"),
-    ("pipeline.page.html.comparison_html", "pipeline.page.server.live"),
+    ("pipeline.page.html.grid", "pipeline.page.html.why", "pipeline.page.html.map", "pipeline.page.html.wording"),
+    ("pipeline.page.html.grid", "pipeline.page.server.live"),
     (
         "pipeline.page.parts",
-        "pipeline.page.server.hosting",
+        "pipeline.page.server.machine",
         "pipeline.page.server.guard",
         "pipeline.page.server.uploads",
         "pipeline.page.server.machine",
     ),
-    ("pipeline.page.tabs.limiting", "pipeline.page.server.rate"),
+    ("pipeline.page.tabs.search", "pipeline.page.server.rate"),
     ("pipeline.page.tabs.search",),
     (
         "pipeline.page.tabs.explore",
-        "pipeline.page.tabs.explaining",
+        "pipeline.page.tabs.explore",
         "pipeline.page.tabs.preparing",
         "pipeline.page.server.endpoints",
     ),
@@ -162,7 +162,7 @@ LAYER = {module: number for number, modules in enumerate(LAYERS) for module in m
 SIDEWAYS = {
     ("pipeline.core.settings", "pipeline.core.errors"),  # a wrong value is an error
     ("pipeline.core.settings", "pipeline.core.types"),  # the kinds of Milvus' index
-    ("pipeline.core.types", "pipeline.core.verdict"),  # what a hit says
+    ("pipeline.core.types", "pipeline.core.types"),  # what a hit says
     ("pipeline.evaluation.ranking", "pipeline.evaluation.pairs"),  # whose distances it takes
     ("pipeline.bench.scale", "pipeline.bench.indexes"),  # times searches alike
     ("pipeline.encoder.networks", "pipeline.encoder.weights"),  # opens what the store found
@@ -207,11 +207,11 @@ HOMES = {
         "pipeline.indexes.kmeans",
         "pipeline.indexes.knn",
         "pipeline.encoder.layer",
-        "pipeline.embeddings.projection",
+        "pipeline.embeddings.map",
     },
     "safetensors": {
         "pipeline.encoder.layer",
-        "pipeline.encoder.graph",
+        "pipeline.encoder.graphs",
         "pipeline.training.mini_net",
         "pipeline.training.mtcnn_weights",
     },
@@ -219,16 +219,15 @@ HOMES = {
     "milvus_lite": {"pipeline.indexes.milvus_connection"},
     "grpc": {"pipeline.indexes.milvus", "pipeline.indexes.milvus_connection"},
     "milvus": {"pipeline.bench.milvus_server"},
-    "psutil": {"pipeline.bench.scale", "pipeline.bench.growth", "pipeline.bench.running"},
+    "psutil": {"pipeline.bench.scale", "pipeline.bench.processes"},
     "httpx": {"pipeline.bench.visitor"},
-    "spaces": {"pipeline.page.server.hosting"},
+    "spaces": {"pipeline.page.server.machine"},
     "mcp": {"pipeline.page.server.mcp"},
     "safehttpx": {"pipeline.page.server.guard"},
     "datasets": {"pipeline.photos.sources"},
     "huggingface_hub": {
         "pipeline.photos.sources",
         "pipeline.core.hub",
-        "pipeline.core.repository",
         "pipeline.embeddings.publish",
     },
     "pooch": {"pipeline.encoder.weights"},
@@ -355,7 +354,7 @@ def test_the_page_is_up_before_anything_that_it_may_never_need() -> None:
 
 def test_a_face_becomes_a_vector_without_torch() -> None:
     statement = (
-        "from pathlib import Path; from PIL import Image; from pipeline.encoder.encoders import StoredEncoders; "
+        "from pathlib import Path; from PIL import Image; from pipeline.encoder.encoder import StoredEncoders; "
         "from pipeline.encoder.weights import WeightStore; from pipeline.photos.images import open_image; "
         "encoder = StoredEncoders(WeightStore(None, Path('nowhere'), {})).get('mtcnn-mini'); "
         "photo = next(Path('pipeline/photos/sample').rglob('*.jpg')); "

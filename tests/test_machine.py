@@ -13,7 +13,7 @@ from pipeline.page.server.machine import ARENAS
 # Eight threads that allocate at the same time, and how many arenas the C library has in the end.
 COUNT = """
 import ctypes, sys, threading
-from pipeline.page.machine import share_freed_memory
+from pipeline.page.server.machine import share_freed_memory
 if sys.argv[1] == "shared":
     share_freed_memory()
 libc = ctypes.CDLL(None)
@@ -35,7 +35,7 @@ libc.fclose(file)
 # Blocks among which some stay, so that glibc by itself gives none of them back; in MB, before and after a while.
 HELD = """
 import ctypes, sys, time
-from pipeline.page import machine
+from pipeline.page.server import machine
 machine.GIVE_BACK_SECONDS = 0.2
 def resident():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1]) / 1024
@@ -56,7 +56,7 @@ print(before, resident())
 THREADS = """
 import numpy as np
 from threadpoolctl import threadpool_info
-from pipeline.page.machine import spare_cores
+from pipeline.page.server.machine import spare_cores
 spare_cores()
 print(max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"))
 """

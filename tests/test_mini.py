@@ -28,7 +28,7 @@ from pipeline.photos.images import open_image
 from pipeline.photos.sources import SAMPLE, Photos, open_photos
 from pipeline.training import augmentation, distil
 from pipeline.training.augmentation import Source, Views
-from pipeline.training.held_out import judge
+from pipeline.training.distil import judge
 from pipeline.training.mini_net import MiniNet, load_mini, save_mini
 from pipeline.training.teacher import TEACHER, read_teacher, smaller
 from tests.tiny import TinyNetwork

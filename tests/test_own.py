@@ -22,8 +22,8 @@ from pipeline.galleries import own_gallery
 from pipeline.galleries.galleries import Galleries, open_galleries
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.galleries.own_gallery import BUSY, NO_FACES, OwnGallery
-from pipeline.page.html.own_wording import state, told_line
-from pipeline.photos.face_ids import face_id, photo_of
+from pipeline.page.html.wording import state, told_line
+from pipeline.photos.sources import face_id, photo_of
 from tests.tiny import TinyEncoders, draw, portrait
 
 SECONDS = 60
@@ -375,7 +375,7 @@ STOPPED = """
 import sys, tempfile
 from pathlib import Path
 tempfile.tempdir = sys.argv[1]
-from pipeline.own import OwnGalleries
+from pipeline.galleries.own_galleries import OwnGalleries
 from tests.tiny import TinyEncoders, portrait
 portrait(0).save(Path(sys.argv[1]) / "photo.png")
 _, mine = OwnGalleries(TinyEncoders(), Path(sys.argv[1]) / "kept").create()

@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.core.geometry import unit_rows
 from pipeline.core.settings import Settings
 from pipeline.embeddings.store import Gallery
-from pipeline.encoder.encoders import StoredEncoders
+from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.faces import SURE
 from pipeline.encoder.weights import Weights, WeightStore
 from pipeline.galleries.own_galleries import OwnGalleries

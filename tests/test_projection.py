@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.core.geometry import unit_rows
 from pipeline.core.types import FloatArray
-from pipeline.embeddings import projection
-from pipeline.embeddings.projection import kept, project
+from pipeline.embeddings import map
+from pipeline.embeddings.map import kept, project
 
 PEOPLE, EACH = 8, 30
 
@@ -39,8 +39,8 @@ def test_people_are_groups_on_the_map_and_it_is_the_same_each_time() -> None:
 def test_wide_vectors_are_reduced_first(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = groups()
     as_they_are = project(vectors)
-    monkeypatch.setattr(projection, "WIDEST", 16)
-    monkeypatch.setattr(projection, "REDUCED", 8)
+    monkeypatch.setattr(map, "WIDEST", 16)
+    monkeypatch.setattr(map, "REDUCED", 8)
     assert purity(project(vectors)) == 1
     assert not np.array_equal(project(vectors), as_they_are)
     # Fewer vectors than components cannot be reduced, and need not be.
@@ -48,7 +48,7 @@ def test_wide_vectors_are_reduced_first(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_of_many_vectors_some_are_laid_out_and_the_others_go_to_their_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(projection, "MOST", 120)
+    monkeypatch.setattr(map, "MOST", 120)
     points = project(groups())
     assert len(points) == PEOPLE * EACH
     assert purity(points) == 1
@@ -73,7 +73,7 @@ def test_vectors_that_are_all_one_have_a_map_too() -> None:
 
 def test_across_and_down_are_of_one_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     laid_out = np.array([[10, 3], [14, 3], [10, 4]], np.float32)
-    monkeypatch.setattr(projection, "_layout", lambda _: laid_out)
+    monkeypatch.setattr(map, "_layout", lambda _: laid_out)
     assert project(groups()[:3]).tolist() == [[-1, -0.25], [1, -0.25], [-1, 0.25]]
 
 
@@ -104,7 +104,7 @@ def test_of_a_few_vectors_nothing_is_said() -> None:
 
 def test_more_queries_than_a_block_are_answered_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = groups()
-    expected = projection._nearest(vectors, vectors, 3)
-    monkeypatch.setattr(projection, "BLOCK", 7)
-    assert projection._nearest(vectors, vectors, 3) == expected
+    expected = map._nearest(vectors, vectors, 3)
+    monkeypatch.setattr(map, "BLOCK", 7)
+    assert map._nearest(vectors, vectors, 3) == expected
     assert [each[0] for each in expected] == list(range(len(vectors)))

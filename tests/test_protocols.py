@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import IndexUnavailable
-from pipeline.core.types import Neighbours
-from pipeline.core.verdict import Limit
+from pipeline.core.types import Limit, Neighbours
 from pipeline.evaluation import metrics
+from pipeline.evaluation.calibrate import judge_verdicts
 from pipeline.evaluation.groups import by_groups
 from pipeline.evaluation.pairs import Pairs
 from pipeline.evaluation.protocols import (
@@ -25,7 +25,6 @@ from pipeline.evaluation.protocols import (
     split_accuracy,
 )
 from pipeline.evaluation.ranking import Ranking, Subject, impostor_limit, rank
-from pipeline.evaluation.verdicts import judge_verdicts
 from pipeline.evaluation.verification import BINS, verify
 from pipeline.indexes.exact import ExactIndex
 from pipeline.search.calibration import Calibration

@@ -32,7 +32,7 @@ from pipeline.embeddings.fetch import PublishedIndex
 from pipeline.embeddings.publish import publish
 from pipeline.galleries.gallery import Library, open_library
 from pipeline.galleries.preparation import Background
-from pipeline.photos.thumbnails import PACK, unpack
+from pipeline.photos.pictures import PACK, unpack
 from tests.hub import TOKEN, USER, Hub, point_at, serve
 from tests.tiny import TinyEncoders, portrait
 
@@ -477,8 +477,8 @@ def test_a_repository_that_is_not_there(hub: Hub, elsewhere: Elsewhere, caplog: 
 CHILD = """
 import sys
 from pathlib import Path
-from pipeline.library import Library
-from pipeline.published import PublishedIndex
+from pipeline.galleries.gallery import Library
+from pipeline.embeddings.fetch import PublishedIndex
 from tests.tiny import TinyEncoders
 library = Library("imagefolder:" + sys.argv[1], TinyEncoders(), Path(sys.argv[2]))
 library.published = PublishedIndex(sys.argv[3])

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.core.types import Progress
-from pipeline.evaluation.quality import STEP, measure_photos
+from pipeline.evaluation.groups import STEP, measure_photos
 from pipeline.photos.sources import Photos
 from pipeline.search.hints import SIDE
 

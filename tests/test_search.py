@@ -9,8 +9,7 @@ from PIL import Image
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import MAX_K, RECIPES
-from pipeline.core.types import SAME_PHOTO_DISTANCE
-from pipeline.core.verdict import Limit
+from pipeline.core.types import SAME_PHOTO_DISTANCE, Limit
 from pipeline.encoder.faces import numbered
 from pipeline.galleries.gallery import Library
 from pipeline.indexes.registry import available

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.__main__ import main
-from pipeline.bench import running, serving
+from pipeline.bench import processes, serving
 from pipeline.bench.processes import free_port
 from pipeline.bench.serving import LARGE, Load, bench_serving
 from pipeline.bench.visitor import visiting
@@ -65,7 +65,7 @@ def test_a_gallery_that_is_not_built_is_not_built_for_it(
 
 
 def test_a_page_that_does_not_start_is_one_sentence(built: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "APP", Path("no such file.py"))
+    monkeypatch.setattr(processes, "APP", Path("no such file.py"))
     with pytest.raises(ServingError, match="The page did not come up"):
         bench_serving(open_library(built).photos, Load(RECIPE, "exact", searches=2, large=1))
 

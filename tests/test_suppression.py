@@ -10,7 +10,7 @@ import torch
 from torchvision.ops import nms
 
 from pipeline.core.types import FloatArray
-from pipeline.encoder.suppression import Suppression
+from pipeline.encoder.cascade import Suppression
 
 
 def drawn(seed: int) -> FloatArray:

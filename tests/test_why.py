@@ -15,8 +15,7 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.types import Answer, Hit, Photo
 from pipeline.galleries.gallery import Library
 from pipeline.page.html.why import legend, strongest_place, why_html
-from pipeline.search.explain import PLACES, Explanation, Heat
-from pipeline.search.why import EMBEDDINGS, Why, nearest, why
+from pipeline.search.explain import EMBEDDINGS, PLACES, Explanation, Heat, Why, nearest, why
 from tests.tiny import FACELESS, portrait
 
 

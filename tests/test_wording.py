@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.recipes import DEFAULT, RECIPES
-from pipeline.core.types import Answer, Face, Hit, Progress
-from pipeline.core.verdict import Limit, Verdict
+from pipeline.core.types import Answer, Face, Hit, Limit, Progress, Verdict
 from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.galleries.gallery import Library
 from pipeline.galleries.preparation import Background, Status

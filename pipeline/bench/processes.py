@@ -1,9 +1,21 @@
-"""Servers that are started for measuring and for tests: a port for them, and their end."""
+"""The page in a process of its own, for what measures it: `python app.py` with the environment's settings."""
 
 from __future__ import annotations
 
 import socket
 import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from pipeline.core.errors import ServingError
+from pipeline.core.settings import environment_of_child
 
 
 def free_port() -> int:
@@ -21,3 +33,58 @@ def end(process: subprocess.Popen[bytes], seconds: float) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+APP = Path(__file__).parents[2] / "app.py"
+START_SECONDS = 120.0
+STOP_SECONDS = 10.0
+
+
+class Memory(NamedTuple):
+    """Bytes of memory: all that is resident, and of it `own`, which is no file's.
+
+    The rest are pages of mapped files, libraries, vectors and Annoy's trees, which the system keeps while it has room
+    and takes back when it wants them: they come one by one as they are read, and end where the files do.
+    """
+
+    resident: int
+    own: int
+
+
+@dataclass(frozen=True)
+class Running:
+    """A page's address, its process, and when that was started (of `time.perf_counter`)."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    began: float
+
+    def until(self, there: Callable[[], bool]) -> float:
+        """The seconds from the start after which something is there; ServingError where that is too long."""
+        while not there():
+            if self.process.poll() is not None or time.perf_counter() - self.began > START_SECONDS:
+                raise ServingError("The page did not come up; start `python app.py` and see what it says.")
+            time.sleep(0.02)
+        return time.perf_counter() - self.began
+
+    def memory(self) -> Memory:
+        """What the process and its children have now."""
+        process = psutil.Process(self.process.pid)
+        each = [one.memory_info() for one in (process, *process.children(recursive=True))]
+        # Only Linux tells the pages of files apart.
+        return Memory(sum(one.rss for one in each), sum(one.rss - getattr(one, "shared", 0) for one in each))
+
+
+@contextmanager
+def running(**settings: str) -> Iterator[Running]:
+    """The page on a free port, with these variables on top of the environment; it ends with the block."""
+    port = free_port()
+    environment = environment_of_child(GRADIO_SERVER_PORT=str(port), GRADIO_SERVER_NAME="127.0.0.1", **settings)
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, str(APP)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield Running(f"http://127.0.0.1:{port}", process, began)
+    finally:
+        end(process, STOP_SECONDS)

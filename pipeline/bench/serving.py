@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
+from pipeline.bench.processes import running
 from pipeline.bench.results import Figures, middle_and_tail
-from pipeline.bench.running import running
 from pipeline.bench.visitor import Visit, Visitor, visiting
 from pipeline.core.errors import ServingError
 from pipeline.core.recipes import DEFAULT_K

@@ -25,7 +25,7 @@ from pipeline.core.errors import PhotoError, PhotosError
 from pipeline.core.recipes import FALLBACK, MINI, recipe_named
 from pipeline.core.types import Face, Landmarks, Progress, Report, silent
 from pipeline.embeddings.embed import BATCH
-from pipeline.encoder.encoders import Encoders
+from pipeline.encoder.encoder import Encoders
 from pipeline.encoder.faces import MtcnnDetector, centred, cut_all
 from pipeline.encoder.networks import FACENET_MEAN, FACENET_SCALE, Scaled
 from pipeline.encoder.torch_networks import FACENET_SIDE, as_graph, native_bf16

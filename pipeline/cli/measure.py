@@ -152,8 +152,7 @@ def bench_faces(options: argparse.Namespace) -> int:
 
 def bench_growth(options: argparse.Namespace) -> int:
     """Measures how the indexes grow, and draws it."""
-    from pipeline.bench.growth import ROWS, bench_growth, exponents, faster_from
-    from pipeline.bench.scale import Scale
+    from pipeline.bench.scale import ROWS, Scale, bench_growth, exponents, faster_from
     from pipeline.evaluation.figures import growth_svg
 
     rows, names = options.rows or ROWS, tuple(options.indexes.split(","))

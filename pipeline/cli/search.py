@@ -169,8 +169,7 @@ def explain(options: argparse.Namespace) -> int:
     from pipeline.encoder.faces import numbered
     from pipeline.galleries.gallery import open_library
     from pipeline.photos.images import open_image
-    from pipeline.search.explain import picture, save_picture
-    from pipeline.search.why import EMBEDDINGS, nearest, why
+    from pipeline.search.explain import EMBEDDINGS, nearest, picture, save_picture, why
 
     image = open_image(options.photo)
     library = open_library(Settings.from_env())

@@ -71,7 +71,7 @@ def _of_the_held_out(settings: Settings, library: Library, weights: Path) -> str
     """How well the network judges pairs of the people it was not shown, in a sentence."""
     from pipeline.encoder.networks import Mini
     from pipeline.evaluation.pairs import open_pairs
-    from pipeline.training.held_out import judge
+    from pipeline.training.distil import judge
 
     pairs = open_pairs(settings.dataset, library.photos, settings.cache)
     if pairs is None:

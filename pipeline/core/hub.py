@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from pipeline.core.errors import HubError
 from pipeline.core.types import Progress, Report
 
 PROBE_SECONDS = 5
@@ -46,5 +49,77 @@ def snapshot_meter(task: str, report: Report) -> type[tqdm[Any]]:
             if self._in_bytes and self.total:
                 done, total = int(self.n), int(self.total)
                 report(Progress(task, "B", min(done, total), total, done, time.perf_counter() - started))
+
+    return Meter
+
+
+INSTEAD = "it is built here instead"
+
+
+class HubGone(HubError):
+    """The Hub went away while something was fetched."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A repository at one commit: the size in bytes of every file by its path."""
+
+    repo: str
+    commit: str
+    sizes: Mapping[str, int]
+
+
+def open_listing(repo: str) -> Listing:
+    """What the repository holds; HubError if it cannot be asked."""
+    from huggingface_hub import HfApi
+
+    name, _, revision = repo.partition("@")
+    if not reachable():
+        raise HubError(f"{endpoint()} cannot be reached for the galleries in {repo}, so they are built here instead.")
+    try:
+        api = HfApi()
+        info = api.model_info(name, revision=revision or None, files_metadata=True, timeout=2 * PROBE_SECONDS)
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+        return Listing(name, str(info.sha), sizes)
+    except Exception as error:  # the errors of whichever HTTP library the Hub's client uses, beside its own
+        raise HubError(
+            f"The repository {repo} cannot be read on {endpoint()} ({type(error).__name__}), so galleries are built "
+            "here instead."
+        ) from error
+
+
+def get_file(listing: Listing, path: str, aside: Path, bar: type[tqdm[Any]] | None = None) -> Path:
+    """A file of the repository, in `aside` by the same path; HubError if it cannot be had."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        file = hf_hub_download(
+            listing.repo,
+            path,
+            revision=listing.commit,
+            local_dir=aside,
+            tqdm_class=bar or meter(None, None),
+        )
+    except Exception as error:  # as in open_listing
+        kind = HubError if reachable() else HubGone
+        raise kind(f"{path} cannot be fetched from {listing.repo} ({type(error).__name__}); {INSTEAD}.") from error
+    return Path(file)
+
+
+def meter(start: Progress | None, report: Report | None) -> type[tqdm[Any]]:
+    """What the Hub's client takes for a progress bar, turned into our Progress over several files."""
+    done, started = 0, time.perf_counter()
+
+    class Meter(tqdm):  # type: ignore[type-arg]  # no generic class when it runs
+        def __init__(self, *arguments: object, initial: int = 0, **options: object) -> None:
+            super().__init__(disable=True)
+            self.update(initial)
+
+        def update(self, n: float | None = 1) -> None:
+            nonlocal done
+            done += int(n or 0)
+            if start is not None and report is not None:
+                seconds = time.perf_counter() - started
+                report(Progress(start.task, start.unit, done, start.total, done, seconds))
 
     return Meter

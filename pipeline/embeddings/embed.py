@@ -20,9 +20,8 @@ from pipeline.core.errors import PhotoError
 from pipeline.core.types import Face, FloatArray, Progress, Report
 from pipeline.embeddings.store import FACE_COLUMNS, Draft, Gallery, Part, face_row
 from pipeline.encoder.encoder import Encoder
-from pipeline.photos.face_ids import photo_of
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import Photos
+from pipeline.photos.sources import Photos, photo_of
 
 NO_FACE = "no face found"
 BATCH = 40  # photos decoded and embedded at a time; memory for more buys no speed

@@ -19,14 +19,14 @@ from filelock import FileLock
 
 from pipeline.core.errors import GalleryError, HubError
 from pipeline.core.files import digest, read_sealed, sealed, write_json
-from pipeline.core.repository import INSTEAD, HubGone, Listing, get_file, meter, open_listing
+from pipeline.core.hub import INSTEAD, HubGone, Listing, get_file, meter, open_listing
 from pipeline.core.types import Progress, Report
 from pipeline.embeddings.build import gallery_facts, gallery_folder, open_gallery
 from pipeline.embeddings.store import FACE_COLUMNS, FORMAT, LAYER, MANIFEST, OWN_FILES, Gallery, load_gallery, seal
 from pipeline.encoder.encoder import Encoder
 from pipeline.indexes.registry import INDEXES
+from pipeline.photos.pictures import PACK, unpack
 from pipeline.photos.sources import Photos
-from pipeline.photos.thumbnails import PACK, unpack
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,7 @@ from pipeline.core.hub import endpoint, reachable
 from pipeline.core.types import Report, silent
 from pipeline.embeddings.fetch import THUMBNAILS, travelling
 from pipeline.embeddings.store import MANIFEST, Gallery
-from pipeline.photos.pictures import Pictures
-from pipeline.photos.thumbnails import PACK, pack
+from pipeline.photos.pictures import PACK, Pictures, pack
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelInfo

@@ -15,7 +15,7 @@ import numpy as np
 import openvino
 from openvino import opset13 as ops
 
-from pipeline.encoder.graph import Node, Numbers, constant, load_arrays
+from pipeline.encoder.graphs import Node, Numbers, constant, load_arrays
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from itertools import pairwise
 import numpy as np
 
 from pipeline.core.types import FloatArray, IntArray
-from pipeline.encoder.cascade import CASCADE, CascadeNetwork
+from pipeline.encoder.cascade import CASCADE, CascadeNetwork, Suppression
 from pipeline.encoder.graphs import EACH_STREAM
 from pipeline.encoder.integral import Areas, Pixels
-from pipeline.encoder.suppression import Suppression
 
 # facenet-pytorch's defaults
 LEAST_FACE = 20  # px

@@ -18,7 +18,7 @@ from pipeline.core.types import Report, silent
 from pipeline.embeddings.build import build_galleries, build_shard, gallery_folder, missing_indexes, open_gallery
 from pipeline.embeddings.fetch import THUMBNAILS, PublishedIndex
 from pipeline.embeddings.store import Gallery, load_gallery, seal
-from pipeline.encoder.encoders import Encoders, StoredEncoders
+from pipeline.encoder.encoder import Encoders, StoredEncoders
 from pipeline.encoder.weights import WeightStore
 from pipeline.evaluation.calibrate import calibrate
 from pipeline.evaluation.pairs import VIEW_1, open_pairs

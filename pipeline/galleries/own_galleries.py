@@ -21,7 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline.encoder.encoders import Encoders
+from pipeline.encoder.encoder import Encoders
 from pipeline.galleries.own_gallery import OwnGallery
 
 PREFIX = "own-"

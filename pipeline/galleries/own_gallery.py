@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.core.errors import PhotosError, PipelineError, SettingsError, Stopped
 from pipeline.core.recipes import RECIPES
 from pipeline.core.types import Progress, Report
-from pipeline.encoder.encoders import Encoders
+from pipeline.encoder.encoder import Encoders
 from pipeline.galleries.gallery import Library, all_recipes
 from pipeline.galleries.preparation import Background
 from pipeline.galleries.uploads import Taken, take

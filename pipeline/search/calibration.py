@@ -14,8 +14,8 @@ The words need both: see WORDS. A percentage is no proof; and LFW is of public f
 The figures travel with the software in `calibrations.json`, by recipe and by the hash of its weights, so that a folder
 of one's own photos gets verdicts too. FaceNet's were measured with a copy of the published network in fp16 with folded
 batch norm, which reproduces facenet-pytorch's published distances to 0.002, and are taken for both files.
-`python -m pipeline calibrate --json pipeline/search/calibrations.json` measures all of them again, on galleries of LFW that
-are built; where the weights are others, a gallery of LFW is measured when it is built.
+`python -m pipeline calibrate --json pipeline/search/calibrations.json` measures all of them again, on galleries of LFW
+that are built; where the weights are others, a gallery of LFW is measured when it is built.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import numpy.typing as npt
 
 from pipeline.core.files import read_sealed, sealed, write_json
 from pipeline.core.recipes import Recipe
-from pipeline.core.verdict import Limit, Verdict, Words
+from pipeline.core.types import Limit, Verdict, Words
 
 log = logging.getLogger(__name__)
 

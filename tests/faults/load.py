@@ -21,7 +21,7 @@ from pathlib import Path
 from PIL import Image
 
 from app import QUEUE_LENGTH
-from pipeline.bench.running import Memory, Running, running
+from pipeline.bench.processes import Memory, Running, running
 from pipeline.bench.visitor import Visitor, visiting
 from pipeline.core.errors import PipelineError, ServingError
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MINI, PACKAGED

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.bench.processes import Memory
 from pipeline.bench.results import middle_and_tail
-from pipeline.bench.running import Memory
 from pipeline.photos.images import UNREADABLE
 
 SEARCH, COMPARE, BAD = "search", "compare", "bad upload"

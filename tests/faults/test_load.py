@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import app
-from pipeline.bench.running import Memory
+from pipeline.bench.processes import Memory
 from pipeline.bench.visitor import visiting
 from pipeline.core.recipes import DEFAULT
 from pipeline.galleries.galleries import Galleries

@@ -23,11 +23,10 @@ import requests
 from PIL import Image
 
 from pipeline.core.recipes import MINI
-from pipeline.page.server.face_tool import NOT_BASE64, NOT_FETCHED
 from pipeline.page.server.guard import FOREIGN, MAX_MCP_BODY, TOO_LARGE
 from pipeline.page.server.live import FRAME_BYTES, NO_FRAME
 from pipeline.page.server.mcp import FOREIGN as FOR_PROGRAMS
-from pipeline.page.server.mcp import NO_REQUEST
+from pipeline.page.server.mcp import NO_REQUEST, NOT_BASE64, NOT_FETCHED
 from pipeline.photos.images import UNREADABLE
 from tests.conftest import Tally
 from tests.faults.conftest import ROOT, Served

@@ -13,8 +13,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.core.types import FloatArray
-from pipeline.search.explain import NEGLIGIBLE, PLACES, Explanation
-from pipeline.search.why import Why
+from pipeline.search.explain import NEGLIGIBLE, PLACES, Explanation, Why
 
 LOOKING = "<p class='quiet looking' role='status'>Looking at what this match rests on…</p>"
 

@@ -17,7 +17,7 @@ from pipeline.page.html.grid import served
 from pipeline.page.parts import SEARCH, Parts, as_sent, in_a_sentence
 from pipeline.page.tabs.search import count_of, framed, opened, whole_number
 from pipeline.search.comparison import compare
-from pipeline.search.why import nearest, why
+from pipeline.search.explain import nearest, why
 
 PUBLIC: dict[str, Any] = SEARCH | {"api_visibility": "public"}
 EXPLAINED = ("Crop searched with", "Crop of the hit", "What the match rests on there", "And in the hit")

@@ -1,4 +1,4 @@
-"""What libraries do with memory and cores, as a page with many small searches needs it."""
+"""What libraries do with memory and cores, as a page with many small searches needs it, and what a Space asks for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -60,3 +61,22 @@ def keep_no_statistics() -> None:
 
 def _of_the_c_library(name: str) -> Any | None:  # noqa: ANN401 - a function
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+
+
+GPU_SECONDS = 5  # the shortest share; nothing is ever asked for
+
+
+def register_zero_gpu(*, zero_gpu: bool) -> None:
+    """Gives ZeroGPU the decorated function without which it stops a Space; to be called before the page is launched.
+
+    The networks here run on the processor, so no search is handed to a GPU: on ZeroGPU a decorated function runs in a
+    process of its own, takes of the visitor's share of GPU time, and can neither take nor give what is not pickled.
+    """
+    if zero_gpu and find_spec("spaces") is not None:
+        import spaces
+
+        spaces.GPU(duration=GPU_SECONDS)(_on_a_gpu)
+
+
+def _on_a_gpu() -> None:
+    """What ZeroGPU finds at the start."""

@@ -7,8 +7,7 @@ import gradio as gr
 from pipeline.core.errors import PipelineError
 from pipeline.core.recipes import RECIPES
 from pipeline.encoder.faces import numbered
-from pipeline.page.html.comparison_html import comparison_html
-from pipeline.page.html.grid import ON_LOAD
+from pipeline.page.html.grid import ON_LOAD, comparison_html
 from pipeline.page.html.wording import notice
 from pipeline.page.parts import SEARCH, Changes, Parts, Request, in_a_sentence, request_of
 from pipeline.page.tabs.explore import Trail, search_with

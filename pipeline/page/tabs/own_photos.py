@@ -17,7 +17,7 @@ from gradio.blocks import Block
 
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.galleries.own_gallery import OwnGallery
-from pipeline.page.html import own_wording as wording
+from pipeline.page.html import wording
 from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, in_a_sentence, request_of
 from pipeline.page.tabs.preparing import Watch, enter, poll
 
