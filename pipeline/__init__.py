@@ -10,5 +10,5 @@
     MEASURE  gallery + indexes + pairs ──> evaluate (protocols ──arrays──> metrics) ──figures──> report
 
 There is one road from photo to vector, `encoder.Encoder.encode`; building and searching both take it.
-Modules import downwards only; `tests/test_layers.py` holds the table. Importing this package loads nothing heavy.
+Modules import downwards only; `tests/test_architecture.py` holds the table. Importing this package loads nothing heavy.
 """

@@ -14,16 +14,16 @@ from pipeline.encoder.weights import Weights, WeightStore
 from pipeline.galleries.gallery import Library
 from pipeline.indexes import registry
 from pipeline.photos.sources import Photos, open_photos
-from tests.tiny import TinyEncoders, make_folder, make_people
+from tests.fakes import TinyEncoders, make_folder, make_people
 
 REAL = Settings.from_env()
 MILVUS_TESTS = {
-    "tests.test_lfw",
-    "tests.test_search",
-    "tests.test_indexes",
-    "tests.test_milvus",
-    "tests.test_bench",
-    "tests.test_scale",
+    "tests.lfw.test_lfw",
+    "tests.search.test_searcher",
+    "tests.indexes.test_indexes",
+    "tests.indexes.test_milvus",
+    "tests.bench.test_indexes",
+    "tests.bench.test_scale",
 }
 E2E, FAULTS = (Path(__file__).parent / name for name in ("e2e", "faults"))
 

@@ -22,7 +22,7 @@ from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.gallery import EXAMPLES, Library, StoredEncoders
 from pipeline.galleries.preparation import Background
 from pipeline.photos.sources import open_photos
-from tests.tiny import tiny_library
+from tests.fakes import tiny_library
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
 Page = playwright_api.Page

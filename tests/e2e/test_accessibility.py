@@ -16,7 +16,7 @@ from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve
 from tests.e2e.test_explore import TWO
 from tests.e2e.test_limit import calibrated, set_limit
 from tests.e2e.test_page import upload, wait_for_answer
-from tests.test_evaluate import tiny_pairs
+from tests.evaluation.test_evaluate import tiny_pairs
 
 pytest.importorskip("axe_playwright_python", reason="needs axe-core: pip install axe-playwright-python")
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")

@@ -23,8 +23,8 @@ from tests.e2e.camera import film
 from tests.e2e.conftest import Browse, Page, Serve
 from tests.e2e.test_live import button, first_is, open_live, told
 from tests.e2e.test_page import wait_for_answer
+from tests.fakes import portrait, tiny_library
 from tests.faults.corpus import encode
-from tests.tiny import portrait, tiny_library
 
 QUEUE = 2
 

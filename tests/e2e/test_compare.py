@@ -17,7 +17,7 @@ from pipeline.galleries.preparation import Background
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Serve
 from tests.e2e.test_explore import TWO, fits
 from tests.e2e.test_page import upload, wait_for_answer
-from tests.tiny import portrait, tiny_library
+from tests.fakes import portrait, tiny_library
 
 LABELS = [recipe.label for recipe in RECIPES.values()]
 

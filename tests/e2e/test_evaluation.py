@@ -8,7 +8,7 @@ from pipeline.galleries.preparation import Background
 from pipeline.galleries.reports import save_report
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, loaded
 from tests.e2e.test_page import wait_for_answer
-from tests.test_evaluate import tiny_pairs
+from tests.evaluation.test_evaluate import tiny_pairs
 
 
 def test_the_tab_shows_the_last_report(tiny_page: tuple[Background, str], browse: Browse) -> None:

@@ -17,7 +17,7 @@ from pipeline.galleries.preparation import Background
 from pipeline.page.tabs import preparing
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, loaded
 from tests.e2e.test_page import captions, upload, upload_file, wait_for_answer
-from tests.tiny import BROKEN, draw, portrait
+from tests.fakes import BROKEN, draw, portrait
 
 TWO = draw((5, 0, (10, 20, 40)), (1, 0, (80, 20, 60)), size=(160, 100))
 

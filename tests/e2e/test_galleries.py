@@ -23,7 +23,7 @@ from pipeline.galleries.preparation import Background
 from pipeline.photos.sources import SAMPLE, open_photos
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, held_back
 from tests.e2e.test_page import upload, wait_for_answer
-from tests.tiny import TinyEncoders, portrait, tiny_library
+from tests.fakes import TinyEncoders, portrait, tiny_library
 
 ROOT = Path(__file__).parents[2]
 # Every process of the server refuses to connect to anything but this machine, and says so.

@@ -14,7 +14,7 @@ from pipeline.search.searcher import Searcher
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve
 from tests.e2e.test_explore import fits
 from tests.e2e.test_page import captions, upload, wait_for_answer
-from tests.tiny import draw, tiny_library
+from tests.fakes import draw, tiny_library
 
 # Of strangers, 1 % are within 0.2 of some of the gallery's 24 faces, 10 % within 0.5, and 90 % within 1.4.
 RATES, DISTANCES = (0.01, 0.1, 0.9), ((0.2, 0.5, 1.4),)

@@ -24,8 +24,8 @@ from pipeline.photos.images import open_image
 from pipeline.photos.sources import SAMPLE
 from tests.e2e.camera import film
 from tests.e2e.conftest import ALLOWED, DESKTOP, FAKE_CAMERA, PHONE, Browse, Page, Serve
-from tests.test_live import jpeg
-from tests.tiny import draw, portrait
+from tests.fakes import draw, portrait
+from tests.page.test_live import jpeg
 
 TWO = ("Composite 03", "Composite 11")
 CAMERA_IS_OFF = "() => document.querySelector('#live video').srcObject === null"

@@ -16,7 +16,7 @@ from pipeline.galleries.preparation import Background
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve
 from tests.e2e.test_explore import fits
 from tests.e2e.test_page import upload, wait_for_answer
-from tests.tiny import draw, portrait, tiny_library
+from tests.fakes import draw, portrait, tiny_library
 
 RECIPE = "mtcnn-facenet"  # the page's default
 

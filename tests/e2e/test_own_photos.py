@@ -19,7 +19,7 @@ from pipeline.galleries.preparation import Background
 from pipeline.page.server.uploads import PREFIX
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, loaded
 from tests.e2e.test_page import captions, upload, wait_for_answer
-from tests.tiny import TinyEncoders, draw, portrait, tiny_library
+from tests.fakes import TinyEncoders, draw, portrait, tiny_library
 
 SECONDS = 60
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipeline.galleries.preparation import Background
 from tests.e2e.conftest import PHONE, Browse, Page, Serve, held_back
-from tests.tiny import BROKEN, PEOPLE, TinyEncoders, draw, portrait, tiny_library
+from tests.fakes import BROKEN, PEOPLE, TinyEncoders, draw, portrait, tiny_library
 
 CAPTION = re.compile(r"^(\d+) · (.+)\ndistance (\d\.\d\d)(, the same photo)?(\nsame person: .+)?$")
 

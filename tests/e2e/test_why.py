@@ -16,7 +16,7 @@ from pipeline.galleries.preparation import Background
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, loaded
 from tests.e2e.test_explore import TWO, fits
 from tests.e2e.test_page import upload, wait_for_answer
-from tests.tiny import draw, portrait
+from tests.fakes import draw, portrait
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 

@@ -58,7 +58,7 @@ class Searching:
         build = [sys.executable, "-m", "pipeline", "build", "--recipe", *PACKAGED]
         subprocess.run(build, cwd=ROOT, env=environment(folder), check=True, capture_output=True)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.worker"],
+            [sys.executable, "-m", "tests.faults.page_process"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT,
             env=environment(folder),
         )  # fmt: skip

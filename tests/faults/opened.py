@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from pipeline.galleries.gallery import Library
-from tests.tiny import TinyEncoders, portrait
+from tests.fakes import TinyEncoders, portrait
 
 RECIPES = ("mtcnn-facenet", "mtcnn-facenet-128")  # the second has a layer of its own
 INDEXES = ("exact", "annoy", "knn", "kmeans")

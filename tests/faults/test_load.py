@@ -18,10 +18,10 @@ from pipeline.galleries.gallery import Library
 from pipeline.galleries.preparation import Background
 from pipeline.photos.images import UNREADABLE
 from tests.conftest import Tally
+from tests.fakes import portrait
 from tests.faults.corpus import encode
 from tests.faults.load import load, sample
 from tests.faults.load_report import BAD, COMPARE, FULL, MB, SEARCH, Asked, Report
-from tests.tiny import portrait
 
 CLIENTS = 8
 GROWTH = 40.0  # MB a minute: up to 15 in the first minutes; with each request's photo kept, 70

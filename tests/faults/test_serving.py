@@ -23,7 +23,7 @@ from pipeline.galleries.preparation import Background
 from pipeline.page.parts import PHOTOS, Parts, Request, query_column, reply_column
 from pipeline.page.tabs.search import anew
 from tests.conftest import Tally
-from tests.tiny import portrait
+from tests.fakes import portrait
 
 Search = Callable[..., str]
 

@@ -1,0 +1,99 @@
+"""The benchmark of the indexes: every index that can be had is measured, and its figures are what they say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.__main__ import main
+from pipeline.bench import indexes
+from pipeline.bench.indexes import QUERIES, bench_indexes
+from pipeline.core.settings import Milvus
+from pipeline.core.types import Collection, FloatArray, Progress, VectorIndex
+from pipeline.galleries.gallery import Library
+from pipeline.indexes.registry import available, build_index, drop_index, open_index
+
+
+@pytest.fixture
+def built(tiny: Library) -> Library:
+    tiny.build(["mtcnn-reid"])
+    return tiny
+
+
+def test_every_index_is_measured(built: Library) -> None:
+    gallery, seen = built.searcher("mtcnn-reid").gallery, list[Progress]()
+    figures = {one.index: one for one in bench_indexes(gallery, seen.append)}
+    assert list(figures) == available()
+    assert figures["exact"].recall_at_20 == figures["knn"].recall_at_20 == 1
+    assert figures["exact"].disk_bytes == 0
+    assert figures["annoy"].disk_bytes == (gallery.folder / "annoy.ann").stat().st_size
+    assert figures["kmeans"].disk_bytes == (gallery.folder / "kmeans.npz").stat().st_size
+    assert all(0 < one.search_ms_median <= one.search_ms_p95 for one in figures.values())
+    assert (seen[0].done, seen[-1].done) == (0, seen[-1].total)
+    assert len(gallery) < QUERIES, "a small gallery is no mistake"
+    assert np.isfinite([one.build_s for one in figures.values()]).all()
+
+
+def test_the_benchmark_leaves_the_gallery_as_it_was(built: Library) -> None:
+    folder = built.folder("mtcnn-reid")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    bench_indexes(built.searcher("mtcnn-reid").gallery)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_milvus_lite_is_measured_with_its_file_and_a_server_without(
+    built: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is stood in for by Milvus Lite in a file of its own; tests/indexes/test_milvus.py fills a real one."""
+    gallery = built.searcher("mtcnn-reid").gallery
+    (lite,) = [one for one in bench_indexes(gallery) if one.index == "milvus"] or [None]
+    if lite is None:
+        pytest.skip("needs pymilvus[milvus-lite]")
+    assert lite.disk_bytes is not None
+    assert lite.disk_bytes > gallery.vectors.nbytes
+    asked, dropped = list[Collection](), list[Collection]()
+
+    def build(name: str, vectors: FloatArray, folder: Path, place: Collection) -> dict[str, Any]:
+        asked.append(place)
+        return build_index(name, vectors, folder, replace(place, uri=""))
+
+    def opened(name: str, vectors: FloatArray, folder: Path, facts: dict[str, Any], place: Collection) -> VectorIndex:
+        return open_index(name, vectors, folder, facts, replace(place, uri=""))
+
+    def drop(name: str, folder: Path, place: Collection) -> None:
+        drop_index(name, folder, replace(place, uri=""))
+        if name == "milvus":
+            dropped.append(place)
+
+    monkeypatch.setattr(indexes, "build_index", build)
+    monkeypatch.setattr(indexes, "open_index", opened)
+    monkeypatch.setattr(indexes, "drop_index", drop)
+    figures = {one.index: one for one in bench_indexes(gallery, milvus=Milvus("http://somewhere:19530", "x:y"))}
+    assert figures["milvus"].disk_bytes is None
+    assert figures["annoy"].disk_bytes
+    assert {(place.uri, place.token) for place in asked} == {("http://somewhere:19530", "x:y")}
+    assert dropped == [asked[0]]
+    assert asked[0].name.startswith("bench_")
+    assert asked[0].photo_ids == gallery.photo_ids
+
+
+def test_the_command_prints_a_table_or_json(
+    built: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: built)
+    assert main(["bench-indexes", "--recipe", "mtcnn-reid"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "mtcnn-reid on photos-" + lines[0][21:27] + ": 24 vectors of 256 numbers"
+    assert [line.split("`")[1] for line in lines[3:]] == available()
+    assert main(["bench-indexes", "--recipe", "mtcnn-reid", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["vectors"] == [24, 256]
+    assert [one["index"] for one in figures["indexes"]] == available()
+    assert set(figures["indexes"][0]) == {
+        "index", "recall_at_20", "search_ms_median", "search_ms_p95", "build_s", "disk_bytes",
+    }  # fmt: skip

@@ -1,0 +1,105 @@
+"""The doctor: each thing that can be wrong is one line with a remedy, and the exit code tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import __main__ as cli
+from pipeline.bench.processes import free_port
+from pipeline.cli import doctor
+from pipeline.cli.doctor import Finding, environment, folder, gallery, indexes, weights
+from pipeline.core.recipes import DEFAULT, RECIPES
+from pipeline.core.settings import Milvus, Settings
+from pipeline.encoder.weights import WEIGHT_FILES
+from pipeline.galleries.gallery import Library
+from tests.fakes import TinyEncoders, portrait
+
+
+def levels(findings: list[Finding], about: str) -> list[str]:
+    return [finding.level for finding in findings if about in finding.what]
+
+
+def test_a_finding_is_one_line() -> None:
+    assert str(Finding("ok", "numpy 2.1")) == "ok   numpy 2.1"
+    assert str(Finding("fail", "annoy is missing", "install it")) == "fail annoy is missing — install it"
+
+
+def test_the_environment_here_is_well() -> None:
+    assert {finding.level for finding in environment()} <= {"ok", "warn"}
+
+
+def test_a_missing_package_and_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PACKAGES", ("no-such-package",))
+    monkeypatch.setattr(doctor, "PYTHONS", ((3, 98), (3, 99)))
+    found = list(environment())
+    assert levels(found, "no-such-package") == ["fail"]
+    assert levels(found, "Python") == ["warn"]
+
+
+def test_a_folder_that_can_and_one_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [finding.level for finding in folder(Settings(index=tmp_path / "new" / "index"))] in (["ok"], ["warn"])
+    (tmp_path / "file").touch()
+    assert [finding.level for finding in folder(Settings(index=tmp_path / "file" / "index"))] == ["fail"]
+    monkeypatch.setattr(doctor, "LEAST_FREE_GB", 1e12)
+    assert [finding.level for finding in folder(Settings(index=tmp_path))] == ["warn"]
+
+
+def test_weights_that_are_here_wrong_and_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "pipeline.encoder.weights.WeightStore.why_unavailable", lambda store, network: f"no way to {network}."
+    )
+    wrong = tmp_path / WEIGHT_FILES["facenet"][0].name
+    wrong.write_bytes(b"<html>a proxy's page</html>")
+    found = list(weights(Settings(models=tmp_path, cache=tmp_path / "cache")))
+    assert levels(found, "facenet") == ["fail"]
+    assert levels(found, "resnet50") == ["warn"]
+    assert levels(found, "mini") == ["ok"]
+
+
+def test_galleries_that_are_not_built_built_stale_damaged_and_lack_an_index(tiny: Library, tiny_folder: Path) -> None:
+    assert levels(list(gallery(tiny)), f"gallery {DEFAULT}")[0] == "warn"
+    tiny.build([DEFAULT])
+    assert levels(list(gallery(tiny)), f"gallery {DEFAULT}")[0] == "ok"
+    (tiny.folder(DEFAULT) / "vectors.npy").write_bytes(b"damaged")
+    (damaged,) = (finding for finding in gallery(tiny) if finding.what == f"gallery {DEFAULT}")
+    assert damaged.level == "fail"
+    tiny.build([DEFAULT])
+    portrait(0, 3).save(tiny_folder / "Ada" / "new.png")
+    changed = Library(f"imagefolder:{tiny_folder}", TinyEncoders(), tiny.index_root)
+    assert levels(list(gallery(changed)), f"gallery {DEFAULT}")[0] == "warn"
+    assert len(list(gallery(tiny))) == 1 + len(RECIPES)
+
+
+def test_photos_that_are_not_there(tmp_path: Path) -> None:
+    (only,) = gallery(Library(f"imagefolder:{tmp_path / 'gone'}", TinyEncoders(), tmp_path))
+    assert (only.level, only.what) == ("fail", "dataset")
+
+
+def test_milvus_that_is_not_installed_counts_only_where_it_is_set(tmp_path: Path) -> None:
+    assert levels(list(indexes(Settings())), "milvus") == ["ok"]
+    assert levels(list(indexes(Settings(milvus=Milvus("http://localhost:1")))), "milvus") == ["fail"]
+
+
+def test_a_milvus_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pymilvus", reason="needs pymilvus: pip install pymilvus")
+    monkeypatch.setattr("pipeline.indexes.registry.find_spec", lambda name: name)
+    (finding,) = indexes(Settings(milvus=Milvus(f"http://127.0.0.1:{free_port()}")))
+    assert finding.level == "fail"
+    assert "cannot be used now" in finding.remedy
+
+
+def test_the_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for level, code in (("ok", 0), ("warn", 0), ("fail", 1)):
+        monkeypatch.setattr(
+            doctor, "examine", lambda level=level: iter([Finding("ok", "a"), Finding(level, "b", "do")])
+        )
+        assert cli.main(["doctor"]) == code
+        assert capsys.readouterr().out.splitlines()[1].startswith(f"{level:<4} b — do")
+
+
+def test_a_setting_of_no_value_is_said_and_the_rest_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACESEARCH_MODELS", "/no/such/folder")
+    last = list(doctor.examine())[-1]
+    assert (last.level, last.what) == ("fail", "settings")

@@ -1,0 +1,125 @@
+"""Embedding what is new only: photos that came, went or changed since an earlier gallery, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.core.errors import PhotoError
+from pipeline.embeddings import embed
+from pipeline.embeddings.build import build_galleries, gallery_folder
+from pipeline.embeddings.store import Gallery
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import open_photos
+from tests.fakes import FACELESS, TinyEncoders, portrait
+
+RECIPE = "mtcnn-facenet"
+
+
+def build(folder: Path, root: Path, *recipes: str) -> tuple[dict[str, Gallery], int]:
+    """The galleries, and how many photos a detector saw for them."""
+    encoders = TinyEncoders()
+    photos = open_photos(f"imagefolder:{folder}")
+    built = build_galleries(photos, [encoders.get(recipe) for recipe in recipes or (RECIPE,)], root)
+    return built, encoders.detector.photos_seen
+
+
+def assert_as_if_built_afresh(built: dict[str, Gallery], folder: Path, root: Path) -> None:
+    afresh, _ = build(folder, root, *built)
+    for name, gallery in afresh.items():
+        assert (built[name].photo_ids, built[name].people) == (gallery.photo_ids, gallery.people)
+        assert built[name].manifest["counts"] == gallery.manifest["counts"]
+        assert built[name].manifest["skipped"] == gallery.manifest["skipped"]
+        np.testing.assert_allclose(built[name].vectors, gallery.vectors, atol=1e-5)
+        np.testing.assert_array_equal(built[name].faces, gallery.faces)
+
+
+def test_a_photo_that_came_is_the_only_one_embedded(tiny_folder: Path, tmp_path: Path) -> None:
+    build(tiny_folder, tmp_path / "index")
+    portrait(0, 2).save(tiny_folder / "Ada" / "0a.png")
+    built, seen = build(tiny_folder, tmp_path / "index")
+    assert seen == 1
+    assert len(built[RECIPE]) == 25
+    assert_as_if_built_afresh(built, tiny_folder, tmp_path / "afresh")
+
+
+def test_photos_that_went_cost_nothing(tiny_folder: Path, tmp_path: Path) -> None:
+    build(tiny_folder, tmp_path / "index")
+    (tiny_folder / "Bruno" / "1.png").unlink()
+    (tiny_folder / FACELESS).unlink()
+    built, seen = build(tiny_folder, tmp_path / "index")
+    assert seen == 0
+    assert len(built[RECIPE]) == 23
+    assert_as_if_built_afresh(built, tiny_folder, tmp_path / "afresh")
+
+
+def test_a_photo_that_changed_is_embedded_again(tiny_folder: Path, tmp_path: Path) -> None:
+    before, _ = build(tiny_folder, tmp_path / "index")
+    portrait(5, 3).save(tiny_folder / "Ada" / "0.png")
+    os.utime(tiny_folder / "Ada" / "0.png", ns=(1, 1))
+    built, seen = build(tiny_folder, tmp_path / "index")
+    assert seen == 1
+    assert np.linalg.norm(built[RECIPE].vectors[0] - before[RECIPE].vectors[0]) > 0.1
+    assert_as_if_built_afresh(built, tiny_folder, tmp_path / "afresh")
+
+
+def test_a_photo_that_was_moved_has_another_id_and_person(tiny_folder: Path, tmp_path: Path) -> None:
+    build(tiny_folder, tmp_path / "index")
+    (tiny_folder / "Ada" / "0.png").rename(tiny_folder / "Farid" / "from Ada.png")
+    built, seen = build(tiny_folder, tmp_path / "index")
+    assert seen == 1
+    assert built[RECIPE].people.count("Farid") == 5
+    assert_as_if_built_afresh(built, tiny_folder, tmp_path / "afresh")
+
+
+def test_a_photo_that_could_not_be_read_is_tried_again(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was wrong with it may have been the disk's fault."""
+
+    def fails(source: Path) -> Image.Image:
+        if source.parent.name == "Ada":
+            raise PhotoError("The disk said no.")
+        return open_image(source)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embed, "open_image", fails)
+        before, _ = build(tiny_folder, tmp_path / "index")
+    assert len(before[RECIPE]) == 20
+    (tiny_folder / "Bruno" / "0.png").unlink()
+    built, seen = build(tiny_folder, tmp_path / "index")
+    assert seen == 4
+    assert_as_if_built_afresh(built, tiny_folder, tmp_path / "afresh")
+
+
+def test_several_recipes_know_their_own(tiny_folder: Path, tmp_path: Path) -> None:
+    build(tiny_folder, tmp_path / "index", RECIPE, "resnet50", "mtcnn-facenet-128")
+    portrait(0, 2).save(tiny_folder / "Ada" / "0a.png")
+    built, seen = build(tiny_folder, tmp_path / "index", RECIPE, "mtcnn-reid", "resnet50", "mtcnn-facenet-128")
+    assert seen == 26, "the recipe that is new needs every photo"
+    assert_as_if_built_afresh(built, tiny_folder, tmp_path / "afresh")
+
+
+@pytest.mark.parametrize("harm", ["vectors.npy", "manifest.json"])
+def test_a_damaged_gallery_is_not_believed(tiny_folder: Path, tmp_path: Path, harm: str) -> None:
+    build(tiny_folder, tmp_path / "index")
+    photos = open_photos(f"imagefolder:{tiny_folder}")
+    (gallery_folder(tmp_path / "index", photos, RECIPE) / harm).write_bytes(b"{}")
+    portrait(0, 2).save(tiny_folder / "Ada" / "0a.png")
+    built, seen = build(tiny_folder, tmp_path / "index")
+    assert seen == 26
+    assert_as_if_built_afresh(built, tiny_folder, tmp_path / "afresh")
+
+
+def test_a_gallery_by_other_weights_is_not_believed(tiny_folder: Path, tmp_path: Path) -> None:
+    photos = open_photos(f"imagefolder:{tiny_folder}")
+    there = gallery_folder(tmp_path / "index", photos, RECIPE)
+    build(tiny_folder, tmp_path / "index", "mtcnn-reid")
+    gallery_folder(tmp_path / "index", photos, "mtcnn-reid").rename(there)
+    built, seen = build(tiny_folder, tmp_path / "index")
+    assert seen == 25
+    assert_as_if_built_afresh(built, tiny_folder, tmp_path / "afresh")

@@ -1,0 +1,96 @@
+"""Several galleries on one page: there is always the best that can be searched, and nothing waits for a download."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.errors import SettingsError
+from pipeline.core.recipes import PACKAGED, RECIPES
+from pipeline.core.settings import Settings
+from pipeline.core.types import Report, silent
+from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
+from pipeline.galleries.gallery import Library
+from pipeline.galleries.preparation import Background
+from pipeline.photos.sources import SAMPLE
+from tests.fakes import TinyEncoders, make_folder
+
+SECONDS = 60
+
+
+class Slow(Library):
+    """A library whose galleries are built only once `may` is set; `reached` says that they are to be."""
+
+    def __init__(self, folder: Path, index: Path) -> None:
+        super().__init__(f"imagefolder:{folder}", TinyEncoders(), index)
+        self.reached, self.may = threading.Event(), threading.Event()
+
+    def build(self, recipes: object, report: Report = silent) -> None:
+        self.reached.set()
+        assert self.may.wait(SECONDS)
+        super().build(recipes, report)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Callable[[str], Path]:
+    return lambda name: make_folder(tmp_path / name)
+
+
+def test_the_sample_serves_until_the_pages_own_gallery_is_there(folders: Callable[[str], Path], tmp_path: Path) -> None:
+    main = Slow(folders("mine"), tmp_path / "index")
+    sample = Library(f"imagefolder:{folders('others')}", TinyEncoders(), tmp_path / "index")
+    galleries = Galleries(Background(main), Background(sample))
+    assert galleries.keys == (MAIN, SAMPLE.name)
+    assert (galleries.first(), galleries.ready()) == (MAIN, ())
+    galleries.start()
+    assert main.reached.wait(SECONDS)
+    assert (galleries.first(), galleries.ready()) == (SAMPLE.name, (SAMPLE.name,))
+    assert set(galleries.get(SAMPLE.name).ready()) == set(PACKAGED), "what needs a download waits its turn"
+    assert galleries.working
+    assert galleries.health()["status"] == "ok"
+    galleries.start()  # while it is under way, nothing
+    main.may.set()
+    galleries.wait(SECONDS)
+    assert (galleries.first(), galleries.ready()) == (MAIN, (MAIN, SAMPLE.name))
+    assert set(galleries.get(SAMPLE.name).ready()) == set(RECIPES)
+    assert not galleries.working
+
+
+def test_where_the_photos_cannot_be_had_the_sample_stays_and_the_problem_is_told(
+    folders: Callable[[str], Path], tmp_path: Path
+) -> None:
+    main = Background(Library(f"imagefolder:{tmp_path / 'later'}", TinyEncoders(), tmp_path / "index"))
+    sample = Background(Library(f"imagefolder:{folders('others')}", TinyEncoders(), tmp_path / "index"))
+    galleries = Galleries(main, sample)
+    galleries.start()
+    galleries.wait(SECONDS)
+    told = galleries.health()
+    assert (told["status"], set(told["ready"])) == ("degraded", {SAMPLE.name})
+    assert "does not exist" in told["problem"]
+    assert galleries.first() == SAMPLE.name
+    make_folder(tmp_path / "later")
+    galleries.start()  # a second try
+    galleries.wait(SECONDS)
+    assert (galleries.first(), galleries.health()["problem"]) == (MAIN, "")
+
+
+def test_a_gallery_is_found_by_its_key_and_by_the_name_in_its_answers(tiny: Library) -> None:
+    galleries = Galleries(Background(tiny))
+    with pytest.raises(SettingsError, match="There is no gallery 'lfw'; choose one of main"):
+        galleries.get("lfw")
+    with pytest.raises(SettingsError, match="is not here any more; search again"):
+        galleries.named("photos")
+    galleries.start()
+    galleries.wait(SECONDS)
+    assert galleries.named(tiny.photos.name) is galleries.get(MAIN) is galleries.main
+
+
+def test_alone_the_sample_is_the_pages_own(tmp_path: Path) -> None:
+    settings = Settings(cache=tmp_path, index=tmp_path / "index")
+    assert open_galleries(settings).keys == (MAIN, SAMPLE.name)
+    alone = open_galleries(Settings(dataset=SAMPLE.name, cache=tmp_path, index=tmp_path / "index"))
+    assert alone.keys == (MAIN,)
+    assert alone.main.library.title == "Sample"

@@ -1,0 +1,400 @@
+"""Galleries of visitors' own photos: every face, for whoever has the key, and gone when they are to go."""
+
+from __future__ import annotations
+
+import os
+import reprlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.core.errors import SettingsError
+from pipeline.core.recipes import RECIPES
+from pipeline.core.settings import Settings
+from pipeline.galleries import own_gallery
+from pipeline.galleries.galleries import Galleries, open_galleries
+from pipeline.galleries.own_galleries import OwnGalleries
+from pipeline.galleries.own_gallery import BUSY, NO_FACES, OwnGallery
+from pipeline.page.html.wording import state, told_line
+from pipeline.photos.sources import face_id, photo_of
+from tests.fakes import TinyEncoders, draw, portrait
+
+SECONDS = 60
+ROOT = Path(__file__).parents[2]
+RECIPE = "mtcnn-reid"
+# One model is enough here; all the others cost seconds each.
+ONLY = {name: "Not here." for name in RECIPES if name != RECIPE}
+
+
+class Encoders(TinyEncoders):
+    """One model; `hold` is called before faces are looked for."""
+
+    def __init__(self) -> None:
+        super().__init__(ONLY)
+        detect = self.detector.detect
+        self.hold: Callable[[], object] = lambda: None
+
+        def held(images: Sequence[Image.Image]) -> list[tuple[object, ...]]:
+            self.hold()
+            return detect(images)
+
+        self.detector.detect = held  # type: ignore[method-assign, assignment]
+
+
+@pytest.fixture
+def encoders() -> Encoders:
+    return Encoders()
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that stands for the system's temporary one."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    return tmp_path / "tmp"
+
+
+@pytest.fixture
+def own(encoders: Encoders, tmp_path: Path, temporary: Path) -> Iterator[OwnGalleries]:
+    galleries = OwnGalleries(encoders, tmp_path / "kept", grace=0.2)
+    yield galleries
+    galleries.close()
+
+
+@pytest.fixture
+def party(tmp_path: Path) -> list[Path]:
+    """Three photos of two people each, one without a face, and a file that is no photo in their middle."""
+    (tmp_path / "party").mkdir()
+    for number in (0, 2, 4):
+        photo = draw((number, 0, (10, 20, 40)), (number + 1, 1, (80, 20, 50)), size=(160, 100))
+        photo.save(tmp_path / "party" / f"{number}.png")
+    draw().save(tmp_path / "party" / "1.png")
+    (tmp_path / "party" / "3.jpg").write_bytes(b"not a photo")
+    return sorted((tmp_path / "party").iterdir())
+
+
+def filled(own: OwnGalleries, photos: Sequence[Path]) -> tuple[str, OwnGallery]:
+    key, gallery = own.create()
+    gallery.add(photos, lambda: None)
+    gallery.wait()
+    assert gallery.problem == ""
+    return key, gallery
+
+
+def files_below(folder: Path) -> list[str]:
+    """The names of the files below a folder, but for the lock that says the server lives."""
+    return sorted(name for _, _, names in os.walk(folder) for name in names if name != ".lock")
+
+
+def until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + SECONDS
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+# Every face
+
+
+def test_ids_of_faces() -> None:
+    assert [face_id("a/1.jpg", number) for number in (1, 2, 12)] == ["a/1.jpg", "a/1.jpg #2", "a/1.jpg #12"]
+    assert [photo_of(name) for name in ("a/1.jpg", "a/1.jpg #2", "a #3/1.jpg #12", "a #3/1.jpg")] == [
+        "a/1.jpg",
+        "a/1.jpg",
+        "a #3/1.jpg",
+        "a #3/1.jpg",
+    ]
+
+
+def test_every_face_of_every_photo_is_found(own: OwnGalleries, party: list[Path]) -> None:
+    _, mine = filled(own, party)
+    assert mine.background is not None
+    gallery, library = mine.background.searcher(RECIPE).gallery, mine.background.library
+    assert gallery.photo_ids == ("0.png", "0.png #2", "2.png", "2.png #2", "4.png", "4.png #2")
+    assert gallery.people == ("0", "0", "2", "2", "4", "4")
+    assert gallery.box("2.png") == (10, 20, 50, 60)
+    assert gallery.box("2.png #2") == (80, 20, 130, 70)
+    for person in range(6):
+        face = draw((person, person % 2, (20, 20, 40 + 10 * (person % 2))))
+        (nearest,) = mine.background.searcher(RECIPE).search(face, 1, "exact").hits
+        assert nearest.photo_id == gallery.photo_ids[person]
+    assert library.pictures.size("4.png #2") == (160, 100)
+    assert library.pictures.original("4.png #2").read_bytes() == party[-1].read_bytes()
+    assert library.pictures.thumbnail("4.png #2") == library.pictures.thumbnail("4.png")
+    for unknown in ("4.png #x", "9.png #2", "#2"):
+        with pytest.raises(SettingsError, match="no photo"):
+            library.pictures.thumbnail(unknown)
+    assert mine.told is not None
+    assert told_line(mine.told) == (
+        "6 faces in 4 photos can be searched. In 1 photo no face was found. 1 file was skipped: not a photo that can "
+        "be read."
+    )
+
+
+def test_people_are_the_photos_folders(own: OwnGalleries, tmp_path: Path) -> None:
+    import zipfile
+
+    portrait(0).save(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(tmp_path / "a.png", "trip/Ann/a.png")
+        archive.write(tmp_path / "a.png", "b.png")
+    _, mine = filled(own, [tmp_path / "all.zip"])
+    assert mine.background is not None
+    assert dict(zip(mine.photo_ids, mine.background.library.photos.people, strict=True)) == {
+        "Ann/a.png": "Ann",
+        "b.png": "b",
+    }
+
+
+def test_photos_that_come_later_are_the_only_ones_looked_at(
+    own: OwnGalleries, party: list[Path], encoders: Encoders
+) -> None:
+    _, mine = filled(own, party[:1])
+    assert mine.background is not None
+    before = np.array(mine.background.searcher(RECIPE).gallery.vectors)
+    until(lambda: not mine.busy)
+    encoders.detector.photos_seen = 0
+    mine.add(party, lambda: None)
+    mine.wait()
+    assert mine.problem == ""
+    gallery = mine.background.searcher(RECIPE).gallery
+    assert gallery.photo_ids == ("0.png", "0.png #2", "2.png", "2.png #2", "4.png", "4.png #2")
+    np.testing.assert_array_equal(gallery.vectors[:2], before)
+    assert encoders.detector.photos_seen == 3
+    assert mine.told is not None
+    assert "1 photo was there already." in told_line(mine.told)
+
+
+def test_photos_are_removed_with_all_that_was_made_of_them(own: OwnGalleries, party: list[Path]) -> None:
+    _, mine = filled(own, party)
+    assert mine.background is not None
+    picture = mine.background.library.pictures.thumbnail("2.png")
+    assert picture.is_file()
+    mine.discard(["2.png", "1.png"])
+    mine.wait()
+    assert mine.photo_ids == ("0.png", "4.png")
+    assert mine.background.searcher(RECIPE).gallery.photo_ids == ("0.png", "0.png #2", "4.png", "4.png #2")
+    assert not picture.exists()
+    assert files_below(mine.folder / "photos") == ["0.png", "4.png"]
+    with pytest.raises(SettingsError, match="No photo was chosen"):
+        mine.discard(["2.png"])
+    mine.discard(["0.png", "4.png"])
+    assert not mine.folder.exists()
+    assert mine.background is None
+
+
+# Nothing half done
+
+
+def test_cancelling_the_first_drop_leaves_nothing(
+    own: OwnGalleries, party: list[Path], encoders: Encoders, temporary: Path
+) -> None:
+    reached, go_on, done = threading.Event(), threading.Event(), threading.Event()
+    encoders.hold = lambda: (reached.set(), go_on.wait(SECONDS))
+    _, mine = own.create()
+    mine.add(party, done.set)
+    assert reached.wait(SECONDS)
+    with pytest.raises(SettingsError) as caught:
+        mine.add(party, lambda: None)
+    assert str(caught.value) == BUSY
+    assert mine.working
+    assert mine.progress is not None
+    assert "Indexing: 0 of 4 photos" in state(mine)
+    assert not done.is_set()
+    mine._stopping.set()
+    go_on.set()
+    mine.cancel()
+    assert done.is_set()
+    assert files_below(temporary) == []
+    assert (mine.background, mine.problem, state(mine)) == (None, "", "")
+
+
+def test_cancelling_a_later_drop_leaves_what_was_there(
+    own: OwnGalleries, party: list[Path], encoders: Encoders
+) -> None:
+    _, mine = filled(own, party[:1])
+    reached, go_on = threading.Event(), threading.Event()
+    until(lambda: not mine.busy)
+    encoders.hold = lambda: (reached.set(), go_on.wait(SECONDS))
+    mine.add(party[2:], lambda: None)
+    assert reached.wait(SECONDS)
+    assert mine.background is not None
+    assert len(mine.background.searcher(RECIPE).gallery) == 2, "it can be searched meanwhile"
+    mine._stopping.set()
+    go_on.set()
+    mine.cancel()
+    assert mine.photo_ids == ("0.png",)
+    assert files_below(mine.folder / "photos") == ["0.png"]
+    assert not list(mine.folder.rglob("parts-*"))
+    assert not (mine.folder / "incoming").exists()
+    until(lambda: not mine.busy)
+    assert mine.background.ready() == [RECIPE]
+
+
+def test_photos_without_faces_are_not_kept(own: OwnGalleries, party: list[Path], temporary: Path) -> None:
+    _, mine = own.create()
+    mine.add([party[1]], lambda: None)
+    mine.wait()
+    assert mine.problem == NO_FACES
+    assert NO_FACES in state(mine)
+    assert files_below(temporary) == []
+
+
+def test_without_a_model_it_says_so(tmp_path: Path, temporary: Path, party: list[Path]) -> None:
+    own = OwnGalleries(TinyEncoders(dict.fromkeys(RECIPES, "Not here.")), tmp_path / "kept")
+    _, mine = own.create()
+    mine.add(party, lambda: None)
+    mine.wait()
+    assert mine.problem == "There is no model here to find faces with; wait until one is ready, then try again."
+    assert files_below(temporary) == []
+
+
+def test_what_was_not_foreseen_is_a_sentence_too(
+    own: OwnGalleries, party: list[Path], monkeypatch: pytest.MonkeyPatch, temporary: Path
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("never")
+
+    monkeypatch.setattr(own_gallery, "take", broken)
+    _, mine = own.create()
+    mine.add(party, lambda: None)
+    mine.wait()
+    assert mine.problem == "Taking in your photos failed unexpectedly; see the log, then try again."
+    assert files_below(temporary) == []
+
+
+# Whose they are, and how long
+
+
+def test_a_gallery_is_found_by_its_key_alone(own: OwnGalleries, party: list[Path], tmp_path: Path) -> None:
+    key, mine = filled(own, party)
+    galleries = Galleries(open_galleries(Settings("sample", index=tmp_path / "index")).main, own=own)
+    assert galleries.get(key) is mine.background
+    assert galleries.named(mine.name) is mine.background
+    assert galleries.is_ready(key)
+    assert galleries.keys == ("main",)
+    assert key not in str(galleries.health())
+    assert len(key) >= 32
+    assert key.removeprefix("own-") not in str(mine.folder)
+    for guess in ("", "own-", mine.name, key[:-1], "../kept"):
+        assert own.find(guess) is None
+        with pytest.raises(SettingsError) as caught:
+            galleries.get(guess)
+        assert "own-" not in str(caught.value).replace(reprlib.repr(guess), "")
+    assert mine.background is not None
+    assert galleries.is_picture(mine.background.library.pictures.thumbnail("0.png"))
+    assert not galleries.is_picture(party[0])
+    assert own.create()[0] != key
+
+
+def test_it_is_removed_whole(own: OwnGalleries, party: list[Path], temporary: Path) -> None:
+    key, _ = filled(own, party)
+    assert "vectors.npy" in files_below(temporary)
+    own.remove(key)
+    assert files_below(temporary) == []
+    assert own.find(key) is None
+
+
+def test_a_kept_one_outlives_the_server_and_can_be_given_up(
+    own: OwnGalleries, party: list[Path], tmp_path: Path, temporary: Path, encoders: Encoders
+) -> None:
+    key, mine = filled(own, party)
+    own.keep(key, kept=True)
+    mine.wait()
+    assert mine.background is not None
+    assert mine.background.ready() == [RECIPE]
+    assert files_below(temporary) == []
+    own.close()
+    encoders.detector.photos_seen = 0
+    after = OwnGalleries(encoders, tmp_path / "kept")
+    again = after.find(key)
+    assert again is not None
+    again.wait()
+    assert again.kept
+    assert again.photo_ids == ("0.png", "1.png", "2.png", "4.png")
+    assert encoders.detector.photos_seen == 0, "opened, not built again"
+    after.keep(key, kept=False)
+    assert files_below(tmp_path / "kept") == []
+    again.wait()
+    assert again.photo_ids == ("0.png", "1.png", "2.png", "4.png")
+    after.close()
+    assert files_below(temporary) == []
+
+
+def test_it_goes_when_its_last_page_has_been_closed_for_a_while(own: OwnGalleries, party: list[Path]) -> None:
+    key, mine = filled(own, party)
+    own.enter(key, "one page")
+    own.enter(key, "another page")
+    own._grace = SECONDS
+    own.leave("one page")
+    own._expire(key)  # as when the time is over
+    assert own.find(key) is mine
+    own.leave("another page")
+    own.enter(key, "the page, loaded again")
+    own._expire(key)
+    assert own.find(key) is mine
+    own._grace = 0.2
+    own.leave("the page, loaded again")
+    until(lambda: own.find(key) is None)
+    assert not mine.folder.exists()
+
+
+def test_a_kept_one_does_not_go_with_its_page(own: OwnGalleries, party: list[Path]) -> None:
+    key, mine = filled(own, party)
+    own.keep(key, kept=True)
+    own.enter(key, "page")
+    own.leave("page")
+    own._expire(key)  # as when the time is over
+    assert own.find(key) is mine
+
+
+def test_what_a_killed_server_left_is_cleared_away_and_a_living_ones_is_not(
+    own: OwnGalleries, party: list[Path], temporary: Path
+) -> None:
+    filled(own, party)
+    left = temporary / "reverse-face-search-own-left"
+    left.mkdir()
+    (left / ".lock").touch()
+    (left / "photo.png").touch()
+    other = OwnGalleries(TinyEncoders(ONLY), temporary / "kept")
+    time.sleep(1.1)  # a folder younger than that may be just being made
+    other.create()[1].add([], lambda: None)
+    assert not left.exists()
+    assert "vectors.npy" in files_below(temporary)
+    other.close()
+
+
+STOPPED = """
+import sys, tempfile
+from pathlib import Path
+tempfile.tempdir = sys.argv[1]
+from pipeline.galleries.own_galleries import OwnGalleries
+from tests.fakes import TinyEncoders, portrait
+portrait(0).save(Path(sys.argv[1]) / "photo.png")
+_, mine = OwnGalleries(TinyEncoders(), Path(sys.argv[1]) / "kept").create()
+mine.add([Path(sys.argv[1]) / "photo.png"], lambda: None)
+while not list(Path(sys.argv[1]).rglob("photos/photo.png")): pass
+"""
+
+
+def test_a_server_that_stops_takes_them_along(temporary: Path) -> None:
+    subprocess.run([sys.executable, "-c", STOPPED, str(temporary)], cwd=ROOT, check=True, timeout=SECONDS)
+    assert files_below(temporary) == ["photo.png"]
+
+
+def test_on_a_space_it_is_off_unless_switched_on() -> None:
+    assert Settings.from_env({}).own_photos
+    assert not Settings.from_env({"SPACE_ID": "user/name"}).own_photos
+    assert Settings.from_env({"SPACE_ID": "user/name", "FACESEARCH_OWN_PHOTOS": "On"}).own_photos
+    assert not Settings.from_env({"FACESEARCH_OWN_PHOTOS": "off"}).own_photos
+    with pytest.raises(SettingsError, match="FACESEARCH_OWN_PHOTOS is 'maybe'; write on or off"):
+        Settings.from_env({"FACESEARCH_OWN_PHOTOS": "maybe"})
+    assert open_galleries(Settings("sample", own_photos=False)).own is None
+    assert open_galleries(Settings("sample")).own is not None

@@ -1,0 +1,293 @@
+"""The preparation behind the page: what can be ready gets ready; what cannot says why; nothing dies silently."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.core.errors import GalleryError, WeightsError
+from pipeline.core.recipes import DEFAULT, FALLBACK, HEADED, RECIPES
+from pipeline.core.types import FloatArray, Progress, Report, silent
+from pipeline.encoder.encoder import Encoder
+from pipeline.galleries.gallery import Library, all_recipes
+from pipeline.galleries.preparation import Background
+from tests.fakes import TinyEncoders, TinyNetwork, make_folder, portrait
+
+SECONDS = 60
+
+
+def finished(background: Background) -> Background:
+    background.start()
+    background.wait(SECONDS)
+    assert not background.working
+    return background
+
+
+def states(background: Background) -> dict[str, str]:
+    return {name: background.status(name).state for name in RECIPES}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+class Network(TinyNetwork):
+    """A tiny network that first does something with its crops."""
+
+    def __init__(self, dim: int, before: Callable[[Sequence[Image.Image]], None]) -> None:
+        super().__init__(dim)
+        self._before = before
+
+    def embed(self, crops: Sequence[Image.Image]) -> FloatArray:
+        self._before(crops)
+        return super().embed(crops)
+
+
+class Encoders(TinyEncoders):
+    """Tiny encoders of which some have a network, or weights, of their own."""
+
+    def __init__(self, **before: Callable[[Sequence[Image.Image]], None]) -> None:
+        super().__init__()
+        self.before = {name.replace("_", "-"): act for name, act in before.items()}
+        self.lost: set[str] = set()
+
+    def get(self, recipe: str, report: Report = silent) -> Encoder:
+        if recipe in self.lost:
+            raise WeightsError(f"The weights of {recipe} were lost on the way.")
+        encoder = super().get(recipe, report)
+        if recipe in self.before:
+            encoder._network = Network(RECIPES[recipe].dim, self.before[recipe])
+        return encoder
+
+
+@pytest.fixture
+def library_with(tiny_folder: Path, tmp_path: Path) -> Callable[[TinyEncoders], Library]:
+    return lambda encoders: Library(f"imagefolder:{tiny_folder}", encoders, tmp_path / "index")
+
+
+def test_everything_gets_ready(tiny: Library) -> None:
+    background = Background(tiny)
+    assert set(states(background).values()) == {"waiting"}
+    assert background.ready() == []
+    assert not background.working
+    finished(background)
+    assert set(states(background).values()) == {"ready"}
+    assert background.ready() == all_recipes()
+    assert background.problem == ""
+    assert not any(background.status(name).custom_weights for name in RECIPES)
+    for name in RECIPES:
+        assert background.searcher(name).search(portrait(4), 1).hits[0].person == "Elif"
+
+
+def test_galleries_that_are_built_are_opened_not_built(tiny: Library, tiny_folder: Path) -> None:
+    tiny.build(list(RECIPES))
+    encoders = TinyEncoders()
+    background = finished(Background(Library(f"imagefolder:{tiny_folder}", encoders, tiny.index_root)))
+    assert background.ready() == all_recipes()
+    assert encoders.detector.photos_seen == 0
+
+
+def test_the_best_recipe_is_built_alone_and_the_others_in_one_pass(tiny: Library) -> None:
+    finished(Background(tiny))
+    assert tiny.encoders.detector.photos_seen == 2 * 25
+
+
+def test_what_is_stale_or_damaged_is_built_again(tiny: Library, tiny_folder: Path) -> None:
+    tiny.build([DEFAULT])
+    (tiny.folder(DEFAULT) / "vectors.npy").write_bytes(b"")
+    background = finished(Background(tiny))
+    assert background.ready() == all_recipes()
+    assert len(background.searcher(DEFAULT).gallery) == 24
+
+
+def test_what_is_missing_is_told_but_for_a_head_that_was_never_trained(
+    library_with: Callable[[TinyEncoders], Library],
+) -> None:
+    absent = {HEADED: "its head is not trained yet.", "mtcnn-reid": "its host cannot be reached."}
+    background = finished(Background(library_with(TinyEncoders(absent))))
+    assert background.missing() == {"mtcnn-reid": "its host cannot be reached."}
+    assert background.under_way() == {}
+    background._preparing(["resnet50"], Progress("Indexing", "photos", 1, 2, 1, 1.0))
+    assert [(name, progress.done) for name, progress in background.under_way().items()] == [("resnet50", 1)]
+
+
+def test_custom_weights_are_flagged(library_with: Callable[[TinyEncoders], Library]) -> None:
+    background = finished(Background(library_with(TinyEncoders(custom=True))))
+    assert all(background.status(name).custom_weights for name in RECIPES)
+
+
+# Not everything can be had
+
+
+@pytest.mark.parametrize("missing", [DEFAULT, "resnet50"])
+def test_an_unavailable_recipe_leaves_the_others_working(
+    library_with: Callable[[TinyEncoders], Library], missing: str
+) -> None:
+    encoders = TinyEncoders({missing: "Its host cannot be reached."})
+    background = finished(Background(library_with(encoders)))
+    assert background.status(missing).state == "unavailable"
+    assert background.status(missing).reason == "Its host cannot be reached."
+    assert background.ready() == [name for name in all_recipes() if missing not in (name, RECIPES[name].base)]
+    assert background.problem == ""
+    with pytest.raises(GalleryError, match=r"cannot be used here: Its host cannot be reached\.$"):
+        background.searcher(missing)
+    encoders.unavailable.clear()
+    assert finished(background).ready() == all_recipes()
+
+
+@pytest.mark.parametrize("missing", [DEFAULT, "resnet50"])
+def test_weights_lost_on_the_way_leave_the_others_working(
+    library_with: Callable[[TinyEncoders], Library], missing: str
+) -> None:
+    encoders = Encoders()
+    encoders.lost = {missing}
+    background = finished(Background(library_with(encoders)))
+    assert background.status(missing).reason == f"The weights of {missing} were lost on the way."
+    assert background.ready() == [name for name in all_recipes() if missing not in (name, RECIPES[name].base)]
+    encoders.lost = set()
+    assert finished(background).ready() == all_recipes()
+
+
+def test_nothing_is_available(library_with: Callable[[TinyEncoders], Library]) -> None:
+    background = finished(Background(library_with(TinyEncoders(dict.fromkeys(RECIPES, "Gone.")))))
+    assert set(states(background).values()) == {"unavailable"}
+    assert background.ready() == []
+
+
+def test_missing_photos_are_a_problem_until_they_are_there(tmp_path: Path) -> None:
+    background = Background(Library(f"imagefolder:{tmp_path / 'photos'}", TinyEncoders(), tmp_path / "index"))
+    finished(background)
+    assert "does not exist; correct the path." in background.problem
+    assert set(states(background).values()) == {"unavailable"}
+    assert background.status(DEFAULT).reason == background.problem
+    make_folder(tmp_path / "photos")
+    finished(background)
+    assert background.problem == ""
+    assert background.ready() == all_recipes()
+
+
+# Something unexpected
+
+
+def fail(crops: Sequence[Image.Image]) -> None:
+    raise RuntimeError("out of something")
+
+
+def test_an_unexpected_error_ends_in_a_sentence(
+    library_with: Callable[[TinyEncoders], Library], caplog: pytest.LogCaptureFixture
+) -> None:
+    encoders = Encoders(mtcnn_facenet=fail)
+    background = finished(Background(library_with(encoders)))
+    assert background.ready() == []
+    assert background.problem.startswith("Preparing the galleries failed unexpectedly")
+    assert "out of something" not in background.problem
+    assert background.status(FALLBACK).reason == background.problem
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "out of something" in str(record.exc_info)
+    encoders.before.clear()
+    background.library.encoders._opened.clear()
+    assert finished(background).ready() == all_recipes()
+
+
+def test_an_unexpected_error_takes_nothing_from_what_is_ready(
+    library_with: Callable[[TinyEncoders], Library],
+) -> None:
+    background = finished(Background(library_with(Encoders(resnet50=fail))))
+    assert background.ready() == [DEFAULT]
+    assert background.problem == "", "there is a gallery to search in"
+    assert background.status("resnet50").state == "unavailable"
+    assert background.status("resnet50").reason.startswith("Preparing the galleries failed unexpectedly")
+    assert background.searcher(DEFAULT).search(portrait(1), 1).hits[0].person == "Bruno"
+
+
+# Meanwhile
+
+
+def test_meanwhile_progress_is_seen_and_what_is_ready_can_be_searched(
+    library_with: Callable[[TinyEncoders], Library],
+) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold(crops: Sequence[Image.Image]) -> None:
+        reached.set()
+        assert go_on.wait(SECONDS)
+
+    background = Background(library_with(Encoders(resnet50=hold)))
+    try:
+        background.start()
+        assert reached.wait(SECONDS)
+        first = background._thread
+        background.start()  # a second visitor's page must not start a second preparation
+        assert background._thread is first
+        assert background.working
+        assert background.ready() == [DEFAULT]
+        assert background.searcher(DEFAULT).search(portrait(5), 1).hits[0].person == "Farid"
+        others = [name for name in RECIPES if name != DEFAULT]
+        for name in others:
+            assert background.status(name).state == "preparing"
+            assert background.status(name).progress.done == 0
+            assert background.status(name).progress.total == 26
+            with pytest.raises(GalleryError, match="is still being prepared; wait"):
+                background.searcher(name)
+        background.wait(0.01)
+        assert background.working
+    finally:
+        go_on.set()
+    background.wait(SECONDS)
+    assert background.ready() == all_recipes()
+
+
+def test_the_first_thing_that_is_seen_is_progress_of_the_default(
+    library_with: Callable[[TinyEncoders], Library],
+) -> None:
+    go_on = threading.Event()
+    background = Background(library_with(Encoders(mtcnn_facenet=lambda crops: assert_waited(go_on))))
+    try:
+        background.start()
+        until(lambda: background.status(DEFAULT).state == "preparing")
+        assert states(background) | {DEFAULT: ""} == {name: "waiting" for name in RECIPES} | {DEFAULT: ""}
+        assert background.problem == ""
+        with pytest.raises(GalleryError, match="is still being prepared"):
+            background.searcher("resnet50")
+    finally:
+        go_on.set()
+    background.wait(SECONDS)
+    assert background.ready() == all_recipes()
+
+
+def test_what_is_tried_again_counts_as_waiting_meanwhile(library_with: Callable[[TinyEncoders], Library]) -> None:
+    go_on = threading.Event()
+    encoders = Encoders(mtcnn_facenet=lambda crops: assert_waited(go_on))
+    encoders.unavailable = dict.fromkeys(RECIPES, "Gone.")
+    background = finished(Background(library_with(encoders)))
+    assert set(states(background).values()) == {"unavailable"}
+    encoders.unavailable = {}
+    try:
+        background.start()
+        until(lambda: background.status(DEFAULT).state == "preparing")
+        assert {state for name, state in states(background).items() if name != DEFAULT} == {"waiting"}
+    finally:
+        go_on.set()
+    background.wait(SECONDS)
+    assert background.ready() == all_recipes()
+
+
+def assert_waited(event: threading.Event) -> None:
+    assert event.wait(SECONDS)
+
+
+def test_waiting_before_anything_was_started_returns(tiny: Library) -> None:
+    background = Background(tiny)
+    background.wait()
+    with pytest.raises(GalleryError, match="is still being prepared"):
+        background.searcher(DEFAULT)

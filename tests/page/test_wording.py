@@ -1,0 +1,249 @@
+"""The page's words: what is said in every state, and that nothing foreign gets into the HTML unescaped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.recipes import DEFAULT, RECIPES
+from pipeline.core.types import Answer, Face, Hit, Limit, Progress, Verdict
+from pipeline.galleries.galleries import MAIN, Galleries
+from pipeline.galleries.gallery import Library
+from pipeline.galleries.preparation import Background, Status
+from pipeline.page.html.wording import (
+    answer_line,
+    boxed_alt,
+    caption,
+    duration,
+    every_line,
+    header,
+    hints,
+    limit_line,
+    link,
+    model_label,
+    model_note,
+    no_limit_line,
+    notice,
+    percent,
+    presence_line,
+    progress_line,
+)
+from tests.fakes import TinyEncoders, draw, portrait
+
+EVIL = "<b onclick='x'>&"
+FACE = Face((0, 0, 10, 10), 0.99, ((1, 1),) * 5)
+
+
+def answer(**changes: object) -> Answer:
+    values = {
+        "recipe": DEFAULT, "index": "annoy", "gallery": "lfw", "faces": (FACE,), "face": FACE, "crop": draw(),
+        "hits": (Hit(1, "a/1", "A", 0.5), Hit(2, "a/2", "A", 0.75)),
+        "timings_ms": {"detect": 30.4, "embed": 20.2, "search": 1.26, "total": 51.9},
+    }  # fmt: skip
+    return Answer(**(values | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "1 s"), (0.4, "1 s"), (1.6, "2 s"), (89, "89 s"), (90, "2 min"), (150.1, "3 min"), (3600, "60 min")],
+)
+def test_a_duration(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("progress", "said"),
+    [
+        (Progress("Indexing", "photos", 0, 13233, 0, 0.0), "Indexing: 0 of 13,233 photos"),
+        (
+            Progress("Indexing", "photos", 4000, 13233, 2000, 40.0),
+            "Indexing: 4,000 of 13,233 photos · 50 photos/s · 3 min left",
+        ),
+        (Progress("Indexing", "photos", 30, 30, 30, 2.0), "Indexing: 30 of 30 photos · 15 photos/s · 1 s left"),
+        (
+            Progress("Downloading net.pt", "B", 25_000_000, 112_000_000, 25_000_000, 10.0),
+            "Downloading net.pt: 25 of 112 MB · 2.5 MB/s · 35 s left",
+        ),
+    ],
+)
+def test_a_progress_line(progress: Progress, said: str) -> None:
+    assert progress_line(progress) == said
+
+
+def test_a_caption_has_rank_person_and_distance() -> None:
+    said = caption(Hit(3, "Ada_0001", "Ada Lovelace", 0.876))
+    for part in ("3", "Ada Lovelace", "0.88"):
+        assert part in said
+    assert "same photo" not in said
+    assert EVIL in caption(Hit(1, "x", EVIL, 1.0)), "captions are shown as text, not as HTML"
+    assert "the same photo" in caption(Hit(1, "Ada_0001", "Ada Lovelace", 0.004))
+
+
+def test_a_caption_has_the_verdict_in_text() -> None:
+    hit = Hit(3, "Ada_0001", "Ada Lovelace", 0.876, Verdict("likely", 0.934, 0.02))
+    assert caption(hit) == "3 · Ada Lovelace\ndistance 0.88\nsame person: likely (93 % as a pair)"
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(0, "under 1 %"), (0.0099, "under 1 %"), (0.014, "1 %"), (0.5, "50 %"), (0.99, "99 %"), (0.9999, "over 99 %")],
+)
+def test_no_percentage_claims_certainty(share: float, said: str) -> None:
+    assert percent(share) == said
+
+
+def test_the_answer_says_whether_the_person_is_probably_there() -> None:
+    assert presence_line(answer()) == ""
+    near = presence_line(answer(limit=Limit(0.6, 0.1)))
+    assert near.startswith("Perhaps in this gallery: the nearest photo is within distance 0.60, within which 10 %")
+    far = answer(limit=Limit(0.4, 0.1))
+    assert presence_line(far).startswith("Probably not in this gallery: no photo is nearer than distance 0.40")
+    assert presence_line(far) in answer_line(far, 0.995)
+    assert "presence" not in answer_line(answer(), 0.995)
+
+
+def test_a_models_label_says_what_is_not_simply_ready() -> None:
+    label = RECIPES[DEFAULT].label
+    assert model_label(DEFAULT, Status("ready")) == label
+    assert model_label(DEFAULT, Status("ready", custom_weights=True)) == f"{label} (custom weights)"
+    assert model_label(DEFAULT, Status("unavailable", "Gone.")) == f"{label} (unavailable)"
+    assert model_label(DEFAULT, Status("waiting")) == model_label(DEFAULT, Status("preparing")) != label
+    for state in ("waiting", "preparing"):
+        assert model_label(DEFAULT, Status(state)).startswith(f"{label} (")
+
+
+def test_a_models_note_gives_the_reason_escaped() -> None:
+    assert RECIPES[DEFAULT].summary in model_note(DEFAULT, Status("ready"))
+    assert "Unavailable" not in model_note(DEFAULT, Status("ready"))
+    assert "not the published file" in model_note(DEFAULT, Status("ready", custom_weights=True))
+    note = model_note(DEFAULT, Status("unavailable", EVIL))
+    assert "Unavailable here" in note
+    assert "&lt;b onclick=&#x27;x&#x27;&gt;&amp;" in note
+    assert EVIL not in note
+
+
+def test_a_notice_is_escaped_and_announced() -> None:
+    assert notice(EVIL) == "<p class='notice' role='alert'>&lt;b onclick=&#x27;x&#x27;&gt;&amp;</p>"
+
+
+def test_the_answer_line_has_the_numbers() -> None:
+    line = answer_line(answer(), 0.995)
+    for part in (
+        "2 nearest photos<",
+        "52 ms",
+        "finding the face 30",
+        "embedding 20",
+        "searching by annoy 1.3",
+        "finds 99.5% of the true 20",
+    ):
+        assert part in line
+    assert "faces" not in line
+    assert "whole photo" not in line
+
+
+def test_the_answer_line_of_several_faces_and_of_whole_photos() -> None:
+    other = Face((20, 0, 30, 10), 0.98, ((21, 1),) * 5)
+    assert "shows 2 faces; these are for face 2." in answer_line(answer(faces=(other, FACE)), 0.995)
+    assert "with the whole photo" in answer_line(answer(faces=(), face=None), 0.995)
+    assert "with the whole photo" not in answer_line(answer(faces=(), face=None, recipe="resnet50"), 0.995), (
+        "it always does"
+    )
+
+
+def test_the_line_of_several_answers_adds_up_what_each_took() -> None:
+    line = every_line([answer(), answer(), answer()])
+    assert "The nearest photos of 3 faces, a row for each" in line
+    assert "95 ms" in line, "30.4 once, 20.2 and 1.26 three times"
+    assert "nearest photos of 1 face," in every_line([answer()])
+
+
+def test_the_photo_is_described_for_those_who_do_not_see_it() -> None:
+    other = Face((20, 0, 30, 10), 0.98, ((21, 1),) * 5)
+    assert boxed_alt(answer(faces=(other, FACE))) == "Your photo with 2 faces framed; face 2 is chosen"
+    assert boxed_alt(answer()) == "Your photo, face framed"
+    assert boxed_alt(answer(faces=(), face=None)) == "Your photo, without a frame"
+
+
+def test_hints_are_a_list_and_escaped() -> None:
+    assert hints([]) == ""
+    assert hints(["One.", EVIL]).count("<li>") == 2
+    assert EVIL not in hints([EVIL])
+
+
+def test_a_link_has_the_choices_and_is_escaped() -> None:
+    assert "href='?gallery=main&amp;recipe=mtcnn-reid&amp;index=exact&amp;k=7'" in link(MAIN, "mtcnn-reid", "exact", 7)
+    assert EVIL not in link(EVIL, EVIL, EVIL, EVIL)
+    assert "'x'" not in link(EVIL, EVIL, EVIL, EVIL)
+
+
+def test_without_a_face_the_answer_line_says_what_to_do() -> None:
+    line = answer_line(answer(faces=(), face=None, crop=None, hits=()), 0.995)
+    assert "No face was found" in line
+    assert "whole photo" in line
+    assert "role='alert'" in line
+
+
+def test_the_answer_line_is_escaped() -> None:
+    assert EVIL not in answer_line(answer(index=EVIL), 0.995)
+
+
+# The header
+
+
+def test_the_header_of_a_gallery_that_is_being_prepared(tiny: Library) -> None:
+    background = Background(tiny)
+    assert "Getting the gallery ready" in header(Galleries(background), MAIN)
+    background._preparing([DEFAULT], Progress(EVIL, "photos", 5, 26, 5, 1.0))
+    assert "5 of 26 photos · 5 photos/s · 4 s left" in header(Galleries(background), MAIN)
+    assert EVIL not in header(Galleries(background), MAIN)
+    assert RECIPES[DEFAULT].label in header(Galleries(background), MAIN)
+
+
+def test_the_header_of_a_gallery_that_is_ready(tmp_path: Path) -> None:
+    folder = tmp_path / "<b>x"
+    (folder / "<i>Eve").mkdir(parents=True)
+    portrait(0).save(folder / "<i>Eve" / "1.png")
+    background = Background(Library(f"imagefolder:{folder}", TinyEncoders(), tmp_path / "index"))
+    background.start()
+    background.wait(60)
+    said = header(Galleries(background), MAIN)
+    assert "Gallery: <b>&lt;b&gt;x</b> · 1 photo · ready" in said
+    background._preparing(["resnet50"], Progress("Indexing", "photos", 0, 1, 0, 0))
+    assert "ready" in header(Galleries(background), MAIN)
+    assert "0 of 1 photos" in header(Galleries(background), MAIN)
+
+
+def test_the_header_without_photos_names_the_problem(tmp_path: Path) -> None:
+    background = Background(Library(f"imagefolder:{tmp_path / EVIL}", TinyEncoders(), tmp_path / "index"))
+    background.start()
+    background.wait(60)
+    assert "There is no gallery to search: " in header(Galleries(background), MAIN)
+    assert "does not exist; correct the path." in header(Galleries(background), MAIN)
+    assert EVIL not in header(Galleries(background), MAIN)
+
+
+@pytest.mark.parametrize(
+    ("alarms", "beyond", "said"),
+    [
+        (
+            0.1,
+            3,
+            "<b>10 %</b> of searches for people who are not in this gallery would show a photo this near; 3 of 20",
+        ),
+        (
+            0.001,
+            1,
+            "<b>under 1 %</b> of searches for people who are not in this gallery would show a photo this near; 1 of",
+        ),
+    ],
+)
+def test_what_a_limit_means(alarms: float, beyond: int, said: str) -> None:
+    line = limit_line(alarms, beyond, 20)
+    assert said in line
+    assert f"20 results {'is' if beyond == 1 else 'are'} farther." in line
+
+
+def test_why_there_is_no_limit() -> None:
+    assert "distances were only measured on faces, not on whole photos." in no_limit_line(whole_photo=True)
+    assert "distances were not measured for this model here." in no_limit_line(whole_photo=False)
