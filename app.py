@@ -103,7 +103,7 @@ def launch(
     keep_no_statistics()
     keep_swept(own_folder(), keep_uploads)
     # Thumbnails are files of ours that never change: served as they are, cached by the browser.
-    gr.set_static_paths([galleries.main.library.thumbnails_root.resolve()])
+    gr.set_static_paths([galleries.main.gallery.thumbnails_root.resolve()])
     page = build_page(galleries)
     served["middleware"] = [Middleware(BodyLimit)]
     if rate.a_minute:

@@ -9,6 +9,6 @@
 
     MEASURE  gallery + indexes + pairs ──> evaluate (protocols ──arrays──> metrics) ──figures──> report
 
-There is one road from photo to vector, `encoder.Encoder.encode`; building and searching both take it.
-Modules import downwards only; `tests/test_architecture.py` holds the table. Importing this package loads nothing heavy.
+There is one way from photo to vector, `Encoder.encode`; building, searching and evaluating all take it.
+Packages import downwards only, as `pyproject.toml` has it (`lint-imports`). Importing any of them loads nothing heavy.
 """

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.core.settings import VARIABLES, Settings
 from pipeline.encoder.weights import Weights, WeightStore
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 from pipeline.indexes import registry
 from pipeline.photos.sources import Photos, open_photos
 from tests.fakes import TinyEncoders, make_folder, make_people
@@ -137,17 +137,17 @@ def tiny_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Library:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
     """Two galleries, one with a layer of its own, of small portraits."""
     folder = tmp_path_factory.mktemp("world")
-    library = Library(f"imagefolder:{make_people(folder / 'photos')}", TinyEncoders(), folder / "index")
+    gallery = Gallery(f"imagefolder:{make_people(folder / 'photos')}", TinyEncoders(), folder / "index")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "find_spec", lambda name: None if name == "pymilvus" else find_spec(name))
-        library.build(["mtcnn-facenet", "mtcnn-facenet-128"])
-    return library
+        gallery.build(["mtcnn-facenet", "mtcnn-facenet-128"])
+    return gallery
 
 
 @pytest.fixture
-def tiny(tiny_folder: Path, tmp_path: Path) -> Library:
+def tiny(tiny_folder: Path, tmp_path: Path) -> Gallery:
     """A library of the tiny world, nothing built yet."""
-    return Library(f"imagefolder:{tiny_folder}", TinyEncoders(), tmp_path / "index")
+    return Gallery(f"imagefolder:{tiny_folder}", TinyEncoders(), tmp_path / "index")

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import Recipe, recipe_named
-from pipeline.core.types import Face, FloatArray, Report, silent
+from pipeline.core.types import Face, FloatArray
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.layer import Layer
 from pipeline.encoder.weights import Weights
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 
 SIDE = 96
 PEOPLE = ("Ada", "Bruno", "Clara", "Dimitri", "Elif", "Farid")
@@ -147,9 +148,9 @@ class TinyEncoders:
         return self.unavailable.get(recipe) or self.unavailable.get(recipe_named(recipe).base)
 
 
-def tiny_library(folder: Path, unavailable: dict[str, str] | None = None) -> Library:
+def tiny_gallery(folder: Path, unavailable: dict[str, str] | None = None) -> Gallery:
     """A library of the tiny world in `folder`."""
     photos = folder / "photos"
     if not photos.exists():
         make_folder(photos)
-    return Library(f"imagefolder:{photos}", TinyEncoders(unavailable), folder / "index")
+    return Gallery(f"imagefolder:{photos}", TinyEncoders(unavailable), folder / "index")

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.bench.results import Figures, middle_and_tail
+from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.recipes import DEFAULT_K
 from pipeline.core.settings import EMBEDDED, Milvus
-from pipeline.core.types import Collection, FloatArray, Progress, Report, VectorIndex, silent
-from pipeline.embeddings.store import Gallery
+from pipeline.core.types import Collection, FloatArray, VectorIndex
+from pipeline.embeddings.store import Embeddings
 from pipeline.indexes.recall import share_found
 from pipeline.indexes.registry import available, build_index, drop_index, open_index
 
@@ -36,16 +37,16 @@ class IndexFigures(Figures):
     disk_bytes: int | None  # None: a server keeps them
 
 
-def bench_indexes(gallery: Gallery, report: Report = silent, milvus: Milvus = EMBEDDED) -> list[IndexFigures]:
+def bench_indexes(embeddings: Embeddings, report: Report = silent, milvus: Milvus = EMBEDDED) -> list[IndexFigures]:
     """Builds every index that can be had here afresh and searches each with the same queries from the gallery.
 
     `disk_bytes` counts the index's own files; the vectors, which every index also needs, come on top. A Milvus server
     is measured with a collection of its own, dropped in the end, and Milvus Lite in a temporary file.
     """
-    place = gallery.collection(milvus if "://" in milvus.uri else replace(milvus, uri=""))
+    place = embeddings.collection(milvus if "://" in milvus.uri else replace(milvus, uri=""))
     place = replace(place, name=f"bench_{secrets.token_hex(8)}")
-    queries = np.random.default_rng(SEED).permutation(len(gallery))[:QUERIES]
-    vectors = np.array(gallery.vectors)  # in memory: the page's are too, once they have been searched
+    queries = np.random.default_rng(SEED).permutation(len(embeddings))[:QUERIES]
+    vectors = np.array(embeddings.vectors)  # in memory: the page's are too, once they have been searched
     names, started, done = available(), time.perf_counter(), 0
     steps = len(names) * (1 + ROUNDS)
     indexes: dict[str, VectorIndex] = {}

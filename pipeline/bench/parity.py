@@ -10,7 +10,7 @@ from facenet_pytorch import MTCNN
 from pipeline.bench.results import Figures
 from pipeline.bench.speed import alike, as_faces
 from pipeline.core.errors import PhotoError
-from pipeline.core.types import Progress, Report, silent
+from pipeline.core.progress import Progress, Report, silent
 from pipeline.embeddings.embed import BATCH
 from pipeline.encoder.faces import MtcnnDetector
 from pipeline.photos.images import open_image

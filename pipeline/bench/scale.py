@@ -22,8 +22,9 @@ from pipeline.bench.indexes import ROUNDS, found_rows, occupied, search_times
 from pipeline.bench.results import Figures, middle_and_tail
 from pipeline.core.errors import SettingsError
 from pipeline.core.geometry import unit_rows
+from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.settings import EMBEDDED, Milvus
-from pipeline.core.types import Collection, FloatArray, Progress, Report, VectorIndex, silent
+from pipeline.core.types import Collection, FloatArray, VectorIndex
 from pipeline.indexes.exact import ExactIndex
 from pipeline.indexes.recall import share_found
 from pipeline.indexes.registry import build_index, drop_index, open_index, why_unavailable

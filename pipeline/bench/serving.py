@@ -19,8 +19,8 @@ from pipeline.bench.processes import running
 from pipeline.bench.results import Figures, middle_and_tail
 from pipeline.bench.visitor import Visit, Visitor, visiting
 from pipeline.core.errors import ServingError
+from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.recipes import DEFAULT_K
-from pipeline.core.types import Progress, Report, silent
 from pipeline.photos.images import open_image
 from pipeline.photos.sources import Photos
 
@@ -133,9 +133,9 @@ def _crowd(url: str, photos: Sequence[bytes], load: Load) -> tuple[int, int]:
 def _enlarged(image: Image.Image) -> Image.Image:
     """The photo as part of a phone's: before a blurred background of itself, its pixels six times as large."""
     photo = image.resize((image.width * 6, image.height * 6), Image.Resampling.BICUBIC)
-    background = image.resize(LARGE, Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(40))
-    background.paste(photo, ((LARGE[0] - photo.width) // 2, (LARGE[1] - photo.height) // 2))
-    return background
+    preparation = image.resize(LARGE, Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(40))
+    preparation.paste(photo, ((LARGE[0] - photo.width) // 2, (LARGE[1] - photo.height) // 2))
+    return preparation
 
 
 def _jpeg(image: Image.Image) -> bytes:

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from pipeline.bench.results import Figures
 from pipeline.core.errors import PhotoError, PhotosError
+from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.recipes import FALLBACK, MINI, recipe_named
-from pipeline.core.types import Face, Landmarks, Progress, Report, silent
+from pipeline.core.types import Face, Landmarks
 from pipeline.embeddings.embed import BATCH
 from pipeline.encoder.encoder import Encoders
 from pipeline.encoder.faces import MtcnnDetector, centred, cut_all

@@ -21,9 +21,9 @@ from pipeline.core.errors import (
 )
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
-from pipeline.embeddings.build import missing_indexes, open_gallery
+from pipeline.embeddings.build import missing_indexes, open_embeddings
 from pipeline.encoder.weights import PACKAGED, WEIGHT_FILES, WeightStore
-from pipeline.galleries.gallery import Library, open_library
+from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.indexes.registry import INDEXES, why_unavailable, why_unreachable
 
 Level = Literal["ok", "warn", "fail"]
@@ -56,8 +56,8 @@ def examine() -> Iterator[Finding]:
     yield Finding("ok", f"settings: gallery {settings.dataset}, built in {settings.index}")
     yield from folder(settings)
     yield from weights(settings)
-    library = open_library(settings)
-    yield from gallery(library)
+    gallery = open_gallery(settings)
+    yield from embeddings(gallery)
     yield from indexes(settings)
 
 
@@ -117,26 +117,26 @@ def weights(settings: Settings) -> Iterator[Finding]:
             yield Finding("ok", f"weights of {network}: not here yet, to be downloaded when they are needed")
 
 
-def gallery(library: Library) -> Iterator[Finding]:
+def embeddings(gallery: Gallery) -> Iterator[Finding]:
     """The photos, and what is built of them by each recipe whose weights are here."""
     try:
-        photos = library.photos
+        photos = gallery.photos
     except PipelineError as error:
         yield Finding("fail", "dataset", str(error))
         return
     yield Finding("ok", f"dataset: {photos.title}, {len(photos):,} photos of {len(set(photos.people)):,} people")
     for name in RECIPES:
         try:
-            if library.encoders.on_disk(name):
-                yield _built(library, name)
+            if gallery.encoders.on_disk(name):
+                yield _built(gallery, name)
         except WeightsError:
             continue  # said above
 
 
-def _built(library: Library, name: str) -> Finding:
+def _built(gallery: Gallery, name: str) -> Finding:
     what, build = f"gallery {name}", f"run `python -m pipeline build --recipe {name}`"
     try:
-        opened = open_gallery(library.photos, library.encoders.get(name), library.index_root)
+        opened = open_embeddings(gallery.photos, gallery.encoders.get(name), gallery.index_root)
     except GalleryMissing:
         return Finding("warn", f"{what} is not built", f"{build}, or start the page, which does")
     except GalleryDamaged as error:

@@ -19,26 +19,29 @@ from pipeline.core.settings import Settings
 def bench_indexes(options: argparse.Namespace) -> int:
     """Measures every index on one recipe's gallery."""
     from pipeline.bench.indexes import bench_indexes
-    from pipeline.galleries.gallery import open_library
+    from pipeline.galleries.gallery import open_gallery
 
-    library = open_library(Settings.from_env())
-    gallery = library.searcher(recipe_asked_for(options, library)).gallery
+    gallery = open_gallery(Settings.from_env())
+    embeddings = gallery.searcher(recipe_asked_for(options, gallery)).embeddings
     with closing(ProgressBars()) as bars:
-        figures = bench_indexes(gallery, bars, library.milvus)
+        figures = bench_indexes(embeddings, bars, gallery.milvus)
     if options.json:
         print(
             json.dumps(
                 {
-                    "gallery": gallery.manifest["gallery"],
-                    "recipe": gallery.manifest["recipe"]["name"],
-                    "vectors": list(gallery.vectors.shape),
+                    "gallery": embeddings.manifest["gallery"],
+                    "recipe": embeddings.manifest["recipe"]["name"],
+                    "vectors": list(embeddings.vectors.shape),
                     "indexes": [one.as_json() for one in figures],
                 }
             )
         )
         return 0
-    count, dim = gallery.vectors.shape
-    print(f"{gallery.manifest['recipe']['name']} on {gallery.manifest['gallery']}: {count:,} vectors of {dim} numbers")
+    count, dim = embeddings.vectors.shape
+    print(
+        f"{embeddings.manifest['recipe']['name']} on {embeddings.manifest['gallery']}: "
+        f"{count:,} vectors of {dim} numbers"
+    )
     print("| index | recall@20 | search, median | search, p95 | build | on disk |")
     print("|---|---|---|---|---|---|")
     for one in figures:
@@ -81,14 +84,14 @@ def bench_scale(options: argparse.Namespace) -> int:
 def bench_serving(options: argparse.Namespace) -> int:
     """Measures the running page."""
     from pipeline.bench.serving import Load, bench_serving
-    from pipeline.galleries.gallery import open_library
+    from pipeline.galleries.gallery import open_gallery
 
-    library = open_library(Settings.from_env())
-    recipe = options.recipe or library.default_recipe()
-    library.searcher(recipe)  # an error, not a build, where there is no gallery
+    gallery = open_gallery(Settings.from_env())
+    recipe = options.recipe or gallery.default_recipe()
+    gallery.searcher(recipe)  # an error, not a build, where there is no gallery
     load = Load(recipe, options.index, clients=options.clients, seconds=options.seconds)
     with closing(ProgressBars()) as bars:
-        figures = bench_serving(library.photos, load, bars)
+        figures = bench_serving(gallery.photos, load, bars)
     if options.json:
         print(json.dumps(figures.as_json()))
         return 0
@@ -106,13 +109,13 @@ def bench_serving(options: argparse.Namespace) -> int:
 
 def calibrate(options: argparse.Namespace) -> int:
     """Measures what distances mean, on galleries of LFW that are built."""
-    from pipeline.galleries.gallery import open_library
+    from pipeline.galleries.gallery import open_gallery
     from pipeline.galleries.reports import built_recipes
     from pipeline.search.calibration import write_calibrations
 
-    library = open_library(Settings.from_env())
+    gallery = open_gallery(Settings.from_env())
     with closing(ProgressBars()) as bars:
-        measured = library.calibrate(options.recipes or built_recipes(library), bars)
+        measured = gallery.calibrate(options.recipes or built_recipes(gallery), bars)
     if options.json:
         write_calibrations(options.json, measured)
     for one in measured:
@@ -136,10 +139,10 @@ def bench(options: argparse.Namespace) -> int:
 def bench_faces(options: argparse.Namespace) -> int:
     """Compares the faces of all photos with facenet-pytorch's."""
     from pipeline.bench.parity import measure_agreement
-    from pipeline.galleries.gallery import open_library
+    from pipeline.galleries.gallery import open_gallery
 
     with closing(ProgressBars()) as bars:
-        found = measure_agreement(open_library(Settings.from_env()).photos, bars)
+        found = measure_agreement(open_gallery(Settings.from_env()).photos, bars)
     if options.json:
         print(json.dumps(found.as_json()))
         return 0
@@ -212,11 +215,11 @@ def profiled(file: Path) -> int:
 def bench_speed(options: argparse.Namespace) -> int:
     """Measures how long photos take to become vectors."""
     from pipeline.bench.speed import BATCHED, LOOP, OURS, bench_speed
-    from pipeline.galleries.gallery import open_library
+    from pipeline.galleries.gallery import open_gallery
 
-    library = open_library(Settings.from_env())
+    gallery = open_gallery(Settings.from_env())
     with closing(ProgressBars()) as bars:
-        figures = bench_speed(library.photos, library.encoders, options.photos, bars)
+        figures = bench_speed(gallery.photos, gallery.encoders, options.photos, bars)
     if options.json:
         print(json.dumps(figures.as_json()))
         return 0
@@ -241,20 +244,20 @@ def bench_speed(options: argparse.Namespace) -> int:
 def evaluate(options: argparse.Namespace) -> int:
     """Measures the galleries that are built, and keeps the report."""
     from pipeline.evaluation.tables import costs, headline, markdown, steps
-    from pipeline.galleries.gallery import open_library
+    from pipeline.galleries.gallery import open_gallery
     from pipeline.galleries.reports import make_report, save_report
 
     settings = Settings.from_env()
-    library = open_library(settings)
+    gallery = open_gallery(settings)
     started = time.perf_counter()
     with closing(ProgressBars()) as bars:
-        report = make_report(library, settings, options.recipes, options.indexes, bars)
+        report = make_report(gallery, settings, options.recipes, options.indexes, bars)
     left_out = dict(report["left_out"])
     for one in report["recipes"]:
         left_out |= {f"{index} of {one['recipe']}": reason for index, reason in one["indexes_left_out"].items()}
     for name, reason in left_out.items():
         print(f"{name} is left out: {reason}", file=sys.stderr)
-    paths = save_report(library, report, options.json, options.html)
+    paths = save_report(gallery, report, options.json, options.html)
     print(*(markdown(table(report)) for table in (headline, steps, costs)), sep="\n\n")
     print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}; {paths[0]} and {paths[1]}.")
     return 0

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, NoReturn
 from tqdm import tqdm
 
 from pipeline.core.errors import GalleryError, GalleryMissing
+from pipeline.core.progress import Progress
 from pipeline.core.recipes import RECIPES, recipe_named, reduced
 from pipeline.core.settings import VARIABLES, Settings
-from pipeline.core.types import Answer, Progress
+from pipeline.core.types import Answer
 from pipeline.indexes.registry import INDEXES
 
 if TYPE_CHECKING:
-    from pipeline.galleries.gallery import Library
+    from pipeline.galleries.gallery import Gallery
 
 
 class ProgressBars:
@@ -52,28 +53,28 @@ class ProgressBars:
 
 def build(options: argparse.Namespace) -> int:
     """Builds galleries."""
-    from pipeline.galleries.gallery import open_library
+    from pipeline.galleries.gallery import open_gallery
 
-    library = open_library(Settings.from_env())
-    recipes = _recipes_asked_for(options, library)
+    gallery = open_gallery(Settings.from_env())
+    recipes = _recipes_asked_for(options, gallery)
     started = time.perf_counter()
     with closing(ProgressBars()) as bars:
         if options.shard:
-            left = library.build_shard(recipes, options.shard, bars)
+            left = gallery.build_shard(recipes, options.shard, bars)
         else:
-            library.build(recipes, bars)
-            _draw_maps(library, recipes, bars)
+            gallery.build(recipes, bars)
+            _draw_maps(gallery, recipes, bars)
     if options.shard:
         rest = f"parts left for the other shards: {left}" if left else "every part is there"
         print(f"This shard is done; {rest}. When all are, the same command without --shard puts them together.")
         return 0
     for recipe in recipes:
-        manifest = library.searcher(recipe).gallery.manifest
+        manifest = gallery.searcher(recipe).embeddings.manifest
         counts, annoy = manifest["counts"], manifest["indexes"]["annoy"]
         print(
             f"{recipe}: {counts['indexed']:,} of {counts['photos']:,} photos of {counts['people']:,} people indexed, "
             f"{counts['no_face']} without a face, {counts['unreadable']} unreadable; "
-            f"Annoy recall@20 {annoy['recall_at_20']} with search_k {annoy['search_k']:,}; {library.folder(recipe)}"
+            f"Annoy recall@20 {annoy['recall_at_20']} with search_k {annoy['search_k']:,}; {gallery.folder(recipe)}"
         )
         for skipped in manifest["skipped"]:
             print(f"  skipped {skipped['photo_id']}: {skipped['reason']}")
@@ -81,15 +82,15 @@ def build(options: argparse.Namespace) -> int:
     return 0
 
 
-def _draw_maps(library: Library, recipes: Sequence[str], bars: ProgressBars) -> None:
+def _draw_maps(gallery: Gallery, recipes: Sequence[str], bars: ProgressBars) -> None:
     """Draws the maps that are not there yet."""
     from pipeline.embeddings.map import load_map, open_map
 
-    galleries, started = [library.searcher(recipe).gallery for recipe in recipes], time.perf_counter()
-    missing = [gallery for gallery in galleries if load_map(gallery) is None]
-    for done, gallery in enumerate(missing, start=1):
+    all_embeddings, started = [gallery.searcher(recipe).embeddings for recipe in recipes], time.perf_counter()
+    missing = [embeddings for embeddings in all_embeddings if load_map(embeddings) is None]
+    for done, embeddings in enumerate(missing, start=1):
         bars(Progress("Drawing maps", "maps", done - 1, len(missing), done - 1, time.perf_counter() - started))
-        open_map(gallery)
+        open_map(embeddings)
         bars(Progress("Drawing maps", "maps", done, len(missing), done, time.perf_counter() - started))
 
 
@@ -105,16 +106,16 @@ def peak_memory() -> str:
 def publish(options: argparse.Namespace) -> int:
     """Uploads galleries that are built to a repository of the Hub."""
     from pipeline.embeddings.publish import publish
-    from pipeline.galleries.gallery import open_library
+    from pipeline.galleries.gallery import open_gallery
     from pipeline.galleries.reports import built_recipes
 
-    library = open_library(Settings.from_env())
-    recipes = options.recipe or built_recipes(library)
+    gallery = open_gallery(Settings.from_env())
+    recipes = options.recipe or built_recipes(gallery)
     if not recipes:
         raise GalleryMissing("No gallery is built yet; run `python -m pipeline build`.")
     with closing(ProgressBars()) as bars:
-        galleries = [library.searcher(recipe).gallery for recipe in recipes]
-        commit = publish(library.pictures, galleries, options.repo, bars, private=options.private)
+        all_embeddings = [gallery.searcher(recipe).embeddings for recipe in recipes]
+        commit = publish(gallery.pictures, all_embeddings, options.repo, bars, private=options.private)
     print(f"Published {', '.join(recipes)}: {commit}")
     print(f"FACESEARCH_INDEX_REPO={options.repo} fetches them instead of building them.")
     return 0
@@ -123,14 +124,14 @@ def publish(options: argparse.Namespace) -> int:
 def search(options: argparse.Namespace) -> int:
     """Searches for a face of one photo."""
     from pipeline.encoder.faces import numbered
-    from pipeline.galleries.gallery import open_library
+    from pipeline.galleries.gallery import open_gallery
     from pipeline.photos.images import open_image
     from pipeline.search.searcher import check_request
 
     check_request(options.k, options.index)
     image = open_image(options.photo)
-    library = open_library(Settings.from_env())
-    searcher = library.searcher(recipe_asked_for(options, library))
+    gallery = open_gallery(Settings.from_env())
+    searcher = gallery.searcher(recipe_asked_for(options, gallery))
     choose = None if options.whole_photo else numbered(options.face)
     answer = searcher.search(image, options.k, options.index, choose=choose)
     if options.json:
@@ -167,18 +168,18 @@ def _print_answer(answer: Answer) -> None:
 def explain(options: argparse.Namespace) -> int:
     """Draws, or prints as JSON, what the similarity of a face and one hit rests on."""
     from pipeline.encoder.faces import numbered
-    from pipeline.galleries.gallery import open_library
+    from pipeline.galleries.gallery import open_gallery
     from pipeline.photos.images import open_image
     from pipeline.search.explain import EMBEDDINGS, nearest, picture, save_picture, why
 
     image = open_image(options.photo)
-    library = open_library(Settings.from_env())
-    searcher = library.searcher(recipe_asked_for(options, library))
+    gallery = open_gallery(Settings.from_env())
+    searcher = gallery.searcher(recipe_asked_for(options, gallery))
     answer = searcher.search(image, index="exact", choose=numbered(options.face))
     if answer.crop is None:
         _print_answer(answer)
         return 1
-    reason = why(searcher, answer.crop, library.photos.found(options.hit or nearest(answer)))
+    reason = why(searcher, answer.crop, gallery.photos.found(options.hit or nearest(answer)))
     out = options.out or (None if options.json else Path("why.png"))
     if out is not None:
         shown = picture(reason.explanation, (options.photo.name, reason.photo.photo_id), answer.recipe)
@@ -193,19 +194,19 @@ def explain(options: argparse.Namespace) -> int:
 
 def info(options: argparse.Namespace) -> int:
     """Says what is set, what is here and what can be searched."""
-    from pipeline.galleries.gallery import open_library
+    from pipeline.galleries.gallery import open_gallery
 
     settings = Settings.from_env()
-    library = open_library(settings)
+    gallery = open_gallery(settings)
     print(
-        f"gallery  {library.photos.title}: {len(library.photos):,} photos, {len(set(library.photos.people)):,} people"
+        f"gallery  {gallery.photos.title}: {len(gallery.photos):,} photos, {len(set(gallery.photos.people)):,} people"
     )
-    print(f"indexes  {', '.join(INDEXES)} in {library.index_root.resolve()}")
+    print(f"indexes  {', '.join(INDEXES)} in {gallery.index_root.resolve()}")
     for name, recipe in RECIPES.items():
-        reason = library.encoders.why_unavailable(name)
+        reason = gallery.encoders.why_unavailable(name)
         if reason is None:
             try:
-                library.searcher(name)
+                gallery.searcher(name)
                 state = "ready"
             except GalleryError as error:
                 state = str(error)
@@ -228,15 +229,15 @@ def doctor(options: argparse.Namespace) -> int:
     return 1 if "fail" in levels else 0
 
 
-def recipe_asked_for(options: argparse.Namespace, library: Library) -> str:
+def recipe_asked_for(options: argparse.Namespace, gallery: Gallery) -> str:
     """The recipe asked for, or the best that can be had; reduced if that was asked for."""
-    return _reduced_as_asked(options.recipe or library.default_recipe(), options)
+    return _reduced_as_asked(options.recipe or gallery.default_recipe(), options)
 
 
-def _recipes_asked_for(options: argparse.Namespace, library: Library) -> list[str]:
+def _recipes_asked_for(options: argparse.Namespace, gallery: Gallery) -> list[str]:
     if options.recipe == ["all"]:
-        return _all_but_untrained(library)
-    return [_reduced_as_asked(name, options) for name in options.recipe or [library.default_recipe()]]
+        return _all_but_untrained(gallery)
+    return [_reduced_as_asked(name, options) for name in options.recipe or [gallery.default_recipe()]]
 
 
 def _reduced_as_asked(name: str, options: argparse.Namespace) -> str:
@@ -244,9 +245,9 @@ def _reduced_as_asked(name: str, options: argparse.Namespace) -> str:
     return recipe.name if options.dim is None else reduced(recipe, options.dim).name
 
 
-def _all_but_untrained(library: Library) -> list[str]:
+def _all_but_untrained(gallery: Gallery) -> list[str]:
     """Every recipe; one whose head is not trained yet is named and left out."""
     untrained = [name for name, recipe in RECIPES.items() if recipe.layer == "head"]
-    for name in (name for name in untrained if not library.encoders.on_disk(name)):
-        print(f"{name} is left out: {library.encoders.why_unavailable(name)}", file=sys.stderr)
-    return [name for name in RECIPES if name not in untrained or library.encoders.on_disk(name)]
+    for name in (name for name in untrained if not gallery.encoders.on_disk(name)):
+        print(f"{name} is left out: {gallery.encoders.why_unavailable(name)}", file=sys.stderr)
+    return [name for name in RECIPES if name not in untrained or gallery.encoders.on_disk(name)]

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli.search import ProgressBars, peak_memory
+from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import FALLBACK, HEADED, MINI, recipe_named
 from pipeline.core.settings import Settings
-from pipeline.core.types import Report, silent
 
 if TYPE_CHECKING:
-    from pipeline.galleries.gallery import Library
+    from pipeline.galleries.gallery import Gallery
     from pipeline.training.heads import Epoch
 
 
@@ -37,46 +37,46 @@ def distil(options: argparse.Namespace) -> int:
     """Trains the network of mtcnn-mini to say what its teacher says, and keeps it."""
     from pipeline.encoder.encoder import Encoder
     from pipeline.encoder.networks import Reid
-    from pipeline.galleries.gallery import open_library
+    from pipeline.galleries.gallery import open_gallery
     from pipeline.training.augmentation import Source
     from pipeline.training.distil import distil, open_views
     from pipeline.training.mini_net import save_mini
     from pipeline.training.teacher import read_teacher
 
     settings = Settings.from_env()
-    library = open_library(settings)
+    gallery = open_gallery(settings)
     run = Run(options.folder or settings.cache / "distil", options.steps, options.held_out)
     started = time.perf_counter()
     with closing(ProgressBars()) as bars:
-        library.build([FALLBACK], bars)
-        gallery, weights = library.searcher(FALLBACK).gallery, library.encoders.get(FALLBACK).weights
+        gallery.build([FALLBACK], bars)
+        embeddings, weights = gallery.searcher(FALLBACK).embeddings, gallery.encoders.get(FALLBACK).weights
         teacher = Encoder(recipe_named(f"{FALLBACK}+flip"), Reid(weights.paths[0]), None, weights)
-        source = Source(gallery, library.photos, teacher, recipe_named(MINI))
-        shown, apart = open_views(run.folder, gallery, library.photos)
+        source = Source(embeddings, gallery.photos, teacher, recipe_named(MINI))
+        shown, apart = open_views(run.folder, embeddings, gallery.photos)
         parts = (shown,) if run.held_out else (shown, apart)
         for part in parts:
             part.make(source, bars)
         trained = distil(read_teacher(weights.paths[0]), parts, run.state, run.steps, bars)
-    facts = {"teacher": weights.sha256, "photos": library.photos.revision, "steps": str(run.steps)}
+    facts = {"teacher": weights.sha256, "photos": gallery.photos.revision, "steps": str(run.steps)}
     save_mini(trained.network, options.out, facts)
     if run.held_out:
-        print(_of_the_held_out(settings, library, options.out))
+        print(_of_the_held_out(settings, gallery, options.out))
     print("cosine to the teacher, by 50 steps:", *(f"{value:.3f}" for value in trained.curve))
     size = options.out.stat().st_size / 1e6
     print(f"{options.out}: {size:.2f} MB, {time.perf_counter() - started:.0f} s{peak_memory()}.")
     return 0
 
 
-def _of_the_held_out(settings: Settings, library: Library, weights: Path) -> str:
+def _of_the_held_out(settings: Settings, gallery: Gallery, weights: Path) -> str:
     """How well the network judges pairs of the people it was not shown, in a sentence."""
     from pipeline.encoder.networks import Mini
     from pipeline.evaluation.pairs import open_pairs
     from pipeline.training.distil import judge
 
-    pairs = open_pairs(settings.dataset, library.photos, settings.cache)
+    pairs = open_pairs(settings.dataset, gallery.photos, settings.cache)
     if pairs is None:
         return "Nothing is said of the people held out: LFW's pairs are there for all of LFW only."
-    found = judge(Mini(weights), recipe_named(MINI), library.searcher(FALLBACK).gallery, library.photos, pairs)
+    found = judge(Mini(weights), recipe_named(MINI), gallery.searcher(FALLBACK).embeddings, gallery.photos, pairs)
     return (
         f"{found.pairs:,} pairs of {found.people:,} people held out: {found.student:.4f} right, its teacher "
         f"{found.teacher:.4f}; mean cosine of the two {found.cosine:.3f}."
@@ -95,13 +95,13 @@ def copy_mtcnn(options: argparse.Namespace) -> int:
 
 def train_head(options: argparse.Namespace) -> int:
     """Trains the head of the baseline that ends with one."""
-    from pipeline.galleries.gallery import open_library
+    from pipeline.galleries.gallery import open_gallery
     from pipeline.training.heads import best_epoch
 
-    library = open_library(Settings.from_env())
+    gallery = open_gallery(Settings.from_env())
     started = time.perf_counter()
     with closing(ProgressBars()) as bars:
-        path, curve = train_and_keep_head(library, HEADED, options.epochs, bars)
+        path, curve = train_and_keep_head(gallery, HEADED, options.epochs, bars)
     print("epoch    loss  named rightly: trained on  held out")
     for epoch in curve:
         print(f"{epoch.number:5}  {epoch.loss:6.3f}  {epoch.training_accuracy:25.1%}  {epoch.held_out_accuracy:8.1%}")
@@ -112,26 +112,26 @@ def train_head(options: argparse.Namespace) -> int:
 
 def compose_sample(options: argparse.Namespace) -> int:
     """Makes the photos of people who do not exist."""
-    from pipeline.galleries.gallery import open_library
+    from pipeline.galleries.gallery import open_gallery
     from pipeline.training.sample import compose_sample
 
-    library = open_library(Settings.from_env())
+    gallery = open_gallery(Settings.from_env())
     with closing(ProgressBars()) as bars:
-        compose_sample(library.searcher(FALLBACK).gallery, library.photos, options.folder, bars)
+        compose_sample(gallery.searcher(FALLBACK).embeddings, gallery.photos, options.folder, bars)
     files = [path.stat().st_size for path in options.folder.rglob("*.jpg")]
     print(f"{len(files)} photos of people who do not exist, {sum(files) / 1e6:.2f} MB, are in {options.folder}.")
     return 0
 
 
 def train_and_keep_head(
-    library: Library, recipe: str, epochs: int, report: Report = silent
+    gallery: Gallery, recipe: str, epochs: int, report: Report = silent
 ) -> tuple[Path, list[Epoch]]:
     """Trains the recipe's head on the library's gallery and keeps it; returns where, and the training curve."""
     from pipeline.training.heads import train_head as train
 
     chosen = recipe_named(recipe)
-    library.build([chosen.base], report)
-    below = library.searcher(chosen.base).gallery
+    gallery.build([chosen.base], report)
+    below = gallery.searcher(chosen.base).embeddings
     head, curve = train(below, chosen.dim, report, epochs)
     origin = {"backbone": below.manifest["weights"]["sha256"], "photos_revision": below.manifest["photos_revision"]}
-    return library.encoders.keep_head(recipe, replace(head, facts={**head.facts, **origin})), curve
+    return gallery.encoders.keep_head(recipe, replace(head, facts={**head.facts, **origin})), curve

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pipeline.core.errors import HubError
-from pipeline.core.types import Progress, Report
+from pipeline.core.progress import Progress, Report
 
 PROBE_SECONDS = 5
 

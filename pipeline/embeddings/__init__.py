@@ -1,0 +1,5 @@
+"""One recipe's vectors of a gallery on disk: built, opened, fetched and published."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

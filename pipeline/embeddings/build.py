@@ -19,22 +19,23 @@ import numpy as np
 from filelock import FileLock
 
 from pipeline.core.errors import GalleryError, GalleryMissing, IndexUnavailable, SettingsError, StorageError
+from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.recipes import fingerprint
 from pipeline.core.settings import EMBEDDED, Milvus
-from pipeline.core.types import Progress, Report, silent
 from pipeline.embeddings.embed import NO_FACE, Job, Known, embed_parts
-from pipeline.embeddings.store import LAYER, Draft, Gallery, former_collection, load_gallery, seal
+from pipeline.embeddings.store import LAYER, Draft, Embeddings, former_collection, load_embeddings, seal
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.layer import fit_pca, save_layer
 from pipeline.indexes.registry import available, build_index
-from pipeline.photos.sources import Photos, face_id
+from pipeline.photos.face_ids import face_id
+from pipeline.photos.sources import Photos
 
 COPYING_SECONDS = 300  # more than a copy of a gallery's file takes
 
 log = logging.getLogger(__name__)
 
 
-def gallery_folder(root: Path, photos: Photos, recipe_name: str) -> Path:
+def embeddings_folder(root: Path, photos: Photos, recipe_name: str) -> Path:
     """Where the gallery of these photos by this recipe lives."""
     return root / photos.name / recipe_name
 
@@ -58,38 +59,38 @@ def gallery_facts(photos: Photos, encoder: Encoder, folder: Path) -> dict[str, A
     }
 
 
-def open_gallery(photos: Photos, encoder: Encoder, root: Path) -> Gallery:
+def open_embeddings(photos: Photos, encoder: Encoder, root: Path) -> Embeddings:
     """The finished gallery of these photos by this encoder; GalleryError says why there is none."""
-    folder = gallery_folder(root, photos, encoder.recipe.name)
-    return load_gallery(folder, gallery_fingerprint(encoder, photos))
+    folder = embeddings_folder(root, photos, encoder.recipe.name)
+    return load_embeddings(folder, gallery_fingerprint(encoder, photos))
 
 
-def build_galleries(
+def build_embeddings(
     photos: Photos, encoders: Sequence[Encoder], root: Path, report: Report = silent, milvus: Milvus = EMBEDDED
-) -> dict[str, Gallery]:
+) -> dict[str, Embeddings]:
     """Builds what is not built yet and returns the galleries by recipe name.
 
     A killed build goes on where it stopped. Where photos came or went since, only the new ones are embedded. Two
     processes may build the same photos at once: one waits for the other.
     """
     with _writing(root), FileLock(root / f".{photos.name}.lock"):
-        galleries, pending = {}, []
+        all_embeddings, pending = {}, []
         for encoder in encoders:
-            _clear_leftovers(gallery_folder(root, photos, encoder.recipe.name))
+            _clear_leftovers(embeddings_folder(root, photos, encoder.recipe.name))
             try:
-                galleries[encoder.recipe.name] = _complete(open_gallery(photos, encoder, root), report, milvus)
+                all_embeddings[encoder.recipe.name] = _complete(open_embeddings(photos, encoder, root), report, milvus)
             except GalleryError as error:
                 if not isinstance(error, GalleryMissing):
                     log.warning("%s This is done now.", error)
                 pending.append(encoder)
-        needed = [encoder for encoder in _below(pending) if encoder.recipe.name not in galleries]
+        needed = [encoder for encoder in _below(pending) if encoder.recipe.name not in all_embeddings]
         for encoder in _embed(photos, needed, root, report):
-            galleries[encoder.recipe.name] = _complete(open_gallery(photos, encoder, root), report, milvus)
+            all_embeddings[encoder.recipe.name] = _complete(open_embeddings(photos, encoder, root), report, milvus)
         for encoder in pending:
             if encoder.below is not None:
-                _derive(photos, encoder, galleries[encoder.below.recipe.name], root)
-                galleries[encoder.recipe.name] = _complete(open_gallery(photos, encoder, root), report, milvus)
-    return {encoder.recipe.name: galleries[encoder.recipe.name] for encoder in encoders}
+                _derive(photos, encoder, all_embeddings[encoder.below.recipe.name], root)
+                all_embeddings[encoder.recipe.name] = _complete(open_embeddings(photos, encoder, root), report, milvus)
+    return {encoder.recipe.name: all_embeddings[encoder.recipe.name] for encoder in encoders}
 
 
 def build_shard(
@@ -135,28 +136,28 @@ def _clear_leftovers(folder: Path) -> None:
                 copy.unlink()
 
 
-def missing_indexes(gallery: Gallery) -> list[str]:
+def missing_indexes(embeddings: Embeddings) -> list[str]:
     """The indexes that could be there and are not: their package came later, or the build was cut short."""
-    return [name for name in available() if name not in gallery.manifest["indexes"]]
+    return [name for name in available() if name not in embeddings.manifest["indexes"]]
 
 
-def _complete(gallery: Gallery, report: Report, milvus: Milvus) -> Gallery:
+def _complete(embeddings: Embeddings, report: Report, milvus: Milvus) -> Embeddings:
     """The gallery with every index that can be had here."""
-    manifest, missing, started = dict(gallery.manifest), missing_indexes(gallery), time.perf_counter()
+    manifest, missing, started = dict(embeddings.manifest), missing_indexes(embeddings), time.perf_counter()
     task = f"Building the indexes of {manifest['recipe']['name']}"
     for done, name in enumerate(missing):
         report(Progress(task, "indexes", done, len(missing), done, time.perf_counter() - started))
         try:
-            facts = build_index(name, gallery.vectors, gallery.folder, gallery.collection(milvus), report)
+            facts = build_index(name, embeddings.vectors, embeddings.folder, embeddings.collection(milvus), report)
         except IndexUnavailable as error:
             log.warning("The index %s is left out for now: %s", name, error)
             continue
         manifest["indexes"] = {**manifest["indexes"], name: facts}
-        seal(gallery.folder, manifest)
+        seal(embeddings.folder, manifest)
     if not missing:
-        return gallery
+        return embeddings
     report(Progress(task, "indexes", len(missing), len(missing), len(missing), time.perf_counter() - started))
-    return load_gallery(gallery.folder, manifest["fingerprint"])
+    return load_embeddings(embeddings.folder, manifest["fingerprint"])
 
 
 def _below(encoders: Sequence[Encoder]) -> list[Encoder]:
@@ -165,15 +166,15 @@ def _below(encoders: Sequence[Encoder]) -> list[Encoder]:
 
 
 def _job(photos: Photos, encoder: Encoder, root: Path) -> Job:
-    folder = gallery_folder(root, photos, encoder.recipe.name)
+    folder = embeddings_folder(root, photos, encoder.recipe.name)
     draft = Draft(folder, gallery_fingerprint(encoder, photos), len(photos))
     return Job(encoder, draft, Known(photos, _former(folder, encoder)))
 
 
-def _former(folder: Path, encoder: Encoder) -> Gallery | None:
+def _former(folder: Path, encoder: Encoder) -> Embeddings | None:
     """The gallery of other photos that is there, if it was built by the same recipe and weights."""
     try:
-        former = load_gallery(folder, None)
+        former = load_embeddings(folder, None)
     except GalleryError:
         return None
     built_as = fingerprint(encoder.recipe, encoder.weights.sha256, str(former.manifest.get("photos_revision")))
@@ -227,10 +228,10 @@ def _named(photos: Photos, rows: Sequence[int]) -> list[str]:
     return names
 
 
-def _derive(photos: Photos, encoder: Encoder, base: Gallery, root: Path) -> None:
+def _derive(photos: Photos, encoder: Encoder, base: Embeddings, root: Path) -> None:
     """Builds a recipe's gallery from that of the recipe it stands on, without its indexes."""
     started = time.perf_counter()
-    folder = gallery_folder(root, photos, encoder.recipe.name)
+    folder = embeddings_folder(root, photos, encoder.recipe.name)
     draft = Draft(folder, gallery_fingerprint(encoder, photos), len(photos))
     layer = encoder.layer or fit_pca(base.vectors, encoder.recipe.dim)
     facts = gallery_facts(photos, encoder, folder) | {name: base.manifest[name] for name in ("counts", "skipped")}

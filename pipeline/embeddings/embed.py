@@ -17,11 +17,13 @@ import numpy as np
 from PIL import Image
 
 from pipeline.core.errors import PhotoError
-from pipeline.core.types import Face, FloatArray, Progress, Report
-from pipeline.embeddings.store import FACE_COLUMNS, Draft, Gallery, Part, face_row
+from pipeline.core.progress import Progress, Report
+from pipeline.core.types import Face, FloatArray
+from pipeline.embeddings.store import FACE_COLUMNS, Draft, Embeddings, Part, face_row
 from pipeline.encoder.encoder import Encoder
+from pipeline.photos.face_ids import photo_of
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import Photos, photo_of
+from pipeline.photos.sources import Photos
 
 NO_FACE = "no face found"
 BATCH = 40  # photos decoded and embedded at a time; memory for more buys no speed
@@ -33,7 +35,7 @@ Embedded = tuple[FloatArray, FloatArray]  # a vector (d,) and its face (15,)
 class Known:
     """What an earlier gallery by the same encoder knows of photos that have not changed since."""
 
-    def __init__(self, photos: Photos, former: Gallery | None) -> None:
+    def __init__(self, photos: Photos, former: Embeddings | None) -> None:
         self._former = former
         self._of_now = list(zip(photos.photo_ids, photos.stamps, strict=True))
         self._rows: dict[tuple[str, str], list[int]] = defaultdict(list)

@@ -20,9 +20,18 @@ from filelock import FileLock
 from pipeline.core.errors import GalleryError, HubError
 from pipeline.core.files import digest, read_sealed, sealed, write_json
 from pipeline.core.hub import INSTEAD, HubGone, Listing, get_file, meter, open_listing
-from pipeline.core.types import Progress, Report
-from pipeline.embeddings.build import gallery_facts, gallery_folder, open_gallery
-from pipeline.embeddings.store import FACE_COLUMNS, FORMAT, LAYER, MANIFEST, OWN_FILES, Gallery, load_gallery, seal
+from pipeline.core.progress import Progress, Report
+from pipeline.embeddings.build import embeddings_folder, gallery_facts, open_embeddings
+from pipeline.embeddings.store import (
+    FACE_COLUMNS,
+    FORMAT,
+    LAYER,
+    MANIFEST,
+    OWN_FILES,
+    Embeddings,
+    load_embeddings,
+    seal,
+)
 from pipeline.encoder.encoder import Encoder
 from pipeline.indexes.registry import INDEXES
 from pipeline.photos.pictures import PACK, unpack
@@ -93,10 +102,10 @@ class Fetching:
     report: Report
 
 
-def fetch_gallery(listing: Listing, encoder: Encoder, fetching: Fetching) -> Gallery:
+def fetch_gallery(listing: Listing, encoder: Encoder, fetching: Fetching) -> Embeddings:
     """One gallery, checked and moved into place; HubError says why it is refused."""
     photos, root = fetching.photos, fetching.root
-    path, place = f"{photos.name}/{encoder.recipe.name}", gallery_folder(root, photos, encoder.recipe.name)
+    path, place = f"{photos.name}/{encoder.recipe.name}", embeddings_folder(root, photos, encoder.recipe.name)
     called = f"The gallery {path} in {listing.repo}"
     manifest = _manifest(listing, path, fetching, called)
     facts = gallery_facts(photos, encoder, place)
@@ -108,15 +117,15 @@ def fetch_gallery(listing: Listing, encoder: Encoder, fetching: Fetching) -> Gal
         manifest = travelling(manifest)
         _download(listing, path, manifest["files"], fetching)
         write_json(fetching.aside / path / MANIFEST, sealed(manifest))
-        gallery = load_gallery(fetching.aside / path, facts["fingerprint"])
-        _check(gallery, photos, encoder)
+        embeddings = load_embeddings(fetching.aside / path, facts["fingerprint"])
+        _check(embeddings, photos, encoder)
     except _Wrong as wrong:
         raise HubError(f"{called} is not what its manifest describes ({wrong}); {INSTEAD}.") from wrong
     except (GalleryError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise HubError(f"{called} is not what its manifest describes; {INSTEAD}.") from error
-    seal(gallery.folder, {**manifest, **facts})  # what is known here is said from here
-    _move(gallery.folder, place, fetching.aside / "former")
-    return load_gallery(place, facts["fingerprint"])
+    seal(embeddings.folder, {**manifest, **facts})  # what is known here is said from here
+    _move(embeddings.folder, place, fetching.aside / "former")
+    return load_embeddings(place, facts["fingerprint"])
 
 
 class _Wrong(Exception):
@@ -158,16 +167,16 @@ def _download(listing: Listing, path: str, files: Mapping[str, str], fetching: F
             raise _Wrong(name)
 
 
-def _check(gallery: Gallery, photos: Photos, encoder: Encoder) -> None:
+def _check(embeddings: Embeddings, photos: Photos, encoder: Encoder) -> None:
     """ValueError if this is no gallery of these photos by this encoder, whatever its manifest says."""
-    fits_layer = (gallery.layer is not None) == (encoder.below is not None and encoder.layer is None)
+    fits_layer = (embeddings.layer is not None) == (encoder.below is not None and encoder.layer is None)
     # Few photos have fewer directions than the recipe has numbers: a PCA fitted on them ends there.
-    dim = encoder.recipe.dim if gallery.layer is None else len(gallery.layer.weight)
-    shapes = (gallery.vectors.shape, gallery.faces.shape)
-    if not fits_layer or shapes != ((len(gallery), dim), (len(gallery), FACE_COLUMNS)):
+    dim = encoder.recipe.dim if embeddings.layer is None else len(embeddings.layer.weight)
+    shapes = (embeddings.vectors.shape, embeddings.faces.shape)
+    if not fits_layer or shapes != ((len(embeddings), dim), (len(embeddings), FACE_COLUMNS)):
         raise ValueError("not this recipe's vectors")
-    rows = [photos.row_of(photo_id) for photo_id in gallery.photo_ids]
-    if gallery.people != tuple(photos.people[row] for row in rows if row is not None):
+    rows = [photos.row_of(photo_id) for photo_id in embeddings.photo_ids]
+    if embeddings.people != tuple(photos.people[row] for row in rows if row is not None):
         raise ValueError("not these photos")
 
 
@@ -204,7 +213,7 @@ def _fetch_thumbnails(listing: Listing, fetching: Fetching) -> None:
 
 def _is_built(photos: Photos, encoder: Encoder, root: Path) -> bool:
     try:
-        open_gallery(photos, encoder, root)
+        open_embeddings(photos, encoder, root)
     except GalleryError:
         return False
     return True

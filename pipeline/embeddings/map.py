@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.core.files import digest, read_sealed, replacing, sealed, write_json
 from pipeline.core.types import FloatArray, IntArray
-from pipeline.embeddings.store import Gallery
+from pipeline.embeddings.store import Embeddings
 
 MOST = 20_000  # vectors that are laid out among themselves, which takes a minute; further ones are placed
 NEIGHBOURS = 10  # of which is measured how many the map keeps
@@ -141,54 +141,56 @@ class GalleryMap:
             raise ValueError(f"a share is a number from 0 to 1, not {self.kept!r}")
 
 
-def open_map(gallery: Gallery) -> GalleryMap:
+def open_map(embeddings: Embeddings) -> GalleryMap:
     """The gallery's map as it was drawn once; drawn now if it was not, which takes a minute for 13,000 photos."""
-    found = load_map(gallery)
+    found = load_map(embeddings)
     if found is not None:
         return found
     with _drawing:
-        return load_map(gallery) or _drawn(gallery)
+        return load_map(embeddings) or _drawn(embeddings)
 
 
-def load_map(gallery: Gallery) -> GalleryMap | None:
+def load_map(embeddings: Embeddings) -> GalleryMap | None:
     """The map that is beside the gallery's vectors; None if there is none of just these vectors."""
     try:
-        facts = read_sealed(gallery.folder / FACTS)
-        expected = {"format": FORMAT, "vectors": _vectors(gallery), "points": digest(gallery.folder / POINTS)}
+        facts = read_sealed(embeddings.folder / FACTS)
+        expected = {"format": FORMAT, "vectors": _vectors(embeddings), "points": digest(embeddings.folder / POINTS)}
         if {name: facts[name] for name in expected} != expected:
             return None
-        drawn = GalleryMap(np.load(gallery.folder / POINTS, allow_pickle=False), facts["kept"])
-        return drawn if len(drawn.points) == len(gallery) else None
+        drawn = GalleryMap(np.load(embeddings.folder / POINTS, allow_pickle=False), facts["kept"])
+        return drawn if len(drawn.points) == len(embeddings) else None
     except (OSError, ValueError, KeyError, EOFError):  # whatever it is, no map
         return None
 
 
-def well_known(gallery: Gallery) -> list[tuple[str, int]]:
+def well_known(embeddings: Embeddings) -> list[tuple[str, int]]:
     """The people to be told apart on the map, with their number of photos: those with the most, the most first."""
-    counts = sorted(Counter(gallery.people).items(), key=lambda each: (-each[1], each[0]))
+    counts = sorted(Counter(embeddings.people).items(), key=lambda each: (-each[1], each[0]))
     return [(person, count) for person, count in counts[:COLOURED] if count >= ENOUGH]
 
 
-def _drawn(gallery: Gallery) -> GalleryMap:
-    vectors = np.asarray(gallery.vectors)
+def _drawn(embeddings: Embeddings) -> GalleryMap:
+    vectors = np.asarray(embeddings.vectors)
     points = project(vectors)
     drawn = GalleryMap(points, kept(vectors, points))
     try:
-        _keep(gallery, drawn)
+        _keep(embeddings, drawn)
     except OSError as error:  # a full disk, or a visitor's gallery that was removed meanwhile
-        log.warning("The map of %s is not kept: %s", gallery.manifest["recipe"]["name"], os.strerror(error.errno or 0))
+        log.warning(
+            "The map of %s is not kept: %s", embeddings.manifest["recipe"]["name"], os.strerror(error.errno or 0)
+        )
     return drawn
 
 
-def _keep(gallery: Gallery, drawn: GalleryMap) -> None:
-    folder: Path = gallery.folder
+def _keep(embeddings: Embeddings, drawn: GalleryMap) -> None:
+    folder: Path = embeddings.folder
     folder.stat()  # writing would make the folder anew
     with replacing(folder / POINTS) as beside, beside.open("wb") as stream:
         np.save(stream, drawn.points, allow_pickle=False)
-    facts = {"format": FORMAT, "vectors": _vectors(gallery), "points": digest(folder / POINTS), "kept": drawn.kept}
+    facts = {"format": FORMAT, "vectors": _vectors(embeddings), "points": digest(folder / POINTS), "kept": drawn.kept}
     write_json(folder / FACTS, sealed(facts))
 
 
-def _vectors(gallery: Gallery) -> str:
+def _vectors(embeddings: Embeddings) -> str:
     """The hash of the gallery's vectors, as its manifest has it."""
-    return str(gallery.manifest["files"]["vectors.npy"])
+    return str(embeddings.manifest["files"]["vectors.npy"])

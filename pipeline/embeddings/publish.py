@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.errors import HubError
 from pipeline.core.files import digest, read_sealed, sealed
 from pipeline.core.hub import endpoint, reachable
-from pipeline.core.types import Report, silent
+from pipeline.core.progress import Report, silent
 from pipeline.embeddings.fetch import THUMBNAILS, travelling
-from pipeline.embeddings.store import MANIFEST, Gallery
+from pipeline.embeddings.store import MANIFEST, Embeddings
 from pipeline.photos.pictures import PACK, Pictures, pack
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ the code are those it was built from. Face vectors are biometric data.
 
 
 def publish(
-    pictures: Pictures, galleries: Sequence[Gallery], repo: str, report: Report = silent, *, private: bool
+    pictures: Pictures, all_embeddings: Sequence[Embeddings], repo: str, report: Report = silent, *, private: bool
 ) -> str:
     """Uploads galleries, with the thumbnails of their photos, to `repo`, which is created if need be.
 
@@ -55,12 +55,12 @@ def publish(
         raise HubError(f"{endpoint()} cannot be reached for publishing; connect, or set HF_ENDPOINT to a Hub that can.")
     with tempfile.TemporaryDirectory() as folder:
         files = _thumbnails(pictures, Path(folder) / PACK, report)
-        for gallery in galleries:
-            files |= _files(gallery)
-        return _upload(repo, galleries, files, private=private)
+        for embeddings in all_embeddings:
+            files |= _files(embeddings)
+        return _upload(repo, all_embeddings, files, private=private)
 
 
-def _upload(repo: str, galleries: Sequence[Gallery], files: Mapping[str, Content], *, private: bool) -> str:
+def _upload(repo: str, all_embeddings: Sequence[Embeddings], files: Mapping[str, Content], *, private: bool) -> str:
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HFValidationError
 
@@ -70,9 +70,9 @@ def _upload(repo: str, galleries: Sequence[Gallery], files: Mapping[str, Content
         before = api.model_info(repo)
         if private and not before.private:
             raise HubError(f"{repo} exists and is public; make it private first, or publish without --private.")
-        card = _card(_manifests(api, before, galleries)).encode()
+        card = _card(_manifests(api, before, all_embeddings)).encode()
         added = [CommitOperationAdd(path, content) for path, content in {**files, CARD: card}.items()]
-        return str(api.create_commit(repo, added, commit_message=_message(galleries)).commit_url)
+        return str(api.create_commit(repo, added, commit_message=_message(all_embeddings)).commit_url)
     except HubError:
         raise
     except HFValidationError as error:
@@ -85,24 +85,25 @@ def _no_name(repo: str) -> HubError:
     return HubError(f"{repo!r} is no name for a repository on the Hub; give --repo user/name.")
 
 
-def _message(galleries: Sequence[Gallery]) -> str:
-    return f"Galleries of {galleries[0].manifest['gallery']}: {', '.join(_recipe(gallery) for gallery in galleries)}"
+def _message(all_embeddings: Sequence[Embeddings]) -> str:
+    recipes = ", ".join(_recipe(embeddings) for embeddings in all_embeddings)
+    return f"Galleries of {all_embeddings[0].manifest['gallery']}: {recipes}"
 
 
-def _recipe(gallery: Gallery) -> str:
-    return str(gallery.manifest["recipe"]["name"])
+def _recipe(embeddings: Embeddings) -> str:
+    return str(embeddings.manifest["recipe"]["name"])
 
 
-def _path(gallery: Gallery) -> str:
-    return f"{gallery.manifest['gallery']}/{_recipe(gallery)}"
+def _path(embeddings: Embeddings) -> str:
+    return f"{embeddings.manifest['gallery']}/{_recipe(embeddings)}"
 
 
-def _files(gallery: Gallery) -> dict[str, Content]:
+def _files(embeddings: Embeddings) -> dict[str, Content]:
     """The gallery's files by their path in the repository; its own are sent from where they lie."""
-    manifest = travelling(gallery.manifest)
+    manifest = travelling(embeddings.manifest)
     manifest.pop("former_collection", None)  # nobody else has it
-    files: dict[str, Content] = {f"{_path(gallery)}/{name}": gallery.folder / name for name in manifest["files"]}
-    return files | {f"{_path(gallery)}/{MANIFEST}": _json(sealed(manifest))}
+    files: dict[str, Content] = {f"{_path(embeddings)}/{name}": embeddings.folder / name for name in manifest["files"]}
+    return files | {f"{_path(embeddings)}/{MANIFEST}": _json(sealed(manifest))}
 
 
 def _json(value: object) -> bytes:
@@ -119,9 +120,9 @@ def _thumbnails(pictures: Pictures, path: Path, report: Report) -> dict[str, Con
     return {f"{folder}/{PACK}": path, f"{folder}/{MANIFEST}": _json(sealed(manifest))}
 
 
-def _manifests(api: HfApi, before: ModelInfo, galleries: Sequence[Gallery]) -> dict[str, Mapping[str, Any]]:
+def _manifests(api: HfApi, before: ModelInfo, all_embeddings: Sequence[Embeddings]) -> dict[str, Mapping[str, Any]]:
     """The manifests of all galleries in the repository, by path: those that are published now, and those before."""
-    manifests: dict[str, Mapping[str, Any]] = {_path(gallery): gallery.manifest for gallery in galleries}
+    manifests: dict[str, Mapping[str, Any]] = {_path(embeddings): embeddings.manifest for embeddings in all_embeddings}
     for sibling in before.siblings or ():
         folder, _, file = sibling.rfilename.rpartition("/")
         if file == MANIFEST and folder not in manifests and not folder.startswith(f"{THUMBNAILS}/"):

@@ -37,7 +37,7 @@ LAYER = "layer.safetensors"  # only where it was fitted on this gallery
 
 
 @dataclass(frozen=True)
-class Gallery:
+class Embeddings:
     """Vectors (n, d) of unit length with the photo each came from, or the face of a photo: see `face_ids`.
 
     `faces` (n, 15) holds the chosen face's box, confidence and landmarks in pixels of the photo, NaN for whole photos.
@@ -87,7 +87,7 @@ class Gallery:
         return Collection(milvus.uri, milvus.token, name, self.photo_ids, self.people, milvus.kind, former)
 
 
-def load_gallery(folder: Path, fingerprint: str | None) -> Gallery:
+def load_embeddings(folder: Path, fingerprint: str | None) -> Embeddings:
     """The finished gallery in `folder`; GalleryMissing, GalleryStale or GalleryDamaged says why there is none.
 
     `fingerprint` is the one it must have; with None, it may have any.
@@ -111,7 +111,7 @@ def load_gallery(folder: Path, fingerprint: str | None) -> Gallery:
         photos = json.loads((folder / "photos.json").read_text(encoding="utf-8"))
         with apart(folder / "vectors.npy") as own:
             vectors = np.load(own, mmap_mode="r", allow_pickle=False)
-        return Gallery(
+        return Embeddings(
             folder=folder,
             vectors=vectors,
             faces=np.load(folder / "faces.npy", allow_pickle=False),
@@ -247,7 +247,7 @@ def seal(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def face_row(encoded: Encoded) -> FloatArray:
-    """The chosen face as a row of `Gallery.faces`, shape (15,)."""
+    """The chosen face as a row of `Embeddings.faces`, shape (15,)."""
     face = encoded.face
     if face is None:
         return np.full(FACE_COLUMNS, np.nan, np.float32)

@@ -15,8 +15,9 @@ from PIL import Image, ImageOps
 from pipeline.core.errors import WeightsError
 from pipeline.core.files import digest
 from pipeline.core.geometry import unit_rows
+from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import Recipe, recipe_named
-from pipeline.core.types import Detector, Encoded, Face, FloatArray, Network, Report, silent
+from pipeline.core.types import Detector, Encoded, Face, FloatArray, Network
 from pipeline.encoder.faces import CHOICES, Choose, MtcnnDetector, centred, cut_all
 from pipeline.encoder.layer import Layer, load_layer, save_layer
 from pipeline.encoder.networks import open_network

@@ -14,7 +14,7 @@ import requests
 
 from pipeline.core.errors import WeightsError
 from pipeline.core.files import check_packaged, digest
-from pipeline.core.types import Progress, Report
+from pipeline.core.progress import Progress, Report
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30

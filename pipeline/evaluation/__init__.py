@@ -1,0 +1,5 @@
+"""How good the answers are: metrics, protocols, reports."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

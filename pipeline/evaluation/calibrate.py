@@ -12,8 +12,9 @@ from typing import get_args
 
 import numpy as np
 
-from pipeline.core.types import IntArray, Limit, Progress, Report, Words, silent
-from pipeline.embeddings.store import Gallery
+from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.types import IntArray, Limit, Words
+from pipeline.embeddings.store import Embeddings
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Bools, Floats, Reliability
 from pipeline.evaluation.pairs import Pairs
@@ -29,18 +30,18 @@ NEGLIGIBLE = 1e-12
 DIGITS = 6
 
 
-def calibrate(gallery: Gallery, photos: Photos, pairs: Pairs, report: Report = silent) -> Calibration:
+def calibrate(embeddings: Embeddings, photos: Photos, pairs: Pairs, report: Report = silent) -> Calibration:
     """What is measured on a gallery of all of LFW; `pairs` are View 1's."""
-    subject = subject_of(gallery, photos)
+    subject = subject_of(embeddings, photos)
     measured = pair_distances(subject, pair_ends(subject, pairs), pairs.same)
     compared = np.isfinite(measured)
     middle, width = fit_logistic(measured[compared], pairs.same[compared])
-    sizes, limits = stranger_limits(subject, f"Calibrating {gallery.manifest['recipe']['name']}", report)
+    sizes, limits = stranger_limits(subject, f"Calibrating {embeddings.manifest['recipe']['name']}", report)
     return Calibration(
-        recipe=gallery.manifest["recipe"]["name"],
-        version=gallery.manifest["recipe"]["version"],
-        weights=(gallery.manifest["weights"]["sha256"],),
-        photos_revision=gallery.manifest["photos_revision"],
+        recipe=embeddings.manifest["recipe"]["name"],
+        version=embeddings.manifest["recipe"]["version"],
+        weights=(embeddings.manifest["weights"]["sha256"],),
+        photos_revision=embeddings.manifest["photos_revision"],
         middle=round(middle, DIGITS),
         width=round(width, DIGITS),
         rates=RATES,

@@ -17,10 +17,11 @@ import numpy as np
 from PIL import Image
 
 from pipeline.core.errors import GalleryDamaged, SettingsError
+from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import recipe_named
-from pipeline.core.types import SAME_PHOTO_DISTANCE, FloatArray, Report, VectorIndex, silent
+from pipeline.core.types import SAME_PHOTO_DISTANCE, FloatArray, VectorIndex
 from pipeline.embeddings.embed import BATCH
-from pipeline.embeddings.store import FACE_COLUMNS, Gallery
+from pipeline.embeddings.store import FACE_COLUMNS, Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.evaluation import groups, metrics, protocols
 from pipeline.evaluation.calibrate import judge_verdicts
@@ -94,9 +95,9 @@ def evaluate(
     opened = list(searchers)
     if len(set(task.photos.people)) == len(task.photos):
         raise SettingsError("Nobody in this gallery has two photos, so there is nothing to evaluate; add photos to it.")
-    costs = measure_costs([each.encoder for each in opened], _spread(opened[0].gallery, task.photos))
+    costs = measure_costs([each.encoder for each in opened], _spread(opened[0].embeddings, task.photos))
     drawn = metrics.resampled_people(len(set(task.photos.people)), RESAMPLES, RESAMPLE_SEED)
-    qualities = measure_photos(task.photos, _faces(task.photos, [each.gallery for each in opened]), report)
+    qualities = measure_photos(task.photos, _faces(task.photos, [each.embeddings for each in opened]), report)
     recipes, outcomes = [], dict[str, Results]()
     for searcher, cost in zip(opened, costs, strict=True):
         figures, came_out = _evaluate_one(searcher, task, indexes, (drawn, qualities), report)
@@ -126,21 +127,21 @@ def _evaluate_one(
     shared: tuple[Floats, Mapping[str, Floats]],
     report: Report,
 ) -> tuple[dict[str, Any], Results]:
-    started, (drawn, qualities), gallery = time.perf_counter(), shared, searcher.gallery
+    started, (drawn, qualities), embeddings = time.perf_counter(), shared, searcher.embeddings
     check_vectors(searcher, task.photos)
-    subject = subject_of(gallery, task.photos)
+    subject = subject_of(embeddings, task.photos)
     limit = impostor_limit(subject, groups.MATCH_SHARE, groups.LIMIT_SEED)
-    task_name = f"Measuring {gallery.manifest['recipe']['name']}"
+    task_name = f"Measuring {embeddings.manifest['recipe']['name']}"
     ranking = rank(subject, limit, lambda progress: report(replace(progress, task=task_name)))
     retrieval, top1 = protocols.retrieve(subject, ranking, drawn)
-    check_better_than_chance(gallery, retrieval)
+    check_better_than_chance(embeddings, retrieval)
     split, named = protocols.split_accuracy(subject, ranking, drawn)
     verified = verify(subject, task.pairs, drawn) if task.pairs else None
     verdicts = judge_verdicts(subject, ranking, task.pairs, searcher.calibration)
     open_set = protocols.identify(subject, ranking, drawn)
     judged, unavailable = protocols.judge_indexes(subject, _chosen(searcher, indexes))
     figures = {
-        **_recipe_facts(gallery, subject),
+        **_recipe_facts(embeddings, subject),
         "verification": asdict(verified[0]) if verified else None,
         "verdicts": asdict(verdicts) if verdicts else None,
         "split": asdict(split),
@@ -158,32 +159,32 @@ def _evaluate_one(
 
 def check_vectors(searcher: Searcher, photos: Photos) -> None:
     """GalleryDamaged if names are not the photos', or photos embedded anew are far from the vectors kept for them."""
-    gallery = searcher.gallery
-    rows = [photos.row_of(photo_id) for photo_id in gallery.photo_ids]
-    if any(row is None or photos.people[row] != person for row, person in zip(rows, gallery.people, strict=True)):
-        raise _not_its_own(gallery, "it gives a photo another name than the dataset does")
-    drawn = np.random.default_rng(CHECK_SEED).permutation(len(gallery))[:CHECKED]
+    embeddings = searcher.embeddings
+    rows = [photos.row_of(photo_id) for photo_id in embeddings.photo_ids]
+    if any(row is None or photos.people[row] != person for row, person in zip(rows, embeddings.people, strict=True)):
+        raise _not_its_own(embeddings, "it gives a photo another name than the dataset does")
+    drawn = np.random.default_rng(CHECK_SEED).permutation(len(embeddings))[:CHECKED]
     wrong = []
-    for row in sorted({0, len(gallery) - 1, *drawn.tolist()}):  # a shift in the middle shows at the ends
+    for row in sorted({0, len(embeddings) - 1, *drawn.tolist()}):  # a shift in the middle shows at the ends
         source = photos[cast(int, rows[row])].source
         vector = searcher.encoder.encode([open_image(source)], searcher.encoder.of_gallery)[0].vector
-        if vector is None or float(np.linalg.norm(vector - gallery.vectors[row])) > SAME_PHOTO_DISTANCE:
-            wrong.append(gallery.photo_ids[row])
+        if vector is None or float(np.linalg.norm(vector - embeddings.vectors[row])) > SAME_PHOTO_DISTANCE:
+            wrong.append(embeddings.photo_ids[row])
     if wrong:
-        raise _not_its_own(gallery, f"{wrong[0]} embedded anew is another vector than the one kept for it")
+        raise _not_its_own(embeddings, f"{wrong[0]} embedded anew is another vector than the one kept for it")
 
 
-def check_better_than_chance(gallery: Gallery, retrieval: Retrieval) -> None:
+def check_better_than_chance(embeddings: Embeddings, retrieval: Retrieval) -> None:
     """GalleryDamaged if the nearest photo shows the right person no more often than any photo would."""
     chance = retrieval.chance
     needed = chance + SURE * float(np.sqrt(chance * (1 - chance) / retrieval.queries))
     if needed < 1 and retrieval.top1.value < needed:  # a handful of photos proves nothing either way
-        raise _not_its_own(gallery, f"top-1 is {retrieval.top1.value:.2%} where guessing gives {chance:.2%}")
+        raise _not_its_own(embeddings, f"top-1 is {retrieval.top1.value:.2%} where guessing gives {chance:.2%}")
 
 
-def _not_its_own(gallery: Gallery, evidence: str) -> GalleryDamaged:
+def _not_its_own(embeddings: Embeddings, evidence: str) -> GalleryDamaged:
     return GalleryDamaged(
-        f"The vectors in {gallery.folder} do not belong to its photos ({evidence}); delete that folder and build it "
+        f"The vectors in {embeddings.folder} do not belong to its photos ({evidence}); delete that folder and build it "
         "again."
     )
 
@@ -195,24 +196,24 @@ def _chosen(searcher: Searcher, wanted: Iterable[str] | None) -> dict[str, Vecto
             raise SettingsError(reason)
         if name not in searcher.indexes:
             raise SettingsError(
-                f"The index {name} is not built for {searcher.gallery.folder}; build that gallery again."
+                f"The index {name} is not built for {searcher.embeddings.folder}; build that gallery again."
             )
     names = searcher.indexes if wanted is None else ["exact", *(name for name in wanted if name != "exact")]
     return {name: searcher.indexes[name] for name in names}
 
 
-def _spread(gallery: Gallery, photos: Photos) -> list[Image.Image]:
+def _spread(embeddings: Embeddings, photos: Photos) -> list[Image.Image]:
     """Photos from all over the gallery, as many as are embedded at a time when it is built."""
-    rows = np.linspace(0, len(gallery) - 1, min(BATCH, len(gallery))).round().astype(int).tolist()
-    return [open_image(photos[cast(int, photos.row_of(gallery.photo_ids[row]))].source) for row in rows]
+    rows = np.linspace(0, len(embeddings) - 1, min(BATCH, len(embeddings))).round().astype(int).tolist()
+    return [open_image(photos[cast(int, photos.row_of(embeddings.photo_ids[row]))].source) for row in rows]
 
 
-def _faces(photos: Photos, galleries: Iterable[Gallery]) -> FloatArray:
+def _faces(photos: Photos, all_embeddings: Iterable[Embeddings]) -> FloatArray:
     """The face of each photo, (N, 15), from the first gallery that knows it; NaN where none does."""
     faces = np.full((len(photos), FACE_COLUMNS), np.nan, np.float32)
-    for gallery in galleries:
-        rows = [photos.row_of(photo_id) for photo_id in gallery.photo_ids]
-        for row, face in zip(rows, gallery.faces, strict=True):
+    for embeddings in all_embeddings:
+        rows = [photos.row_of(photo_id) for photo_id in embeddings.photo_ids]
+        for row, face in zip(rows, embeddings.faces, strict=True):
             if row is not None and np.isnan(faces[row, 0]):
                 faces[row] = face
     return faces
@@ -243,8 +244,8 @@ def _facts(task: Task) -> dict[str, Any]:
     }
 
 
-def _recipe_facts(gallery: Gallery, subject: Subject) -> dict[str, Any]:
-    manifest = gallery.manifest
+def _recipe_facts(embeddings: Embeddings, subject: Subject) -> dict[str, Any]:
+    manifest = embeddings.manifest
     name = manifest["recipe"]["name"]
     accuracy, found = ANCESTORS.get(name, (None, None))
     return {

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.core.errors import PhotoError
-from pipeline.core.types import FloatArray, Progress, Report, silent
+from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.types import FloatArray
 from pipeline.evaluation.metrics import Bools, Floats
 from pipeline.evaluation.ranking import Ranking, Subject
 from pipeline.photos.images import open_image
@@ -20,7 +21,7 @@ STEP = 200  # photos between two reports
 
 
 def measure_photos(photos: Photos, faces: FloatArray, report: Report = silent) -> dict[str, Floats]:
-    """Qualities by name, each (N,) and NaN where unknown, of all photos; `faces` (N, 15) as in `Gallery.faces`.
+    """Qualities by name, each (N,) and NaN where unknown, of all photos; `faces` (N, 15) as in `Embeddings.faces`.
 
     Where no face is known, sharpness and brightness are the whole photo's.
     """

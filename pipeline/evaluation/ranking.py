@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.geometry import distances
-from pipeline.core.types import FloatArray, IntArray, Progress, Report, silent
-from pipeline.embeddings.store import Gallery
+from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.types import FloatArray, IntArray
+from pipeline.embeddings.store import Embeddings
 from pipeline.evaluation.pairs import Pairs
 from pipeline.photos.sources import Photos
 
@@ -50,13 +51,13 @@ class Subject:
         return self.photo_ids.index(photo_id)
 
 
-def subject_of(gallery: Gallery, photos: Photos) -> Subject:
+def subject_of(embeddings: Embeddings, photos: Photos) -> Subject:
     """The gallery's vectors with all photos of its dataset, those without a face included."""
-    row_of = {photo_id: row for row, photo_id in enumerate(gallery.photo_ids)}
+    row_of = {photo_id: row for row, photo_id in enumerate(embeddings.photo_ids)}
     rows = np.array([row_of.get(photo_id, -1) for photo_id in photos.photo_ids], np.int64)
     numbers = {person: number for number, person in enumerate(dict.fromkeys(photos.people))}
     people = np.array([numbers[person] for person in photos.people], np.int64)
-    return Subject(np.array(gallery.vectors), rows, people, photos.photo_ids, photos.people)
+    return Subject(np.array(embeddings.vectors), rows, people, photos.photo_ids, photos.people)
 
 
 def pair_ends(subject: Subject, pairs: Pairs) -> IntArray:

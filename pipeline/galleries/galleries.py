@@ -15,9 +15,9 @@ from typing import Any
 from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import PACKAGED
 from pipeline.core.settings import VERSION, Settings
-from pipeline.galleries.gallery import Library, open_library
+from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.galleries.own_galleries import OwnGalleries
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.preparation import Preparation
 from pipeline.photos.sources import SAMPLE
 
 MAIN = "main"
@@ -26,7 +26,7 @@ MAIN = "main"
 class Galleries:
     """The page's galleries by key, each with the thread that prepares it."""
 
-    def __init__(self, main: Background, sample: Background | None = None, own: OwnGalleries | None = None) -> None:
+    def __init__(self, main: Preparation, sample: Preparation | None = None, own: OwnGalleries | None = None) -> None:
         """`main` is what the page is for; `sample` is served while that is not ready yet.
 
         `own` are visitors' own: to be had by their key, but listed nowhere. None where there are to be none.
@@ -37,7 +37,7 @@ class Galleries:
         self._lock = threading.Lock()
 
     @property
-    def main(self) -> Background:
+    def main(self) -> Preparation:
         """The gallery the page was started for."""
         return self._by_key[MAIN]
 
@@ -46,28 +46,28 @@ class Galleries:
         """The galleries' keys, the page's own first."""
         return tuple(self._by_key)
 
-    def get(self, key: str) -> Background:
+    def get(self, key: str) -> Preparation:
         """The gallery of this key; SettingsError if there is none."""
         own = self.own.find(key) if self.own else None
-        if own is not None and own.background is not None:
-            return own.background
+        if own is not None and own.preparation is not None:
+            return own.preparation
         if key not in self._by_key:
             raise SettingsError(f"There is no gallery {reprlib.repr(key)}; choose one of {', '.join(self._by_key)}.")
         return self._by_key[key]
 
-    def named(self, name: str) -> Background:
+    def named(self, name: str) -> Preparation:
         """The gallery that answers name so (`Answer.gallery`); SettingsError if there is none any more."""
-        for background in self._by_key.values():
-            if background.ready() and background.library.photos.name == name:
-                return background
+        for preparation in self._by_key.values():
+            if preparation.ready() and preparation.gallery.photos.name == name:
+                return preparation
         own = self.own.named(name) if self.own else None
-        if own is not None and own.background is not None:
-            return own.background
+        if own is not None and own.preparation is not None:
+            return own.preparation
         raise SettingsError(f"The gallery {name} is not here any more; search again.")
 
     def ready(self) -> tuple[str, ...]:
         """The keys of those that can be searched now."""
-        return tuple(key for key, background in self._by_key.items() if background.ready())
+        return tuple(key for key, preparation in self._by_key.items() if preparation.ready())
 
     def is_ready(self, key: str) -> bool:
         """Whether the gallery of this key, a visitor's own included, is there and can be searched now."""
@@ -76,11 +76,11 @@ class Galleries:
     def has(self, key: str) -> bool:
         """Whether there is a gallery of this key, a visitor's own included."""
         own = self.own.find(key) if self.own else None
-        return key in self._by_key or (own is not None and own.background is not None)
+        return key in self._by_key or (own is not None and own.preparation is not None)
 
     def is_picture(self, path: Path) -> bool:
         """Whether a file is a picture of one of the galleries, not what a visitor sent."""
-        of_main = path.resolve().is_relative_to(self.main.library.thumbnails_root.resolve())
+        of_main = path.resolve().is_relative_to(self.main.gallery.thumbnails_root.resolve())
         return of_main or (self.own is not None and self.own.holds(path))
 
     def first(self) -> str:
@@ -104,7 +104,7 @@ class Galleries:
     def working(self) -> bool:
         """Whether something is being prepared."""
         under_way = self._thread is not None and self._thread.is_alive()
-        return under_way or any(background.working for background in self._by_key.values())
+        return under_way or any(preparation.working for preparation in self._by_key.values())
 
     def health(self) -> dict[str, Any]:
         """Whether there can be answers: `ok`, `degraded`, `preparing` or `unavailable`; by gallery what is ready.
@@ -113,13 +113,13 @@ class Galleries:
         recipe; a head that was never trained is nothing that should be there. `problem` is why there are no photos.
         """
         ready: Mapping[str, list[str]] = {key: self._by_key[key].ready() for key in self.ready()}
-        under_way = {key: background.under_way() for key, background in self._by_key.items()}
+        under_way = {key: preparation.under_way() for key, preparation in self._by_key.items()}
         building = {
             key: {name: {"done": one.done, "of": one.total, "unit": one.unit} for name, one in coming.items()}
             for key, coming in under_way.items()
             if coming
         }
-        degraded = {key: missing for key, background in self._by_key.items() if (missing := background.missing())}
+        degraded = {key: missing for key, preparation in self._by_key.items() if (missing := preparation.missing())}
         answering = "degraded" if degraded else "ok"
         return {
             "status": answering if ready else "preparing" if self.working else "unavailable",
@@ -144,9 +144,9 @@ class Galleries:
 
 def open_galleries(settings: Settings) -> Galleries:
     """The galleries that the environment describes. Loads nothing yet."""
-    library = open_library(settings)
-    own = OwnGalleries(library.encoders, settings.index / "own") if settings.own_photos else None
+    gallery = open_gallery(settings)
+    own = OwnGalleries(gallery.encoders, settings.index / "own") if settings.own_photos else None
     if settings.dataset == SAMPLE.name:
-        return Galleries(Background(library), own=own)
-    sample = Library(SAMPLE.name, library.encoders, settings.index, settings.milvus, settings.cache)
-    return Galleries(Background(library), Background(sample), own)
+        return Galleries(Preparation(gallery), own=own)
+    sample = Gallery(SAMPLE.name, gallery.encoders, settings.index, settings.milvus, settings.cache)
+    return Galleries(Preparation(gallery), Preparation(sample), own)

@@ -12,12 +12,12 @@ from pathlib import Path
 from filelock import FileLock
 
 from pipeline.core.errors import PhotosError, SettingsError
+from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import DEFAULT, FALLBACK, MINI, RECIPES, recipe_named
 from pipeline.core.settings import DEFAULT_CACHE, EMBEDDED, Milvus, Settings
-from pipeline.core.types import Report, silent
-from pipeline.embeddings.build import build_galleries, build_shard, gallery_folder, missing_indexes, open_gallery
+from pipeline.embeddings.build import build_embeddings, build_shard, embeddings_folder, missing_indexes, open_embeddings
 from pipeline.embeddings.fetch import THUMBNAILS, PublishedIndex
-from pipeline.embeddings.store import Gallery, load_gallery, seal
+from pipeline.embeddings.store import Embeddings, load_embeddings, seal
 from pipeline.encoder.encoder import Encoders, StoredEncoders
 from pipeline.encoder.weights import WeightStore
 from pipeline.evaluation.calibrate import calibrate
@@ -58,7 +58,7 @@ EXAMPLES = tuple(
 )
 
 
-class Library:
+class Gallery:
     """The photos, the encoders, and a searcher for each recipe whose gallery is built."""
 
     def __init__(
@@ -111,10 +111,10 @@ class Library:
         with self._lock:
             if recipe not in self._searchers:
                 encoder = self.encoders.get(recipe)
-                gallery = open_gallery(self.photos, encoder, self.index_root)
-                if missing_indexes(gallery):
-                    gallery = build_galleries(self.photos, [encoder], self.index_root, milvus=self.milvus)[recipe]
-                self._searchers[recipe] = open_searcher(gallery, encoder, self.milvus, self._calibration(gallery))
+                embeddings = open_embeddings(self.photos, encoder, self.index_root)
+                if missing_indexes(embeddings):
+                    embeddings = build_embeddings(self.photos, [encoder], self.index_root, milvus=self.milvus)[recipe]
+                self._searchers[recipe] = open_searcher(embeddings, encoder, self.milvus, self._calibration(embeddings))
             return self._searchers[recipe]
 
     def build(self, recipes: Sequence[str], report: Report = silent) -> None:
@@ -123,8 +123,8 @@ class Library:
         encoders = [self.encoders.get(recipe, report) for recipe in recipes]
         if self.published is not None:
             self.published.fetch(photos, encoders, self.index_root, report)
-        built = build_galleries(photos, encoders, self.index_root, report, self.milvus)
-        unknown = {name: gallery for name, gallery in built.items() if self._calibration(gallery) is None}
+        built = build_embeddings(photos, encoders, self.index_root, report, self.milvus)
+        unknown = {name: embeddings for name, embeddings in built.items() if self._calibration(embeddings) is None}
         try:
             self._calibrate(unknown, report)
         except PhotosError as error:
@@ -135,30 +135,30 @@ class Library:
 
         SettingsError if the photos are not LFW, PhotosError if its pairs cannot be had.
         """
-        measured = self._calibrate({recipe: self.searcher(recipe).gallery for recipe in recipes}, report)
+        measured = self._calibrate({recipe: self.searcher(recipe).embeddings for recipe in recipes}, report)
         if not measured:
             raise SettingsError(
                 "Calibrating needs a gallery of all of LFW, and this is none; unset FACESEARCH_DATASET."
             )
         return measured
 
-    def _calibrate(self, galleries: Mapping[str, Gallery], report: Report) -> list[Calibration]:
+    def _calibrate(self, all_embeddings: Mapping[str, Embeddings], report: Report) -> list[Calibration]:
         """The same for galleries that are open already; nothing where the photos are not LFW."""
-        pairs = open_pairs(self._dataset, self.photos, self._cache, VIEW_1) if galleries else None
+        pairs = open_pairs(self._dataset, self.photos, self._cache, VIEW_1) if all_embeddings else None
         if pairs is None:
             return []
-        measured = [calibrate(gallery, self.photos, pairs, report) for gallery in galleries.values()]
-        for gallery, calibration in zip(galleries.values(), measured, strict=True):
-            _keep_calibration(gallery, calibration, self.index_root)
+        measured = [calibrate(embeddings, self.photos, pairs, report) for embeddings in all_embeddings.values()]
+        for embeddings, calibration in zip(all_embeddings.values(), measured, strict=True):
+            _keep_calibration(embeddings, calibration, self.index_root)
         write_calibrations(self.index_root / OWN, measured)
         with self._lock:
-            for recipe in galleries:
+            for recipe in all_embeddings:
                 self._searchers.pop(recipe, None)
         return measured
 
-    def _calibration(self, gallery: Gallery) -> Calibration | None:
+    def _calibration(self, embeddings: Embeddings) -> Calibration | None:
         """What is known of the gallery's distances: measured on it, or with the same weights here, or shipped."""
-        manifest = gallery.manifest
+        manifest = embeddings.manifest
         recipe, weights = recipe_named(manifest["recipe"]["name"]), manifest["weights"]["sha256"]
         own = [from_json(manifest["calibration"])] if "calibration" in manifest else []
         known = (*own, *read_calibrations(self.index_root / OWN), *shipped())
@@ -172,7 +172,7 @@ class Library:
 
     def folder(self, recipe: str) -> Path:
         """Where the recipe's gallery is, or will be."""
-        return gallery_folder(self.index_root, self.photos, recipe)
+        return embeddings_folder(self.index_root, self.photos, recipe)
 
     def examples(self) -> list[str]:
         """Photo ids to try: LFW's ten, or the first photos of ten people of another gallery."""
@@ -195,20 +195,20 @@ class Library:
         return self.index_root / THUMBNAILS
 
 
-def _keep_calibration(gallery: Gallery, calibration: Calibration, root: Path) -> None:
+def _keep_calibration(embeddings: Embeddings, calibration: Calibration, root: Path) -> None:
     """Notes in the gallery's manifest what was measured on it."""
-    with FileLock(root / f".{gallery.manifest['gallery']}.lock"):
-        current = load_gallery(gallery.folder, gallery.manifest["fingerprint"])
-        seal(gallery.folder, {**current.manifest, "calibration": calibration.as_json()})
+    with FileLock(root / f".{embeddings.manifest['gallery']}.lock"):
+        current = load_embeddings(embeddings.folder, embeddings.manifest["fingerprint"])
+        seal(embeddings.folder, {**current.manifest, "calibration": calibration.as_json()})
 
 
-def open_library(settings: Settings) -> Library:
+def open_gallery(settings: Settings) -> Gallery:
     """The library that the environment describes. Loads nothing yet."""
     store = WeightStore(settings.models, settings.cache, settings.custom_weights)
     encoders = StoredEncoders(store, gpu=not settings.zero_gpu)  # ZeroGPU lends one for moments, which nobody asks for
-    library = Library(settings.dataset, encoders, settings.index, settings.milvus, settings.cache)
-    library.published = PublishedIndex(settings.index_repo) if settings.index_repo else None
-    return library
+    gallery = Gallery(settings.dataset, encoders, settings.index, settings.milvus, settings.cache)
+    gallery.published = PublishedIndex(settings.index_repo) if settings.index_repo else None
+    return gallery
 
 
 def all_recipes() -> list[str]:

@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.core.errors import PhotosError, PipelineError, SettingsError, Stopped
+from pipeline.core.progress import Progress, Report
 from pipeline.core.recipes import RECIPES
-from pipeline.core.types import Progress, Report
 from pipeline.encoder.encoder import Encoders
-from pipeline.galleries.gallery import Library, all_recipes
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.gallery import Gallery, all_recipes
+from pipeline.galleries.preparation import Preparation
 from pipeline.galleries.uploads import Taken, take
 from pipeline.photos.sources import Photos, own_photos
 
@@ -27,7 +27,7 @@ BUSY = "Your photos are still being indexed; wait for that, or cancel it."
 NO_FACES = "No face was found in these photos; drop photos in which faces are at least 20 pixels wide."
 
 
-class OwnLibrary(Library):
+class OwnLibrary(Gallery):
     """The library of the photos in one gallery's folder."""
 
     def __init__(self, folder: Path, encoders: Encoders) -> None:
@@ -56,11 +56,11 @@ class OwnGallery:
         """`folder` is the gallery's own, and need not exist yet."""
         self.folder = folder
         self.kept = kept
-        self.background: Background | None = None  # None until there is something to search
+        self.preparation: Preparation | None = None  # None until there is something to search
         self.problem = ""
         self.told: Told | None = None
         self._encoders = encoders
-        self._coming: Background | None = None
+        self._coming: Preparation | None = None
         self._progress: Progress | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -79,7 +79,7 @@ class OwnGallery:
     @property
     def busy(self) -> bool:
         """Whether anything is under way, models that follow behind included."""
-        return self.working or (self.background is not None and self.background.working)
+        return self.working or (self.preparation is not None and self.preparation.working)
 
     def wait(self) -> None:
         """Returns when the task under way is done."""
@@ -95,7 +95,7 @@ class OwnGallery:
     @property
     def photo_ids(self) -> tuple[str, ...]:
         """The photos that can be searched in."""
-        return self.background.library.photos.photo_ids if self.background and self.background.ready() else ()
+        return self.preparation.gallery.photos.photo_ids if self.preparation and self.preparation.ready() else ()
 
     def add(self, dropped: Sequence[Path], done: Callable[[], None]) -> None:
         """Starts taking in what was dropped, see `drops.take`; `done` is called when those files are needed no more."""
@@ -114,18 +114,18 @@ class OwnGallery:
         if len(wanted) == len(self.photo_ids):
             self.delete()
             return
-        if self.background:
-            self.background.stop()
-            shutil.rmtree(self.background.library.thumbnails_root, ignore_errors=True)
+        if self.preparation:
+            self.preparation.stop()
+            shutil.rmtree(self.preparation.gallery.thumbnails_root, ignore_errors=True)
         for photo_id in wanted:
             (self.folder / "photos" / photo_id).unlink(missing_ok=True)
         self.told = None
-        self.background = self._new_background()
+        self.preparation = self._new_background()
         self._start(self._reindex, lambda: None)
 
     def resume(self) -> None:
         """Opens what is there already."""
-        self.background = self._new_background()
+        self.preparation = self._new_background()
         self._start(self._reindex, lambda: None)
 
     def cancel(self) -> None:
@@ -137,20 +137,20 @@ class OwnGallery:
     def end(self) -> None:
         """Ends the task under way and what is being prepared beyond it."""
         self.cancel()
-        if self.background:
-            self.background.stop()
+        if self.preparation:
+            self.preparation.stop()
 
     def delete(self) -> None:
         """Ends everything and deletes the folder."""
         self.end()
-        self.background, self.told = None, None
+        self.preparation, self.told = None, None
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def move(self, folder: Path, *, kept: bool) -> None:
         """Moves the gallery, whole or not at all. SettingsError while something is under way."""
         if self.working:
             raise SettingsError(BUSY)
-        if self.background is None:
+        if self.preparation is None:
             self.folder, self.kept = folder, kept
             return
         self.end()
@@ -188,7 +188,7 @@ class OwnGallery:
         finally:
             self._coming = None
             shutil.rmtree(self.folder / "incoming", ignore_errors=True)
-            if self.background is None:
+            if self.preparation is None:
                 shutil.rmtree(self.folder, ignore_errors=True)
             done()
 
@@ -196,20 +196,20 @@ class OwnGallery:
         incoming, photos = self.folder / "incoming", self.folder / "photos"
         photos.mkdir(parents=True, exist_ok=True)
         taken = take(dropped, incoming, photos, self._report)
-        if self.background:
-            self.background.stop()
+        if self.preparation:
+            self.preparation.stop()
         placed: list[Path] = []
         try:
             for name in taken.photos:
                 (photos / name).parent.mkdir(exist_ok=True)
                 placed.append((incoming / name).rename(photos / name))
-            background = self._new_background()
-            self._serve(background)
+            preparation = self._new_background()
+            self._serve(preparation)
         except PipelineError:
             self._undo(placed)
             raise
-        self.background = background
-        self.told = _told(taken, background)
+        self.preparation = preparation
+        self.told = _told(taken, preparation)
 
     def _undo(self, placed: Sequence[Path]) -> None:
         """The folder without these photos, and without what was begun with them."""
@@ -217,35 +217,35 @@ class OwnGallery:
             path.unlink(missing_ok=True)
         for parts in self.folder.glob("index/*/*/parts-*"):
             shutil.rmtree(parts, ignore_errors=True)
-        if self.background:
-            self.background.start(tuple(_of_faces()))
+        if self.preparation:
+            self.preparation.start(tuple(_of_faces()))
 
     def _reindex(self) -> None:
-        if self.background:
-            self._serve(self.background)
+        if self.preparation:
+            self._serve(self.preparation)
 
-    def _serve(self, background: Background) -> None:
+    def _serve(self, preparation: Preparation) -> None:
         """Returns when the best model that needs no download can search; the others follow behind."""
         here = [name for name in _of_faces() if self._encoders.on_disk(name)]
         if not here:
             raise PhotosError("There is no model here to find faces with; wait until one is ready, then try again.")
-        self._coming = background
-        background.start(here[:1])
-        while background.working:
-            background.wait(POLL_SECONDS)
+        self._coming = preparation
+        preparation.start(here[:1])
+        while preparation.working:
+            preparation.wait(POLL_SECONDS)
             if self._stopping.is_set():
-                background.stop()
+                preparation.stop()
                 raise Stopped("Cancelled.")
-        if not background.ready():
-            status = background.status(here[0])
-            raise PhotosError(background.problem or status.reason)
-        if not len(background.searcher(here[0]).gallery):
+        if not preparation.ready():
+            status = preparation.status(here[0])
+            raise PhotosError(preparation.problem or status.reason)
+        if not len(preparation.searcher(here[0]).embeddings):
             raise PhotosError(NO_FACES)
-        background.start(tuple(_of_faces()))
+        preparation.start(tuple(_of_faces()))
 
-    def _new_background(self) -> Background:
+    def _new_background(self) -> Preparation:
         # Drawing maps cannot be cancelled, and many a visitor never looks at one.
-        return Background(OwnLibrary(self.folder, self._encoders), maps=False)
+        return Preparation(OwnLibrary(self.folder, self._encoders), maps=False)
 
     def _report(self, progress: Progress) -> None:
         if self._stopping.is_set():
@@ -258,7 +258,7 @@ def _of_faces() -> list[str]:
     return [name for name in all_recipes() if RECIPES[name].finds_faces]
 
 
-def _told(taken: Taken, background: Background) -> Told:
-    gallery = background.searcher(background.ready()[0]).gallery
+def _told(taken: Taken, preparation: Preparation) -> Told:
+    gallery = preparation.searcher(preparation.ready()[0]).embeddings
     counts = gallery.manifest["counts"]
     return Told(taken, counts["photos"], len(gallery), counts["no_face"])

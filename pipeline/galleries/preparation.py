@@ -17,10 +17,10 @@ from typing import Literal
 from PIL import Image
 
 from pipeline.core.errors import GalleryError, PipelineError, Stopped
+from pipeline.core.progress import Progress, silent
 from pipeline.core.recipes import RECIPES
-from pipeline.core.types import Progress, silent
 from pipeline.embeddings.map import open_map
-from pipeline.galleries.gallery import Library, all_recipes
+from pipeline.galleries.gallery import Gallery, all_recipes
 from pipeline.search.searcher import Searcher
 
 log = logging.getLogger(__name__)
@@ -41,12 +41,12 @@ class Status:
     custom_weights: bool = False
 
 
-class Background:
+class Preparation:
     """Prepares a library's recipes in a thread, and tells how far it is."""
 
-    def __init__(self, library: Library, *, maps: bool = True) -> None:
+    def __init__(self, gallery: Gallery, *, maps: bool = True) -> None:
         """With `maps` the galleries' maps are drawn at the end; else each when it is first looked at."""
-        self.library = library
+        self.gallery = gallery
         self._maps = maps
         self._statuses = dict.fromkeys(RECIPES, Status("waiting"))
         self._problem = ""
@@ -114,17 +114,17 @@ class Background:
             raise GalleryError(
                 f"{RECIPES[recipe].label} is still being prepared; wait for it or choose another model meanwhile."
             )
-        return self.library.searcher(recipe)
+        return self.gallery.searcher(recipe)
 
     def fingerprint(self) -> str:
         """That of the best recipe's gallery that is ready, as its manifest has it; empty if none is."""
         ready = self.ready()
-        return str(self.library.searcher(ready[0]).gallery.manifest["fingerprint"]) if ready else ""
+        return str(self.gallery.searcher(ready[0]).embeddings.manifest["fingerprint"]) if ready else ""
 
     def _run(self, recipes: Sequence[str]) -> None:
         try:
             waiting = [name for name in all_recipes() if name in recipes and self._statuses[name].state != "ready"]
-            self.library.open_photos(partial(self._preparing, waiting))
+            self.gallery.open_photos(partial(self._preparing, waiting))
             waiting = [name for name in waiting if self._available(name)]
             waiting = [name for name in waiting if not self._open(name)]
             if waiting and not self.ready():
@@ -141,17 +141,17 @@ class Background:
             self._give_up(DISK_FULL if full else UNFORESEEN)
 
     def _available(self, name: str) -> bool:
-        reason = self.library.encoders.why_unavailable(name)
+        reason = self.gallery.encoders.why_unavailable(name)
         if reason is not None:
             self._statuses[name] = Status("unavailable", reason)
         return reason is None
 
     def _open(self, name: str) -> bool:
         """Opens a gallery that is built already; its weights are downloaded if they are gone."""
-        if not (self.library.folder(name) / "manifest.json").is_file():
+        if not (self.gallery.folder(name) / "manifest.json").is_file():
             return False
         try:
-            self.library.encoders.get(name, partial(self._preparing, [name]))
+            self.gallery.encoders.get(name, partial(self._preparing, [name]))
             self._set_ready(name)
         except GalleryError:
             return False
@@ -164,28 +164,28 @@ class Background:
         usable = []
         for name in names:
             try:
-                self.library.encoders.get(name, partial(self._preparing, [name]))
+                self.gallery.encoders.get(name, partial(self._preparing, [name]))
                 usable.append(name)
             except PipelineError as error:
                 self._statuses[name] = Status("unavailable", str(error))
         if usable:
-            self.library.build(usable, partial(self._preparing, usable))
+            self.gallery.build(usable, partial(self._preparing, usable))
         for name in usable:
             self._set_ready(name)
 
     def _draw_maps(self) -> None:
         for name in self.ready():
             if not self._stopping.is_set():
-                open_map(self.library.searcher(name).gallery)
+                open_map(self.gallery.searcher(name).embeddings)
 
     def _set_ready(self, name: str) -> None:
-        self._warm_up(self.library.searcher(name))
-        custom = self.library.encoders.get(name, silent).weights.custom
+        self._warm_up(self.gallery.searcher(name))
+        custom = self.gallery.encoders.get(name, silent).weights.custom
         self._statuses[name] = Status("ready", custom_weights=custom)
 
     def _warm_up(self, searcher: Searcher) -> None:
         # The first run of a network costs several times the others (memory, kernels chosen); not the visitor's.
-        if len(searcher.gallery):
+        if len(searcher.embeddings):
             searcher.search(Image.new("RGB", (250, 250), "grey"), k=1, choose=None)
 
     def _preparing(self, names: Sequence[str], progress: Progress) -> None:

@@ -10,20 +10,20 @@ from PIL import Image
 
 from pipeline.core.errors import GalleryMissing, PipelineError
 from pipeline.core.files import read_sealed, replacing, sealed, write_json
+from pipeline.core.progress import Report
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
-from pipeline.core.types import Report
 from pipeline.embeddings.store import MANIFEST
 from pipeline.evaluation.evaluate import FORMAT, Task, evaluate
 from pipeline.evaluation.pairs import open_pairs
 from pipeline.evaluation.report import html_report
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 from pipeline.photos.images import open_image
 from pipeline.search.searcher import Searcher
 
 
 def make_report(
-    library: Library,
+    gallery: Gallery,
     settings: Settings,
     recipes: Sequence[str] | None,
     indexes: Sequence[str] | None,
@@ -31,17 +31,17 @@ def make_report(
 ) -> dict[str, Any]:
     """Evaluates these recipes, or all whose galleries are built; `left_out` says why one of those is not in it."""
     left_out: dict[str, str] = {}
-    searchers = [library.searcher(name) for name in recipes] if recipes else _built(library, left_out)
-    pairs = open_pairs(settings.dataset, library.photos, settings.cache)
-    task = Task(library.photos, pairs, tuple(library.examples()))
+    searchers = [gallery.searcher(name) for name in recipes] if recipes else _built(gallery, left_out)
+    pairs = open_pairs(settings.dataset, gallery.photos, settings.cache)
+    task = Task(gallery.photos, pairs, tuple(gallery.examples()))
     return evaluate(searchers, task, indexes, report) | {"left_out": left_out}
 
 
-def _built(library: Library, left_out: dict[str, str]) -> list[Searcher]:
+def _built(gallery: Gallery, left_out: dict[str, str]) -> list[Searcher]:
     searchers = []
-    for name in built_recipes(library):
+    for name in built_recipes(gallery):
         try:
-            searchers.append(library.searcher(name))
+            searchers.append(gallery.searcher(name))
         except PipelineError as error:
             left_out[name] = str(error)
     if not searchers:
@@ -50,25 +50,25 @@ def _built(library: Library, left_out: dict[str, str]) -> list[Searcher]:
     return searchers
 
 
-def built_recipes(library: Library) -> list[str]:
+def built_recipes(gallery: Gallery) -> list[str]:
     """The recipes whose galleries are there: asking for another would download its weights."""
-    return [name for name in RECIPES if (library.folder(name) / MANIFEST).is_file()]
+    return [name for name in RECIPES if (gallery.folder(name) / MANIFEST).is_file()]
 
 
-def report_path(library: Library) -> Path:
+def report_path(gallery: Gallery) -> Path:
     """Where the last report on this library's galleries is, as JSON; the HTML lies beside it."""
-    return library.index_root / library.photos.name / "evaluation.json"
+    return gallery.index_root / gallery.photos.name / "evaluation.json"
 
 
 def save_report(
-    library: Library, report: dict[str, Any], json_path: Path | None = None, html_path: Path | None = None
+    gallery: Gallery, report: dict[str, Any], json_path: Path | None = None, html_path: Path | None = None
 ) -> tuple[Path, Path]:
     """Writes the report as JSON and as one HTML file with pictures; returns where."""
-    paths = json_path or report_path(library), html_path or report_path(library).with_suffix(".html")
+    paths = json_path or report_path(gallery), html_path or report_path(gallery).with_suffix(".html")
 
     def picture(photo_id: str) -> Image.Image:
-        row = library.photos.row_of(photo_id)
-        return open_image(library.photos[row].source) if row is not None else Image.new("RGB", (1, 1), "white")
+        row = gallery.photos.row_of(photo_id)
+        return open_image(gallery.photos[row].source) if row is not None else Image.new("RGB", (1, 1), "white")
 
     content = html_report(report, picture)
     write_json(paths[0], sealed(report))
@@ -77,10 +77,10 @@ def save_report(
     return paths
 
 
-def load_report(library: Library) -> dict[str, Any] | None:
+def load_report(gallery: Gallery) -> dict[str, Any] | None:
     """The last report; None if there is none that this version can read, or it was changed since."""
     try:
-        report = read_sealed(report_path(library))
+        report = read_sealed(report_path(gallery))
     except (OSError, ValueError):
         return None
     return report if report.get("format") == FORMAT else None

@@ -22,7 +22,7 @@ from typing import IO
 
 from pipeline.core.errors import PhotoError, PhotosError
 from pipeline.core.files import digest
-from pipeline.core.types import Progress, Report
+from pipeline.core.progress import Progress, Report
 from pipeline.photos.images import open_image
 from pipeline.photos.sources import PHOTO_SUFFIXES
 

@@ -20,7 +20,8 @@ from grpc import RpcError
 from pymilvus import MilvusClient, MilvusException
 
 from pipeline.core.geometry import rerank, stack
-from pipeline.core.types import Collection, FloatArray, IntArray, Neighbours, Report, silent
+from pipeline.core.progress import Report, silent
+from pipeline.core.types import Collection, FloatArray, IntArray, Neighbours
 from pipeline.indexes.milvus_connection import (
     CONNECT_SECONDS,
     LONG_SECONDS,

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from pymilvus import DataType, MilvusClient, MilvusException
 
-from pipeline.core.types import Collection, FloatArray, IntArray, Progress, Report
+from pipeline.core.progress import Progress, Report
+from pipeline.core.types import Collection, FloatArray, IntArray
 from pipeline.indexes.milvus_connection import LONG_SECONDS, WORK_SECONDS
 
 BATCH_BYTES = 2**21  # of vectors a request; gRPC takes 64 MiB, the server's message log 5

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import IndexUnavailable, SettingsError
-from pipeline.core.types import UNNAMED, Collection, FloatArray, Report, VectorIndex, silent
+from pipeline.core.progress import Report, silent
+from pipeline.core.types import UNNAMED, Collection, FloatArray, VectorIndex
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """A gallery's photos and faces as files that browsers show, each made once, when it is first asked for.
 
 A gallery's thumbnails also travel in one file: thousands of small ones are more than a repository of the Hub takes
-well. Only those that cost work are in it. A photo that is its own thumbnail, as all of LFW's are, comes with the dataset.
+well. Only those that cost work are in it. A photo that is its own thumbnail, as all of LFW's are, comes with the
+dataset.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from PIL import Image
 
 from pipeline.core.errors import HubError, PhotoError, PhotosError
 from pipeline.core.files import replacing
-from pipeline.core.types import Box, Progress, Report
+from pipeline.core.progress import Progress, Report
+from pipeline.core.types import Box
 from pipeline.photos.images import JPEG_START, UNREADABLE, open_image, small_enough
 from pipeline.photos.sources import Photos
 

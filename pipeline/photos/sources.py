@@ -13,26 +13,14 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import PhotosError, SettingsError
 from pipeline.core.hub import endpoint, reachable, snapshot_meter
+from pipeline.core.progress import Report, silent
 from pipeline.core.settings import LFW
-from pipeline.core.types import Photo, Report, silent
+from pipeline.core.types import Photo
+from pipeline.photos.face_ids import photo_of
 
 if TYPE_CHECKING:
     import pyarrow
     from datasets import Dataset
-
-
-def face_id(photo_id: str, number: int) -> str:
-    """What the photo's face of this number is called, in a gallery that has every face of every photo.
-
-    `holiday/IMG_1.jpg` is the first face of that photo, `holiday/IMG_1.jpg #2` the second.
-    """
-    return photo_id if number == 1 else f"{photo_id} #{number}"
-
-
-def photo_of(face_id: str) -> str:
-    """The id of the photo that shows this face."""
-    return re.sub(r" #\d+$", "", face_id)
-
 
 PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
 SAMPLE = Path(__file__).parent / "sample"  # composite people, made by `composites.py`
@@ -71,7 +59,7 @@ class Photos:
         """`names` are (folder name, title), `labels` (photo id, person) by row; `read(row)` gives bytes or a path.
 
         `revision` is one value for all photos and one for each, its stamp, which changes when that photo does.
-        With `every_face` each face of a photo becomes a row of the gallery, called as `face_ids` has it; else one does.
+        With `every_face` each face of a photo becomes a row of the gallery, called as `face_id` has it; else one does.
         """
         self.every_face = every_face
         self.name, self.title = names

@@ -96,10 +96,10 @@ def explain(encoder: Encoder, query: Image.Image, hit: Image.Image) -> Explanati
 def gallery_crop(searcher: Searcher, photo: Photo) -> Image.Image:
     """What the network saw of a photo of the gallery; SettingsError if no face was found in it."""
     try:
-        row = searcher.gallery.photo_ids.index(photo.photo_id)
+        row = searcher.embeddings.photo_ids.index(photo.photo_id)
     except ValueError:
         raise SettingsError(f"{photo.photo_id} was skipped when the gallery was built; choose another photo.") from None
-    return cut(open_image(photo.source), searcher.gallery.face(row), searcher.encoder.recipe)
+    return cut(open_image(photo.source), searcher.embeddings.face(row), searcher.encoder.recipe)
 
 
 def patch_corners(size: int) -> IntArray:

@@ -12,7 +12,7 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K
 from pipeline.core.settings import EMBEDDED, Milvus
 from pipeline.core.types import Answer, Encoded, Hit, VectorIndex
-from pipeline.embeddings.store import Gallery
+from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.faces import Choose, largest, numbered
 from pipeline.indexes.registry import available, open_index, why_unavailable
@@ -27,13 +27,13 @@ class Searcher:
 
     def __init__(
         self,
-        gallery: Gallery,
+        embeddings: Embeddings,
         encoder: Encoder,
         indexes: Mapping[str, VectorIndex],
         calibration: Calibration | None = None,
     ) -> None:
         """Without a `calibration` hits have no verdicts."""
-        self.gallery = gallery
+        self.embeddings = embeddings
         self.encoder = encoder
         self.indexes = indexes
         self.calibration = calibration
@@ -73,20 +73,20 @@ class Searcher:
         answer = Answer(
             recipe=self.encoder.recipe.name,
             index=index,
-            gallery=self.gallery.manifest["gallery"],
+            gallery=self.embeddings.manifest["gallery"],
             faces=encoded.faces,
             face=encoded.face,
             crop=encoded.crop,
             hits=hits,
             timings_ms=steps | {"total": sum(steps.values())},
-            limit=calibration.presence(len(self.gallery)) if calibration else None,
+            limit=calibration.presence(len(self.embeddings)) if calibration else None,
         )
         journal.answered(answer)
         return answer
 
     def recall(self, index: str) -> float:
         """The index's recall@20 against exact search on this gallery, measured when it was built."""
-        facts = self.gallery.manifest["indexes"].get(index)
+        facts = self.embeddings.manifest["indexes"].get(index)
         # An index that joined after the gallery was opened knows its own.
         return float(facts["recall_at_20"] if facts else getattr(self.indexes[index], "recall_at_20", 0))
 
@@ -98,12 +98,12 @@ class Searcher:
         if encoded.vector is None:
             return ()
         found = self.indexes[index].search(encoded.vector, k)
-        people, faces = self.gallery.people, len(self.gallery)
+        people, faces = self.embeddings.people, len(self.embeddings)
         pairs = zip(found.rows[0].tolist(), found.distances[0].tolist(), strict=True)
         return tuple(
             Hit(
                 rank,
-                self.gallery.photo_ids[row],
+                self.embeddings.photo_ids[row],
                 people[row],
                 distance,
                 calibration.verdict(distance, faces) if calibration else None,
@@ -121,14 +121,16 @@ def check_request(k: int, index: str) -> None:
 
 
 def open_searcher(
-    gallery: Gallery, encoder: Encoder, milvus: Milvus = EMBEDDED, calibration: Calibration | None = None
+    embeddings: Embeddings, encoder: Encoder, milvus: Milvus = EMBEDDED, calibration: Calibration | None = None
 ) -> Searcher:
     """The gallery with all its indexes opened, as far as their packages are installed."""
-    facts = gallery.manifest["indexes"]
+    facts = embeddings.manifest["indexes"]
     # Milvus may have been out of reach when the others were built; it is filled at the first search then.
     names = [name for name in available() if name in facts or name == "milvus"]
-    told = gallery.collection(milvus)
-    indexes = {name: open_index(name, gallery.vectors, gallery.folder, facts.get(name, {}), told) for name in names}
-    if gallery.layer is not None:
-        encoder = encoder.under(encoder.recipe, layer=gallery.layer)
-    return Searcher(gallery, encoder, indexes, calibration)
+    told = embeddings.collection(milvus)
+    indexes = {
+        name: open_index(name, embeddings.vectors, embeddings.folder, facts.get(name, {}), told) for name in names
+    }
+    if embeddings.layer is not None:
+        encoder = encoder.under(encoder.recipe, layer=embeddings.layer)
+    return Searcher(embeddings, encoder, indexes, calibration)

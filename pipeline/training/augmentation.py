@@ -20,9 +20,10 @@ import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageFilter
 
 from pipeline.core.files import array_digest, digest, read_sealed, replacing, sealed, write_json
+from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.recipes import Recipe
-from pipeline.core.types import Face, FloatArray, IntArray, Landmarks, Progress, Report, silent
-from pipeline.embeddings.store import Gallery
+from pipeline.core.types import Face, FloatArray, IntArray, Landmarks
+from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.faces import cut
 from pipeline.photos.images import open_image
@@ -45,7 +46,7 @@ class Source:
     `teacher` sees its own crops; `student` is the recipe whose crops are kept.
     """
 
-    gallery: Gallery
+    embeddings: Embeddings
     photos: Photos
     teacher: Encoder
     student: Recipe
@@ -107,7 +108,7 @@ class Views:
     def _told(self, source: Source, part: int) -> dict[str, Any]:
         """What a part's record says: whose views these are, and the digests of both files as they are now."""
         return {
-            "gallery": source.gallery.manifest["fingerprint"],
+            "gallery": source.embeddings.manifest["fingerprint"],
             "teacher": [source.teacher.recipe.name, source.teacher.weights.sha256],
             "student": source.student.name,
             "rows": array_digest([SEED, PART], self.rows),
@@ -141,7 +142,7 @@ def _view(source: Source, row: int, other: int, random: np.random.Generator) -> 
 
 def _crops(source: Source, row: int, random: np.random.Generator) -> tuple[Image.Image, Image.Image]:
     """A photo's face as both see it, cut out a little beside where it is."""
-    photo, face = source.photos.found(source.gallery.photo_ids[row]), source.gallery.face(row)
+    photo, face = source.photos.found(source.embeddings.photo_ids[row]), source.embeddings.face(row)
     assert face is not None
     image = open_image(photo.source)
     moved = _moved(face, random)

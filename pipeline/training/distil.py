@@ -23,9 +23,10 @@ from torch.nn import functional
 
 from pipeline.core.files import replacing
 from pipeline.core.geometry import unit_rows
+from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.recipes import STEPS, Recipe
-from pipeline.core.types import FloatArray, IntArray, Network, Progress, Report, silent
-from pipeline.embeddings.store import Gallery
+from pipeline.core.types import FloatArray, IntArray, Network
+from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.faces import cut
 from pipeline.encoder.mini import MINI
 from pipeline.encoder.torch_networks import native_bf16
@@ -66,16 +67,16 @@ def held_out_people(people: tuple[str, ...]) -> frozenset[str]:
     return frozenset(np.random.default_rng(SEED).permutation(names)[: round(HELD_OUT * len(names))].tolist())
 
 
-def held_out_rows(gallery: Gallery, photos: Photos) -> IntArray:
+def held_out_rows(embeddings: Embeddings, photos: Photos) -> IntArray:
     """The rows of a gallery that show those people."""
     people = held_out_people(photos.people)
-    return np.flatnonzero([person in people for person in gallery.people])
+    return np.flatnonzero([person in people for person in embeddings.people])
 
 
-def open_views(folder: Path, gallery: Gallery, photos: Photos) -> tuple[Views, Views]:
+def open_views(folder: Path, embeddings: Embeddings, photos: Photos) -> tuple[Views, Views]:
     """The views of the people that are shown in any case, and of those who may be held out; see `Views.make`."""
-    apart = held_out_rows(gallery, photos)
-    shown = np.setdiff1d(np.arange(len(gallery)), apart)
+    apart = held_out_rows(embeddings, photos)
+    shown = np.setdiff1d(np.arange(len(embeddings)), apart)
     return Views(folder, "shown", shown), Views(folder, "held-out", apart)
 
 
@@ -201,20 +202,20 @@ class HeldOut:
     cosine: float
 
 
-def judge(network: Network, recipe: Recipe, gallery: Gallery, photos: Photos, view_2: Pairs) -> HeldOut:
+def judge(network: Network, recipe: Recipe, embeddings: Embeddings, photos: Photos, view_2: Pairs) -> HeldOut:
     """The student's `network` on its `recipe`'s crops against the teacher's `gallery`.
 
     Pairs of one person are View 2's own as far as that person was held out; as many pairs of two people are drawn,
     because View 2 has few whose people both were.
     """
-    rows = held_out_rows(gallery, photos)
+    rows = held_out_rows(embeddings, photos)
     crops = []
     for row in rows.tolist():
-        photo = photos.found(gallery.photo_ids[row])
-        crops.append(cut(open_image(photo.source), gallery.face(row), recipe))
+        photo = photos.found(embeddings.photo_ids[row])
+        crops.append(cut(open_image(photo.source), embeddings.face(row), recipe))
     embedded = [network.embed(crops[start : start + EMBED_BATCH]) for start in range(0, len(crops), EMBED_BATCH)]
-    student, teacher = unit_rows(np.concatenate(embedded)), np.asarray(gallery.vectors[rows])
-    ends, same = _pairs(gallery, rows, view_2)
+    student, teacher = unit_rows(np.concatenate(embedded)), np.asarray(embeddings.vectors[rows])
+    ends, same = _pairs(embeddings, rows, view_2)
     return HeldOut(
         people=len(held_out_people(photos.people)),
         pairs=len(ends),
@@ -224,12 +225,12 @@ def judge(network: Network, recipe: Recipe, gallery: Gallery, photos: Photos, vi
     )
 
 
-def _pairs(gallery: Gallery, rows: IntArray, view_2: Pairs) -> tuple[IntArray, Bools]:
+def _pairs(embeddings: Embeddings, rows: IntArray, view_2: Pairs) -> tuple[IntArray, Bools]:
     """Places in `rows` of pairs (n, 2), the two kinds in turn, and which show one person (n,)."""
-    place = {gallery.photo_ids[row]: number for number, row in enumerate(rows.tolist())}
+    place = {embeddings.photo_ids[row]: number for number, row in enumerate(rows.tolist())}
     both = zip(view_2.photo_ids, view_2.same.tolist(), strict=True)
     genuine = [(place[one], place[other]) for (one, other), same in both if same and one in place and other in place]
-    people = [gallery.people[row] for row in rows.tolist()]
+    people = [embeddings.people[row] for row in rows.tolist()]
     random, impostor = np.random.default_rng(PAIRS_SEED), list[tuple[int, int]]()
     while len(impostor) < len(genuine):
         first, second = random.integers(len(rows), size=2).tolist()

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.core.errors import GalleryError
+from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.recipes import DEFAULT_EPOCHS
-from pipeline.core.types import IntArray, Progress, Report, silent
-from pipeline.embeddings.store import Gallery
+from pipeline.core.types import IntArray
+from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.layer import Layer
 from pipeline.encoder.torch_networks import native_bf16
 
@@ -47,20 +48,20 @@ def best_epoch(curve: Sequence[Epoch]) -> Epoch:
 
 
 def train_head(
-    gallery: Gallery, units: int, report: Report = silent, epochs: int = DEFAULT_EPOCHS
+    embeddings: Embeddings, units: int, report: Report = silent, epochs: int = DEFAULT_EPOCHS
 ) -> tuple[Layer, list[Epoch]]:
     """Trains on the people with at least two photos; returns the layer of the best epoch, and the curve.
 
     Of each person a fifth of the photos is held out. They are never trained on; the epoch that names most of them
     rightly is kept. GalleryError if nobody has two photos.
     """
-    rows, labels, held_out = _split(gallery.people)
+    rows, labels, held_out = _split(embeddings.people)
     if not held_out.any():
         raise GalleryError("Nobody in this gallery has two photos; a head needs people to tell apart.")
     torch.manual_seed(SEED)
     # Unit vectors of d numbers are small; the network learns on numbers around 1, and the factor goes into its weight.
-    scale = float(np.sqrt(gallery.vectors.shape[1]))
-    inputs, targets = torch.from_numpy(gallery.vectors[rows]) * scale, torch.from_numpy(labels)
+    scale = float(np.sqrt(embeddings.vectors.shape[1]))
+    inputs, targets = torch.from_numpy(embeddings.vectors[rows]) * scale, torch.from_numpy(labels)
     seen, unseen = torch.from_numpy(np.flatnonzero(~held_out)), torch.from_numpy(np.flatnonzero(held_out))
     dense = nn.Linear(inputs.shape[1], units)
     model = nn.Sequential(dense, nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(units, int(labels.max()) + 1))

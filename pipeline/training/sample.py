@@ -17,8 +17,9 @@ from PIL import Image, ImageFilter
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.geometry import similarity_transform, unit_rows
-from pipeline.core.types import FloatArray, IntArray, Progress, Report, silent
-from pipeline.embeddings.store import Gallery
+from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.types import FloatArray, IntArray
+from pipeline.embeddings.store import Embeddings
 from pipeline.photos.images import open_image
 from pipeline.photos.sources import Photos
 
@@ -36,31 +37,31 @@ TURN, SHIFT, SIZE, LIGHT = 7.0, 0.03, 0.08, 0.15  # degrees, parts of the side, 
 Pixels = npt.NDArray[np.float64]
 
 
-def compose_sample(gallery: Gallery, photos: Photos, folder: Path, report: Report = silent) -> None:
+def compose_sample(embeddings: Embeddings, photos: Photos, folder: Path, report: Report = silent) -> None:
     """Writes a folder of five JPEGs for each of 40 composite people, from a gallery of LFW that knows its faces.
 
     SettingsError if it has too few people with five photos.
     """
     started = time.perf_counter()
-    for number, rows in enumerate(alike(gallery)):
+    for number, rows in enumerate(alike(embeddings)):
         report(Progress("Composing", "people", number, PEOPLE, number, time.perf_counter() - started))
         place = folder / f"Composite {number + 1:02}"
         place.mkdir(parents=True, exist_ok=True)
-        laid = np.array([[_laid(*_face(gallery, photos, row)) for row in person] for person in rows.tolist()])
+        laid = np.array([[_laid(*_face(embeddings, photos, row)) for row in person] for person in rows.tolist()])
         for turn in range(PHOTOS_EACH):
             average = OWN * laid[:, turn].mean(axis=0) + (1 - OWN) * laid.mean(axis=(0, 1))
             portrait(average, (SEED, number, turn)).save(place / f"{turn + 1}.jpg", quality=QUALITY, optimize=True)
     report(Progress("Composing", "people", PEOPLE, PEOPLE, PEOPLE, time.perf_counter() - started))
 
 
-def alike(gallery: Gallery) -> list[IntArray]:
+def alike(embeddings: Embeddings) -> list[IntArray]:
     """For each composite person the rows (6, 5) of the photos of six people.
 
     They look alike, or their average would look like everybody's; and each six are chosen as far as can be from the
     people of all those before.
     """
     rows: dict[str, list[int]] = {}
-    for row, person in enumerate(gallery.people):
+    for row, person in enumerate(embeddings.people):
         rows.setdefault(person, []).append(row)
     chosen = np.array([some[:PHOTOS_EACH] for some in rows.values() if len(some) >= PHOTOS_EACH], np.int64)
     if len(chosen) < PEOPLE * MADE_OF:
@@ -68,7 +69,7 @@ def alike(gallery: Gallery) -> list[IntArray]:
             f"Composites need {PEOPLE * MADE_OF} people with {PHOTOS_EACH} photos each, and this gallery has "
             f"{len(chosen)}; use LFW."
         )
-    means: FloatArray = unit_rows(gallery.vectors[chosen].mean(axis=1))
+    means: FloatArray = unit_rows(embeddings.vectors[chosen].mean(axis=1))
     similarity, free, used, groups = means @ means.T, np.arange(len(chosen)), np.empty(0, np.int64), []
     for _ in range(PEOPLE):
         first = free[similarity[np.ix_(free, used)].max(axis=1, initial=-1).argmin()]
@@ -78,9 +79,9 @@ def alike(gallery: Gallery) -> list[IntArray]:
     return groups
 
 
-def _face(gallery: Gallery, photos: Photos, row: int) -> tuple[Image.Image, Pixels]:
-    photo = photos.found(gallery.photo_ids[row])
-    return open_image(photo.source), np.asarray(gallery.faces[row, 5:], np.float64).reshape(5, 2)
+def _face(embeddings: Embeddings, photos: Photos, row: int) -> tuple[Image.Image, Pixels]:
+    photo = photos.found(embeddings.photo_ids[row])
+    return open_image(photo.source), np.asarray(embeddings.faces[row, 5:], np.float64).reshape(5, 2)
 
 
 def _laid(image: Image.Image, landmarks: Pixels) -> Pixels:

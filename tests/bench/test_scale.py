@@ -15,7 +15,7 @@ from pipeline.__main__ import main
 from pipeline.bench import scale as scale_module
 from pipeline.bench.scale import EACH, Scale, ScaleFigures, bench_scale, draw_faces
 from pipeline.core.errors import SettingsError
-from pipeline.core.types import Progress
+from pipeline.core.progress import Progress
 from pipeline.indexes.registry import why_unavailable
 
 Small = tuple[Path, list[Progress], dict[str, ScaleFigures]]

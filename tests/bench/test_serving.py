@@ -16,7 +16,7 @@ from pipeline.bench.visitor import visiting
 from pipeline.cli import measure
 from pipeline.core.errors import ServingError
 from pipeline.core.settings import Settings
-from pipeline.galleries.gallery import open_library
+from pipeline.galleries.gallery import open_gallery
 from pipeline.photos.sources import SAMPLE
 
 RECIPE = "mtcnn-mini"
@@ -34,7 +34,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     ):
         monkeypatch.setenv(name, value)
     settings = Settings.from_env()
-    open_library(settings).build([RECIPE])
+    open_gallery(settings).build([RECIPE])
     return settings
 
 
@@ -67,7 +67,7 @@ def test_a_gallery_that_is_not_built_is_not_built_for_it(
 def test_a_page_that_does_not_start_is_one_sentence(built: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "APP", Path("no such file.py"))
     with pytest.raises(ServingError, match="The page did not come up"):
-        bench_serving(open_library(built).photos, Load(RECIPE, "exact", searches=2, large=1))
+        bench_serving(open_gallery(built).photos, Load(RECIPE, "exact", searches=2, large=1))
 
 
 def test_nobody_there_is_no_page() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline.__main__ import main
 from pipeline.bench import parity, speed
 from pipeline.core.types import Face
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 from pipeline.photos.sources import SAMPLE
 from tests.fakes import TinyEncoders
 
@@ -31,9 +31,9 @@ def test_faces_are_alike_within_a_pixel_and_a_hundredth_only() -> None:
 
 @pytest.mark.slow
 def test_the_command_measures_every_step_on_any_gallery(
-    tiny: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: tiny)
+    monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: tiny)
     assert main(["bench", "--photos", "6", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert set(figures["milliseconds"]) == {speed.LOOP, speed.BATCHED, speed.OURS}
@@ -45,9 +45,9 @@ def test_the_command_measures_every_step_on_any_gallery(
 
 @pytest.mark.slow
 def test_the_table_names_the_steps(
-    tiny: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: tiny)
+    monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: tiny)
     assert main(["bench", "--photos", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" | ")[0] for line in lines[3:5]] == ["| decode", "| detect"]
@@ -55,7 +55,7 @@ def test_the_table_names_the_steps(
 
 
 @pytest.fixture
-def mixed(tmp_path: Path) -> Library:
+def mixed(tmp_path: Path) -> Gallery:
     """Two faces, a grey photo without one, and a file that is none."""
     faces = sorted(SAMPLE.rglob("*.jpg"))[:2]
     for number, path in enumerate(faces):
@@ -63,13 +63,13 @@ def mixed(tmp_path: Path) -> Library:
         shutil.copy(path, tmp_path / "photos" / f"person {number}")
     Image.new("RGB", (200, 200), "grey").save(tmp_path / "photos" / "person 0" / "grey.png")
     (tmp_path / "photos" / "person 1" / "none.png").write_bytes(b"no photo")
-    return Library(f"imagefolder:{tmp_path / 'photos'}", TinyEncoders(), tmp_path / "index")
+    return Gallery(f"imagefolder:{tmp_path / 'photos'}", TinyEncoders(), tmp_path / "index")
 
 
 def test_all_faces_are_compared_with_the_references(
-    mixed: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mixed: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: mixed)
+    monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: mixed)
     assert main(["bench", "--faces"]) == 0
     assert capsys.readouterr().out == (
         "3 photos: the same faces in 100.00%; without a face 1 by facenet-pytorch, 1 here.\n"
@@ -77,9 +77,9 @@ def test_all_faces_are_compared_with_the_references(
 
 
 def test_other_faces_are_counted(
-    mixed: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mixed: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: mixed)
+    monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: mixed)
     monkeypatch.setattr(parity.MtcnnDetector, "detect", lambda self, images: [()] * len(images))
     assert main(["bench", "--faces", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)

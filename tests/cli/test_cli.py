@@ -16,11 +16,11 @@ from PIL import Image
 from pipeline import __main__ as cli
 from pipeline.cli import search
 from pipeline.core.errors import WeightsError
+from pipeline.core.progress import Progress, Report
 from pipeline.core.recipes import DEFAULT, FALLBACK, HEADED, RECIPES
 from pipeline.core.settings import VARIABLES
-from pipeline.core.types import Progress, Report
-from pipeline.galleries import gallery as library_module
-from pipeline.galleries.gallery import Library
+from pipeline.galleries import gallery as gallery_module
+from pipeline.galleries.gallery import Gallery
 from pipeline.search.calibration import OWN, Calibration, write_calibrations
 from tests.fakes import BROKEN, FACELESS, draw, portrait
 
@@ -48,9 +48,9 @@ Run = Callable[..., Said]
 
 
 @pytest.fixture
-def run(tiny: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(tiny: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command on the tiny library."""
-    monkeypatch.setattr(library_module, "open_library", lambda settings: tiny)
+    monkeypatch.setattr(gallery_module, "open_gallery", lambda settings: tiny)
 
     def command(*arguments: object) -> Said:
         capsys.readouterr()
@@ -67,7 +67,7 @@ def query(tmp_path: Path) -> Path:
     return tmp_path / "query.png"
 
 
-def test_build_says_what_was_indexed_and_what_was_skipped(run: Run, tiny: Library) -> None:
+def test_build_says_what_was_indexed_and_what_was_skipped(run: Run, tiny: Gallery) -> None:
     said = run("build")
     assert said.code == 0
     first, *skipped, last = said.out.strip().split("\n")
@@ -87,7 +87,7 @@ def test_build_says_what_was_indexed_and_what_was_skipped(run: Run, tiny: Librar
     assert again.out.split("\n")[:3] == said.out.split("\n")[:3]
 
 
-def test_build_takes_one_recipe_all_or_the_best_that_can_be_had(run: Run, tiny: Library) -> None:
+def test_build_takes_one_recipe_all_or_the_best_that_can_be_had(run: Run, tiny: Gallery) -> None:
     assert run("build", "--recipe", "resnet50").out.startswith("resnet50: 25 of 26 photos")
     assert not tiny.folder(DEFAULT).exists()
     tiny.encoders.unavailable[DEFAULT] = "Gone."
@@ -98,7 +98,7 @@ def test_build_takes_one_recipe_all_or_the_best_that_can_be_had(run: Run, tiny: 
 
 
 def test_a_head_that_is_not_trained_is_named_and_left_out_of_all(
-    run: Run, tiny: Library, monkeypatch: pytest.MonkeyPatch
+    run: Run, tiny: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny.encoders.unavailable[HEADED] = "Train it first."
     said = run("build", "--recipe", "all")
@@ -110,7 +110,7 @@ def test_a_head_that_is_not_trained_is_named_and_left_out_of_all(
     ]
 
 
-def test_train_head_prints_its_curve_and_the_recipe_uses_the_head(run: Run, tiny: Library, query: Path) -> None:
+def test_train_head_prints_its_curve_and_the_recipe_uses_the_head(run: Run, tiny: Gallery, query: Path) -> None:
     run("build", "--recipe", HEADED)
     before = tiny.encoders.get(HEADED).weights
     said = run("train-head", "--epochs", 3)
@@ -123,7 +123,7 @@ def test_train_head_prints_its_curve_and_the_recipe_uses_the_head(run: Run, tiny
     assert lines[4].endswith(f" is kept in {HEADED}.safetensors.")
     assert "Training the head" in said.err
     head = tiny.encoders.heads[HEADED]
-    assert head.facts["backbone"] == tiny.searcher("resnet50").gallery.manifest["weights"]["sha256"]
+    assert head.facts["backbone"] == tiny.searcher("resnet50").embeddings.manifest["weights"]["sha256"]
     assert tiny.encoders.get(HEADED).weights != before
     assert run("build", "--recipe", HEADED).out.startswith(f"{HEADED}: 25 of 26 photos")
     assert run("search", query, "--recipe", HEADED, "--k", 1).out.split("\n")[1].split()[:3] == [
@@ -133,10 +133,10 @@ def test_train_head_prints_its_curve_and_the_recipe_uses_the_head(run: Run, tiny
     ]
 
 
-def test_any_recipe_can_be_reduced(run: Run, tiny: Library, query: Path) -> None:
+def test_any_recipe_can_be_reduced(run: Run, tiny: Gallery, query: Path) -> None:
     assert run("search", query, "--recipe", "mtcnn-reid", "--dim", 5).code == 2
     assert run("build", "--recipe", "mtcnn-reid", "--dim", 5).out.startswith("mtcnn-reid-5: 24 of 26 photos")
-    assert tiny.searcher("mtcnn-reid-5").gallery.vectors.shape == (24, 5)
+    assert tiny.searcher("mtcnn-reid-5").embeddings.vectors.shape == (24, 5)
     said = run("search", query, "--recipe", "mtcnn-reid", "--dim", 5, "--k", 3)
     assert said.out.startswith("mtcnn-reid-5 on photos-")
     assert [line.split()[2] for line in said.out.rstrip().split("\n")[1:-1]] == ["Dimitri"] * 3
@@ -145,7 +145,7 @@ def test_any_recipe_can_be_reduced(run: Run, tiny: Library, query: Path) -> None
 
 
 def test_any_recipe_can_be_had_with_options_and_several_are_built_in_one_pass(
-    run: Run, tiny: Library, query: Path
+    run: Run, tiny: Gallery, query: Path
 ) -> None:
     detector = tiny.encoders.detector
     names = ["mtcnn-reid", "mtcnn-reid+flip", "mtcnn-facenet+aligned+flip-5"]
@@ -242,7 +242,7 @@ def test_search_without_a_face_exits_with_1(run: Run, tmp_path: Path) -> None:
     assert len(said.out.rstrip().split("\n")) == 6
 
 
-def test_search_prints_verdicts_and_whether_the_person_is_there(run: Run, tiny: Library, tmp_path: Path) -> None:
+def test_search_prints_verdicts_and_whether_the_person_is_there(run: Run, tiny: Gallery, tmp_path: Path) -> None:
     limits = ((0.01, 0.02, 0.03),)
     version, weights = RECIPES[DEFAULT].version, ("tiny-facenet",)
     calibration = Calibration(DEFAULT, version, weights, "", 1.0, 0.05, (0.01, 0.1, 0.9), (24,), limits)
@@ -348,7 +348,7 @@ def test_a_gallery_that_is_not_built(run: Run, query: Path) -> None:
     assert "run `python -m pipeline build`" in said.sentence
 
 
-def test_weights_that_cannot_be_had(run: Run, tiny: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_cannot_be_had(run: Run, tiny: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     def lost(recipe: str, report: Report) -> None:
         raise WeightsError("The weights were lost.")
 
@@ -359,7 +359,7 @@ def test_weights_that_cannot_be_had(run: Run, tiny: Library, monkeypatch: pytest
 
 
 def test_a_build_that_is_interrupted_exits_as_shells_expect(
-    run: Run, tiny: Library, monkeypatch: pytest.MonkeyPatch
+    run: Run, tiny: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(recipes: list[str], report: Report) -> None:
         report(Progress("Indexing", "photos", 3, 26, 3, 1.0))
@@ -395,7 +395,7 @@ def test_as_a_program_it_prints_one_sentence_too(tmp_path: Path) -> None:
 # Information
 
 
-def test_info_says_what_is_here(run: Run, tiny: Library) -> None:
+def test_info_says_what_is_here(run: Run, tiny: Gallery) -> None:
     run("build")
     tiny.encoders.unavailable["resnet50"] = "Its host cannot be reached."
     said = run("info")

@@ -9,11 +9,11 @@ import pytest
 from pipeline import __main__ as cli
 from pipeline.bench.processes import free_port
 from pipeline.cli import doctor
-from pipeline.cli.doctor import Finding, environment, folder, gallery, indexes, weights
+from pipeline.cli.doctor import Finding, embeddings, environment, folder, indexes, weights
 from pipeline.core.recipes import DEFAULT, RECIPES
 from pipeline.core.settings import Milvus, Settings
 from pipeline.encoder.weights import WEIGHT_FILES
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 from tests.fakes import TinyEncoders, portrait
 
 
@@ -58,22 +58,22 @@ def test_weights_that_are_here_wrong_and_out_of_reach(tmp_path: Path, monkeypatc
     assert levels(found, "mini") == ["ok"]
 
 
-def test_galleries_that_are_not_built_built_stale_damaged_and_lack_an_index(tiny: Library, tiny_folder: Path) -> None:
-    assert levels(list(gallery(tiny)), f"gallery {DEFAULT}")[0] == "warn"
+def test_galleries_that_are_not_built_built_stale_damaged_and_lack_an_index(tiny: Gallery, tiny_folder: Path) -> None:
+    assert levels(list(embeddings(tiny)), f"gallery {DEFAULT}")[0] == "warn"
     tiny.build([DEFAULT])
-    assert levels(list(gallery(tiny)), f"gallery {DEFAULT}")[0] == "ok"
+    assert levels(list(embeddings(tiny)), f"gallery {DEFAULT}")[0] == "ok"
     (tiny.folder(DEFAULT) / "vectors.npy").write_bytes(b"damaged")
-    (damaged,) = (finding for finding in gallery(tiny) if finding.what == f"gallery {DEFAULT}")
+    (damaged,) = (finding for finding in embeddings(tiny) if finding.what == f"gallery {DEFAULT}")
     assert damaged.level == "fail"
     tiny.build([DEFAULT])
     portrait(0, 3).save(tiny_folder / "Ada" / "new.png")
-    changed = Library(f"imagefolder:{tiny_folder}", TinyEncoders(), tiny.index_root)
-    assert levels(list(gallery(changed)), f"gallery {DEFAULT}")[0] == "warn"
-    assert len(list(gallery(tiny))) == 1 + len(RECIPES)
+    changed = Gallery(f"imagefolder:{tiny_folder}", TinyEncoders(), tiny.index_root)
+    assert levels(list(embeddings(changed)), f"gallery {DEFAULT}")[0] == "warn"
+    assert len(list(embeddings(tiny))) == 1 + len(RECIPES)
 
 
 def test_photos_that_are_not_there(tmp_path: Path) -> None:
-    (only,) = gallery(Library(f"imagefolder:{tmp_path / 'gone'}", TinyEncoders(), tmp_path))
+    (only,) = embeddings(Gallery(f"imagefolder:{tmp_path / 'gone'}", TinyEncoders(), tmp_path))
     assert (only.level, only.what) == ("fail", "dataset")
 
 

@@ -9,19 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.core.types import (
-    SAME_PHOTO_DISTANCE,
-    Answer,
-    Encoded,
-    Face,
-    Hit,
-    Limit,
-    Neighbours,
-    Photo,
-    Progress,
-    Verdict,
-    silent,
-)
+from pipeline.core.progress import Progress, silent
+from pipeline.core.types import SAME_PHOTO_DISTANCE, Answer, Encoded, Face, Hit, Limit, Neighbours, Photo, Verdict
 
 LANDMARKS = ((1.04, 2.0), (3.0, 2.0), (2.0, 3.0), (1.0, 4.0), (3.0, 4.06))
 FACE = Face((0.04, 1.0, 10.0, 21.26), 0.987654, LANDMARKS)

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipeline.core.progress import Report, silent
 from pipeline.core.settings import UNLIMITED, Rate, Settings
-from pipeline.core.types import Report, silent
 from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.galleries import Galleries
-from pipeline.galleries.gallery import EXAMPLES, Library, StoredEncoders
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.gallery import EXAMPLES, Gallery, StoredEncoders
+from pipeline.galleries.preparation import Preparation
 from pipeline.photos.sources import open_photos
-from tests.fakes import tiny_library
+from tests.fakes import tiny_gallery
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
 Page = playwright_api.Page
@@ -66,7 +66,7 @@ def serve() -> Iterator[Serve]:
 
         pages = []
 
-        def serve(served: Background | Galleries, rate: Rate = UNLIMITED) -> str:
+        def serve(served: Preparation | Galleries, rate: Rate = UNLIMITED) -> str:
             galleries = served if isinstance(served, Galleries) else Galleries(served)
             page = app.launch(galleries, rate=rate, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
             pages.append(page)
@@ -129,12 +129,12 @@ def _note_if_outside(url: str, faults: list[str]) -> None:
 
 
 @pytest.fixture
-def tiny_page(tmp_path: Path, serve: Serve) -> tuple[Background, str]:
+def tiny_page(tmp_path: Path, serve: Serve) -> tuple[Preparation, str]:
     """The tiny world's page, everything ready."""
-    background = Background(tiny_library(tmp_path))
-    background.start()
-    background.wait()
-    return background, serve(background)
+    preparation = Preparation(tiny_gallery(tmp_path))
+    preparation.start()
+    preparation.wait()
+    return preparation, serve(preparation)
 
 
 def loaded(pictures: playwright_api.Locator) -> playwright_api.Locator:
@@ -144,20 +144,20 @@ def loaded(pictures: playwright_api.Locator) -> playwright_api.Locator:
     return pictures
 
 
-def held_back(library: Library) -> threading.Event:
+def held_back(gallery: Gallery) -> threading.Event:
     """Makes the library's building wait for this event."""
-    may_go_on, build = threading.Event(), library.build
+    may_go_on, build = threading.Event(), gallery.build
 
     def slow_build(recipes: list[str], report: Report = silent) -> None:
         assert may_go_on.wait(60)
         build(recipes, report)
 
-    library.build = slow_build  # type: ignore[method-assign]
+    gallery.build = slow_build  # type: ignore[method-assign]
     return may_go_on
 
 
 @pytest.fixture(scope="session")
-def lfw_sixty(real: Settings, tmp_path_factory: pytest.TempPathFactory) -> Library:
+def lfw_sixty(real: Settings, tmp_path_factory: pytest.TempPathFactory) -> Gallery:
     """All photos of the ten example people and 200 others from LFW, as a folder, with the real networks."""
     photos = open_photos(real.dataset)
     folder = tmp_path_factory.mktemp("lfw") / "lfw-sixty"
@@ -168,8 +168,8 @@ def lfw_sixty(real: Settings, tmp_path_factory: pytest.TempPathFactory) -> Libra
         (folder / photo.person).mkdir(parents=True, exist_ok=True)
         (folder / photo.person / f"{photo.photo_id}.jpg").write_bytes(bytes(photo.source))
     store = WeightStore(real.models, real.cache, real.custom_weights)
-    library = Library(f"imagefolder:{folder}", StoredEncoders(store), folder.parent / "index")
-    return library
+    gallery = Gallery(f"imagefolder:{folder}", StoredEncoders(store), folder.parent / "index")
+    return gallery
 
 
 @pytest.fixture

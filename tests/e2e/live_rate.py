@@ -43,14 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--people", type=int, default=3, help="in the film; default: %(default)s")
     options = parser.parse_args(arguments)
     galleries = open_galleries(Settings.from_env())
-    background = galleries.main
-    background.start([options.recipe])
-    background.wait()
-    searcher = background.searcher(options.recipe)
-    library = background.library
+    preparation = galleries.main
+    preparation.start([options.recipe])
+    preparation.wait()
+    searcher = preparation.searcher(options.recipe)
+    gallery = preparation.gallery
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
         photos = [
-            open_image(library.photos.found(photo_id).source) for photo_id in library.examples()[: options.people]
+            open_image(gallery.photos.found(photo_id).source) for photo_id in gallery.examples()[: options.people]
         ]
         camera = film(photos, Path(place) / "camera.mjpeg")
         served = app.launch(galleries, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")

@@ -19,9 +19,9 @@ from playwright.sync_api import Page, sync_playwright
 import app
 from pipeline.core.settings import Settings
 from pipeline.galleries.galleries import Galleries
-from pipeline.galleries.gallery import open_library
+from pipeline.galleries.gallery import open_gallery
 from pipeline.galleries.own_galleries import OwnGalleries
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.preparation import Preparation
 from pipeline.photos.sources import SAMPLE
 
 FOLDER = Path(__file__).parent / "screenshots"
@@ -68,8 +68,8 @@ def main() -> None:
     """Serves the sample gallery by the networks that come along, and takes every picture."""
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
         settings = Settings(dataset=SAMPLE.name, index=Path(place) / "index", cache=Path(place) / "cache")
-        library = open_library(settings)
-        galleries = Galleries(Background(library), own=OwnGalleries(library.encoders, settings.index / "own"))
+        gallery = open_gallery(settings)
+        galleries = Galleries(Preparation(gallery), own=OwnGalleries(gallery.encoders, settings.index / "own"))
         galleries.start()
         galleries.wait()
         served = app.launch(galleries, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")

@@ -39,11 +39,11 @@ def faults(page: Page) -> list[list[str]]:
 @pytest.fixture
 def url(tmp_path: Path, serve: Serve) -> str:
     """The tiny world's page with a limit and a report, so that everything there is can be seen."""
-    background = calibrated(tmp_path, (("mtcnn-facenet", "facenet"),))
-    library = background.library
-    searchers = [library.searcher(name) for name in RECIPES]
-    save_report(library, evaluate(searchers, Task(library.photos, tiny_pairs(), tuple(library.examples())), ["exact"]))
-    return serve(background)
+    preparation = calibrated(tmp_path, (("mtcnn-facenet", "facenet"),))
+    gallery = preparation.gallery
+    searchers = [gallery.searcher(name) for name in RECIPES]
+    save_report(gallery, evaluate(searchers, Task(gallery.photos, tiny_pairs(), tuple(gallery.examples())), ["exact"]))
+    return serve(preparation)
 
 
 def test_axe_finds_nothing_serious(url: str, browse: Browse, tmp_path: Path) -> None:

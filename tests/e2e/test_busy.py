@@ -16,26 +16,26 @@ from pipeline.bench.visitor import visiting
 from pipeline.core.errors import ServingError
 from pipeline.core.recipes import DEFAULT, DEFAULT_INDEX
 from pipeline.core.settings import Rate
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.preparation import Preparation
 from pipeline.page.parts import SEARCH
 from pipeline.page.server import rate as rates
 from tests.e2e.camera import film
 from tests.e2e.conftest import Browse, Page, Serve
 from tests.e2e.test_live import button, first_is, open_live, told
 from tests.e2e.test_page import wait_for_answer
-from tests.fakes import portrait, tiny_library
+from tests.fakes import portrait, tiny_gallery
 from tests.faults.corpus import encode
 
 QUEUE = 2
 
 
 @pytest.fixture
-def ready(tmp_path: Path) -> Background:
+def ready(tmp_path: Path) -> Preparation:
     """The tiny world, everything ready."""
-    background = Background(tiny_library(tmp_path))
-    background.start()
-    background.wait()
-    return background
+    preparation = Preparation(tiny_gallery(tmp_path))
+    preparation.start()
+    preparation.wait()
+    return preparation
 
 
 def says(page: Page, words: str | re.Pattern[str]) -> None:
@@ -43,7 +43,7 @@ def says(page: Page, words: str | re.Pattern[str]) -> None:
     page.locator("[data-testid=toast-body]", has_text=words).first.wait_for()
 
 
-def test_who_searches_too_often_is_told_how_long_to_wait(ready: Background, serve: Serve, browse: Browse) -> None:
+def test_who_searches_too_often_is_told_how_long_to_wait(ready: Preparation, serve: Serve, browse: Browse) -> None:
     page = browse(serve(ready, Rate(1)), refusals=429)
     wait_for_answer(page, "Ada")  # the page's own search is the first
     page.get_by_label("Baseline", exact=True).check()
@@ -52,7 +52,7 @@ def test_who_searches_too_often_is_told_how_long_to_wait(ready: Background, serv
 
 
 def test_a_camera_that_sends_too_many_frames_pauses_and_goes_on(
-    ready: Background, serve: Serve, browse: Browse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ready: Preparation, serve: Serve, browse: Browse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rates, "FRAMES", 1)
     camera = film([portrait(1)], tmp_path / "camera.mjpeg", seconds=1)
@@ -68,7 +68,7 @@ def test_a_camera_that_sends_too_many_frames_pauses_and_goes_on(
 
 
 def test_who_finds_the_queue_full_is_told_so(
-    ready: Background, serve: Serve, browse: Browse, monkeypatch: pytest.MonkeyPatch
+    ready: Preparation, serve: Serve, browse: Browse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "QUEUE_LENGTH", QUEUE)
     url = serve(ready)

@@ -13,18 +13,18 @@ from PIL import Image
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import VERSION
 from pipeline.galleries.galleries import MAIN
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.preparation import Preparation
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Serve
 from tests.e2e.test_explore import TWO, fits
 from tests.e2e.test_page import upload, wait_for_answer
-from tests.fakes import portrait, tiny_library
+from tests.fakes import portrait, tiny_gallery
 
 LABELS = [recipe.label for recipe in RECIPES.values()]
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_one_photo_is_searched_with_every_model(
-    tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path, viewport: dict[str, int]
+    tiny_page: tuple[Preparation, str], browse: Browse, tmp_path: Path, viewport: dict[str, int]
 ) -> None:
     page = browse(tiny_page[1], viewport=viewport)
     wait_for_answer(page, "Ada")
@@ -49,7 +49,7 @@ def test_one_photo_is_searched_with_every_model(
     page.locator("#back").wait_for()
 
 
-def test_without_a_photo_the_tab_says_what_to_do(tiny_page: tuple[Background, str], browse: Browse) -> None:
+def test_without_a_photo_the_tab_says_what_to_do(tiny_page: tuple[Preparation, str], browse: Browse) -> None:
     page = browse(tiny_page[1])
     wait_for_answer(page, "Ada")
     page.locator("#photo button[aria-label='Remove Image']").click()
@@ -62,7 +62,7 @@ def test_without_a_photo_the_tab_says_what_to_do(tiny_page: tuple[Background, st
 
 
 @pytest.fixture
-def client(tiny_page: tuple[Background, str], tmp_path: Path) -> Client:
+def client(tiny_page: tuple[Preparation, str], tmp_path: Path) -> Client:
     return Client(tiny_page[1], verbose=False, download_files=str(tmp_path / "downloads"))
 
 
@@ -81,10 +81,10 @@ def test_the_api_compares_like_the_single_searches(client: Client, tmp_path: Pat
     assert largest["face"] != of_compact["face"], "without a number the largest is taken"
 
 
-def test_the_api_names_its_galleries_and_says_how_it_is(client: Client, tiny_page: tuple[Background, str]) -> None:
+def test_the_api_names_its_galleries_and_says_how_it_is(client: Client, tiny_page: tuple[Preparation, str]) -> None:
     (known,) = client.predict(api_name="/galleries")["galleries"]
     assert known["key"] == MAIN
-    assert (known["gallery"], known["photos"], known["people"]) == (tiny_page[0].library.photos.name, 26, 6)
+    assert (known["gallery"], known["photos"], known["people"]) == (tiny_page[0].gallery.photos.name, 26, 6)
     assert [one["recipe"] for one in known["recipes"]] == list(RECIPES)
     by_name = {one["recipe"]: one for one in known["recipes"]}
     assert by_name["mtcnn-reid"] == {
@@ -99,12 +99,12 @@ def test_the_api_names_its_galleries_and_says_how_it_is(client: Client, tiny_pag
 
 
 def test_the_api_says_what_is_missing(tmp_path: Path, serve: Serve) -> None:
-    library = tiny_library(tmp_path)
+    gallery = tiny_gallery(tmp_path)
     (tmp_path / "photos").rename(tmp_path / "elsewhere")
-    background = Background(library)
-    background.start()
-    background.wait()
-    client = Client(serve(background), verbose=False)
+    preparation = Preparation(gallery)
+    preparation.start()
+    preparation.wait()
+    client = Client(serve(preparation), verbose=False)
     told = client.predict(api_name="/health")
     assert (told["status"], told["ready"]) == ("unavailable", {})
     assert "does not exist" in told["problem"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.preparation import Preparation
 from pipeline.page.tabs import preparing
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, loaded
 from tests.e2e.test_page import captions, upload, upload_file, wait_for_answer
@@ -37,7 +37,7 @@ def fits(page: Page) -> bool:
 
 
 @pytest.fixture(params=["desktop", "phone"])
-def page(request: pytest.FixtureRequest, tiny_page: tuple[Background, str], browse: Browse) -> Page:
+def page(request: pytest.FixtureRequest, tiny_page: tuple[Preparation, str], browse: Browse) -> Page:
     page = browse(tiny_page[1], viewport=DESKTOP if request.param == "desktop" else PHONE)
     wait_for_answer(page, "Ada")
     return page
@@ -136,7 +136,7 @@ def test_results_are_grouped_by_person_and_shown_as_faces(page: Page) -> None:
     assert len(captions(page)) == 20
 
 
-def test_results_are_downloaded(tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path) -> None:
+def test_results_are_downloaded(tiny_page: tuple[Preparation, str], browse: Browse, tmp_path: Path) -> None:
     page = browse(tiny_page[1])
     wait_for_answer(page, "Ada")
     shown = captions(page)
@@ -155,7 +155,7 @@ def test_results_are_downloaded(tiny_page: tuple[Background, str], browse: Brows
     assert (sheet.max(axis=2) - sheet.min(axis=2) > 100).mean() > 0.05, "the tiny world's faces are squares of colour"
 
 
-def test_a_link_restores_the_choices(tiny_page: tuple[Background, str], browse: Browse) -> None:
+def test_a_link_restores_the_choices(tiny_page: tuple[Preparation, str], browse: Browse) -> None:
     url = tiny_page[1]
     page = browse(url)
     wait_for_answer(page, "Ada")
@@ -180,7 +180,7 @@ def test_a_link_restores_the_choices(tiny_page: tuple[Background, str], browse: 
 
 
 def test_a_link_holds_where_the_server_is_slow(
-    tiny_page: tuple[Background, str], browse: Browse, monkeypatch: pytest.MonkeyPatch
+    tiny_page: tuple[Preparation, str], browse: Browse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(*asked: Any) -> Any:  # noqa: ANN401
         time.sleep(2.5 * preparing.POLL_SECONDS)
@@ -206,7 +206,7 @@ def test_hints_tell_what_is_wrong_with_the_photo(page: Page, tmp_path: Path) -> 
 
 
 def test_what_goes_wrong_with_a_result_is_said_in_a_sentence(
-    tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path
+    tiny_page: tuple[Preparation, str], browse: Browse, tmp_path: Path
 ) -> None:
     page = browse(tiny_page[1])
     wait_for_answer(page, "Ada")

@@ -18,12 +18,12 @@ from gradio_client import Client, handle_file
 
 from pipeline.core.settings import VARIABLES
 from pipeline.galleries.galleries import MAIN, Galleries
-from pipeline.galleries.gallery import Library
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.gallery import Gallery
+from pipeline.galleries.preparation import Preparation
 from pipeline.photos.sources import SAMPLE, open_photos
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, held_back
 from tests.e2e.test_page import upload, wait_for_answer
-from tests.fakes import TinyEncoders, portrait, tiny_library
+from tests.fakes import TinyEncoders, portrait, tiny_gallery
 
 ROOT = Path(__file__).parents[2]
 # Every process of the server refuses to connect to anything but this machine, and says so.
@@ -41,15 +41,15 @@ socket.socket.connect = alone
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[Galleries, threading.Event]:
     """A page's own gallery that is built only once the event is set, and another one meanwhile: without Farid."""
-    main = tiny_library(tmp_path)
+    main = tiny_gallery(tmp_path)
     may = held_back(main)
     for person in range(5):
         for variation in range(2):
             folder = tmp_path / "sample" / ("Xaver", "Yves", "Zoe", "Wanda", "Vera")[person]
             folder.mkdir(parents=True, exist_ok=True)
             portrait(person, variation).save(folder / f"{variation}.png")
-    sample = Library(f"imagefolder:{tmp_path / 'sample'}", TinyEncoders(), tmp_path / "index")
-    return Galleries(Background(main), Background(sample)), may
+    sample = Gallery(f"imagefolder:{tmp_path / 'sample'}", TinyEncoders(), tmp_path / "index")
+    return Galleries(Preparation(main), Preparation(sample)), may
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])

@@ -16,8 +16,8 @@ from PIL import Image
 from pipeline.core.recipes import MINI
 from pipeline.core.types import Answer
 from pipeline.encoder.weights import WeightStore
-from pipeline.galleries.gallery import Library, StoredEncoders
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.gallery import Gallery, StoredEncoders
+from pipeline.galleries.preparation import Preparation
 from pipeline.page.server.live import AT_ONCE, FRAME_BYTES
 from pipeline.page.server.uploads import own_folder
 from pipeline.photos.images import open_image
@@ -32,19 +32,19 @@ CAMERA_IS_OFF = "() => document.querySelector('#live video').srcObject === null"
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Background:
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
     """The sample gallery, ready to be searched with the network that comes along."""
     folder = tmp_path_factory.mktemp("sample")
     store = WeightStore(None, folder / "cache", {})
-    background = Background(Library(SAMPLE.name, StoredEncoders(store), folder / "index"))
-    background.start([MINI])
-    background.wait()
-    return background
+    preparation = Preparation(Gallery(SAMPLE.name, StoredEncoders(store), folder / "index"))
+    preparation.start([MINI])
+    preparation.wait()
+    return preparation
 
 
-def photo_of(background: Background, person: str) -> Image.Image:
+def photo_of(preparation: Preparation, person: str) -> Image.Image:
     """One of the person's photos in the gallery."""
-    photos = background.library.photos
+    photos = preparation.gallery.photos
     return open_image(photos[list(photos.people).index(person)].source)
 
 
@@ -74,7 +74,7 @@ def files_in(*folders: Path) -> set[Path]:
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_the_matches_follow_the_face(
-    sample: Background,
+    sample: Preparation,
     serve: Serve,
     browse: Browse,
     tmp_path: Path,
@@ -133,7 +133,7 @@ def most_at_once(page: Page) -> Iterator[list[int]]:
 
 
 def test_leaving_the_tab_switches_the_camera_off(
-    tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path
+    tiny_page: tuple[Preparation, str], browse: Browse, tmp_path: Path
 ) -> None:
     page = browse(tiny_page[1], camera=film([portrait(1)], tmp_path / "camera.mjpeg", seconds=1))
     open_live(page)
@@ -147,7 +147,7 @@ def test_leaving_the_tab_switches_the_camera_off(
 
 
 def test_the_model_chosen_under_search_is_used(
-    tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path
+    tiny_page: tuple[Preparation, str], browse: Browse, tmp_path: Path
 ) -> None:
     page = browse(tiny_page[1], camera=film([portrait(1)], tmp_path / "camera.mjpeg", seconds=1))
     page.locator("#results .tile").first.wait_for()
@@ -158,7 +158,7 @@ def test_the_model_chosen_under_search_is_used(
     assert not page.locator("#live .box").is_visible()  # for it no face is looked for
 
 
-def test_without_a_face_it_goes_on(tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path) -> None:
+def test_without_a_face_it_goes_on(tiny_page: tuple[Preparation, str], browse: Browse, tmp_path: Path) -> None:
     page = browse(tiny_page[1], camera=film([draw(), portrait(2)], tmp_path / "camera.mjpeg", seconds=3))
     open_live(page)
     button(page, "Start").click()
@@ -168,7 +168,7 @@ def test_without_a_face_it_goes_on(tiny_page: tuple[Background, str], browse: Br
     page.locator("#live .tile").first.wait_for(state="detached")
 
 
-def test_a_camera_that_is_refused(tiny_page: tuple[Background, str], browse: Browse) -> None:
+def test_a_camera_that_is_refused(tiny_page: tuple[Preparation, str], browse: Browse) -> None:
     page = browse(tiny_page[1], options=(FAKE_CAMERA, "--deny-permission-prompts"))
     open_live(page)
     button(page, "Start").click()
@@ -176,14 +176,14 @@ def test_a_camera_that_is_refused(tiny_page: tuple[Background, str], browse: Bro
     assert button(page, "Start").is_visible()
 
 
-def test_no_camera(tiny_page: tuple[Background, str], browse: Browse) -> None:
+def test_no_camera(tiny_page: tuple[Preparation, str], browse: Browse) -> None:
     page = browse(tiny_page[1], options=(ALLOWED,))
     open_live(page)
     button(page, "Start").click()
     told(page, "No camera was found; connect one, then start again.")
 
 
-def test_a_server_that_is_gone(tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path) -> None:
+def test_a_server_that_is_gone(tiny_page: tuple[Preparation, str], browse: Browse, tmp_path: Path) -> None:
     page = browse(tiny_page[1], camera=film([portrait(1)], tmp_path / "camera.mjpeg", seconds=1))
     open_live(page)
     # Answered by the test with what a proxy says: a lost connection would stand in the console.
@@ -201,7 +201,7 @@ def send(url: str, frame: bytes, **headers: str) -> requests.Response:
     return requests.post(f"{url}gradio_api/live", data=frame, headers=own | headers, timeout=30)
 
 
-def test_frames_from_elsewhere_are_refused_in_sentences(tiny_page: tuple[Background, str]) -> None:
+def test_frames_from_elsewhere_are_refused_in_sentences(tiny_page: tuple[Preparation, str]) -> None:
     url, frame = tiny_page[1], jpeg(portrait(0))
     assert send(url, frame).json()["state"] == "found"
     foreign = send(url, frame, **{"sec-fetch-site": "cross-site"})
@@ -213,7 +213,9 @@ def test_frames_from_elsewhere_are_refused_in_sentences(tiny_page: tuple[Backgro
     assert send(url, frame, **{"x-recipe": "nonsense"}).json()["detail"].startswith("There is no model 'nonsense'")
 
 
-def test_what_should_not_happen_is_not_told(tiny_page: tuple[Background, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_should_not_happen_is_not_told(
+    tiny_page: tuple[Preparation, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object) -> Answer:
         raise RuntimeError("/secret/path")
 
@@ -225,10 +227,10 @@ def test_what_should_not_happen_is_not_told(tiny_page: tuple[Background, str], m
 
 
 def test_a_frame_too_many_is_dropped_at_once(
-    tiny_page: tuple[Background, str], monkeypatch: pytest.MonkeyPatch
+    tiny_page: tuple[Preparation, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    background, url = tiny_page
-    encoder = background.searcher("mtcnn-reid").encoder
+    preparation, url = tiny_page
+    encoder = preparation.searcher("mtcnn-reid").encoder
     encode, may_go_on, under_way = encoder.encode, threading.Event(), threading.Semaphore(0)
 
     def slow(*asked: object) -> object:

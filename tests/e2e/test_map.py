@@ -12,11 +12,11 @@ import requests
 
 from pipeline.embeddings.map import FACTS, POINTS, open_map
 from pipeline.galleries.galleries import MAIN
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.preparation import Preparation
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve
 from tests.e2e.test_explore import fits
 from tests.e2e.test_page import upload, wait_for_answer
-from tests.fakes import draw, portrait, tiny_library
+from tests.fakes import draw, portrait, tiny_gallery
 
 RECIPE = "mtcnn-facenet"  # the page's default
 
@@ -49,19 +49,19 @@ def inked(page: Page) -> int:
 
 
 @pytest.fixture(params=["desktop", "phone"])
-def page(request: pytest.FixtureRequest, tiny_page: tuple[Background, str], browse: Browse) -> Page:
+def page(request: pytest.FixtureRequest, tiny_page: tuple[Preparation, str], browse: Browse) -> Page:
     page = browse(tiny_page[1], viewport=DESKTOP if request.param == "desktop" else PHONE)
     wait_for_answer(page, "Ada")
     return page
 
 
 def test_a_point_shows_its_photo_and_is_searched_with(
-    page: Page, tiny_page: tuple[Background, str], tmp_path: Path
+    page: Page, tiny_page: tuple[Preparation, str], tmp_path: Path
 ) -> None:
     upload(page, portrait(3, 1), tmp_path / "query.png")
     wait_for_answer(page, "Dimitri")
     data = open_tab(page)
-    ids = tiny_page[0].searcher(RECIPE).gallery.photo_ids
+    ids = tiny_page[0].searcher(RECIPE).embeddings.photo_ids
     assert ids[data["hits"][0]["row"]] == "Dimitri/1.png"
     assert [query["name"] for query in data["queries"]] == ["Your photo"]
     assert fits(page)
@@ -84,10 +84,10 @@ def test_a_point_shows_its_photo_and_is_searched_with(
     wait_for_answer(page, "Dimitri")
 
 
-def test_the_map_is_moved_and_zoomed(page: Page, tiny_page: tuple[Background, str]) -> None:
+def test_the_map_is_moved_and_zoomed(page: Page, tiny_page: tuple[Preparation, str]) -> None:
     data = open_tab(page)
     card = page.locator("#map .card")
-    row = tiny_page[0].searcher(RECIPE).gallery.photo_ids.index("Farid/0.png")
+    row = tiny_page[0].searcher(RECIPE).embeddings.photo_ids.index("Farid/0.png")
     x, y = spot(page, data, row)
     box = page.locator("#map canvas").bounding_box()
     page.mouse.move(x, y)
@@ -137,12 +137,12 @@ def test_the_keyboard_goes_from_photo_to_photo(page: Page) -> None:
     page.locator("#back").wait_for()
 
 
-def test_a_person_is_picked_out(page: Page, tiny_page: tuple[Background, str]) -> None:
+def test_a_person_is_picked_out(page: Page, tiny_page: tuple[Preparation, str]) -> None:
     data = open_tab(page)
     elif_, ada = (page.locator("#map .legend button", has_text=name) for name in ("Elif", "Ada"))
     elif_.click()
     assert (elif_.get_attribute("aria-pressed"), ada.get_attribute("aria-pressed")) == ("true", "false")
-    ids = tiny_page[0].searcher(RECIPE).gallery.photo_ids
+    ids = tiny_page[0].searcher(RECIPE).embeddings.photo_ids
     page.mouse.move(*spot(page, data, ids.index("Ada/0.png")))
     page.mouse.move(*spot(page, data, ids.index("Elif/0.png")))
     page.locator("#map .card b", has_text="Elif").wait_for()
@@ -171,7 +171,7 @@ def test_the_map_is_of_what_is_chosen_and_drawn_anew_each_time(page: Page, tmp_p
     page.locator("#map .legend", has_text="Search with a photo to see where it stands").wait_for()
 
 
-def test_it_goes_with_the_theme(tiny_page: tuple[Background, str], browse: Browse) -> None:
+def test_it_goes_with_the_theme(tiny_page: tuple[Preparation, str], browse: Browse) -> None:
     page = browse(f"{tiny_page[1]}?__theme=light")
     wait_for_answer(page, "Ada")
     open_tab(page)
@@ -188,9 +188,9 @@ def test_it_goes_with_the_theme(tiny_page: tuple[Background, str], browse: Brows
 
 
 def test_what_is_stored_is_used_and_what_is_damaged_drawn_anew(
-    tiny_page: tuple[Background, str], browse: Browse
+    tiny_page: tuple[Preparation, str], browse: Browse
 ) -> None:
-    gallery = tiny_page[0].searcher(RECIPE).gallery
+    gallery = tiny_page[0].searcher(RECIPE).embeddings
     before = open_map(gallery).points
     (gallery.folder / POINTS).write_bytes(b"damaged")
     (gallery.folder / FACTS).unlink()
@@ -206,10 +206,10 @@ def test_a_gallery_of_hardly_any_photos(tmp_path: Path, serve: Serve, browse: Br
     folder.mkdir(parents=True)
     for number in range(count):
         portrait(0, number).save(folder / f"{number}.png")
-    background = Background(tiny_library(tmp_path))
-    background.start((RECIPE,))
-    background.wait()
-    page = browse(serve(background))
+    preparation = Preparation(tiny_gallery(tmp_path))
+    preparation.start((RECIPE,))
+    preparation.wait()
+    page = browse(serve(preparation))
     wait_for_answer(page, "Ada")
     data = open_tab(page)
     assert "every point is grey" in page.locator("#map .legend").inner_text()
@@ -220,10 +220,10 @@ def test_a_gallery_of_hardly_any_photos(tmp_path: Path, serve: Serve, browse: Br
 def test_a_gallery_that_nothing_can_be_found_in(tmp_path: Path, serve: Serve, browse: Browse) -> None:
     (tmp_path / "photos").mkdir()
     draw().save(tmp_path / "photos" / "nobody.png")
-    background = Background(tiny_library(tmp_path))
-    background.start((RECIPE,))
-    background.wait()
-    page = browse(serve(background))
+    preparation = Preparation(tiny_gallery(tmp_path))
+    preparation.start((RECIPE,))
+    preparation.wait()
+    page = browse(serve(preparation))
     page.locator("#header", has_text="ready").wait_for()
     page.get_by_role("tab", name="Map").click()
     page.locator("#map", has_text="There is no photo in this gallery that this model could place").wait_for()
@@ -240,9 +240,9 @@ def asked(url: str, data: object) -> requests.Response:
     return requests.post(f"{url}gradio_api/component_server", json=body, timeout=10)
 
 
-def test_only_points_of_what_was_drawn_are_told(tiny_page: tuple[Background, str]) -> None:
-    background, url = tiny_page
-    gallery = background.searcher(RECIPE).gallery
+def test_only_points_of_what_was_drawn_are_told(tiny_page: tuple[Preparation, str]) -> None:
+    preparation, url = tiny_page
+    gallery = preparation.searcher(RECIPE).embeddings
     fingerprint = gallery.manifest["fingerprint"]
     told = asked(url, [MAIN, RECIPE, fingerprint, 5]).json()
     assert told["photo"] == gallery.photo_ids[5]

@@ -15,11 +15,11 @@ import requests
 
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.own_galleries import OwnGalleries
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.preparation import Preparation
 from pipeline.page.server.uploads import PREFIX
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, loaded
 from tests.e2e.test_page import captions, upload, wait_for_answer
-from tests.fakes import TinyEncoders, draw, portrait, tiny_library
+from tests.fakes import TinyEncoders, draw, portrait, tiny_gallery
 
 SECONDS = 60
 
@@ -35,10 +35,10 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnGalleries:
 @pytest.fixture
 def url(tmp_path: Path, own: OwnGalleries, serve: Serve) -> str:
     """A page of the tiny world on which visitors may have photos of their own."""
-    background = Background(tiny_library(tmp_path))
-    background.start(["mtcnn-facenet"])
-    background.wait()
-    return serve(Galleries(background, own=own))
+    preparation = Preparation(tiny_gallery(tmp_path))
+    preparation.start(["mtcnn-facenet"])
+    preparation.wait()
+    return serve(Galleries(preparation, own=own))
 
 
 @pytest.fixture
@@ -301,7 +301,7 @@ def test_what_cannot_be_taken_in_is_said_in_a_sentence(url: str, browse: Browse,
     until(lambda: files_of(tmp_path / "tmp") == [])
 
 
-def test_where_it_is_switched_off_there_is_no_tab(tiny_page: tuple[Background, str], browse: Browse) -> None:
+def test_where_it_is_switched_off_there_is_no_tab(tiny_page: tuple[Preparation, str], browse: Browse) -> None:
     page = browse(tiny_page[1])
     wait_for_answer(page, "Ada")
     assert page.get_by_role("tab", name="My photos").count() == 0

@@ -11,9 +11,9 @@ import requests
 from gradio import networking
 from PIL import Image
 
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.preparation import Preparation
 from tests.e2e.conftest import PHONE, Browse, Page, Serve, held_back
-from tests.fakes import BROKEN, PEOPLE, TinyEncoders, draw, portrait, tiny_library
+from tests.fakes import BROKEN, PEOPLE, TinyEncoders, draw, portrait, tiny_gallery
 
 CAPTION = re.compile(r"^(\d+) · (.+)\ndistance (\d\.\d\d)(, the same photo)?(\nsame person: .+)?$")
 
@@ -50,7 +50,7 @@ def upload_file(page: Page, path: Path) -> None:
 
 
 def test_an_index_that_cannot_be_used_says_why_and_cannot_be_clicked(
-    tiny_page: tuple[Background, str], browse: Browse
+    tiny_page: tuple[Preparation, str], browse: Browse
 ) -> None:
     page = browse(tiny_page[1])
     wait_for_answer(page, "Ada")
@@ -62,7 +62,7 @@ def test_an_index_that_cannot_be_used_says_why_and_cannot_be_clicked(
     page.locator("#sentence", has_text="searching by exact").wait_for()
 
 
-def test_the_page_opens_with_an_answer(tiny_page: tuple[Background, str], browse: Browse) -> None:
+def test_the_page_opens_with_an_answer(tiny_page: tuple[Preparation, str], browse: Browse) -> None:
     page = browse(tiny_page[1])
     wait_for_answer(page, "Ada")
     assert len(captions(page)) == 20
@@ -75,7 +75,7 @@ def test_the_page_opens_with_an_answer(tiny_page: tuple[Background, str], browse
 
 
 def test_a_visitor_uploads_a_photo_and_flips_the_toggle(
-    tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path
+    tiny_page: tuple[Preparation, str], browse: Browse, tmp_path: Path
 ) -> None:
     page = browse(tiny_page[1])
     wait_for_answer(page, "Ada")
@@ -96,7 +96,7 @@ def test_a_visitor_uploads_a_photo_and_flips_the_toggle(
     assert captions(page) == improved
 
 
-def test_the_options_take_effect(tiny_page: tuple[Background, str], browse: Browse) -> None:
+def test_the_options_take_effect(tiny_page: tuple[Preparation, str], browse: Browse) -> None:
     page = browse(tiny_page[1])
     wait_for_answer(page, "Ada")
     page.get_by_role("button", name="Options").click()
@@ -109,7 +109,7 @@ def test_the_options_take_effect(tiny_page: tuple[Background, str], browse: Brow
     assert len(captions(page)) == 5
 
 
-def test_an_example_is_searched_by_a_click(tiny_page: tuple[Background, str], browse: Browse) -> None:
+def test_an_example_is_searched_by_a_click(tiny_page: tuple[Preparation, str], browse: Browse) -> None:
     page = browse(tiny_page[1])
     wait_for_answer(page, "Ada")
     page.locator("#examples button", has_text="Elif").click()
@@ -117,7 +117,7 @@ def test_an_example_is_searched_by_a_click(tiny_page: tuple[Background, str], br
 
 
 def test_no_face_is_said_and_the_whole_photo_can_be_searched(
-    tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path
+    tiny_page: tuple[Preparation, str], browse: Browse, tmp_path: Path
 ) -> None:
     page = browse(tiny_page[1])
     wait_for_answer(page, "Ada")
@@ -132,7 +132,7 @@ def test_no_face_is_said_and_the_whole_photo_can_be_searched(
 
 
 def test_several_faces_are_framed_and_the_largest_is_searched(
-    tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path
+    tiny_page: tuple[Preparation, str], browse: Browse, tmp_path: Path
 ) -> None:
     page = browse(tiny_page[1])
     wait_for_answer(page, "Ada")
@@ -143,7 +143,7 @@ def test_several_faces_are_framed_and_the_largest_is_searched(
 
 
 def test_a_file_that_is_no_photo_gets_one_sentence(
-    tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path
+    tiny_page: tuple[Preparation, str], browse: Browse, tmp_path: Path
 ) -> None:
     page = browse(tiny_page[1])
     wait_for_answer(page, "Ada")
@@ -154,11 +154,11 @@ def test_a_file_that_is_no_photo_gets_one_sentence(
 
 
 def test_the_page_waits_for_its_gallery_and_answers_by_itself(tmp_path: Path, serve: Serve, browse: Browse) -> None:
-    library = tiny_library(tmp_path)
-    may_go_on = held_back(library)
-    background = Background(library)
-    background.start()
-    page = browse(serve(background))
+    gallery = tiny_gallery(tmp_path)
+    may_go_on = held_back(gallery)
+    preparation = Preparation(gallery)
+    preparation.start()
+    page = browse(serve(preparation))
     page.locator("#header", has_text="Search starts by itself").wait_for()
     assert captions(page) == []
     may_go_on.set()
@@ -167,10 +167,10 @@ def test_the_page_waits_for_its_gallery_and_answers_by_itself(tmp_path: Path, se
 
 
 def test_an_unavailable_model_says_why_and_the_others_work(tmp_path: Path, serve: Serve, browse: Browse) -> None:
-    background = Background(tiny_library(tmp_path, {"mtcnn-facenet": "its host cannot be reached."}))
-    background.start()
-    background.wait()
-    page = browse(serve(background))
+    preparation = Preparation(tiny_gallery(tmp_path, {"mtcnn-facenet": "its host cannot be reached."}))
+    preparation.start()
+    preparation.wait()
+    page = browse(serve(preparation))
     wait_for_answer(page, "Ada")
     page.get_by_label("Improved (unavailable)").check()
     page.locator("#note", has_text="its host cannot be reached").wait_for()
@@ -180,12 +180,12 @@ def test_an_unavailable_model_says_why_and_the_others_work(tmp_path: Path, serve
 
 
 def test_without_photos_the_page_says_so_and_retries(tmp_path: Path, serve: Serve, browse: Browse) -> None:
-    library = tiny_library(tmp_path)
+    gallery = tiny_gallery(tmp_path)
     (tmp_path / "photos").rename(tmp_path / "elsewhere")
-    background = Background(library)
-    background.start()
-    background.wait()
-    page = browse(serve(background))
+    preparation = Preparation(gallery)
+    preparation.start()
+    preparation.wait()
+    page = browse(serve(preparation))
     page.locator("#header", has_text="does not exist").wait_for()
     (tmp_path / "elsewhere").rename(tmp_path / "photos")
     page.locator("#retry").click()
@@ -193,17 +193,17 @@ def test_without_photos_the_page_says_so_and_retries(tmp_path: Path, serve: Serv
 
 
 def test_custom_weights_are_labelled(tmp_path: Path, serve: Serve, browse: Browse) -> None:
-    library = tiny_library(tmp_path)
-    library.encoders = TinyEncoders(custom=True)
-    background = Background(library)
-    background.start()
-    background.wait()
-    page = browse(serve(background))
+    gallery = tiny_gallery(tmp_path)
+    gallery.encoders = TinyEncoders(custom=True)
+    preparation = Preparation(gallery)
+    preparation.start()
+    preparation.wait()
+    page = browse(serve(preparation))
     wait_for_answer(page, "Ada")
     assert page.get_by_label("Improved (custom weights)").is_checked()
 
 
-def test_on_a_phone_nothing_scrolls_sideways(tiny_page: tuple[Background, str], browse: Browse) -> None:
+def test_on_a_phone_nothing_scrolls_sideways(tiny_page: tuple[Preparation, str], browse: Browse) -> None:
     page = browse(tiny_page[1], viewport=PHONE)
     wait_for_answer(page, "Ada")
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
@@ -215,20 +215,20 @@ def test_on_a_phone_nothing_scrolls_sideways(tiny_page: tuple[Background, str], 
 
 def test_a_busy_machine_is_no_reason_to_give_up(tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(networking, "url_ok", lambda url: False)  # what Gradio finds where the first answer takes 3 s
-    assert requests.get(serve(Background(tiny_library(tmp_path))), timeout=60).ok
+    assert requests.get(serve(Preparation(tiny_gallery(tmp_path))), timeout=60).ok
 
 
-def test_of_the_index_only_pictures_are_served(tiny_page: tuple[Background, str]) -> None:
-    background, url = tiny_page
-    library = background.library
-    picture, folder = library.pictures.thumbnail("Ada/0.png"), library.folder("mtcnn-facenet")
+def test_of_the_index_only_pictures_are_served(tiny_page: tuple[Preparation, str]) -> None:
+    preparation, url = tiny_page
+    gallery = preparation.gallery
+    picture, folder = gallery.pictures.thumbnail("Ada/0.png"), gallery.folder("mtcnn-facenet")
     for path, status in ((picture, 200), (folder / "vectors.npy", 403), (folder / "photos.json", 403)):
         assert path.is_file()
         assert requests.get(f"{url}gradio_api/file={path}", timeout=10).status_code == status
 
 
 def test_the_api_answers_like_the_command_line(
-    tiny_page: tuple[Background, str],
+    tiny_page: tuple[Preparation, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -237,7 +237,7 @@ def test_the_api_answers_like_the_command_line(
 
     from pipeline.__main__ import main
 
-    background, url = tiny_page
+    preparation, url = tiny_page
     portrait(4, 2).save(tmp_path / "query.png")
     client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
     boxed, crop, answer = client.predict(
@@ -248,7 +248,7 @@ def test_the_api_answers_like_the_command_line(
     assert [hit["person"] for hit in answer["hits"]][:4] == [PEOPLE[4]] * 4
     assert all(hit.pop("picture") for hit in answer["hits"])
 
-    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: background.library)
+    monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: preparation.gallery)
     query = str(tmp_path / "query.png")
     assert main(["search", query, "--recipe", "mtcnn-facenet", "--index", "exact", "--k", "7", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -267,7 +267,7 @@ def test_the_api_answers_like_the_command_line(
     ],
 )
 def test_the_api_refuses_what_cannot_be(
-    tiny_page: tuple[Background, str], tmp_path: Path, recipe: str, index: str, k: object, sentence: str
+    tiny_page: tuple[Preparation, str], tmp_path: Path, recipe: str, index: str, k: object, sentence: str
 ) -> None:
     from gradio_client import Client, exceptions, handle_file
 

@@ -8,36 +8,36 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.galleries.gallery import Library
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.gallery import Gallery
+from pipeline.galleries.preparation import Preparation
 from pipeline.photos.images import open_image
 from tests.e2e.conftest import Browse, Serve
 from tests.e2e.test_page import captions, upload_file, wait_for_answer
 
 
 @pytest.fixture
-def page_url(lfw_sixty: Library, serve: Serve) -> str:
+def page_url(lfw_sixty: Gallery, serve: Serve) -> str:
     """A page of the ten people among 200 others; skipped where no weights at all can be had."""
-    background = Background(lfw_sixty)
-    background.start()
-    background.wait()
-    if not background.ready():
+    preparation = Preparation(lfw_sixty)
+    preparation.start()
+    preparation.wait()
+    if not preparation.ready():
         pytest.skip("needs weights: set FACESEARCH_MODELS to a folder with them")
-    return serve(background)
+    return serve(preparation)
 
 
-def photo_of(library: Library, person: str, number: int) -> Path:
+def photo_of(gallery: Gallery, person: str, number: int) -> Path:
     """The file of a person's photo in the folder."""
     source = next(
-        library.photos[row].source
-        for row, photo_id in enumerate(library.photos.photo_ids)
+        gallery.photos[row].source
+        for row, photo_id in enumerate(gallery.photos.photo_ids)
         if photo_id.endswith(f"{person.replace(' ', '_')}_{number:04d}.jpg")
     )
     assert isinstance(source, Path)
     return source
 
 
-def test_upload_crop_captions_and_toggle(page_url: str, lfw_sixty: Library, browse: Browse) -> None:
+def test_upload_crop_captions_and_toggle(page_url: str, lfw_sixty: Gallery, browse: Browse) -> None:
     page = browse(page_url)
     page.locator("#results .caption-label").first.wait_for()
     upload_file(page, photo_of(lfw_sixty, "Boris Becker", 3))
@@ -63,7 +63,7 @@ def test_upload_crop_captions_and_toggle(page_url: str, lfw_sixty: Library, brow
     assert sum(person == "Boris Becker" for person, _ in baseline) < 6
 
 
-def test_the_webcam(page_url: str, lfw_sixty: Library, browse: Browse, camera: Callable[[Image.Image], Path]) -> None:
+def test_the_webcam(page_url: str, lfw_sixty: Gallery, browse: Browse, camera: Callable[[Image.Image], Path]) -> None:
     page = browse(page_url, camera=camera(open_image(photo_of(lfw_sixty, "Angela Bassett", 2))))
     page.locator("#results .caption-label").first.wait_for()
     page.locator("#photo button[aria-label='Remove Image']").click()

@@ -12,7 +12,7 @@ from gradio_client import Client, exceptions, handle_file
 from PIL import Image
 
 from pipeline.core.types import FloatArray
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.preparation import Preparation
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, loaded
 from tests.e2e.test_explore import TWO, fits
 from tests.e2e.test_page import upload, wait_for_answer
@@ -35,7 +35,7 @@ def ask(page: Page) -> None:
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_an_enlarged_result_is_explained(
-    tiny_page: tuple[Background, str], browse: Browse, viewport: dict[str, int]
+    tiny_page: tuple[Preparation, str], browse: Browse, viewport: dict[str, int]
 ) -> None:
     page = browse(tiny_page[1], viewport=viewport)
     wait_for_answer(page, "Ada")
@@ -58,7 +58,7 @@ def test_an_enlarged_result_is_explained(
     shown.wait_for(state="detached")
 
 
-def test_whole_photos_are_explained_as_well(tiny_page: tuple[Background, str], browse: Browse) -> None:
+def test_whole_photos_are_explained_as_well(tiny_page: tuple[Preparation, str], browse: Browse) -> None:
     page = browse(tiny_page[1])
     wait_for_answer(page, "Ada")
     page.get_by_label("Baseline", exact=True).check()
@@ -71,7 +71,7 @@ def test_whole_photos_are_explained_as_well(tiny_page: tuple[Background, str], b
 
 
 def test_each_of_several_faces_has_its_own_explanation(
-    tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path
+    tiny_page: tuple[Preparation, str], browse: Browse, tmp_path: Path
 ) -> None:
     page = browse(tiny_page[1])
     wait_for_answer(page, "Ada")
@@ -93,10 +93,10 @@ def test_each_of_several_faces_has_its_own_explanation(
 
 
 def test_what_takes_a_while_says_so_and_is_dropped_when_nobody_wants_it_any_more(
-    tiny_page: tuple[Background, str], browse: Browse
+    tiny_page: tuple[Preparation, str], browse: Browse
 ) -> None:
-    background, url = tiny_page
-    network, may_go_on = background.searcher("mtcnn-facenet").encoder._network, threading.Event()
+    preparation, url = tiny_page
+    network, may_go_on = preparation.searcher("mtcnn-facenet").encoder._network, threading.Event()
     embed, done = network.embed, threading.Event()
 
     def slow(crops: Sequence[Image.Image]) -> FloatArray:
@@ -123,7 +123,7 @@ def test_what_takes_a_while_says_so_and_is_dropped_when_nobody_wants_it_any_more
 
 
 def test_what_goes_wrong_is_said_in_a_sentence(
-    tiny_page: tuple[Background, str], browse: Browse, tmp_path: Path
+    tiny_page: tuple[Preparation, str], browse: Browse, tmp_path: Path
 ) -> None:
     page = browse(tiny_page[1])
     wait_for_answer(page, "Ada")
@@ -141,13 +141,13 @@ def test_what_goes_wrong_is_said_in_a_sentence(
 
 
 @pytest.fixture
-def client(tiny_page: tuple[Background, str], tmp_path: Path) -> Client:
+def client(tiny_page: tuple[Preparation, str], tmp_path: Path) -> Client:
     return Client(tiny_page[1], verbose=False, download_files=str(tmp_path / "downloads"))
 
 
 def test_the_api_explains_like_the_command_line(
     client: Client,
-    tiny_page: tuple[Background, str],
+    tiny_page: tuple[Preparation, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -164,7 +164,7 @@ def test_the_api_explains_like_the_command_line(
     assert opened[0].getpixel((64, 64)) == pytest.approx(Image.open(crop).convert("RGB").getpixel((64, 64)), abs=12)
     assert opened[2].getpixel((64, 64)) != opened[0].getpixel((64, 64))
 
-    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: tiny_page[0].library)
+    monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: tiny_page[0].gallery)
     asked = ["explain", str(tmp_path / "two.png"), "--recipe", "mtcnn-reid", "--hit", "Farid/2.png", "--face", "1"]
     assert main([*asked, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)

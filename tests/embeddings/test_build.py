@@ -16,14 +16,15 @@ import pytest
 from PIL import Image
 
 from pipeline.core.errors import GalleryMissing, GalleryStale, SettingsError
+from pipeline.core.progress import Progress
 from pipeline.core.recipes import RECIPES
-from pipeline.core.types import FloatArray, Progress
+from pipeline.core.types import FloatArray
 from pipeline.embeddings import store
-from pipeline.embeddings.build import build_galleries, build_shard, gallery_folder, open_gallery
-from pipeline.embeddings.store import Gallery, seal
+from pipeline.embeddings.build import build_embeddings, build_shard, embeddings_folder, open_embeddings
+from pipeline.embeddings.store import Embeddings, seal
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.faces import centred
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 from pipeline.indexes.registry import available, open_index
 from pipeline.photos.sources import Photos, open_photos
 from pipeline.search.searcher import open_searcher
@@ -50,12 +51,12 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "PART_SIZE", 4)
 
 
-def build(photos: Photos, root: Path, encoders: TinyEncoders | None = None) -> Gallery:
-    return build_galleries(photos, [(encoders or TinyEncoders()).get(RECIPE)], root)[RECIPE]
+def build(photos: Photos, root: Path, encoders: TinyEncoders | None = None) -> Embeddings:
+    return build_embeddings(photos, [(encoders or TinyEncoders()).get(RECIPE)], root)[RECIPE]
 
 
 def vector_bytes(photos: Photos, root: Path, recipe: str = RECIPE) -> bytes:
-    return (gallery_folder(root, photos, recipe) / "vectors.npy").read_bytes()
+    return (embeddings_folder(root, photos, recipe) / "vectors.npy").read_bytes()
 
 
 def test_the_tiny_gallery(photos: Photos, root: Path) -> None:
@@ -80,7 +81,7 @@ def test_the_tiny_gallery(photos: Photos, root: Path) -> None:
 def test_every_vector_and_face_is_that_of_its_photo(photos: Photos, root: Path, recipe: str) -> None:
     """The skipped photos in the middle must not shift anything."""
     encoders = TinyEncoders()
-    built = build_galleries(photos, [encoders.get(recipe)], root)[recipe]
+    built = build_embeddings(photos, [encoders.get(recipe)], root)[recipe]
     assert len(built) == (24 if RECIPES[recipe].finds_faces else 25)
     encoder = open_searcher(built, encoders.get(recipe)).encoder
     for photo_id, person, vector, face in zip(built.photo_ids, built.people, built.vectors, built.faces, strict=True):
@@ -119,7 +120,7 @@ def test_a_finished_gallery_is_not_built_again(photos: Photos, root: Path) -> No
 
 def test_progress_goes_from_nothing_to_everything(photos: Photos, root: Path, small_parts: None) -> None:
     seen: list[Progress] = []
-    build_galleries(photos, [TinyEncoders().get(RECIPE)], root, seen.append)
+    build_embeddings(photos, [TinyEncoders().get(RECIPE)], root, seen.append)
     assert [progress.done for progress in seen] == [0, 4, 8, 12, 16, 20, 24, 26, *range(len(available()) + 1)]
     photos_seen, indexes_seen = seen[:8], seen[8:]
     assert {(progress.task, progress.total, progress.unit) for progress in photos_seen} == {("Indexing", 26, "photos")}
@@ -142,7 +143,7 @@ def test_shards_in_any_order_merge_to_the_bytes_of_a_single_build(
     # Seven parts of four photos, the last of two; the broken file is never seen by a detector.
     assert sorted(worker.detector.photos_seen for worker in workers) == [7, 8, 10]
     with pytest.raises(GalleryMissing):
-        open_gallery(photos, TinyEncoders().get(RECIPE), root)
+        open_embeddings(photos, TinyEncoders().get(RECIPE), root)
     merging = TinyEncoders()
     build(photos, root, merging)
     assert merging.detector.photos_seen == 0
@@ -190,7 +191,7 @@ def interrupted(photos: Photos, root: Path, after: int, recipes: tuple[str, ...]
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_galleries(photos, [encoders.get(recipe) for recipe in recipes], root, report)
+        build_embeddings(photos, [encoders.get(recipe) for recipe in recipes], root, report)
     return encoders.detector.photos_seen
 
 
@@ -201,11 +202,11 @@ def test_an_interrupted_build_goes_on_where_it_stopped(
     build(photos, tmp_path / "undisturbed")
     interrupted(photos, root, after)
     with pytest.raises(GalleryMissing):
-        open_gallery(photos, TinyEncoders().get(RECIPE), root)
-    kept = list(gallery_folder(root, photos, RECIPE).glob("parts-*/*.npz"))
+        open_embeddings(photos, TinyEncoders().get(RECIPE), root)
+    kept = list(embeddings_folder(root, photos, RECIPE).glob("parts-*/*.npz"))
     assert len(kept) == parts_kept
     encoders, seen = TinyEncoders(), list[Progress]()
-    build_galleries(photos, [encoders.get(RECIPE)], root, seen.append)
+    build_embeddings(photos, [encoders.get(RECIPE)], root, seen.append)
     broken_in_kept = 4 * parts_kept > photos.photo_ids.index(BROKEN)
     assert encoders.detector.photos_seen == PHOTOS - 4 * parts_kept - (not broken_in_kept)
     assert (seen[0].done, seen[0].worked) == (4 * parts_kept, 0)
@@ -232,13 +233,13 @@ def test_a_second_recipe_joins_a_build_that_was_interrupted(
     encoders = TinyEncoders()
     network = Counting(RECIPES[RECIPE].dim)
     encoders.get(RECIPE)._network = network
-    galleries = build_galleries(photos, [encoders.get(recipe) for recipe in both], root)
+    all_embeddings = build_embeddings(photos, [encoders.get(recipe) for recipe in both], root)
     assert encoders.detector.photos_seen == DECODED
     assert network.crops_seen == 24 - 8, "two parts of four were finished"
     for recipe in both:
-        build_galleries(photos, [TinyEncoders().get(recipe)], tmp_path / "alone")
+        build_embeddings(photos, [TinyEncoders().get(recipe)], tmp_path / "alone")
         assert vector_bytes(photos, root, recipe) == vector_bytes(photos, tmp_path / "alone", recipe)
-        assert galleries[recipe].manifest["counts"]["indexed"] == 24
+        assert all_embeddings[recipe].manifest["counts"]["indexed"] == 24
 
 
 BUILDER = """
@@ -271,7 +272,7 @@ def test_a_build_that_was_killed_goes_on(
     photos: Photos, tiny_folder: Path, root: Path, tmp_path: Path, small_parts: None
 ) -> None:
     build(photos, tmp_path / "undisturbed")
-    folder = gallery_folder(root, photos, RECIPE)
+    folder = embeddings_folder(root, photos, RECIPE)
     with builder(tiny_folder, root, 0.4) as process:
         deadline = time.monotonic() + 300
         while len(list(folder.glob("parts-*/*.npz"))) < 2:
@@ -305,22 +306,22 @@ def test_two_processes_that_build_at_once_both_succeed(
 
 def test_several_recipes_decode_and_detect_once(photos: Photos, root: Path, tmp_path: Path) -> None:
     encoders = TinyEncoders()
-    galleries = build_galleries(photos, [encoders.get(recipe) for recipe in RECIPES], root)
-    assert list(galleries) == list(RECIPES)
+    all_embeddings = build_embeddings(photos, [encoders.get(recipe) for recipe in RECIPES], root)
+    assert list(all_embeddings) == list(RECIPES)
     assert encoders.detector.photos_seen == DECODED
-    for recipe, built in galleries.items():
+    for recipe, built in all_embeddings.items():
         assert built.manifest["recipe"]["name"] == recipe
-        alone = build_galleries(photos, [TinyEncoders().get(recipe)], tmp_path / "alone")[recipe]
+        alone = build_embeddings(photos, [TinyEncoders().get(recipe)], tmp_path / "alone")[recipe]
         np.testing.assert_array_equal(built.vectors, alone.vectors)
         assert built.manifest["skipped"] == alone.manifest["skipped"]
 
 
 def test_only_what_is_missing_is_built(photos: Photos, root: Path) -> None:
     first, encoders = build(photos, root), TinyEncoders()
-    galleries = build_galleries(photos, [encoders.get(recipe) for recipe in ("resnet50", RECIPE)], root)
+    all_embeddings = build_embeddings(photos, [encoders.get(recipe) for recipe in ("resnet50", RECIPE)], root)
     assert encoders.detector.photos_seen == 0, "the one recipe that was missing looks for no face"
-    assert galleries[RECIPE].manifest == first.manifest
-    assert len(galleries["resnet50"]) == 25
+    assert all_embeddings[RECIPE].manifest == first.manifest
+    assert len(all_embeddings["resnet50"]) == 25
 
 
 # Stale and damaged
@@ -329,13 +330,13 @@ def test_only_what_is_missing_is_built(photos: Photos, root: Path) -> None:
 def test_a_gallery_of_other_photos_is_built_again(
     tiny_folder: Path, root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    library = Library(f"imagefolder:{tiny_folder}", TinyEncoders(), root)
-    library.build([RECIPE])
+    gallery = Gallery(f"imagefolder:{tiny_folder}", TinyEncoders(), root)
+    gallery.build([RECIPE])
     assert not caplog.records
     portrait(0, 2).save(tiny_folder / "Ada" / "new.png")
     photos = open_photos(f"imagefolder:{tiny_folder}")
     with pytest.raises(GalleryStale):
-        open_gallery(photos, TinyEncoders().get(RECIPE), root)
+        open_embeddings(photos, TinyEncoders().get(RECIPE), root)
     built = build(photos, root)
     assert len(built) == 25
     assert built.photo_ids[4] == "Ada/new.png"
@@ -347,7 +348,7 @@ def test_a_gallery_of_other_photos_is_built_again(
 def test_a_damaged_gallery_is_built_again(photos: Photos, root: Path, caplog: pytest.LogCaptureFixture) -> None:
     build(photos, root)
     before = vector_bytes(photos, root)
-    (gallery_folder(root, photos, RECIPE) / "vectors.npy").write_bytes(before[:-5])
+    (embeddings_folder(root, photos, RECIPE) / "vectors.npy").write_bytes(before[:-5])
     encoders = TinyEncoders()
     build(photos, root, encoders)
     assert encoders.detector.photos_seen == DECODED
@@ -360,7 +361,7 @@ def test_a_gallery_of_other_weights_is_stale(photos: Photos, root: Path) -> None
     encoder = TinyEncoders().get("mtcnn-reid")
     other = Encoder(RECIPES[RECIPE], encoder._network, encoder.detector, encoder.weights)
     with pytest.raises(GalleryStale):
-        open_gallery(photos, other, root)
+        open_embeddings(photos, other, root)
 
 
 # Odd galleries
@@ -412,10 +413,10 @@ def test_galleries_of_two_folders_of_one_name_are_kept_apart(tmp_path: Path, roo
     other = open_photos(f"imagefolder:{make_folder(tmp_path / 'b' / 'photos')}")
     build(one, root)
     build(other, root)
-    assert len(open_gallery(one, TinyEncoders().get(RECIPE), root)) == 24
+    assert len(open_embeddings(one, TinyEncoders().get(RECIPE), root)) == 24
 
 
-def test_a_build_removes_what_killed_processes_left_and_no_copy_that_is_being_made(tiny: Library) -> None:
+def test_a_build_removes_what_killed_processes_left_and_no_copy_that_is_being_made(tiny: Gallery) -> None:
     folder = tiny.folder(RECIPE)
     folder.mkdir(parents=True)
     written, left, new = (folder / f".vectors.npy.1-1.{name}" for name in ("tmp", "apart", "new.apart"))

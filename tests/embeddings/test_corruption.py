@@ -31,9 +31,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import GalleryDamaged, GalleryError
-from pipeline.embeddings import store as galleries
-from pipeline.embeddings.store import Draft, Gallery, Part, load_gallery
-from pipeline.galleries.gallery import Library
+from pipeline.embeddings import store
+from pipeline.embeddings.store import Draft, Embeddings, Part, load_embeddings
+from pipeline.galleries.gallery import Gallery
 from pipeline.indexes.registry import open_index
 from tests.corruption import FEW, MANY, Harm, Kept, harms, is_a_sentence
 from tests.fakes import TinyEncoders
@@ -45,37 +45,39 @@ FILES = ["manifest.json", "photos.json", "vectors.npy", "faces.npy", "annoy.ann"
 # Galleries
 
 
-def said_by(gallery: Gallery) -> dict[str, Any]:
+def said_by(embeddings: Embeddings) -> dict[str, Any]:
     """All that a gallery says: whom it holds and where, and what its indexes answer."""
-    facts = gallery.manifest["indexes"]
-    indexes = {name: open_index(name, gallery.vectors, gallery.folder, facts[name]) for name in ("annoy", "kmeans")}
-    found = {name: index.search(gallery.vectors[:5], 7) for name, index in indexes.items()}
+    facts = embeddings.manifest["indexes"]
+    indexes = {
+        name: open_index(name, embeddings.vectors, embeddings.folder, facts[name]) for name in ("annoy", "kmeans")
+    }
+    found = {name: index.search(embeddings.vectors[:5], 7) for name, index in indexes.items()}
     return {
-        "columns": (gallery.photo_ids, gallery.people, gallery.stamps),
-        "manifest": dict(gallery.manifest),
+        "columns": (embeddings.photo_ids, embeddings.people, embeddings.stamps),
+        "manifest": dict(embeddings.manifest),
         "arrays": [
-            gallery.vectors.tobytes(),
-            gallery.faces.tobytes(),
-            gallery.layer and gallery.layer.weight.tobytes(),
+            embeddings.vectors.tobytes(),
+            embeddings.faces.tobytes(),
+            embeddings.layer and embeddings.layer.weight.tobytes(),
         ],
         "found": {name: (one.rows.tolist(), one.distances.tolist()) for name, one in found.items()},
     }
 
 
-def fingerprint(library: Library, recipe: str) -> str:
-    return str(library.searcher(recipe).gallery.manifest["fingerprint"])
+def fingerprint(gallery: Gallery, recipe: str) -> str:
+    return str(gallery.searcher(recipe).embeddings.manifest["fingerprint"])
 
 
 @pytest.fixture(params=FILES)
-def file(request: pytest.FixtureRequest, world: Library) -> Iterator[Kept]:
+def file(request: pytest.FixtureRequest, world: Gallery) -> Iterator[Kept]:
     """Each file of a gallery in turn."""
     kept = Kept(world.folder(REDUCED) / request.param)
     yield kept
     kept.put(kept.content)
 
 
-def test_a_gallery_is_what_was_built_or_says_that_it_is_damaged(file: Kept, world: Library) -> None:
-    folder, wanted = file.path.parent, said_by(load_gallery(file.path.parent, None))
+def test_a_gallery_is_what_was_built_or_says_that_it_is_damaged(file: Kept, world: Gallery) -> None:
+    folder, wanted = file.path.parent, said_by(load_embeddings(file.path.parent, None))
     built_as, other = fingerprint(world, REDUCED), world.folder(RECIPE) / file.path.name
     swapped = [other.read_bytes()] if other.exists() else []
 
@@ -84,7 +86,7 @@ def test_a_gallery_is_what_was_built_or_says_that_it_is_damaged(file: Kept, worl
     def damaged(harm: Harm, expected: str | None) -> None:
         file.harmed(harm)
         try:
-            loaded = load_gallery(folder, expected)
+            loaded = load_embeddings(folder, expected)
         except GalleryError as error:
             assert is_a_sentence(str(error))
         else:
@@ -93,18 +95,18 @@ def test_a_gallery_is_what_was_built_or_says_that_it_is_damaged(file: Kept, worl
     damaged()
 
 
-def test_the_next_build_mends_it(file: Kept, world: Library) -> None:
+def test_the_next_build_mends_it(file: Kept, world: Gallery) -> None:
     folder = file.path.parent
-    wanted = said_by(load_gallery(folder, None))
+    wanted = said_by(load_embeddings(folder, None))
     wanted["manifest"].pop("build_seconds")
 
     @FEW
     @given(harm=harms())
     def damaged(harm: Harm) -> None:
         file.harmed(harm)
-        again = Library(world._dataset, TinyEncoders(), world.index_root)
+        again = Gallery(world._dataset, TinyEncoders(), world.index_root)
         again.build([REDUCED])
-        mended = said_by(again.searcher(REDUCED).gallery)
+        mended = said_by(again.searcher(REDUCED).embeddings)
         mended["manifest"].pop("build_seconds")
         assert mended == wanted
 
@@ -123,7 +125,7 @@ def part_of(number: int, rows: range) -> Part:
 
 
 def test_a_part_is_what_was_written_or_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(galleries, "PART_SIZE", 24)
+    monkeypatch.setattr(store, "PART_SIZE", 24)
     other, draft = Draft(tmp_path / "other", "f2", 72), Draft(tmp_path / "draft", "f1", 72)
     for number in range(3):
         draft.write(number, part_of(number, draft.rows(number)))
@@ -151,13 +153,13 @@ def test_a_part_is_what_was_written_or_is_made_again(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("harm", [lambda _: b"", lambda content: content[:-40], lambda content: content + b"x"])
 def test_a_build_goes_on_over_a_damaged_part(
-    harm: Harm, world: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harm: Harm, world: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(galleries, "PART_SIZE", 5)
-    library = Library(world._dataset, TinyEncoders(), tmp_path)
-    assert library.build_shard([RECIPE], (0, 2)) > 0
-    (first, *_) = sorted(library.folder(RECIPE).glob("parts-*/*.npz"))
+    monkeypatch.setattr(store, "PART_SIZE", 5)
+    gallery = Gallery(world._dataset, TinyEncoders(), tmp_path)
+    assert gallery.build_shard([RECIPE], (0, 2)) > 0
+    (first, *_) = sorted(gallery.folder(RECIPE).glob("parts-*/*.npz"))
     Kept(first).harmed(harm)
-    library.build([RECIPE])
+    gallery.build([RECIPE])
     wanted = (world.folder(RECIPE) / "vectors.npy").read_bytes()
-    assert (library.folder(RECIPE) / "vectors.npy").read_bytes() == wanted
+    assert (gallery.folder(RECIPE) / "vectors.npy").read_bytes() == wanted

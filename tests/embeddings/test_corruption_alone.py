@@ -12,14 +12,14 @@ from hypothesis import given
 
 from pipeline.core.errors import HubError, WeightsError
 from pipeline.core.files import sealed, write_json
-from pipeline.core.types import silent
+from pipeline.core.progress import silent
 from pipeline.embeddings.map import FACTS, POINTS, load_map, open_map
 from pipeline.encoder import weights
 from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.layer import Layer, load_layer, save_layer
 from pipeline.encoder.weights import PACKAGED, WeightStore
 from pipeline.evaluation.evaluate import FORMAT
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.reports import load_report, report_path
 from pipeline.photos.pictures import pack, unpack
 from pipeline.search.calibration import SHIPPED, read_calibrations
@@ -104,7 +104,7 @@ def test_calibrations_are_those_that_were_measured_or_none(tmp_path: Path, caplo
     damaged()
 
 
-def test_a_report_is_what_was_measured_or_none(world: Library) -> None:
+def test_a_report_is_what_was_measured_or_none(world: Gallery) -> None:
     wanted = {"format": FORMAT, "made": "2026-01-01", "photos": 24, "recipes": [{"name": RECIPE, "map": 0.25}]}
     path = report_path(world)
     write_json(path, sealed(wanted))
@@ -119,7 +119,7 @@ def test_a_report_is_what_was_measured_or_none(world: Library) -> None:
     damaged()
 
 
-def test_an_archive_of_thumbnails_is_what_was_packed_or_refused(tmp_path: Path, world: Library) -> None:
+def test_an_archive_of_thumbnails_is_what_was_packed_or_refused(tmp_path: Path, world: Gallery) -> None:
     pack(world.photos, world.pictures.thumbnail, tmp_path / "thumbnails.zip", silent)
     file = Kept(tmp_path / "thumbnails.zip")
     wanted = {path.name: path.read_bytes() for path in (world.thumbnails_root / world.photos.name).glob("*.jpg")}
@@ -142,20 +142,20 @@ def test_an_archive_of_thumbnails_is_what_was_packed_or_refused(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", [POINTS, FACTS])
-def test_a_map_is_what_was_drawn_or_none(name: str, world: Library) -> None:
-    gallery, other = (world.searcher(recipe).gallery for recipe in (REDUCED, RECIPE))
-    wanted = open_map(gallery)
+def test_a_map_is_what_was_drawn_or_none(name: str, world: Gallery) -> None:
+    embeddings, other = (world.searcher(recipe).embeddings for recipe in (REDUCED, RECIPE))
+    wanted = open_map(embeddings)
     open_map(other)
-    file = Kept(gallery.folder / name)
+    file = Kept(embeddings.folder / name)
 
     @MANY
     @given(harm=harms((other.folder / name).read_bytes()))
     def damaged(harm: Harm) -> None:
         file.harmed(harm)
-        read = load_map(gallery)
+        read = load_map(embeddings)
         if read is not None:
             assert (read.points.tobytes(), read.kept) == (wanted.points.tobytes(), wanted.kept)
 
     damaged()
     file.put(b"")
-    assert open_map(gallery).points.tobytes() == wanted.points.tobytes(), "drawn anew"
+    assert open_map(embeddings).points.tobytes() == wanted.points.tobytes(), "drawn anew"

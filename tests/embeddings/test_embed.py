@@ -11,8 +11,8 @@ from PIL import Image
 
 from pipeline.core.errors import PhotoError
 from pipeline.embeddings import embed
-from pipeline.embeddings.build import build_galleries, gallery_folder
-from pipeline.embeddings.store import Gallery
+from pipeline.embeddings.build import build_embeddings, embeddings_folder
+from pipeline.embeddings.store import Embeddings
 from pipeline.photos.images import open_image
 from pipeline.photos.sources import open_photos
 from tests.fakes import FACELESS, TinyEncoders, portrait
@@ -20,22 +20,22 @@ from tests.fakes import FACELESS, TinyEncoders, portrait
 RECIPE = "mtcnn-facenet"
 
 
-def build(folder: Path, root: Path, *recipes: str) -> tuple[dict[str, Gallery], int]:
+def build(folder: Path, root: Path, *recipes: str) -> tuple[dict[str, Embeddings], int]:
     """The galleries, and how many photos a detector saw for them."""
     encoders = TinyEncoders()
     photos = open_photos(f"imagefolder:{folder}")
-    built = build_galleries(photos, [encoders.get(recipe) for recipe in recipes or (RECIPE,)], root)
+    built = build_embeddings(photos, [encoders.get(recipe) for recipe in recipes or (RECIPE,)], root)
     return built, encoders.detector.photos_seen
 
 
-def assert_as_if_built_afresh(built: dict[str, Gallery], folder: Path, root: Path) -> None:
+def assert_as_if_built_afresh(built: dict[str, Embeddings], folder: Path, root: Path) -> None:
     afresh, _ = build(folder, root, *built)
-    for name, gallery in afresh.items():
-        assert (built[name].photo_ids, built[name].people) == (gallery.photo_ids, gallery.people)
-        assert built[name].manifest["counts"] == gallery.manifest["counts"]
-        assert built[name].manifest["skipped"] == gallery.manifest["skipped"]
-        np.testing.assert_allclose(built[name].vectors, gallery.vectors, atol=1e-5)
-        np.testing.assert_array_equal(built[name].faces, gallery.faces)
+    for name, embeddings in afresh.items():
+        assert (built[name].photo_ids, built[name].people) == (embeddings.photo_ids, embeddings.people)
+        assert built[name].manifest["counts"] == embeddings.manifest["counts"]
+        assert built[name].manifest["skipped"] == embeddings.manifest["skipped"]
+        np.testing.assert_allclose(built[name].vectors, embeddings.vectors, atol=1e-5)
+        np.testing.assert_array_equal(built[name].faces, embeddings.faces)
 
 
 def test_a_photo_that_came_is_the_only_one_embedded(tiny_folder: Path, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_several_recipes_know_their_own(tiny_folder: Path, tmp_path: Path) -> No
 def test_a_damaged_gallery_is_not_believed(tiny_folder: Path, tmp_path: Path, harm: str) -> None:
     build(tiny_folder, tmp_path / "index")
     photos = open_photos(f"imagefolder:{tiny_folder}")
-    (gallery_folder(tmp_path / "index", photos, RECIPE) / harm).write_bytes(b"{}")
+    (embeddings_folder(tmp_path / "index", photos, RECIPE) / harm).write_bytes(b"{}")
     portrait(0, 2).save(tiny_folder / "Ada" / "0a.png")
     built, seen = build(tiny_folder, tmp_path / "index")
     assert seen == 26
@@ -117,9 +117,9 @@ def test_a_damaged_gallery_is_not_believed(tiny_folder: Path, tmp_path: Path, ha
 
 def test_a_gallery_by_other_weights_is_not_believed(tiny_folder: Path, tmp_path: Path) -> None:
     photos = open_photos(f"imagefolder:{tiny_folder}")
-    there = gallery_folder(tmp_path / "index", photos, RECIPE)
+    there = embeddings_folder(tmp_path / "index", photos, RECIPE)
     build(tiny_folder, tmp_path / "index", "mtcnn-reid")
-    gallery_folder(tmp_path / "index", photos, "mtcnn-reid").rename(there)
+    embeddings_folder(tmp_path / "index", photos, "mtcnn-reid").rename(there)
     built, seen = build(tiny_folder, tmp_path / "index")
     assert seen == 25
     assert_as_if_built_afresh(built, tiny_folder, tmp_path / "afresh")

@@ -13,38 +13,38 @@ import pytest
 from pipeline.core.files import digest, sealed, write_json
 from pipeline.embeddings import map
 from pipeline.embeddings.map import FACTS, POINTS, GalleryMap, load_map, open_map, well_known
-from pipeline.embeddings.store import Gallery
-from pipeline.galleries.gallery import Library
-from pipeline.galleries.preparation import Background
+from pipeline.embeddings.store import Embeddings
+from pipeline.galleries.gallery import Gallery
+from pipeline.galleries.preparation import Preparation
 from tests.fakes import PEOPLE
 
 RECIPE = "mtcnn-reid"
 
 
 @pytest.fixture
-def gallery(tiny: Library) -> Gallery:
+def embeddings(tiny: Gallery) -> Embeddings:
     tiny.build([RECIPE])
-    return tiny.searcher(RECIPE).gallery
+    return tiny.searcher(RECIPE).embeddings
 
 
-def test_a_map_is_drawn_once(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_map(gallery) is None
-    drawn = open_map(gallery)
+def test_a_map_is_drawn_once(embeddings: Embeddings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_map(embeddings) is None
+    drawn = open_map(embeddings)
     assert drawn.points.shape == (24, 2)
     assert drawn.kept is not None and drawn.kept > 0.5
     monkeypatch.setattr(map, "project", None)  # calling it would fail
-    again = open_map(gallery)
+    again = open_map(embeddings)
     assert np.array_equal(again.points, drawn.points)
     assert again.kept == pytest.approx(drawn.kept)
 
 
-def test_the_gallery_is_as_it_was(gallery: Gallery, tiny: Library) -> None:
-    before = {path.name: digest(path) for path in gallery.folder.iterdir()}
-    open_map(gallery)
-    after = {path.name: digest(path) for path in gallery.folder.iterdir()}
+def test_the_gallery_is_as_it_was(embeddings: Embeddings, tiny: Gallery) -> None:
+    before = {path.name: digest(path) for path in embeddings.folder.iterdir()}
+    open_map(embeddings)
+    after = {path.name: digest(path) for path in embeddings.folder.iterdir()}
     assert {name: after[name] for name in before} == before
     assert after.keys() - before.keys() == {POINTS, FACTS}
-    assert len(Library(tiny._dataset, tiny.encoders, tiny.index_root).searcher(RECIPE).gallery) == 24
+    assert len(Gallery(tiny._dataset, tiny.encoders, tiny.index_root).searcher(RECIPE).embeddings) == 24
 
 
 def spoil_points(folder: Path) -> None:
@@ -84,25 +84,25 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
-def test_what_cannot_be_trusted_is_drawn_anew(gallery: Gallery, spoil: object) -> None:
-    drawn = open_map(gallery)
-    spoil(gallery.folder)  # type: ignore[operator]
-    assert load_map(gallery) is None
-    assert np.array_equal(open_map(gallery).points, drawn.points)
-    assert load_map(gallery) is not None
+def test_what_cannot_be_trusted_is_drawn_anew(embeddings: Embeddings, spoil: object) -> None:
+    drawn = open_map(embeddings)
+    spoil(embeddings.folder)  # type: ignore[operator]
+    assert load_map(embeddings) is None
+    assert np.array_equal(open_map(embeddings).points, drawn.points)
+    assert load_map(embeddings) is not None
 
 
-def test_a_pickle_in_place_of_the_points_is_not_opened(gallery: Gallery) -> None:
-    open_map(gallery)
-    np.save(gallery.folder / POINTS, np.array([{}], object), allow_pickle=True)
-    change(gallery.folder, points=digest(gallery.folder / POINTS))
-    assert load_map(gallery) is None
+def test_a_pickle_in_place_of_the_points_is_not_opened(embeddings: Embeddings) -> None:
+    open_map(embeddings)
+    np.save(embeddings.folder / POINTS, np.array([{}], object), allow_pickle=True)
+    change(embeddings.folder, points=digest(embeddings.folder / POINTS))
+    assert load_map(embeddings) is None
 
 
-def test_a_gallery_that_is_gone_stays_gone(gallery: Gallery, caplog: pytest.LogCaptureFixture) -> None:
-    shutil.rmtree(gallery.folder)
-    assert len(open_map(gallery).points) == 24
-    assert not gallery.folder.exists()
+def test_a_gallery_that_is_gone_stays_gone(embeddings: Embeddings, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.rmtree(embeddings.folder)
+    assert len(open_map(embeddings).points) == 24
+    assert not embeddings.folder.exists()
     assert "is not kept: No such file or directory" in caplog.text
 
 
@@ -112,43 +112,43 @@ def test_points_lie_on_the_map() -> None:
             GalleryMap(points, None)
 
 
-def test_people_with_the_most_photos_have_a_colour(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert well_known(gallery) == [(person, 4) for person in PEOPLE]
-    most = replace(gallery, people=("Zoe",) * 9 + ("Yves",) * 3 + ("Xaver",) * 10 + ("Ada",) * 2)
+def test_people_with_the_most_photos_have_a_colour(embeddings: Embeddings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert well_known(embeddings) == [(person, 4) for person in PEOPLE]
+    most = replace(embeddings, people=("Zoe",) * 9 + ("Yves",) * 3 + ("Xaver",) * 10 + ("Ada",) * 2)
     assert well_known(most) == [("Xaver", 10), ("Zoe", 9), ("Yves", 3)]
     monkeypatch.setattr(map, "COLOURED", 2)
-    assert well_known(gallery) == [("Ada", 4), ("Bruno", 4)]
+    assert well_known(embeddings) == [("Ada", 4), ("Bruno", 4)]
     monkeypatch.setattr(map, "ENOUGH", 5)
-    assert well_known(gallery) == []
+    assert well_known(embeddings) == []
 
 
-def test_maps_are_drawn_when_everything_is_ready(tiny: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_maps_are_drawn_when_everything_is_ready(tiny: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     ready = []
-    monkeypatch.setattr("pipeline.galleries.preparation.open_map", lambda gallery: ready.append(background.ready()))
-    background = Background(tiny)
-    background.start((RECIPE, "mtcnn-mini"))
-    background.wait()
+    monkeypatch.setattr("pipeline.galleries.preparation.open_map", lambda embeddings: ready.append(preparation.ready()))
+    preparation = Preparation(tiny)
+    preparation.start((RECIPE, "mtcnn-mini"))
+    preparation.wait()
     assert ready == [[RECIPE, "mtcnn-mini"]] * 2
-    background.start()
-    background.wait()
+    preparation.start()
+    preparation.wait()
     assert len(ready) > 4
-    without = Background(tiny, maps=False)
+    without = Preparation(tiny, maps=False)
     without.start((RECIPE,))
     without.wait()
     assert len(without.ready()) == 1
-    assert len(ready) == 2 + len(background.ready())
+    assert len(ready) == 2 + len(preparation.ready())
 
 
-def test_stopping_does_not_wait_for_maps(tiny: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_does_not_wait_for_maps(tiny: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
 
-    def one(gallery: Gallery) -> None:
-        drawn.append(gallery)
-        background._stopping.set()
+    def one(embeddings: Embeddings) -> None:
+        drawn.append(embeddings)
+        preparation._stopping.set()
 
     monkeypatch.setattr("pipeline.galleries.preparation.open_map", one)
-    background = Background(tiny)
-    background.start((RECIPE, "mtcnn-mini"))
-    background.wait()
+    preparation = Preparation(tiny)
+    preparation.start((RECIPE, "mtcnn-mini"))
+    preparation.wait()
     assert len(drawn) == 1
-    assert background.ready() == [RECIPE, "mtcnn-mini"]
+    assert preparation.ready() == [RECIPE, "mtcnn-mini"]

@@ -25,13 +25,13 @@ from pipeline.__main__ import main
 from pipeline.core import hub as hub_module
 from pipeline.core.errors import GalleryMissing, HubError
 from pipeline.core.files import digest, sealed, write_json
+from pipeline.core.progress import Progress, silent
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
-from pipeline.core.types import Progress, silent
 from pipeline.embeddings.fetch import PublishedIndex
 from pipeline.embeddings.publish import publish
-from pipeline.galleries.gallery import Library, open_library
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.gallery import Gallery, open_gallery
+from pipeline.galleries.preparation import Preparation
 from pipeline.photos.pictures import PACK, unpack
 from tests.fake_hub import TOKEN, USER, Hub, point_at, serve
 from tests.fakes import TinyEncoders, portrait
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationW
 
 REPO = f"{USER}/galleries"
 RECIPE, REDUCED = "mtcnn-facenet", "mtcnn-facenet-128"
-Elsewhere = Callable[[], Library]
+Elsewhere = Callable[[], Gallery]
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def built(tiny: Library) -> Library:
+def built(tiny: Gallery) -> Gallery:
     """The tiny world with the gallery of one recipe."""
     tiny.build([RECIPE])
     return tiny
@@ -67,35 +67,35 @@ def built(tiny: Library) -> Library:
 def elsewhere(tiny_folder: Path, tmp_path: Path) -> Elsewhere:
     """Another library of the same photos, with an index folder of its own that is empty, and with the repository."""
 
-    def make(repo: str = REPO) -> Library:
-        library = Library(f"imagefolder:{tiny_folder}", TinyEncoders(), tmp_path / "elsewhere")
-        library.published = PublishedIndex(repo)
-        return library
+    def make(repo: str = REPO) -> Gallery:
+        gallery = Gallery(f"imagefolder:{tiny_folder}", TinyEncoders(), tmp_path / "elsewhere")
+        gallery.published = PublishedIndex(repo)
+        return gallery
 
     return make
 
 
 @pytest.fixture
-def published(hub: Hub, built: Library) -> Hub:
+def published(hub: Hub, built: Gallery) -> Hub:
     """The Hub with the tiny world's gallery on it."""
     publish_recipes(built, [RECIPE], REPO, private=False)
     return hub
 
 
-def publish_recipes(library: Library, recipes: list[str], repo: str, *, private: bool) -> str:
+def publish_recipes(gallery: Gallery, recipes: list[str], repo: str, *, private: bool) -> str:
     """Publishes the library's galleries of these recipes."""
-    galleries = [library.searcher(recipe).gallery for recipe in recipes]
-    return publish(library.pictures, galleries, repo, private=private)
+    all_embeddings = [gallery.searcher(recipe).embeddings for recipe in recipes]
+    return publish(gallery.pictures, all_embeddings, repo, private=private)
 
 
-def seen(library: Library) -> int:
+def seen(gallery: Gallery) -> int:
     """How many photos the library's detector has been given: none where nothing is built."""
-    assert isinstance(library.encoders, TinyEncoders)
-    return library.encoders.detector.photos_seen
+    assert isinstance(gallery.encoders, TinyEncoders)
+    return gallery.encoders.detector.photos_seen
 
 
-def hits(library: Library, recipe: str = RECIPE, index: str = "annoy") -> list[tuple[str, float]]:
-    found = library.searcher(recipe).search(portrait(2, 1), 5, index)
+def hits(gallery: Gallery, recipe: str = RECIPE, index: str = "annoy") -> list[tuple[str, float]]:
+    found = gallery.searcher(recipe).search(portrait(2, 1), 5, index)
     return [(hit.photo_id, hit.distance) for hit in found.hits]
 
 
@@ -108,7 +108,7 @@ def leftovers(root: Path) -> list[str]:
 
 
 def test_what_is_published_is_searched_elsewhere_with_equal_hits(
-    published: Hub, built: Library, elsewhere: Elsewhere
+    published: Hub, built: Gallery, elsewhere: Elsewhere
 ) -> None:
     there = elsewhere()
     there.build([RECIPE])
@@ -122,14 +122,14 @@ def test_what_is_published_is_searched_elsewhere_with_equal_hits(
     assert sorted(path.name for path in theirs.iterdir()) == sorted(path.name for path in ours.iterdir())
 
 
-def test_a_repository_is_laid_out_as_the_index_folder_in_one_commit(published: Hub, built: Library) -> None:
-    repo, gallery = published.repos[REPO], built.photos.name
+def test_a_repository_is_laid_out_as_the_index_folder_in_one_commit(published: Hub, built: Gallery) -> None:
+    repo, embeddings = published.repos[REPO], built.photos.name
     files = {path.relative_to(built.index_root).as_posix() for path in built.folder(RECIPE).iterdir()}
-    thumbnails = {f"thumbnails/{gallery}/{PACK}", f"thumbnails/{gallery}/manifest.json"}
-    assert set(repo.files) == files - {f"{gallery}/{RECIPE}/annoy.ann"} | thumbnails | {"README.md"}
-    assert repo.messages == [f"Galleries of {gallery}: {RECIPE}"]
-    assert f"{gallery}/{RECIPE}/vectors.npy" in repo.large
-    card, manifest = repo.files["README.md"].decode(), built.searcher(RECIPE).gallery.manifest
+    thumbnails = {f"thumbnails/{embeddings}/{PACK}", f"thumbnails/{embeddings}/manifest.json"}
+    assert set(repo.files) == files - {f"{embeddings}/{RECIPE}/annoy.ann"} | thumbnails | {"README.md"}
+    assert repo.messages == [f"Galleries of {embeddings}: {RECIPE}"]
+    assert f"{embeddings}/{RECIPE}/vectors.npy" in repo.large
+    card, manifest = repo.files["README.md"].decode(), built.searcher(RECIPE).embeddings.manifest
     assert ModelCard(card).data.tags == ["reverse-face-search", "face-recognition"]
     for value in (
         RECIPE,
@@ -140,7 +140,7 @@ def test_a_repository_is_laid_out_as_the_index_folder_in_one_commit(published: H
         assert f"`{value}`" in card
 
 
-def test_a_second_recipe_joins_the_first_on_the_card(published: Hub, built: Library) -> None:
+def test_a_second_recipe_joins_the_first_on_the_card(published: Hub, built: Gallery) -> None:
     built.build([REDUCED])
     publish_recipes(built, [REDUCED], REPO, private=False)
     card = published.repos[REPO].files["README.md"].decode()
@@ -152,7 +152,7 @@ def test_a_second_recipe_joins_the_first_on_the_card(published: Hub, built: Libr
     ]
 
 
-def test_a_reduced_gallery_brings_its_layer_along(hub: Hub, built: Library, elsewhere: Elsewhere) -> None:
+def test_a_reduced_gallery_brings_its_layer_along(hub: Hub, built: Gallery, elsewhere: Elsewhere) -> None:
     built.build([REDUCED])
     publish_recipes(built, [REDUCED], REPO, private=False)
     there = elsewhere()
@@ -169,29 +169,29 @@ def test_where_only_the_gallery_below_is_published_the_reduced_one_is_made_of_it
     assert seen(there) == 0
     path = f"{there.photos.name}/{REDUCED}"
     assert caplog.messages == [f"There is no gallery {path} in {REPO}; it is built here instead."]
-    assert len(there.searcher(REDUCED).gallery) == 24
+    assert len(there.searcher(REDUCED).embeddings) == 24
 
 
 def test_a_start_fetches_what_is_published_and_builds_the_rest(
     published: Hub, elsewhere: Elsewhere, caplog: pytest.LogCaptureFixture
 ) -> None:
-    background = Background(elsewhere())
-    background.start()
-    background.wait(60)
-    assert RECIPE in background.ready()
-    assert "mtcnn-reid" in background.ready()
+    preparation = Preparation(elsewhere())
+    preparation.start()
+    preparation.wait(60)
+    assert RECIPE in preparation.ready()
+    assert "mtcnn-reid" in preparation.ready()
     fetched = [asked for asked in published.asked if asked.startswith("HEAD") and f"/{RECIPE}/" in asked]
     assert len(fetched) == 5, "each file once"
     assert sorted(caplog.messages) == sorted(
-        f"There is no gallery {background.library.photos.name}/{name} in {REPO}; it is built here instead."
+        f"There is no gallery {preparation.gallery.photos.name}/{name} in {REPO}; it is built here instead."
         for name in RECIPES
         if name != RECIPE
     )
-    built = json.loads((background.library.folder("mtcnn-reid") / "manifest.json").read_text())
+    built = json.loads((preparation.gallery.folder("mtcnn-reid") / "manifest.json").read_text())
     assert built["counts"]["indexed"] == 24
 
 
-def test_what_is_built_here_is_not_fetched(published: Hub, built: Library) -> None:
+def test_what_is_built_here_is_not_fetched(published: Hub, built: Gallery) -> None:
     published.asked.clear()
     built.published = PublishedIndex(REPO)
     built.build([RECIPE])
@@ -223,7 +223,7 @@ def test_a_revision_can_be_named(published: Hub, elsewhere: Elsewhere, caplog: p
     ]
 
 
-def test_a_milvus_collection_does_not_travel(hub: Hub, built: Library, elsewhere: Elsewhere) -> None:
+def test_a_milvus_collection_does_not_travel(hub: Hub, built: Gallery, elsewhere: Elsewhere) -> None:
     path = built.folder(RECIPE) / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["indexes"]["milvus"] = {"files": [], "collection": "ours", "recall_at_20": 1.0, "kind": "IVF_FLAT"}
@@ -235,12 +235,12 @@ def test_a_milvus_collection_does_not_travel(hub: Hub, built: Library, elsewhere
     hub.repos[REPO].files[f"{built.photos.name}/{RECIPE}/manifest.json"] = path.read_bytes()  # by another's hand
     there = elsewhere()
     there.build([RECIPE])
-    here = there.searcher(RECIPE).gallery.manifest
+    here = there.searcher(RECIPE).embeddings.manifest
     assert sorted(here["indexes"]) == ["annoy", "exact", "kmeans", "knn"]
     assert here["former_collection"] == ""
 
 
-def test_annoys_trees_are_taken_from_nobody(published: Hub, built: Library, elsewhere: Elsewhere) -> None:
+def test_annoys_trees_are_taken_from_nobody(published: Hub, built: Gallery, elsewhere: Elsewhere) -> None:
     """Annoy believes what a file says: a crafted one makes it read past its end, or ends the process."""
     folder, files = f"{built.photos.name}/{RECIPE}", published.repos[REPO].files
     files[f"{folder}/annoy.ann"] = b"made by somebody"
@@ -259,7 +259,7 @@ def test_annoys_trees_are_taken_from_nobody(published: Hub, built: Library, else
 # Thumbnails
 
 
-def test_thumbnails_come_along_in_one_file(published: Hub, built: Library, elsewhere: Elsewhere) -> None:
+def test_thumbnails_come_along_in_one_file(published: Hub, built: Gallery, elsewhere: Elsewhere) -> None:
     there = elsewhere()
     there.build([RECIPE])
     folder = there.thumbnails_root / there.photos.name
@@ -270,7 +270,7 @@ def test_thumbnails_come_along_in_one_file(published: Hub, built: Library, elsew
         assert there.pictures.thumbnail(photo_id) == fetched
 
 
-def test_publishing_the_same_again_sends_the_same_bytes(published: Hub, built: Library) -> None:
+def test_publishing_the_same_again_sends_the_same_bytes(published: Hub, built: Gallery) -> None:
     with zipfile.ZipFile(io.BytesIO(published.repos[REPO].files[f"thumbnails/{built.photos.name}/{PACK}"])) as archive:
         assert {entry.date_time[0] for entry in archive.infolist()} == {1980}, "the time of packing is in it"
     before = dict(published.repos[REPO].files)
@@ -320,12 +320,12 @@ def test_an_archive_with_anything_else_in_it_is_not_unpacked(
 # What is refused
 
 
-def wrong(published: Hub, library: Library, caplog: pytest.LogCaptureFixture) -> str:
+def wrong(published: Hub, gallery: Gallery, caplog: pytest.LogCaptureFixture) -> str:
     """The one sentence that is logged; the gallery must have been built here after it."""
-    library.build([RECIPE])
-    assert seen(library) > 0, "fetched, whatever is wrong with it"
-    assert len(library.searcher(RECIPE).gallery) == 24
-    assert leftovers(library.index_root) == []
+    gallery.build([RECIPE])
+    assert seen(gallery) > 0, "fetched, whatever is wrong with it"
+    assert len(gallery.searcher(RECIPE).embeddings) == 24
+    assert leftovers(gallery.index_root) == []
     (message,) = caplog.messages
     return message
 
@@ -415,7 +415,7 @@ def test_a_manifest_that_is_none(
 
 
 def test_a_stale_gallery_here_is_replaced_by_the_published_one(
-    published: Hub, built: Library, elsewhere: Elsewhere
+    published: Hub, built: Gallery, elsewhere: Elsewhere
 ) -> None:
     there = elsewhere()
     shutil.copytree(built.folder(RECIPE), there.folder(RECIPE))
@@ -426,7 +426,7 @@ def test_a_stale_gallery_here_is_replaced_by_the_published_one(
     there.build([RECIPE])
     assert seen(there) == 0
     assert hits(there) == hits(built)
-    assert there.searcher(RECIPE).gallery.manifest["former_collection"] == "on_a_server"
+    assert there.searcher(RECIPE).embeddings.manifest["former_collection"] == "on_a_server"
 
 
 # Out of reach
@@ -487,7 +487,7 @@ library.build(["mtcnn-facenet"])
 
 
 def test_killed_in_the_middle_leaves_nothing_half(
-    published: Hub, built: Library, elsewhere: Elsewhere, tiny_folder: Path
+    published: Hub, built: Gallery, elsewhere: Elsewhere, tiny_folder: Path
 ) -> None:
     there = elsewhere()
     published.stall = f"{there.photos.name}/{RECIPE}/vectors.npy"
@@ -518,7 +518,7 @@ def test_killed_in_the_middle_leaves_nothing_half(
 
 
 def test_a_gallery_comes_into_place_in_one_step(
-    published: Hub, built: Library, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+    published: Hub, built: Gallery, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there, rename = elsewhere(), Path.rename
 
@@ -559,15 +559,15 @@ def test_a_host_that_goes_away_in_the_middle_is_not_waited_for_again(
 # Publishing
 
 
-def refused(library: Library, repo: str = REPO, *, private: bool = False) -> str:
+def refused(gallery: Gallery, repo: str = REPO, *, private: bool = False) -> str:
     with pytest.raises(HubError) as caught:
-        publish_recipes(library, [RECIPE], repo, private=private)
+        publish_recipes(gallery, [RECIPE], repo, private=private)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("token", ["", "hf_wrong"])
 def test_who_is_not_logged_in_is_told_how(
-    token: str, hub: Hub, built: Library, monkeypatch: pytest.MonkeyPatch
+    token: str, hub: Hub, built: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(built.index_root / "no-token"))
     monkeypatch.setenv("HF_TOKEN", token)
@@ -577,7 +577,7 @@ def test_who_is_not_logged_in_is_told_how(
     )
 
 
-def test_a_name_of_somebody_else(hub: Hub, built: Library) -> None:
+def test_a_name_of_somebody_else(hub: Hub, built: Gallery) -> None:
     assert refused(built, "other/galleries") == (
         f"Your token may not write to other/galleries on http://127.0.0.1:{hub.port}; use one that may, or publish "
         "under your own name."
@@ -585,12 +585,12 @@ def test_a_name_of_somebody_else(hub: Hub, built: Library) -> None:
 
 
 @pytest.mark.parametrize("repo", ["galleries", "a/b/c", "user/a--b", "user/name@v1", "user/name.git", ""])
-def test_a_name_that_can_be_none(repo: str, hub: Hub, built: Library) -> None:
+def test_a_name_that_can_be_none(repo: str, hub: Hub, built: Gallery) -> None:
     assert refused(built, repo) == f"{repo!r} is no name for a repository on the Hub; give --repo user/name."
     assert hub.repos == {}
 
 
-def test_publishing_to_a_host_out_of_reach(hub: Hub, built: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_publishing_to_a_host_out_of_reach(hub: Hub, built: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         closed = probe.getsockname()[1]
@@ -600,13 +600,13 @@ def test_publishing_to_a_host_out_of_reach(hub: Hub, built: Library, monkeypatch
     )
 
 
-def test_a_gallery_that_is_not_built_is_not_published(hub: Hub, built: Library) -> None:
+def test_a_gallery_that_is_not_built_is_not_published(hub: Hub, built: Gallery) -> None:
     with pytest.raises(GalleryMissing, match="run `python -m pipeline build`"):
         publish_recipes(built, [RECIPE, "mtcnn-reid"], REPO, private=False)
     assert hub.repos == {}
 
 
-def test_private_is_private_or_nothing(hub: Hub, built: Library) -> None:
+def test_private_is_private_or_nothing(hub: Hub, built: Gallery) -> None:
     publish_recipes(built, [RECIPE], REPO, private=True)
     assert hub.repos[REPO].private
     publish_recipes(built, [RECIPE], f"{USER}/open", private=False)
@@ -619,9 +619,9 @@ def test_private_is_private_or_nothing(hub: Hub, built: Library) -> None:
 
 
 def test_the_command_publishes_what_is_built(
-    hub: Hub, built: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    hub: Hub, built: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: built)
+    monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: built)
     assert main(["publish", "--repo", REPO]) == 0
     assert capsys.readouterr().out == (
         f"Published {RECIPE}: http://127.0.0.1:{hub.port}/{REPO}/commit/{hub.repos[REPO].sha}\n"
@@ -633,7 +633,7 @@ def test_the_command_publishes_what_is_built(
 
 
 def test_the_setting_reaches_the_library(tmp_path: Path) -> None:
-    assert open_library(Settings(index=tmp_path)).published is None
-    named = open_library(Settings(index=tmp_path, index_repo=REPO)).published
+    assert open_gallery(Settings(index=tmp_path)).published is None
+    named = open_gallery(Settings(index=tmp_path, index_repo=REPO)).published
     assert named is not None
     assert named.repo == REPO

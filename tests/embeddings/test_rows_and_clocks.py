@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from pipeline.core.types import Progress
-from pipeline.embeddings.store import Gallery
+from pipeline.core.progress import Progress
+from pipeline.embeddings.store import Embeddings
 from pipeline.galleries import own_galleries
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.own_galleries import TEMPORARY
 from pipeline.page.server.uploads import sweep
 from pipeline.photos.sources import UNKNOWN, open_photos
@@ -67,10 +67,10 @@ def write(folder: Path, rows: list[tuple[str | None, int | None, bytes | None]])
     return str(folder)
 
 
-def built(dataset: str, index: Path) -> Gallery:
-    library = Library(dataset, TinyEncoders(), index)
-    library.build([RECIPE])
-    return library.searcher(RECIPE).gallery
+def built(dataset: str, index: Path) -> Embeddings:
+    gallery = Gallery(dataset, TinyEncoders(), index)
+    gallery.build([RECIPE])
+    return gallery.searcher(RECIPE).embeddings
 
 
 def test_rows_that_are_no_photos_are_counted_and_the_others_indexed(tmp_path: Path) -> None:
@@ -78,28 +78,28 @@ def test_rows_that_are_no_photos_are_counted_and_the_others_indexed(tmp_path: Pa
     for place, bad in enumerate(BAD.values()):
         rows.insert(2 * place, bad)
     wanted = built(write(tmp_path / "good", [*GOOD]), tmp_path / "1")
-    gallery = built(write(tmp_path / "bad", rows), tmp_path / "2")
-    assert gallery.vectors.tobytes() == wanted.vectors.tobytes()
-    assert gallery.people == wanted.people
-    assert gallery.manifest["counts"]["unreadable"] == len(BAD)
-    assert all(one["reason"].endswith(".") for one in gallery.manifest["skipped"])
+    embeddings = built(write(tmp_path / "bad", rows), tmp_path / "2")
+    assert embeddings.vectors.tobytes() == wanted.vectors.tobytes()
+    assert embeddings.people == wanted.people
+    assert embeddings.manifest["counts"]["unreadable"] == len(BAD)
+    assert all(one["reason"].endswith(".") for one in embeddings.manifest["skipped"])
 
 
 def test_rows_without_a_name_are_of_nobody_known(tmp_path: Path) -> None:
     rows = [(file, None if place == 3 else label, content) for place, (file, label, content) in enumerate(GOOD)]
     wanted = built(write(tmp_path / "good", [*GOOD]), tmp_path / "1")
-    gallery = built(write(tmp_path / "bad", [*rows]), tmp_path / "2")
-    assert gallery.vectors.tobytes() == wanted.vectors.tobytes()
-    assert gallery.people == tuple(UNKNOWN if place == 3 else name for place, name in enumerate(wanted.people))
+    embeddings = built(write(tmp_path / "bad", [*rows]), tmp_path / "2")
+    assert embeddings.vectors.tobytes() == wanted.vectors.tobytes()
+    assert embeddings.people == tuple(UNKNOWN if place == 3 else name for place, name in enumerate(wanted.people))
 
 
 def test_rows_of_one_name_are_told_apart(tmp_path: Path) -> None:
     rows = [(GOOD[0][0], label, content) for _, label, content in GOOD]
     wanted = built(write(tmp_path / "good", [*GOOD]), tmp_path / "1")
-    gallery = built(write(tmp_path / "bad", [*rows]), tmp_path / "2")
-    assert gallery.vectors.tobytes() == wanted.vectors.tobytes()
-    assert len(set(gallery.photo_ids)) == len(rows)
-    assert gallery.people == wanted.people
+    embeddings = built(write(tmp_path / "bad", [*rows]), tmp_path / "2")
+    assert embeddings.vectors.tobytes() == wanted.vectors.tobytes()
+    assert len(set(embeddings.photo_ids)) == len(rows)
+    assert embeddings.people == wanted.people
 
 
 @pytest.mark.parametrize("names", [[7, 8], ["", None], ["a.png", "a.png"]])
@@ -144,9 +144,9 @@ def test_a_build_under_a_jumping_clock(
     with monkeypatch.context() as patch:
         for name in ("time", "perf_counter"):
             patch.setattr(time, name, jumps(getattr(time, name)))
-        library = Library(dataset, TinyEncoders(), tmp_path / "2")
-        library.build([RECIPE], said.append)
-        assert library.searcher(RECIPE).gallery.vectors.tobytes() == wanted
+        gallery = Gallery(dataset, TinyEncoders(), tmp_path / "2")
+        gallery.build([RECIPE], said.append)
+        assert gallery.searcher(RECIPE).embeddings.vectors.tobytes() == wanted
     assert said
     assert all(one.seconds_left is None or one.seconds_left >= 0 for one in said)
 

@@ -22,15 +22,15 @@ from pipeline.embeddings import store
 from pipeline.embeddings.store import (
     FACE_COLUMNS,
     Draft,
-    Gallery,
+    Embeddings,
     Part,
     face_row,
     former_collection,
-    load_gallery,
+    load_embeddings,
     seal,
 )
 from pipeline.encoder.layer import Layer, save_layer
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 from tests.fakes import portrait
 
 FILES = ["vectors.npy", "faces.npy", "photos.json", "extra.bin"]
@@ -62,7 +62,7 @@ def reseal(folder: Path) -> None:
 
 
 def test_what_was_saved_comes_back(folder: Path) -> None:
-    loaded = load_gallery(folder, "f1")
+    loaded = load_embeddings(folder, "f1")
     np.testing.assert_array_equal(loaded.vectors, unit_rows(np.random.default_rng(0).normal(size=(4, 8))))
     np.testing.assert_array_equal(loaded.faces, np.arange(4.0 * FACE_COLUMNS).reshape(4, -1))
     assert (loaded.photo_ids, loaded.people, loaded.stamps) == (tuple(IDS), tuple(PEOPLE), tuple(STAMPS))
@@ -75,24 +75,26 @@ def test_what_was_saved_comes_back(folder: Path) -> None:
 
 def test_a_gallery_checks_its_lengths() -> None:
     with pytest.raises(ValueError, match="same length"):
-        Gallery(Path(), np.zeros((2, 3), np.float32), np.zeros((2, 15), np.float32), ("a", "b"), ("a",), ("", ""), {})
+        Embeddings(
+            Path(), np.zeros((2, 3), np.float32), np.zeros((2, 15), np.float32), ("a", "b"), ("a",), ("", ""), {}
+        )
 
 
 def test_a_layer_that_was_fitted_on_the_gallery_comes_back(folder: Path) -> None:
     layer = Layer(np.ones((2, 8), np.float32), np.zeros(2, np.float32))
     save_layer(layer, folder / "layer.safetensors")
     seal(folder, {"fingerprint": "f1", "indexes": INDEXES, "layer": {}})
-    np.testing.assert_array_equal(load_gallery(folder, "f1").layer.weight, layer.weight)
+    np.testing.assert_array_equal(load_embeddings(folder, "f1").layer.weight, layer.weight)
     (folder / "layer.safetensors").write_bytes(b"no layer")
     with pytest.raises(GalleryDamaged, match=r"layer\.safetensors"):
-        load_gallery(folder, "f1")
+        load_embeddings(folder, "f1")
     seal(folder, {"fingerprint": "f1", "indexes": INDEXES, "layer": {}})
     with pytest.raises(GalleryDamaged, match="arrays"):
-        load_gallery(folder, "f1")
+        load_embeddings(folder, "f1")
 
 
 def test_a_gallery_of_any_fingerprint_can_be_asked_for(folder: Path) -> None:
-    assert load_gallery(folder, None).photo_ids == tuple(IDS)
+    assert load_embeddings(folder, None).photo_ids == tuple(IDS)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +154,7 @@ def test_parts_of_another_fingerprint_are_cleared_and_none_else(folder: Path) ->
     assert ours.missing() == [0, 1, 2, 3, 4]
     ours.write(3, part([720]))
     assert Draft(folder, "new", 1000).missing() == [0, 1, 2, 4]
-    load_gallery(folder, "f1")  # the finished gallery beside them is not touched
+    load_embeddings(folder, "f1")  # the finished gallery beside them is not touched
     ours.clear()
     assert not list(folder.glob("parts-*"))
     ours.clear()
@@ -169,7 +171,7 @@ def test_a_gallery_being_replaced_is_not_in_use_until_it_is_sealed(folder: Path)
     draft = Draft(folder, "f1", 4)
     draft.finish({"vectors": np.zeros((4, 8), np.float32)}, COLUMNS)
     with pytest.raises(GalleryMissing):
-        load_gallery(folder, "f1")
+        load_embeddings(folder, "f1")
 
 
 # What does not load
@@ -179,16 +181,16 @@ def test_without_a_manifest_it_is_missing(folder: Path, tmp_path: Path) -> None:
     (folder / "manifest.json").unlink()
     for place in (folder, tmp_path / "nowhere"):
         with pytest.raises(GalleryMissing, match="pipeline build"):
-            load_gallery(place, "f1")
+            load_embeddings(place, "f1")
 
 
 def test_of_another_fingerprint_or_format_it_is_stale(folder: Path) -> None:
     with pytest.raises(GalleryStale):
-        load_gallery(folder, "f2")
+        load_embeddings(folder, "f2")
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     write_json(folder / "manifest.json", sealed(manifest | {"format": 0}))
     with pytest.raises(GalleryStale):
-        load_gallery(folder, "f1")
+        load_embeddings(folder, "f1")
 
 
 def vouched(manifest: dict[str, Any]) -> bytes:
@@ -219,7 +221,7 @@ def vouched(manifest: dict[str, Any]) -> bytes:
 def test_with_a_broken_manifest_it_is_damaged(folder: Path, manifest: bytes) -> None:
     (folder / "manifest.json").write_bytes(manifest)
     with pytest.raises(GalleryDamaged, match="damaged"):
-        load_gallery(folder, "f1")
+        load_embeddings(folder, "f1")
 
 
 def truncate(path: Path) -> None:
@@ -250,7 +252,7 @@ def into_folder(path: Path) -> None:
 def test_with_any_file_changed_or_gone_it_is_damaged(folder: Path, name: str, harm: Callable[[Path], None]) -> None:
     harm(folder / name)
     with pytest.raises(GalleryDamaged, match=name):
-        load_gallery(folder, "f1")
+        load_embeddings(folder, "f1")
 
 
 @pytest.mark.parametrize(
@@ -267,7 +269,7 @@ def test_with_any_file_changed_or_gone_it_is_damaged(folder: Path, name: str, ha
 def test_with_other_numbers_of_photos_it_is_damaged(tmp_path: Path, photos: dict[str, Any]) -> None:
     save(tmp_path, photos=photos)
     with pytest.raises(GalleryDamaged, match="damaged"):
-        load_gallery(tmp_path, "f1")
+        load_embeddings(tmp_path, "f1")
 
 
 FEW = settings(
@@ -281,7 +283,7 @@ JSON = st.recursive(
 
 def never_loads(folder: Path) -> None:
     with pytest.raises(GalleryError):
-        load_gallery(folder, "f1")
+        load_embeddings(folder, "f1")
 
 
 @FEW
@@ -305,7 +307,7 @@ def test_no_other_bytes_are_a_file(folder: Path, name: str, content: bytes) -> N
     (folder / name).write_bytes(content)
     never_loads(folder)
     shutil.copy(folder / "kept", folder / name)
-    load_gallery(folder, "f1")
+    load_embeddings(folder, "f1")
 
 
 @FEW
@@ -339,7 +341,7 @@ def test_a_face_is_kept_as_a_row_and_a_whole_photo_as_nan() -> None:
 
 
 def test_a_photos_face_is_known_by_the_photos_id(folder: Path) -> None:
-    loaded = load_gallery(folder, "f1")
+    loaded = load_embeddings(folder, "f1")
     assert loaded.box("a/2") == (15.0, 16.0, 17.0, 18.0)
     assert loaded.box("nobody/1") is None
     faces = loaded.faces.copy()
@@ -347,13 +349,13 @@ def test_a_photos_face_is_known_by_the_photos_id(folder: Path) -> None:
     assert replace(loaded, faces=faces).box("a/2") is None, "a whole photo"
 
 
-def test_the_face_of_a_row_is_the_face_that_was_embedded(tiny: Library) -> None:
+def test_the_face_of_a_row_is_the_face_that_was_embedded(tiny: Gallery) -> None:
     tiny.build(["mtcnn-reid", "resnet50"])
-    built = tiny.searcher("mtcnn-reid").gallery
+    built = tiny.searcher("mtcnn-reid").embeddings
     face = tiny.encoders.detector.detect([portrait(3, 1)])[0][0]
     found = built.face(built.photo_ids.index("Dimitri/1.png"))
     assert found is not None
     assert found.box == face.box
     assert found.confidence == pytest.approx(face.confidence)
     assert np.allclose(found.landmarks, face.landmarks)
-    assert tiny.searcher("resnet50").gallery.face(0) is None
+    assert tiny.searcher("resnet50").embeddings.face(0) is None

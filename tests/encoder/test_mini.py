@@ -17,13 +17,13 @@ from pipeline.core.recipes import MINI as RECIPE
 from pipeline.core.recipes import recipe_named
 from pipeline.core.settings import Settings
 from pipeline.core.types import Network
-from pipeline.embeddings.store import Gallery
+from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.mini import MINI, Block, Shape
 from pipeline.encoder.networks import Mini, Reid, open_network
 from pipeline.encoder.weights import PACKAGED, Weights
 from pipeline.evaluation.pairs import open_pairs
-from pipeline.galleries.gallery import Library, open_library
+from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.photos.images import open_image
 from pipeline.photos.sources import SAMPLE, Photos, open_photos
 from pipeline.training import augmentation, distil
@@ -165,16 +165,16 @@ def test_batches_take_every_view_from_the_part_it_is_in(source: Source, tmp_path
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Gallery, Photos]:
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Embeddings, Photos]:
     """The sample gallery by the network in the package: it knows the faces."""
     folder = tmp_path_factory.mktemp("sample")
-    library: Library = open_library(Settings(dataset=SAMPLE.name, index=folder / "index", cache=folder / "cache"))
-    library.build([RECIPE])
-    return library.searcher(RECIPE).gallery, library.photos
+    gallery: Gallery = open_gallery(Settings(dataset=SAMPLE.name, index=folder / "index", cache=folder / "cache"))
+    gallery.build([RECIPE])
+    return gallery.searcher(RECIPE).embeddings, gallery.photos
 
 
 @pytest.fixture
-def source(sample: tuple[Gallery, Photos]) -> Source:
+def source(sample: tuple[Embeddings, Photos]) -> Source:
     """Views whose teacher is a projection of colours."""
     recipe = recipe_named("mtcnn-reid")
     teacher = Encoder(recipe, TinyNetwork(MINI.dim), None, Weights("reid", (), "", custom=False))
@@ -211,7 +211,7 @@ def test_views_show_the_people_of_their_rows_only(
     original = augmentation._crops
 
     def watched(source: Source, row: int, random: np.random.Generator) -> tuple[Image.Image, Image.Image]:
-        opened.add(source.gallery.people[row])
+        opened.add(source.embeddings.people[row])
         return original(source, row, random)
 
     monkeypatch.setattr(augmentation, "_crops", watched)
@@ -219,15 +219,15 @@ def test_views_show_the_people_of_their_rows_only(
     assert opened == {"Composite 01", "Composite 02"}, "also those that are mixed in"
 
 
-def test_the_people_held_out_are_a_fifth_and_always_the_same(sample: tuple[Gallery, Photos], tmp_path: Path) -> None:
-    gallery, photos = sample
+def test_the_people_held_out_are_a_fifth_and_always_the_same(sample: tuple[Embeddings, Photos], tmp_path: Path) -> None:
+    embeddings, photos = sample
     apart = distil.held_out_people(photos.people)
     assert len(apart) == 8
     assert apart == distil.held_out_people(tuple(reversed(photos.people)))
-    shown, held = distil.open_views(tmp_path, gallery, photos)
-    assert {gallery.people[row] for row in held.rows.tolist()} == apart
-    assert not {gallery.people[row] for row in shown.rows.tolist()} & apart
-    assert len(shown) + len(held) == len(gallery) * augmentation.VIEWS
+    shown, held = distil.open_views(tmp_path, embeddings, photos)
+    assert {embeddings.people[row] for row in held.rows.tolist()} == apart
+    assert not {embeddings.people[row] for row in shown.rows.tolist()} & apart
+    assert len(shown) + len(held) == len(embeddings) * augmentation.VIEWS
 
 
 def test_training_learns_and_goes_on_where_it_was_cut_short(
@@ -263,12 +263,12 @@ def test_a_network_is_judged_by_the_people_who_can_be_held_out(real: Settings, r
     pairs = open_pairs(real.dataset, photos, real.cache)
     if pairs is None:
         pytest.skip("needs all of LFW")
-    library = open_library(real)
-    library.build(["mtcnn-reid"])
-    gallery = library.searcher("mtcnn-reid").gallery
+    gallery = open_gallery(real)
+    gallery.build(["mtcnn-reid"])
+    embeddings = gallery.searcher("mtcnn-reid").embeddings
 
     def judged(network: Network) -> tuple[float, float]:
-        found = judge(network, recipe_named(RECIPE), gallery, photos, pairs)
+        found = judge(network, recipe_named(RECIPE), embeddings, photos, pairs)
         assert (found.people, found.pairs) == (1_150, 1_214)
         return found.student, found.teacher
 

@@ -19,7 +19,7 @@ import pooch
 import pytest
 
 from pipeline.core.errors import WeightsError
-from pipeline.core.types import Progress, silent
+from pipeline.core.progress import Progress, silent
 from pipeline.encoder import weights
 from pipeline.encoder.weights import WeightFile, WeightStore
 

@@ -15,19 +15,20 @@ from PIL import Image
 from pipeline.__main__ import main
 from pipeline.core.errors import GalleryDamaged, GalleryMissing, IndexUnavailable, SettingsError, WeightsError
 from pipeline.core.files import digest, sealed, write_json
+from pipeline.core.progress import Progress, silent
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
-from pipeline.core.types import Encoded, Progress, silent
-from pipeline.embeddings.store import Gallery
+from pipeline.core.types import Encoded
+from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.faces import Choose
 from pipeline.evaluation.evaluate import CHECKED, Task, _rounded, check_better_than_chance, check_vectors, evaluate
 from pipeline.evaluation.metrics import Estimate
 from pipeline.evaluation.pairs import Pairs
 from pipeline.evaluation.protocols import Retrieval
-from pipeline.galleries import gallery as library_module
+from pipeline.galleries import gallery as gallery_module
 from pipeline.galleries import reports
-from pipeline.galleries.gallery import Library
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.gallery import Gallery
+from pipeline.galleries.preparation import Preparation
 from pipeline.galleries.reports import load_report, make_report, report_path, save_report
 from pipeline.indexes.registry import available
 from pipeline.page.tabs.evaluation import ABSENT, UNREADY, evaluation_tab
@@ -46,24 +47,24 @@ def tiny_pairs() -> Pairs:
 
 
 @pytest.fixture
-def built(tiny: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
+def built(tiny: Gallery, monkeypatch: pytest.MonkeyPatch) -> Gallery:
     """The tiny library with one gallery, as the command line finds it."""
     tiny.build([RECIPE])
-    monkeypatch.setattr(library_module, "open_library", lambda settings: tiny)
+    monkeypatch.setattr(gallery_module, "open_gallery", lambda settings: tiny)
     monkeypatch.setattr(reports, "open_pairs", lambda *_: tiny_pairs())
     return tiny
 
 
-def reopened(library: Library) -> Library:
-    return Library(library._dataset, library.encoders, library.index_root)
+def reopened(gallery: Gallery) -> Gallery:
+    return Gallery(gallery._dataset, gallery.encoders, gallery.index_root)
 
 
-def report_on(library: Library, *indexes: str) -> dict:
-    task = Task(library.photos, tiny_pairs(), tuple(library.examples()))
-    return evaluate([library.searcher(RECIPE)], task, indexes or None)
+def report_on(gallery: Gallery, *indexes: str) -> dict:
+    task = Task(gallery.photos, tiny_pairs(), tuple(gallery.examples()))
+    return evaluate([gallery.searcher(RECIPE)], task, indexes or None)
 
 
-def test_the_command_writes_figures_and_a_report(built: Library, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_figures_and_a_report(built: Gallery, capsys: pytest.CaptureFixture[str]) -> None:
     built.build(list(RECIPES))
     assert main(["evaluate"]) == 0
     said = capsys.readouterr()
@@ -90,7 +91,7 @@ def test_the_command_writes_figures_and_a_report(built: Library, capsys: pytest.
     assert all(RECIPES[name].label in page for name in RECIPES)
 
 
-def test_what_a_report_holds(built: Library) -> None:
+def test_what_a_report_holds(built: Gallery) -> None:
     report = report_on(built)
     json.dumps(report, allow_nan=False)
     assert (report["photos"], report["people"], report["gallery"]) == (26, 6, built.photos.name)
@@ -99,7 +100,7 @@ def test_what_a_report_holds(built: Library) -> None:
     assert report["versions"]["numpy"] == np.__version__
     assert any("VGGFace2" in note for note in report["notes"])
     (one,) = report["recipes"]
-    manifest = built.searcher(RECIPE).gallery.manifest
+    manifest = built.searcher(RECIPE).embeddings.manifest
     assert (one["fingerprint"], one["weights"]) == (manifest["fingerprint"], manifest["weights"])
     assert (one["dim"], one["embedded"]) == (256, 24)
     # Of 26 queries the faceless and the broken one find nothing; people's colours are told apart for certain.
@@ -124,14 +125,14 @@ def test_a_report_is_plain_json_whatever_was_measured() -> None:
     assert _rounded(measured) == {"a": [1, 0.123457, None], "b": [{"c": None}, None, "text", True]}
 
 
-def test_the_same_seeds_give_the_same_figures(built: Library) -> None:
+def test_the_same_seeds_give_the_same_figures(built: Gallery) -> None:
     first, second = report_on(built), report_on(reopened(built))
     for report in (first, second):
         report["made"] = report["recipes"][0]["seconds"] = report["recipes"][0]["cost"] = None
     assert first == second
 
 
-def test_only_what_is_asked_for(built: Library, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_what_is_asked_for(built: Gallery, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     built.build(["mtcnn-facenet"])
     places = ["--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "b.html")]
     assert main(["evaluate", "--recipes", RECIPE, "--indexes", "annoy", *places]) == 0
@@ -146,27 +147,27 @@ def test_only_what_is_asked_for(built: Library, tmp_path: Path, capsys: pytest.C
 
 
 def test_a_recipe_that_cannot_be_opened_is_left_out_with_its_reason(
-    built: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    built: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     built.build(["resnet50"])
-    library, get = reopened(built), built.encoders.get
+    gallery, get = reopened(built), built.encoders.get
 
     def without_resnet(recipe: str, report: object = silent) -> object:
         if recipe == "resnet50":
             raise WeightsError("Gone.")
         return get(recipe)
 
-    monkeypatch.setattr(library.encoders, "get", without_resnet)
-    monkeypatch.setattr(library_module, "open_library", lambda settings: library)
+    monkeypatch.setattr(gallery.encoders, "get", without_resnet)
+    monkeypatch.setattr(gallery_module, "open_gallery", lambda settings: gallery)
     assert main(["evaluate", "--indexes", "exact"]) == 0
     assert "resnet50 is left out: Gone." in capsys.readouterr().err
-    assert load_report(library)["left_out"] == {"resnet50": "Gone."}  # type: ignore[index]
+    assert load_report(gallery)["left_out"] == {"resnet50": "Gone."}  # type: ignore[index]
     assert main(["evaluate", "--recipes", "resnet50"]) == 2
     assert capsys.readouterr().err.endswith("Gone.\n")
 
 
 def test_an_index_that_cannot_be_asked_is_left_out_with_its_reason(
-    built: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    built: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def down(*_: object) -> None:
         raise IndexUnavailable("Down.")
@@ -176,7 +177,7 @@ def test_an_index_that_cannot_be_asked_is_left_out_with_its_reason(
     assert f"annoy of {RECIPE} is left out: Down." in capsys.readouterr().err
 
 
-def test_nothing_built_is_one_sentence(tiny: Library) -> None:
+def test_nothing_built_is_one_sentence(tiny: Gallery) -> None:
     with pytest.raises(GalleryMissing, match="No gallery is built yet; run `python -m pipeline build`"):
         make_report(tiny, Settings(), None, None, silent)
 
@@ -185,27 +186,27 @@ def test_a_gallery_of_single_photos_cannot_be_evaluated(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for person in range(3):
         portrait(person).save(tmp_path / "photos" / f"{person}.png")
-    library = Library(f"imagefolder:{tmp_path / 'photos'}", TinyEncoders(), tmp_path / "index")
-    library.build([RECIPE])
+    gallery = Gallery(f"imagefolder:{tmp_path / 'photos'}", TinyEncoders(), tmp_path / "index")
+    gallery.build([RECIPE])
     with pytest.raises(SettingsError, match="Nobody in this gallery has two photos"):
-        make_report(library, Settings(), None, None, silent)
+        make_report(gallery, Settings(), None, None, silent)
 
 
-def test_progress_is_reported(built: Library) -> None:
+def test_progress_is_reported(built: Gallery) -> None:
     seen: list[Progress] = []
     make_report(built, Settings(), None, ["exact"], seen.append)
     assert list(dict.fromkeys(progress.task for progress in seen)) == ["Looking at the photos", f"Measuring {RECIPE}"]
     assert seen[-1].done == seen[-1].total == 24
 
 
-def rewrite(library: Library, name: str, change: object) -> Library:
+def rewrite(gallery: Gallery, name: str, change: object) -> Gallery:
     """Changes a gallery's file as a faulty build would have written it: with the right hash in the manifest."""
-    folder = library.folder(RECIPE)
+    folder = gallery.folder(RECIPE)
     manifest = json.loads((folder / "manifest.json").read_text())
     change(folder / name)  # type: ignore[operator]
     manifest["files"][name] = digest(folder / name)
     write_json(folder / "manifest.json", sealed(manifest))
-    return reopened(library)
+    return reopened(gallery)
 
 
 @pytest.mark.parametrize(
@@ -219,23 +220,23 @@ def rewrite(library: Library, name: str, change: object) -> Library:
     ids=["shuffled", "rolled", "shifted"],
 )
 def test_a_shuffled_gallery_is_caught(
-    built: Library, order: np.ndarray, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    built: Gallery, order: np.ndarray, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def shuffle(path: Path) -> None:
         np.save(path, np.load(path, allow_pickle=False)[order], allow_pickle=False)
 
-    library = rewrite(built, "vectors.npy", shuffle)
-    monkeypatch.setattr(library_module, "open_library", lambda settings: library)
+    gallery = rewrite(built, "vectors.npy", shuffle)
+    monkeypatch.setattr(gallery_module, "open_gallery", lambda settings: gallery)
     assert main(["evaluate"]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     sentence = said.err.splitlines()[-1]
-    assert sentence.startswith(f"The vectors in {library.folder(RECIPE)} do not belong to its photos (")
+    assert sentence.startswith(f"The vectors in {gallery.folder(RECIPE)} do not belong to its photos (")
     assert sentence.endswith("delete that folder and build it again.")
-    assert load_report(library) is None
+    assert load_report(gallery) is None
 
 
-def test_names_given_to_the_wrong_photos_are_caught(built: Library) -> None:
+def test_names_given_to_the_wrong_photos_are_caught(built: Gallery) -> None:
     def misname(path: Path) -> None:
         photos = json.loads(path.read_text())
         photos["people"] = photos["people"][::-1]
@@ -250,13 +251,13 @@ def test_a_dataset_whose_names_mean_nothing_is_caught(tmp_path: Path) -> None:
         folder = tmp_path / "photos" / f"person-{number // 4}"
         folder.mkdir(parents=True, exist_ok=True)
         portrait((number * 5) % 6, number // 6).save(folder / f"{number}.png")
-    library = Library(f"imagefolder:{tmp_path / 'photos'}", TinyEncoders(), tmp_path / "index")
-    library.build([RECIPE])
+    gallery = Gallery(f"imagefolder:{tmp_path / 'photos'}", TinyEncoders(), tmp_path / "index")
+    gallery.build([RECIPE])
     with pytest.raises(GalleryDamaged, match=r"\(top-1 is 0.00% where guessing gives 13.04%\)"):
-        report_on(library)
+        report_on(gallery)
 
 
-def test_the_check_takes_photos_from_both_ends_and_between(built: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_takes_photos_from_both_ends_and_between(built: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     searcher, asked = built.searcher(RECIPE), []
     encode = searcher.encoder.encode
 
@@ -277,12 +278,12 @@ def test_the_check_takes_photos_from_both_ends_and_between(built: Library, monke
 def test_chance(top1: float, queries: int, chance: float, believed: bool) -> None:
     nothing = Estimate(0, 0, 0)
     figures = Retrieval(queries, Estimate(top1, 0, 1), nothing, nothing, nothing, 0, 0, chance, ())
-    gallery = Gallery(Path("here"), np.empty((0, 2)), np.empty((0, 15)), (), (), (), {})
+    embeddings = Embeddings(Path("here"), np.empty((0, 2)), np.empty((0, 15)), (), (), (), {})
     if believed:
-        check_better_than_chance(gallery, figures)
+        check_better_than_chance(embeddings, figures)
     else:
         with pytest.raises(GalleryDamaged, match=r"The vectors in here .* where guessing gives 10.00%"):
-            check_better_than_chance(gallery, figures)
+            check_better_than_chance(embeddings, figures)
 
 
 class References(HTMLParser):
@@ -302,7 +303,7 @@ class References(HTMLParser):
         assert tag not in ("script", "link")
 
 
-def test_the_report_is_one_file_that_needs_no_other(built: Library) -> None:
+def test_the_report_is_one_file_that_needs_no_other(built: Gallery) -> None:
     report = report_on(built)
     evil = "<img src=http://x>"
     report["recipes"][0]["verification"]["false_misses"][0]["people"] = [evil, evil]
@@ -320,7 +321,7 @@ def test_the_report_is_one_file_that_needs_no_other(built: Library) -> None:
     assert "no face found" in text
 
 
-def test_a_report_without_view_2(built: Library) -> None:
+def test_a_report_without_view_2(built: Gallery) -> None:
     task = Task(built.photos, None, tuple(built.examples()))
     report = evaluate([built.searcher(RECIPE)], task, ["exact"])
     assert report["pairs"] is report["recipes"][0]["verification"] is None
@@ -329,20 +330,20 @@ def test_a_report_without_view_2(built: Library) -> None:
     assert "<td>-</td>" in text
 
 
-def test_the_pages_tab(built: Library) -> None:
-    background = Background(built)
-    assert evaluation_tab(background) == UNREADY
-    background.start()
-    background.wait()
-    assert evaluation_tab(background) == ABSENT
+def test_the_pages_tab(built: Gallery) -> None:
+    preparation = Preparation(built)
+    assert evaluation_tab(preparation) == UNREADY
+    preparation.start()
+    preparation.wait()
+    assert evaluation_tab(preparation) == ABSENT
     save_report(built, report_on(built))
-    tab = evaluation_tab(background)
+    tab = evaluation_tab(preparation)
     assert f"<th scope='row'>{RECIPE}</th>" in tab
     assert tab.count("<img ") == 3
     assert "evaluation.html" in tab
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 0}', "{"])
-def test_a_report_of_another_version_counts_as_absent(built: Library, content: str) -> None:
+def test_a_report_of_another_version_counts_as_absent(built: Gallery, content: str) -> None:
     report_path(built).write_text(content)
     assert load_report(built) is None

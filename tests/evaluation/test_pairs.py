@@ -36,7 +36,7 @@ PHOTO_IDS = (
 )
 
 
-def gallery(*left_out: str) -> Photos:
+def embeddings(*left_out: str) -> Photos:
     ids = sorted({photo for both in PHOTO_IDS for photo in both} - set(left_out))
     return Photos(("lfw", "LFW"), [(photo, photo[:-5]) for photo in ids], ("1", ids), lambda row: b"")
 
@@ -109,7 +109,7 @@ def test_a_view_of_several_files_is_read_as_one(tmp_path: Path) -> None:
     for name, text in parts.items():
         (tmp_path / "protocol" / name).write_text(text)
         view.append(pairs.PairsFile(name, hashlib.sha256(text.encode()).hexdigest(), ()))
-    read = open_pairs(str(tmp_path), gallery(), tmp_path / "cache", view)
+    read = open_pairs(str(tmp_path), embeddings(), tmp_path / "cache", view)
     assert read is not None
     assert read.photo_ids == (*PHOTO_IDS, *PHOTO_IDS[:2])
     assert read.same.tolist() == [True, False] * 3
@@ -120,29 +120,29 @@ def test_a_view_of_several_files_is_read_as_one(tmp_path: Path) -> None:
 def test_a_local_copy_asks_nobody(host: Host, tmp_path: Path) -> None:
     (tmp_path / "protocol").mkdir()
     (tmp_path / "protocol" / "pairs.txt").write_text(TEXT)
-    read = open_pairs(str(tmp_path), gallery(), tmp_path / "cache")
+    read = open_pairs(str(tmp_path), embeddings(), tmp_path / "cache")
     assert read is not None
     assert read.photo_ids == PHOTO_IDS
     (tmp_path / "protocol" / "pairs.txt").write_text(TEXT.replace("12", "13"))
     with pytest.raises(PhotosError, match=r"pairs.txt is not the published pairs.txt of LFW \(its hash differs\)"):
-        open_pairs(str(tmp_path), gallery(), tmp_path / "cache")
+        open_pairs(str(tmp_path), embeddings(), tmp_path / "cache")
     assert host.asked == []
 
 
 @pytest.mark.parametrize("files", [{"/pairs": TEXT}, {"/pairs.csv": TABLE}, {"/pairs": "spoiled", "/pairs.csv": TABLE}])
 def test_what_was_downloaded_is_kept(host: Host, tmp_path: Path, files: dict[str, str]) -> None:
     host.files = files
-    read = open_pairs("lfw", gallery(), tmp_path)
+    read = open_pairs("lfw", embeddings(), tmp_path)
     assert read is not None
     assert read.photo_ids == PHOTO_IDS
     assert read.source == f"127.0.0.1:{host.port}"
     asked = len(host.asked)
-    again = open_pairs("lfw", gallery(), tmp_path)
+    again = open_pairs("lfw", embeddings(), tmp_path)
     assert again is not None
     assert (again.photo_ids, again.source) == (PHOTO_IDS, "cache")
     assert len(host.asked) == asked
     (tmp_path / "lfw" / "pairs.txt").write_text("spoiled")
-    assert open_pairs("lfw", gallery(), tmp_path) is not None
+    assert open_pairs("lfw", embeddings(), tmp_path) is not None
     assert len(host.asked) == 2 * asked
 
 
@@ -150,15 +150,15 @@ def test_what_was_downloaded_is_kept(host: Host, tmp_path: Path, files: dict[str
 def test_nothing_but_the_published_pairs_is_taken(host: Host, tmp_path: Path, table: str) -> None:
     host.files = {"/pairs.csv": table}
     with pytest.raises(PhotosError, match=r"cannot be reached \(HTTPError\), .* sent something else; connect, or put"):
-        open_pairs("lfw", gallery(), tmp_path)
+        open_pairs("lfw", embeddings(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_another_gallery_has_no_such_pairs(host: Host, tmp_path: Path) -> None:
-    assert open_pairs("lfw", gallery("Abel_Pacheco_0001"), tmp_path) is None
+    assert open_pairs("lfw", embeddings("Abel_Pacheco_0001"), tmp_path) is None
     assert host.asked == []
     host.files = {"/pairs": TEXT}
-    assert open_pairs("lfw", gallery("Dean_Barker_0012"), tmp_path) is None
+    assert open_pairs("lfw", embeddings("Dean_Barker_0012"), tmp_path) is None
 
 
 def test_the_real_pairs(real: Settings, tmp_path: Path) -> None:

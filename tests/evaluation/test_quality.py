@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.core.types import Progress
+from pipeline.core.progress import Progress
 from pipeline.evaluation.groups import STEP, measure_photos
 from pipeline.photos.sources import Photos
 from pipeline.search.hints import SIDE

@@ -21,9 +21,9 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.recipes import MINI
 from pipeline.core.settings import Settings
 from pipeline.embeddings import build as building
-from pipeline.embeddings import store as galleries
-from pipeline.embeddings.store import MANIFEST, load_gallery
-from pipeline.galleries import gallery as libraries
+from pipeline.embeddings import store
+from pipeline.embeddings.store import MANIFEST, load_embeddings
+from pipeline.galleries import gallery as galleries_module
 
 PART_SIZE = 20  # so that there are ten parts
 SEED = 1
@@ -32,7 +32,7 @@ SMALL = 150_000  # bytes that a file may have when the disk is full: parts fit, 
 
 def build(root: Path) -> None:
     """One build, to the end."""
-    libraries.open_library(Settings(dataset="sample", index=root)).build([MINI])
+    galleries_module.open_gallery(Settings(dataset="sample", index=root)).build([MINI])
 
 
 def forked(root: Path, limit: int | None = None, said: Path = Path("/dev/null")) -> int:
@@ -63,14 +63,14 @@ def ended(process: int) -> int:
 def vectors(root: Path) -> bytes:
     """The gallery's vectors; an error unless every file is the one its manifest describes."""
     folder = root / "sample" / MINI
-    assert len(load_gallery(folder, None)) > 0
+    assert len(load_embeddings(folder, None)) > 0
     return (folder / "vectors.npy").read_bytes()
 
 
 def main() -> None:
     """Undisturbed, killed, with a full disk, and where nothing can be written."""
     folder, kills = Path(sys.argv[1]), int(sys.argv[2])
-    galleries.PART_SIZE = PART_SIZE
+    store.PART_SIZE = PART_SIZE
     building.available = lambda: ["exact", "annoy", "kmeans", "knn"]  # Milvus has tests of its own for being killed
     started = time.monotonic()
     assert ended(forked(folder / "undisturbed")) == 0

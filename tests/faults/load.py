@@ -26,7 +26,7 @@ from pipeline.bench.visitor import Visitor, visiting
 from pipeline.core.errors import PipelineError, ServingError
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MINI, PACKAGED
 from pipeline.core.settings import VARIABLES, Settings
-from pipeline.galleries.gallery import open_library
+from pipeline.galleries.gallery import open_gallery
 from pipeline.photos.images import open_image
 from tests.faults.corpus import encode
 from tests.faults.load_report import BAD, COMPARE, SEARCH, Asked, Report
@@ -65,17 +65,17 @@ def sample(folder: Path) -> Mapping[str, str]:
         "HTTPS_PROXY": "http://127.0.0.1:9",  # nobody listens there
         "HF_HUB_OFFLINE": "1",
     }
-    open_library(Settings.from_env(environment)).build(list(PACKAGED))
+    open_gallery(Settings.from_env(environment)).build(list(PACKAGED))
     return environment
 
 
 def load(environment: Mapping[str, str], clients: int, minutes: float) -> Report:
     """Asks for so long, then overruns the queue; PipelineError if the page does not come up."""
-    library = open_library(Settings.from_env(environment))
-    recipe = MINI if environment.get("FACESEARCH_DATASET") == "sample" else library.default_recipe()
-    library.searcher(recipe)  # an error, not a build, where there is no gallery
-    step = max(1, len(library.photos) // PHOTOS)
-    photos = [open_image(library.photos[row].source) for row in range(0, len(library.photos), step)]
+    gallery = open_gallery(Settings.from_env(environment))
+    recipe = MINI if environment.get("FACESEARCH_DATASET") == "sample" else gallery.default_recipe()
+    gallery.searcher(recipe)  # an error, not a build, where there is no gallery
+    step = max(1, len(gallery.photos) // PHOTOS)
+    photos = [open_image(gallery.photos[row].source) for row in range(0, len(gallery.photos), step)]
     # All clients have one address: with a rate they would be one visitor.
     with running(**{**environment, "FACESEARCH_RATE": "off"}) as page, visiting(page.url) as visitor:
         page.until(visitor.page)

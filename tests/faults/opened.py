@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 from tests.fakes import TinyEncoders, portrait
 
 RECIPES = ("mtcnn-facenet", "mtcnn-facenet-128")  # the second has a layer of its own
@@ -18,8 +18,8 @@ INDEXES = ("exact", "annoy", "knn", "kmeans")
 
 def main() -> None:
     """Until stdin ends."""
-    library = Library(f"imagefolder:{sys.argv[1]}", TinyEncoders(), Path(sys.argv[2]))
-    searchers = [library.searcher(recipe) for recipe in RECIPES]
+    gallery = Gallery(f"imagefolder:{sys.argv[1]}", TinyEncoders(), Path(sys.argv[2]))
+    searchers = [gallery.searcher(recipe) for recipe in RECIPES]
     while True:
         answers = [
             [(hit.photo_id, hit.distance) for hit in searcher.search(portrait(person, 1), 7, index).hits]

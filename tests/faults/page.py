@@ -38,16 +38,16 @@ def main() -> None:
     import app
     from pipeline.core.recipes import MINI, PACKAGED
     from pipeline.galleries.galleries import Galleries
-    from pipeline.galleries.gallery import open_library
-    from pipeline.galleries.preparation import Background
+    from pipeline.galleries.gallery import open_gallery
+    from pipeline.galleries.preparation import Preparation
 
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    background = Background(open_library(Settings(dataset="sample", index=folder / "index", cache=folder / "cache")))
-    background.start(PACKAGED)
-    background.wait()
-    assert MINI in background.ready(), background.status(MINI)
-    galleries = Galleries(background)
+    preparation = Preparation(open_gallery(Settings(dataset="sample", index=folder / "index", cache=folder / "cache")))
+    preparation.start(PACKAGED)
+    preparation.wait()
+    assert MINI in preparation.ready(), preparation.status(MINI)
+    galleries = Galleries(preparation)
     options = {"prevent_thread_lock": True, "quiet": True, "server_name": "127.0.0.1"}
     page = app.launch(galleries, seconds, mcp=find_spec("mcp") is not None, **options)
     sys.stdout.write(f"{page.local_url}\n")

@@ -21,7 +21,7 @@ from typing import Any
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MINI, PACKAGED
 from pipeline.core.settings import Settings
 from pipeline.galleries.galleries import MAIN, Galleries
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.preparation import Preparation
 
 _MEMORY = Path("/proc/self/status")
 
@@ -48,7 +48,7 @@ def by_command_line(photo: str) -> dict[str, Any]:
     return {"code": code, "said": (err if code == 2 else out).getvalue()}
 
 
-def page_handler(background: Background) -> Callable[[str], dict[str, Any]]:
+def page_handler(preparation: Preparation) -> Callable[[str], dict[str, Any]]:
     """What the page does with a photo that was dropped on it."""
     import gradio as gr
 
@@ -58,7 +58,7 @@ def page_handler(background: Background) -> Callable[[str], dict[str, Any]]:
     with gr.Blocks():
         tabs = gr.Tabs()
         query, (reply, explore) = query_column(), reply_column()
-    parts = Parts(Galleries(background), tabs, query, reply, explore, gr.State(""))
+    parts = Parts(Galleries(preparation), tabs, query, reply, explore, gr.State(""))
 
     def handle(photo: str) -> dict[str, Any]:
         request = Request(photo, MAIN, MINI, DEFAULT_INDEX, DEFAULT_K, PHOTOS, False)
@@ -77,17 +77,17 @@ def page_handler(background: Background) -> Callable[[str], dict[str, Any]]:
 
 def main() -> None:
     """Answers until stdin ends; the first line says that it can."""
-    from pipeline.galleries import gallery as library_module
+    from pipeline.galleries import gallery as gallery_module
 
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    library = library_module.open_library(Settings.from_env())
-    library_module.open_library = lambda settings: library  # opened once, as a page does
-    background = Background(library)
-    background.start(PACKAGED)
-    background.wait()
-    assert MINI in background.ready(), background.status(MINI)
-    handle = page_handler(background)
+    gallery = gallery_module.open_gallery(Settings.from_env())
+    gallery_module.open_gallery = lambda settings: gallery  # opened once, as a page does
+    preparation = Preparation(gallery)
+    preparation.start(PACKAGED)
+    preparation.wait()
+    assert MINI in preparation.ready(), preparation.status(MINI)
+    handle = page_handler(preparation)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for line in sys.stdin:

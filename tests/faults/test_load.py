@@ -14,8 +14,8 @@ from pipeline.bench.processes import Memory
 from pipeline.bench.visitor import visiting
 from pipeline.core.recipes import DEFAULT
 from pipeline.galleries.galleries import Galleries
-from pipeline.galleries.gallery import Library
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.gallery import Gallery
+from pipeline.galleries.preparation import Preparation
 from pipeline.photos.images import UNREADABLE
 from tests.conftest import Tally
 from tests.fakes import portrait
@@ -37,9 +37,9 @@ def test_a_minute_of_visitors(tmp_path: Path, tally: Tally) -> None:
     assert sum(report.searches) > 60
 
 
-def test_only_so_many_sessions_are_remembered(tiny: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_so_many_sessions_are_remembered(tiny: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "SESSIONS", 3)
-    page = app.launch(Galleries(Background(tiny)), prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    page = app.launch(Galleries(Preparation(tiny)), prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
     for _ in range(5):
         with visiting(page.local_url) as visitor:
             visitor.health()
@@ -49,11 +49,11 @@ def test_only_so_many_sessions_are_remembered(tiny: Library, monkeypatch: pytest
     assert remembered == 3
 
 
-def test_no_list_grows_with_every_search(tiny: Library) -> None:
-    background = Background(tiny)
-    background.start()
-    background.wait(60)
-    page = app.launch(Galleries(background), prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+def test_no_list_grows_with_every_search(tiny: Gallery) -> None:
+    preparation = Preparation(tiny)
+    preparation.start()
+    preparation.wait(60)
+    page = app.launch(Galleries(preparation), prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
     with visiting(page.local_url) as visitor:
         for number in (1, 2):
             hits = visitor.search(encode(portrait(2, number)), DEFAULT, "exact", 3).answer["hits"]

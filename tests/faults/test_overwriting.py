@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.embeddings.store import load_gallery
-from pipeline.galleries.gallery import Library
+from pipeline.embeddings.store import load_embeddings
+from pipeline.galleries.gallery import Gallery
 from tests.conftest import Tally
 from tests.faults.conftest import ROOT
 from tests.faults.opened import RECIPES
@@ -37,7 +37,7 @@ def overwrite(path: Path) -> None:
 
 @pytest.mark.parametrize("harm", [cut, overwrite])
 def test_files_are_written_over_in_place(
-    harm: Callable[[Path], None], tiny: Library, tmp_path: Path, tally: Tally
+    harm: Callable[[Path], None], tiny: Gallery, tmp_path: Path, tally: Tally
 ) -> None:
     tiny.build(list(RECIPES))
     command = [sys.executable, "-m", "tests.faults.opened", str(tmp_path / "photos"), str(tiny.index_root)]
@@ -61,9 +61,9 @@ def test_files_are_written_over_in_place(
 
 
 def test_where_no_copy_can_be_written_files_are_mapped_where_they_lie(
-    tiny: Library, monkeypatch: pytest.MonkeyPatch
+    tiny: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny.build([RECIPES[0]])
-    wanted = load_gallery(tiny.folder(RECIPES[0]), None).vectors.tobytes()
+    wanted = load_embeddings(tiny.folder(RECIPES[0]), None).vectors.tobytes()
     monkeypatch.setattr("pipeline.core.files._beside", lambda path, _: path.parent / "no such folder" / path.name)
-    assert load_gallery(tiny.folder(RECIPES[0]), None).vectors.tobytes() == wanted
+    assert load_embeddings(tiny.folder(RECIPES[0]), None).vectors.tobytes() == wanted

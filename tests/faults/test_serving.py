@@ -18,8 +18,8 @@ import pytest
 
 from pipeline.core.recipes import DEFAULT, RECIPES
 from pipeline.galleries.galleries import MAIN, Galleries
-from pipeline.galleries.gallery import Library
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.gallery import Gallery
+from pipeline.galleries.preparation import Preparation
 from pipeline.page.parts import PHOTOS, Parts, Request, query_column, reply_column
 from pipeline.page.tabs.search import anew
 from tests.conftest import Tally
@@ -36,8 +36,8 @@ def collected() -> Iterator[None]:
 
 
 @pytest.fixture
-def background(tiny: Library) -> Background:
-    prepared = Background(tiny)
+def preparation(tiny: Gallery) -> Preparation:
+    prepared = Preparation(tiny)
     prepared.start()
     prepared.wait()
     assert prepared.ready()
@@ -45,13 +45,13 @@ def background(tiny: Library) -> Background:
 
 
 @pytest.fixture
-def search(background: Background, tmp_path: Path, tally: Tally) -> Search:
+def search(preparation: Preparation, tmp_path: Path, tally: Tally) -> Search:
     """What the page says to a photo of the gallery."""
     portrait(3, 1).save(tmp_path / "query.png")
     with gr.Blocks():
         tabs = gr.Tabs()
         query, (reply, explore) = query_column(), reply_column()
-    parts = Parts(Galleries(background), tabs, query, reply, explore, gr.State(""))
+    parts = Parts(Galleries(preparation), tabs, query, reply, explore, gr.State(""))
 
     def search(index: str = "annoy") -> str:
         tally.add("faults while serving")
@@ -67,25 +67,27 @@ FOUND = "<b>The 20 nearest photos</b>"
 
 
 @pytest.mark.parametrize("index", ["exact", "annoy", "knn", "kmeans"])
-def test_the_index_folder_is_deleted_and_the_page_goes_on(search: Search, tiny: Library, index: str) -> None:
+def test_the_index_folder_is_deleted_and_the_page_goes_on(search: Search, tiny: Gallery, index: str) -> None:
     assert FOUND in search(index)
     shutil.rmtree(tiny.index_root)
     assert FOUND in search(index), "what is open stays open, and pictures are made anew"
 
 
-def test_a_gallery_that_is_gone_is_built_again_on_retry(background: Background, tiny: Library, search: Search) -> None:
+def test_a_gallery_that_is_gone_is_built_again_on_retry(
+    preparation: Preparation, tiny: Gallery, search: Search
+) -> None:
     shutil.rmtree(tiny.index_root)
-    again = Background(Library(tiny._dataset, tiny.encoders, tiny.index_root))
+    again = Preparation(Gallery(tiny._dataset, tiny.encoders, tiny.index_root))
     again.start()
     again.wait()
     assert set(again.ready()) == set(RECIPES)
     assert FOUND in search()
 
 
-def test_a_gallery_that_was_replaced_by_another_build(search: Search, tiny: Library, tmp_path: Path) -> None:
+def test_a_gallery_that_was_replaced_by_another_build(search: Search, tiny: Gallery, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     portrait(0, 2).save(photos / "Ada" / "new.png")
-    Library(f"imagefolder:{photos}", tiny.encoders, tiny.index_root).build([DEFAULT])
+    Gallery(f"imagefolder:{photos}", tiny.encoders, tiny.index_root).build([DEFAULT])
     assert FOUND in search(), "the page answers from the gallery it opened"
 
 
@@ -99,30 +101,30 @@ def test_the_photos_are_gone_and_come_back(search: Search, tmp_path: Path) -> No
 
 
 def test_the_thread_that_prepares_dies_and_is_started_again(
-    tiny: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tally: Tally
+    tiny: Gallery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tally: Tally
 ) -> None:
-    background = Background(tiny)
+    preparation = Preparation(tiny)
     with monkeypatch.context() as broken:
         broken.setattr(tiny, "build", lambda *arguments: 1 / 0)
-        background.start()
-        background.wait()
-    health = Galleries(background).health()
+        preparation.start()
+        preparation.wait()
+    health = Galleries(preparation).health()
     assert health["status"] == "unavailable"
     assert "see the log, then try again" in health["problem"]
-    background.start()
-    background.wait()
-    assert Galleries(background).health()["status"] == "ok"
+    preparation.start()
+    preparation.wait()
+    assert Galleries(preparation).health()["status"] == "ok"
     tally.add("faults while serving")
 
 
-def test_nothing_can_be_written_and_then_it_can(tiny: Library, tally: Tally) -> None:
+def test_nothing_can_be_written_and_then_it_can(tiny: Gallery, tally: Tally) -> None:
     tiny.index_root.write_text("in the way")
-    background = Background(tiny)
-    background.start()
-    background.wait()
-    assert "cannot be written to" in background.problem
+    preparation = Preparation(tiny)
+    preparation.start()
+    preparation.wait()
+    assert "cannot be written to" in preparation.problem
     tiny.index_root.unlink()
-    background.start()
-    background.wait()
-    assert background.ready()
+    preparation.start()
+    preparation.wait()
+    assert preparation.ready()
     tally.add("faults while serving")

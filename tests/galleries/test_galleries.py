@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import SettingsError
+from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import PACKAGED, RECIPES
 from pipeline.core.settings import Settings
-from pipeline.core.types import Report, silent
 from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
-from pipeline.galleries.gallery import Library
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.gallery import Gallery
+from pipeline.galleries.preparation import Preparation
 from pipeline.photos.sources import SAMPLE
 from tests.fakes import TinyEncoders, make_folder
 
 SECONDS = 60
 
 
-class Slow(Library):
+class Slow(Gallery):
     """A library whose galleries are built only once `may` is set; `reached` says that they are to be."""
 
     def __init__(self, folder: Path, index: Path) -> None:
@@ -41,8 +41,8 @@ def folders(tmp_path: Path) -> Callable[[str], Path]:
 
 def test_the_sample_serves_until_the_pages_own_gallery_is_there(folders: Callable[[str], Path], tmp_path: Path) -> None:
     main = Slow(folders("mine"), tmp_path / "index")
-    sample = Library(f"imagefolder:{folders('others')}", TinyEncoders(), tmp_path / "index")
-    galleries = Galleries(Background(main), Background(sample))
+    sample = Gallery(f"imagefolder:{folders('others')}", TinyEncoders(), tmp_path / "index")
+    galleries = Galleries(Preparation(main), Preparation(sample))
     assert galleries.keys == (MAIN, SAMPLE.name)
     assert (galleries.first(), galleries.ready()) == (MAIN, ())
     galleries.start()
@@ -62,8 +62,8 @@ def test_the_sample_serves_until_the_pages_own_gallery_is_there(folders: Callabl
 def test_where_the_photos_cannot_be_had_the_sample_stays_and_the_problem_is_told(
     folders: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    main = Background(Library(f"imagefolder:{tmp_path / 'later'}", TinyEncoders(), tmp_path / "index"))
-    sample = Background(Library(f"imagefolder:{folders('others')}", TinyEncoders(), tmp_path / "index"))
+    main = Preparation(Gallery(f"imagefolder:{tmp_path / 'later'}", TinyEncoders(), tmp_path / "index"))
+    sample = Preparation(Gallery(f"imagefolder:{folders('others')}", TinyEncoders(), tmp_path / "index"))
     galleries = Galleries(main, sample)
     galleries.start()
     galleries.wait(SECONDS)
@@ -77,8 +77,8 @@ def test_where_the_photos_cannot_be_had_the_sample_stays_and_the_problem_is_told
     assert (galleries.first(), galleries.health()["problem"]) == (MAIN, "")
 
 
-def test_a_gallery_is_found_by_its_key_and_by_the_name_in_its_answers(tiny: Library) -> None:
-    galleries = Galleries(Background(tiny))
+def test_a_gallery_is_found_by_its_key_and_by_the_name_in_its_answers(tiny: Gallery) -> None:
+    galleries = Galleries(Preparation(tiny))
     with pytest.raises(SettingsError, match="There is no gallery 'lfw'; choose one of main"):
         galleries.get("lfw")
     with pytest.raises(SettingsError, match="is not here any more; search again"):
@@ -93,4 +93,4 @@ def test_alone_the_sample_is_the_pages_own(tmp_path: Path) -> None:
     assert open_galleries(settings).keys == (MAIN, SAMPLE.name)
     alone = open_galleries(Settings(dataset=SAMPLE.name, cache=tmp_path, index=tmp_path / "index"))
     assert alone.keys == (MAIN,)
-    assert alone.main.library.title == "Sample"
+    assert alone.main.gallery.title == "Sample"

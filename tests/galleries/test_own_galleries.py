@@ -23,7 +23,7 @@ from pipeline.galleries.galleries import Galleries, open_galleries
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.galleries.own_gallery import BUSY, NO_FACES, OwnGallery
 from pipeline.page.html.wording import state, told_line
-from pipeline.photos.sources import face_id, photo_of
+from pipeline.photos.face_ids import face_id, photo_of
 from tests.fakes import TinyEncoders, draw, portrait
 
 SECONDS = 60
@@ -115,22 +115,22 @@ def test_ids_of_faces() -> None:
 
 def test_every_face_of_every_photo_is_found(own: OwnGalleries, party: list[Path]) -> None:
     _, mine = filled(own, party)
-    assert mine.background is not None
-    gallery, library = mine.background.searcher(RECIPE).gallery, mine.background.library
+    assert mine.preparation is not None
+    gallery, gallery = mine.preparation.searcher(RECIPE).embeddings, mine.preparation.gallery
     assert gallery.photo_ids == ("0.png", "0.png #2", "2.png", "2.png #2", "4.png", "4.png #2")
     assert gallery.people == ("0", "0", "2", "2", "4", "4")
     assert gallery.box("2.png") == (10, 20, 50, 60)
     assert gallery.box("2.png #2") == (80, 20, 130, 70)
     for person in range(6):
         face = draw((person, person % 2, (20, 20, 40 + 10 * (person % 2))))
-        (nearest,) = mine.background.searcher(RECIPE).search(face, 1, "exact").hits
+        (nearest,) = mine.preparation.searcher(RECIPE).search(face, 1, "exact").hits
         assert nearest.photo_id == gallery.photo_ids[person]
-    assert library.pictures.size("4.png #2") == (160, 100)
-    assert library.pictures.original("4.png #2").read_bytes() == party[-1].read_bytes()
-    assert library.pictures.thumbnail("4.png #2") == library.pictures.thumbnail("4.png")
+    assert gallery.pictures.size("4.png #2") == (160, 100)
+    assert gallery.pictures.original("4.png #2").read_bytes() == party[-1].read_bytes()
+    assert gallery.pictures.thumbnail("4.png #2") == gallery.pictures.thumbnail("4.png")
     for unknown in ("4.png #x", "9.png #2", "#2"):
         with pytest.raises(SettingsError, match="no photo"):
-            library.pictures.thumbnail(unknown)
+            gallery.pictures.thumbnail(unknown)
     assert mine.told is not None
     assert told_line(mine.told) == (
         "6 faces in 4 photos can be searched. In 1 photo no face was found. 1 file was skipped: not a photo that can "
@@ -146,8 +146,8 @@ def test_people_are_the_photos_folders(own: OwnGalleries, tmp_path: Path) -> Non
         archive.write(tmp_path / "a.png", "trip/Ann/a.png")
         archive.write(tmp_path / "a.png", "b.png")
     _, mine = filled(own, [tmp_path / "all.zip"])
-    assert mine.background is not None
-    assert dict(zip(mine.photo_ids, mine.background.library.photos.people, strict=True)) == {
+    assert mine.preparation is not None
+    assert dict(zip(mine.photo_ids, mine.preparation.gallery.photos.people, strict=True)) == {
         "Ann/a.png": "Ann",
         "b.png": "b",
     }
@@ -157,14 +157,14 @@ def test_photos_that_come_later_are_the_only_ones_looked_at(
     own: OwnGalleries, party: list[Path], encoders: Encoders
 ) -> None:
     _, mine = filled(own, party[:1])
-    assert mine.background is not None
-    before = np.array(mine.background.searcher(RECIPE).gallery.vectors)
+    assert mine.preparation is not None
+    before = np.array(mine.preparation.searcher(RECIPE).embeddings.vectors)
     until(lambda: not mine.busy)
     encoders.detector.photos_seen = 0
     mine.add(party, lambda: None)
     mine.wait()
     assert mine.problem == ""
-    gallery = mine.background.searcher(RECIPE).gallery
+    gallery = mine.preparation.searcher(RECIPE).embeddings
     assert gallery.photo_ids == ("0.png", "0.png #2", "2.png", "2.png #2", "4.png", "4.png #2")
     np.testing.assert_array_equal(gallery.vectors[:2], before)
     assert encoders.detector.photos_seen == 3
@@ -174,20 +174,20 @@ def test_photos_that_come_later_are_the_only_ones_looked_at(
 
 def test_photos_are_removed_with_all_that_was_made_of_them(own: OwnGalleries, party: list[Path]) -> None:
     _, mine = filled(own, party)
-    assert mine.background is not None
-    picture = mine.background.library.pictures.thumbnail("2.png")
+    assert mine.preparation is not None
+    picture = mine.preparation.gallery.pictures.thumbnail("2.png")
     assert picture.is_file()
     mine.discard(["2.png", "1.png"])
     mine.wait()
     assert mine.photo_ids == ("0.png", "4.png")
-    assert mine.background.searcher(RECIPE).gallery.photo_ids == ("0.png", "0.png #2", "4.png", "4.png #2")
+    assert mine.preparation.searcher(RECIPE).embeddings.photo_ids == ("0.png", "0.png #2", "4.png", "4.png #2")
     assert not picture.exists()
     assert files_below(mine.folder / "photos") == ["0.png", "4.png"]
     with pytest.raises(SettingsError, match="No photo was chosen"):
         mine.discard(["2.png"])
     mine.discard(["0.png", "4.png"])
     assert not mine.folder.exists()
-    assert mine.background is None
+    assert mine.preparation is None
 
 
 # Nothing half done
@@ -213,7 +213,7 @@ def test_cancelling_the_first_drop_leaves_nothing(
     mine.cancel()
     assert done.is_set()
     assert files_below(temporary) == []
-    assert (mine.background, mine.problem, state(mine)) == (None, "", "")
+    assert (mine.preparation, mine.problem, state(mine)) == (None, "", "")
 
 
 def test_cancelling_a_later_drop_leaves_what_was_there(
@@ -225,8 +225,8 @@ def test_cancelling_a_later_drop_leaves_what_was_there(
     encoders.hold = lambda: (reached.set(), go_on.wait(SECONDS))
     mine.add(party[2:], lambda: None)
     assert reached.wait(SECONDS)
-    assert mine.background is not None
-    assert len(mine.background.searcher(RECIPE).gallery) == 2, "it can be searched meanwhile"
+    assert mine.preparation is not None
+    assert len(mine.preparation.searcher(RECIPE).embeddings) == 2, "it can be searched meanwhile"
     mine._stopping.set()
     go_on.set()
     mine.cancel()
@@ -235,7 +235,7 @@ def test_cancelling_a_later_drop_leaves_what_was_there(
     assert not list(mine.folder.rglob("parts-*"))
     assert not (mine.folder / "incoming").exists()
     until(lambda: not mine.busy)
-    assert mine.background.ready() == [RECIPE]
+    assert mine.preparation.ready() == [RECIPE]
 
 
 def test_photos_without_faces_are_not_kept(own: OwnGalleries, party: list[Path], temporary: Path) -> None:
@@ -276,8 +276,8 @@ def test_what_was_not_foreseen_is_a_sentence_too(
 def test_a_gallery_is_found_by_its_key_alone(own: OwnGalleries, party: list[Path], tmp_path: Path) -> None:
     key, mine = filled(own, party)
     galleries = Galleries(open_galleries(Settings("sample", index=tmp_path / "index")).main, own=own)
-    assert galleries.get(key) is mine.background
-    assert galleries.named(mine.name) is mine.background
+    assert galleries.get(key) is mine.preparation
+    assert galleries.named(mine.name) is mine.preparation
     assert galleries.is_ready(key)
     assert galleries.keys == ("main",)
     assert key not in str(galleries.health())
@@ -288,8 +288,8 @@ def test_a_gallery_is_found_by_its_key_alone(own: OwnGalleries, party: list[Path
         with pytest.raises(SettingsError) as caught:
             galleries.get(guess)
         assert "own-" not in str(caught.value).replace(reprlib.repr(guess), "")
-    assert mine.background is not None
-    assert galleries.is_picture(mine.background.library.pictures.thumbnail("0.png"))
+    assert mine.preparation is not None
+    assert galleries.is_picture(mine.preparation.gallery.pictures.thumbnail("0.png"))
     assert not galleries.is_picture(party[0])
     assert own.create()[0] != key
 
@@ -308,8 +308,8 @@ def test_a_kept_one_outlives_the_server_and_can_be_given_up(
     key, mine = filled(own, party)
     own.keep(key, kept=True)
     mine.wait()
-    assert mine.background is not None
-    assert mine.background.ready() == [RECIPE]
+    assert mine.preparation is not None
+    assert mine.preparation.ready() == [RECIPE]
     assert files_below(temporary) == []
     own.close()
     encoders.detector.photos_seen = 0

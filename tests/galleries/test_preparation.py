@@ -12,25 +12,26 @@ import pytest
 from PIL import Image
 
 from pipeline.core.errors import GalleryError, WeightsError
+from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.recipes import DEFAULT, FALLBACK, HEADED, RECIPES
-from pipeline.core.types import FloatArray, Progress, Report, silent
+from pipeline.core.types import FloatArray
 from pipeline.encoder.encoder import Encoder
-from pipeline.galleries.gallery import Library, all_recipes
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.gallery import Gallery, all_recipes
+from pipeline.galleries.preparation import Preparation
 from tests.fakes import TinyEncoders, TinyNetwork, make_folder, portrait
 
 SECONDS = 60
 
 
-def finished(background: Background) -> Background:
-    background.start()
-    background.wait(SECONDS)
-    assert not background.working
-    return background
+def finished(preparation: Preparation) -> Preparation:
+    preparation.start()
+    preparation.wait(SECONDS)
+    assert not preparation.working
+    return preparation
 
 
-def states(background: Background) -> dict[str, str]:
-    return {name: background.status(name).state for name in RECIPES}
+def states(preparation: Preparation) -> dict[str, str]:
+    return {name: preparation.status(name).state for name in RECIPES}
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -70,59 +71,59 @@ class Encoders(TinyEncoders):
 
 
 @pytest.fixture
-def library_with(tiny_folder: Path, tmp_path: Path) -> Callable[[TinyEncoders], Library]:
-    return lambda encoders: Library(f"imagefolder:{tiny_folder}", encoders, tmp_path / "index")
+def library_with(tiny_folder: Path, tmp_path: Path) -> Callable[[TinyEncoders], Gallery]:
+    return lambda encoders: Gallery(f"imagefolder:{tiny_folder}", encoders, tmp_path / "index")
 
 
-def test_everything_gets_ready(tiny: Library) -> None:
-    background = Background(tiny)
-    assert set(states(background).values()) == {"waiting"}
-    assert background.ready() == []
-    assert not background.working
-    finished(background)
-    assert set(states(background).values()) == {"ready"}
-    assert background.ready() == all_recipes()
-    assert background.problem == ""
-    assert not any(background.status(name).custom_weights for name in RECIPES)
+def test_everything_gets_ready(tiny: Gallery) -> None:
+    preparation = Preparation(tiny)
+    assert set(states(preparation).values()) == {"waiting"}
+    assert preparation.ready() == []
+    assert not preparation.working
+    finished(preparation)
+    assert set(states(preparation).values()) == {"ready"}
+    assert preparation.ready() == all_recipes()
+    assert preparation.problem == ""
+    assert not any(preparation.status(name).custom_weights for name in RECIPES)
     for name in RECIPES:
-        assert background.searcher(name).search(portrait(4), 1).hits[0].person == "Elif"
+        assert preparation.searcher(name).search(portrait(4), 1).hits[0].person == "Elif"
 
 
-def test_galleries_that_are_built_are_opened_not_built(tiny: Library, tiny_folder: Path) -> None:
+def test_galleries_that_are_built_are_opened_not_built(tiny: Gallery, tiny_folder: Path) -> None:
     tiny.build(list(RECIPES))
     encoders = TinyEncoders()
-    background = finished(Background(Library(f"imagefolder:{tiny_folder}", encoders, tiny.index_root)))
-    assert background.ready() == all_recipes()
+    preparation = finished(Preparation(Gallery(f"imagefolder:{tiny_folder}", encoders, tiny.index_root)))
+    assert preparation.ready() == all_recipes()
     assert encoders.detector.photos_seen == 0
 
 
-def test_the_best_recipe_is_built_alone_and_the_others_in_one_pass(tiny: Library) -> None:
-    finished(Background(tiny))
+def test_the_best_recipe_is_built_alone_and_the_others_in_one_pass(tiny: Gallery) -> None:
+    finished(Preparation(tiny))
     assert tiny.encoders.detector.photos_seen == 2 * 25
 
 
-def test_what_is_stale_or_damaged_is_built_again(tiny: Library, tiny_folder: Path) -> None:
+def test_what_is_stale_or_damaged_is_built_again(tiny: Gallery, tiny_folder: Path) -> None:
     tiny.build([DEFAULT])
     (tiny.folder(DEFAULT) / "vectors.npy").write_bytes(b"")
-    background = finished(Background(tiny))
-    assert background.ready() == all_recipes()
-    assert len(background.searcher(DEFAULT).gallery) == 24
+    preparation = finished(Preparation(tiny))
+    assert preparation.ready() == all_recipes()
+    assert len(preparation.searcher(DEFAULT).embeddings) == 24
 
 
 def test_what_is_missing_is_told_but_for_a_head_that_was_never_trained(
-    library_with: Callable[[TinyEncoders], Library],
+    library_with: Callable[[TinyEncoders], Gallery],
 ) -> None:
     absent = {HEADED: "its head is not trained yet.", "mtcnn-reid": "its host cannot be reached."}
-    background = finished(Background(library_with(TinyEncoders(absent))))
-    assert background.missing() == {"mtcnn-reid": "its host cannot be reached."}
-    assert background.under_way() == {}
-    background._preparing(["resnet50"], Progress("Indexing", "photos", 1, 2, 1, 1.0))
-    assert [(name, progress.done) for name, progress in background.under_way().items()] == [("resnet50", 1)]
+    preparation = finished(Preparation(library_with(TinyEncoders(absent))))
+    assert preparation.missing() == {"mtcnn-reid": "its host cannot be reached."}
+    assert preparation.under_way() == {}
+    preparation._preparing(["resnet50"], Progress("Indexing", "photos", 1, 2, 1, 1.0))
+    assert [(name, progress.done) for name, progress in preparation.under_way().items()] == [("resnet50", 1)]
 
 
-def test_custom_weights_are_flagged(library_with: Callable[[TinyEncoders], Library]) -> None:
-    background = finished(Background(library_with(TinyEncoders(custom=True))))
-    assert all(background.status(name).custom_weights for name in RECIPES)
+def test_custom_weights_are_flagged(library_with: Callable[[TinyEncoders], Gallery]) -> None:
+    preparation = finished(Preparation(library_with(TinyEncoders(custom=True))))
+    assert all(preparation.status(name).custom_weights for name in RECIPES)
 
 
 # Not everything can be had
@@ -130,49 +131,49 @@ def test_custom_weights_are_flagged(library_with: Callable[[TinyEncoders], Libra
 
 @pytest.mark.parametrize("missing", [DEFAULT, "resnet50"])
 def test_an_unavailable_recipe_leaves_the_others_working(
-    library_with: Callable[[TinyEncoders], Library], missing: str
+    library_with: Callable[[TinyEncoders], Gallery], missing: str
 ) -> None:
     encoders = TinyEncoders({missing: "Its host cannot be reached."})
-    background = finished(Background(library_with(encoders)))
-    assert background.status(missing).state == "unavailable"
-    assert background.status(missing).reason == "Its host cannot be reached."
-    assert background.ready() == [name for name in all_recipes() if missing not in (name, RECIPES[name].base)]
-    assert background.problem == ""
+    preparation = finished(Preparation(library_with(encoders)))
+    assert preparation.status(missing).state == "unavailable"
+    assert preparation.status(missing).reason == "Its host cannot be reached."
+    assert preparation.ready() == [name for name in all_recipes() if missing not in (name, RECIPES[name].base)]
+    assert preparation.problem == ""
     with pytest.raises(GalleryError, match=r"cannot be used here: Its host cannot be reached\.$"):
-        background.searcher(missing)
+        preparation.searcher(missing)
     encoders.unavailable.clear()
-    assert finished(background).ready() == all_recipes()
+    assert finished(preparation).ready() == all_recipes()
 
 
 @pytest.mark.parametrize("missing", [DEFAULT, "resnet50"])
 def test_weights_lost_on_the_way_leave_the_others_working(
-    library_with: Callable[[TinyEncoders], Library], missing: str
+    library_with: Callable[[TinyEncoders], Gallery], missing: str
 ) -> None:
     encoders = Encoders()
     encoders.lost = {missing}
-    background = finished(Background(library_with(encoders)))
-    assert background.status(missing).reason == f"The weights of {missing} were lost on the way."
-    assert background.ready() == [name for name in all_recipes() if missing not in (name, RECIPES[name].base)]
+    preparation = finished(Preparation(library_with(encoders)))
+    assert preparation.status(missing).reason == f"The weights of {missing} were lost on the way."
+    assert preparation.ready() == [name for name in all_recipes() if missing not in (name, RECIPES[name].base)]
     encoders.lost = set()
-    assert finished(background).ready() == all_recipes()
+    assert finished(preparation).ready() == all_recipes()
 
 
-def test_nothing_is_available(library_with: Callable[[TinyEncoders], Library]) -> None:
-    background = finished(Background(library_with(TinyEncoders(dict.fromkeys(RECIPES, "Gone.")))))
-    assert set(states(background).values()) == {"unavailable"}
-    assert background.ready() == []
+def test_nothing_is_available(library_with: Callable[[TinyEncoders], Gallery]) -> None:
+    preparation = finished(Preparation(library_with(TinyEncoders(dict.fromkeys(RECIPES, "Gone.")))))
+    assert set(states(preparation).values()) == {"unavailable"}
+    assert preparation.ready() == []
 
 
 def test_missing_photos_are_a_problem_until_they_are_there(tmp_path: Path) -> None:
-    background = Background(Library(f"imagefolder:{tmp_path / 'photos'}", TinyEncoders(), tmp_path / "index"))
-    finished(background)
-    assert "does not exist; correct the path." in background.problem
-    assert set(states(background).values()) == {"unavailable"}
-    assert background.status(DEFAULT).reason == background.problem
+    preparation = Preparation(Gallery(f"imagefolder:{tmp_path / 'photos'}", TinyEncoders(), tmp_path / "index"))
+    finished(preparation)
+    assert "does not exist; correct the path." in preparation.problem
+    assert set(states(preparation).values()) == {"unavailable"}
+    assert preparation.status(DEFAULT).reason == preparation.problem
     make_folder(tmp_path / "photos")
-    finished(background)
-    assert background.problem == ""
-    assert background.ready() == all_recipes()
+    finished(preparation)
+    assert preparation.problem == ""
+    assert preparation.ready() == all_recipes()
 
 
 # Something unexpected
@@ -183,38 +184,38 @@ def fail(crops: Sequence[Image.Image]) -> None:
 
 
 def test_an_unexpected_error_ends_in_a_sentence(
-    library_with: Callable[[TinyEncoders], Library], caplog: pytest.LogCaptureFixture
+    library_with: Callable[[TinyEncoders], Gallery], caplog: pytest.LogCaptureFixture
 ) -> None:
     encoders = Encoders(mtcnn_facenet=fail)
-    background = finished(Background(library_with(encoders)))
-    assert background.ready() == []
-    assert background.problem.startswith("Preparing the galleries failed unexpectedly")
-    assert "out of something" not in background.problem
-    assert background.status(FALLBACK).reason == background.problem
+    preparation = finished(Preparation(library_with(encoders)))
+    assert preparation.ready() == []
+    assert preparation.problem.startswith("Preparing the galleries failed unexpectedly")
+    assert "out of something" not in preparation.problem
+    assert preparation.status(FALLBACK).reason == preparation.problem
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert "out of something" in str(record.exc_info)
     encoders.before.clear()
-    background.library.encoders._opened.clear()
-    assert finished(background).ready() == all_recipes()
+    preparation.gallery.encoders._opened.clear()
+    assert finished(preparation).ready() == all_recipes()
 
 
 def test_an_unexpected_error_takes_nothing_from_what_is_ready(
-    library_with: Callable[[TinyEncoders], Library],
+    library_with: Callable[[TinyEncoders], Gallery],
 ) -> None:
-    background = finished(Background(library_with(Encoders(resnet50=fail))))
-    assert background.ready() == [DEFAULT]
-    assert background.problem == "", "there is a gallery to search in"
-    assert background.status("resnet50").state == "unavailable"
-    assert background.status("resnet50").reason.startswith("Preparing the galleries failed unexpectedly")
-    assert background.searcher(DEFAULT).search(portrait(1), 1).hits[0].person == "Bruno"
+    preparation = finished(Preparation(library_with(Encoders(resnet50=fail))))
+    assert preparation.ready() == [DEFAULT]
+    assert preparation.problem == "", "there is a gallery to search in"
+    assert preparation.status("resnet50").state == "unavailable"
+    assert preparation.status("resnet50").reason.startswith("Preparing the galleries failed unexpectedly")
+    assert preparation.searcher(DEFAULT).search(portrait(1), 1).hits[0].person == "Bruno"
 
 
 # Meanwhile
 
 
 def test_meanwhile_progress_is_seen_and_what_is_ready_can_be_searched(
-    library_with: Callable[[TinyEncoders], Library],
+    library_with: Callable[[TinyEncoders], Gallery],
 ) -> None:
     reached, go_on = threading.Event(), threading.Event()
 
@@ -222,72 +223,72 @@ def test_meanwhile_progress_is_seen_and_what_is_ready_can_be_searched(
         reached.set()
         assert go_on.wait(SECONDS)
 
-    background = Background(library_with(Encoders(resnet50=hold)))
+    preparation = Preparation(library_with(Encoders(resnet50=hold)))
     try:
-        background.start()
+        preparation.start()
         assert reached.wait(SECONDS)
-        first = background._thread
-        background.start()  # a second visitor's page must not start a second preparation
-        assert background._thread is first
-        assert background.working
-        assert background.ready() == [DEFAULT]
-        assert background.searcher(DEFAULT).search(portrait(5), 1).hits[0].person == "Farid"
+        first = preparation._thread
+        preparation.start()  # a second visitor's page must not start a second preparation
+        assert preparation._thread is first
+        assert preparation.working
+        assert preparation.ready() == [DEFAULT]
+        assert preparation.searcher(DEFAULT).search(portrait(5), 1).hits[0].person == "Farid"
         others = [name for name in RECIPES if name != DEFAULT]
         for name in others:
-            assert background.status(name).state == "preparing"
-            assert background.status(name).progress.done == 0
-            assert background.status(name).progress.total == 26
+            assert preparation.status(name).state == "preparing"
+            assert preparation.status(name).progress.done == 0
+            assert preparation.status(name).progress.total == 26
             with pytest.raises(GalleryError, match="is still being prepared; wait"):
-                background.searcher(name)
-        background.wait(0.01)
-        assert background.working
+                preparation.searcher(name)
+        preparation.wait(0.01)
+        assert preparation.working
     finally:
         go_on.set()
-    background.wait(SECONDS)
-    assert background.ready() == all_recipes()
+    preparation.wait(SECONDS)
+    assert preparation.ready() == all_recipes()
 
 
 def test_the_first_thing_that_is_seen_is_progress_of_the_default(
-    library_with: Callable[[TinyEncoders], Library],
+    library_with: Callable[[TinyEncoders], Gallery],
 ) -> None:
     go_on = threading.Event()
-    background = Background(library_with(Encoders(mtcnn_facenet=lambda crops: assert_waited(go_on))))
+    preparation = Preparation(library_with(Encoders(mtcnn_facenet=lambda crops: assert_waited(go_on))))
     try:
-        background.start()
-        until(lambda: background.status(DEFAULT).state == "preparing")
-        assert states(background) | {DEFAULT: ""} == {name: "waiting" for name in RECIPES} | {DEFAULT: ""}
-        assert background.problem == ""
+        preparation.start()
+        until(lambda: preparation.status(DEFAULT).state == "preparing")
+        assert states(preparation) | {DEFAULT: ""} == {name: "waiting" for name in RECIPES} | {DEFAULT: ""}
+        assert preparation.problem == ""
         with pytest.raises(GalleryError, match="is still being prepared"):
-            background.searcher("resnet50")
+            preparation.searcher("resnet50")
     finally:
         go_on.set()
-    background.wait(SECONDS)
-    assert background.ready() == all_recipes()
+    preparation.wait(SECONDS)
+    assert preparation.ready() == all_recipes()
 
 
-def test_what_is_tried_again_counts_as_waiting_meanwhile(library_with: Callable[[TinyEncoders], Library]) -> None:
+def test_what_is_tried_again_counts_as_waiting_meanwhile(library_with: Callable[[TinyEncoders], Gallery]) -> None:
     go_on = threading.Event()
     encoders = Encoders(mtcnn_facenet=lambda crops: assert_waited(go_on))
     encoders.unavailable = dict.fromkeys(RECIPES, "Gone.")
-    background = finished(Background(library_with(encoders)))
-    assert set(states(background).values()) == {"unavailable"}
+    preparation = finished(Preparation(library_with(encoders)))
+    assert set(states(preparation).values()) == {"unavailable"}
     encoders.unavailable = {}
     try:
-        background.start()
-        until(lambda: background.status(DEFAULT).state == "preparing")
-        assert {state for name, state in states(background).items() if name != DEFAULT} == {"waiting"}
+        preparation.start()
+        until(lambda: preparation.status(DEFAULT).state == "preparing")
+        assert {state for name, state in states(preparation).items() if name != DEFAULT} == {"waiting"}
     finally:
         go_on.set()
-    background.wait(SECONDS)
-    assert background.ready() == all_recipes()
+    preparation.wait(SECONDS)
+    assert preparation.ready() == all_recipes()
 
 
 def assert_waited(event: threading.Event) -> None:
     assert event.wait(SECONDS)
 
 
-def test_waiting_before_anything_was_started_returns(tiny: Library) -> None:
-    background = Background(tiny)
-    background.wait()
+def test_waiting_before_anything_was_started_returns(tiny: Gallery) -> None:
+    preparation = Preparation(tiny)
+    preparation.wait()
     with pytest.raises(GalleryError, match="is still being prepared"):
-        background.searcher(DEFAULT)
+        preparation.searcher(DEFAULT)

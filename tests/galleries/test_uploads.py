@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pipeline.core.errors import PhotosError, Stopped
-from pipeline.core.types import Progress, silent
+from pipeline.core.progress import Progress, silent
 from pipeline.galleries import uploads
 from pipeline.galleries.uploads import Taken, take
 from tests.fakes import portrait

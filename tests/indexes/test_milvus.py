@@ -20,9 +20,10 @@ import pytest
 
 from pipeline.bench.milvus_server import MilvusServer
 from pipeline.core.errors import IndexUnavailable
+from pipeline.core.progress import Progress
 from pipeline.core.settings import Milvus
-from pipeline.core.types import Collection, FloatArray, Neighbours, Progress
-from pipeline.galleries.gallery import Library
+from pipeline.core.types import Collection, FloatArray, Neighbours
+from pipeline.galleries.gallery import Gallery
 from pipeline.indexes.exact import ExactIndex
 from pipeline.indexes.registry import build_index, drop_index, open_index, why_unavailable
 from pipeline.search.searcher import Searcher
@@ -366,18 +367,18 @@ def test_a_photo_that_comes_into_a_folder_is_all_that_is_sent(
     uri = request.getfixturevalue("server").uri if where == "server" else str(tmp_path / "own.db")
 
     def built() -> Searcher:
-        library = Library(f"imagefolder:{tiny_folder}", TinyEncoders(), tmp_path / "index", Milvus(uri))
-        library.build([RECIPE])
-        return library.searcher(RECIPE)
+        gallery = Gallery(f"imagefolder:{tiny_folder}", TinyEncoders(), tmp_path / "index", Milvus(uri))
+        gallery.build([RECIPE])
+        return gallery.searcher(RECIPE)
 
-    before = built().gallery.manifest["indexes"]["milvus"]["collection"]
+    before = built().embeddings.manifest["indexes"]["milvus"]["collection"]
     assert len(sent.keys) == 24
     portrait(0, 2).save(tiny_folder / "Ada" / "new.png")
     (tiny_folder / "Bruno" / "1.png").unlink()
     searcher = built()
     assert sent.keys[24:] == ["Ada/new.png"]
     assert sent.deleted == ["Bruno/1.png"]
-    after = searcher.gallery.manifest["indexes"]["milvus"]["collection"]
+    after = searcher.embeddings.manifest["indexes"]["milvus"]["collection"]
     there = MilvusClient(uri).list_collections()
     assert after in there
     assert before not in there
@@ -488,13 +489,13 @@ def test_a_collection_can_be_dropped(tmp_path: Path) -> None:
 
 def test_two_recipes_do_not_mix(server: MilvusServer, tiny_folder: Path, tmp_path: Path) -> None:
     recipes = ["resnet50", RECIPE]
-    library = Library(f"imagefolder:{tiny_folder}", TinyEncoders(), tmp_path / "index", Milvus(server.uri))
-    library.build(recipes)
-    names = {library.searcher(recipe).gallery.manifest["indexes"]["milvus"]["collection"] for recipe in recipes}
+    gallery = Gallery(f"imagefolder:{tiny_folder}", TinyEncoders(), tmp_path / "index", Milvus(server.uri))
+    gallery.build(recipes)
+    names = {gallery.searcher(recipe).embeddings.manifest["indexes"]["milvus"]["collection"] for recipe in recipes}
     assert len(names) == 2
     assert names <= set(MilvusClient(server.uri).list_collections())
     for recipe in recipes:
-        searcher = library.searcher(recipe)
+        searcher = gallery.searcher(recipe)
         for person in range(6):
             photo = portrait(person, 1)
             assert searcher.search(photo, 24, "milvus").hits == searcher.search(photo, 24, "exact").hits
@@ -578,8 +579,8 @@ def test_a_server_that_goes_away_and_comes_back_stops_nothing_else(
 ) -> None:
     """What was open finds the server again by itself; a gallery that was built without it joins later."""
 
-    def library() -> Library:
-        return Library(f"imagefolder:{tiny_folder}", TinyEncoders(), tmp_path / "index", Milvus(server.uri))
+    def gallery() -> Gallery:
+        return Gallery(f"imagefolder:{tiny_folder}", TinyEncoders(), tmp_path / "index", Milvus(server.uri))
 
     place, facts = filled
     index = open_index("milvus", GALLERY, tmp_path, facts, place)
@@ -589,11 +590,11 @@ def test_a_server_that_goes_away_and_comes_back_stops_nothing_else(
     with pytest.raises(IndexUnavailable):
         index.search(QUERIES, 20)
     assert time.monotonic() - gone < 5
-    started = library()
+    started = gallery()
     started.build([RECIPE])
     assert [record.message.partition(":")[0] for record in caplog.records] == ["The index milvus is left out for now"]
     searcher, photo = started.searcher(RECIPE), portrait(1, 1)
-    assert "milvus" not in searcher.gallery.manifest["indexes"]
+    assert "milvus" not in searcher.embeddings.manifest["indexes"]
     with pytest.raises(IndexUnavailable):
         searcher.search(photo, 5, "milvus")
     exact = searcher.search(photo, 5, "exact").hits
@@ -604,7 +605,7 @@ def test_a_server_that_goes_away_and_comes_back_stops_nothing_else(
     np.testing.assert_array_equal(index.search(QUERIES, 20).rows, before.rows)
     assert searcher.search(photo, 5, "milvus").hits == exact, "at the next search"
     assert searcher.recall("milvus") == 1
-    assert "milvus" in library().searcher(RECIPE).gallery.manifest["indexes"], "and at the next start"
+    assert "milvus" in gallery().searcher(RECIPE).embeddings.manifest["indexes"], "and at the next start"
 
 
 def test_a_file_that_another_program_has_open_is_one_sentence(tmp_path: Path) -> None:

@@ -18,12 +18,13 @@ from typing import Any
 import pytest
 
 from pipeline.cli.train import train_and_keep_head
+from pipeline.core.progress import silent
 from pipeline.core.recipes import DEFAULT_EPOCHS, HEADED, RECIPES
 from pipeline.core.settings import Settings
-from pipeline.core.types import SAME_PHOTO_DISTANCE, silent
+from pipeline.core.types import SAME_PHOTO_DISTANCE
 from pipeline.embeddings.store import PART_SIZE
 from pipeline.evaluation.tables import headline, markdown
-from pipeline.galleries.gallery import EXAMPLES, Library, open_library
+from pipeline.galleries.gallery import EXAMPLES, Gallery, open_gallery
 from pipeline.galleries.reports import make_report
 from pipeline.indexes.registry import available
 from pipeline.photos.images import open_image
@@ -51,25 +52,25 @@ FOUND_AT_MOST = dict.fromkeys(RECIPES, 60) | {
 
 
 @pytest.fixture(scope="session")
-def lfw(real: Settings) -> Library:
+def lfw(real: Settings) -> Gallery:
     """All of LFW, built for every recipe whose weights are on this disk, its head trained if it has one."""
-    library = open_library(real)
-    if len(library.photos) != 13_233:
-        pytest.skip(f"needs all of LFW, and this dataset has {len(library.photos):,} photos")
-    here = [name for name in RECIPES if library.encoders.on_disk(name)]
+    gallery = open_gallery(real)
+    if len(gallery.photos) != 13_233:
+        pytest.skip(f"needs all of LFW, and this dataset has {len(gallery.photos):,} photos")
+    here = [name for name in RECIPES if gallery.encoders.on_disk(name)]
     if not here:
         pytest.skip("needs weights: set FACESEARCH_MODELS to a folder with them")
     if "resnet50" in here and HEADED not in here:
-        _, curve = train_and_keep_head(library, HEADED, DEFAULT_EPOCHS)
+        _, curve = train_and_keep_head(gallery, HEADED, DEFAULT_EPOCHS)
         # By chance it would be 1 of 1,680, and the people with most photos are 6 %.
         assert curve[-1].held_out_accuracy > 0.15
         here.append(HEADED)
-    library.build(here)
-    return library
+    gallery.build(here)
+    return gallery
 
 
 @pytest.fixture(params=list(RECIPES))
-def recipe(request: pytest.FixtureRequest, lfw: Library) -> str:
+def recipe(request: pytest.FixtureRequest, lfw: Gallery) -> str:
     """Each recipe in turn."""
     name: str = request.param
     if not lfw.encoders.on_disk(name):
@@ -77,8 +78,8 @@ def recipe(request: pytest.FixtureRequest, lfw: Library) -> str:
     return name
 
 
-def test_every_photo_is_indexed_or_named(lfw: Library, recipe: str) -> None:
-    manifest = lfw.searcher(recipe).gallery.manifest
+def test_every_photo_is_indexed_or_named(lfw: Gallery, recipe: str) -> None:
+    manifest = lfw.searcher(recipe).embeddings.manifest
     counts = manifest["counts"]
     assert counts["photos"] == 13_233
     assert counts["people"] == 5_749
@@ -90,7 +91,7 @@ def test_every_photo_is_indexed_or_named(lfw: Library, recipe: str) -> None:
 
 
 @pytest.mark.parametrize("index", available())
-def test_the_ten_people_are_found(lfw: Library, recipe: str, index: str) -> None:
+def test_the_ten_people_are_found(lfw: Gallery, recipe: str, index: str) -> None:
     searcher = lfw.searcher(recipe)
     found, steps = 0, {"detect": 0.0, "embed": 0.0, "search": 0.0}
     for example in EXAMPLES:
@@ -120,7 +121,7 @@ AT_LEAST = {
 
 
 @pytest.fixture(scope="session")
-def evaluation(lfw: Library, real: Settings) -> dict[str, dict[str, Any]]:
+def evaluation(lfw: Gallery, real: Settings) -> dict[str, dict[str, Any]]:
     """The evaluation of every recipe, by name."""
     started = time.perf_counter()
     here = [name for name in RECIPES if lfw.encoders.on_disk(name)]
@@ -166,13 +167,13 @@ SHARDS = ("0/2", "1/2")
 @pytest.fixture(scope="module")
 def three_parts(real: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a gallery of LFW's first photos, and beside it, in `undisturbed`, that gallery built once."""
-    library = open_library(real)
-    if not library.encoders.on_disk("mtcnn-reid"):
+    gallery = open_gallery(real)
+    if not gallery.encoders.on_disk("mtcnn-reid"):
         pytest.skip("needs the weights of face-reidentification-retail-0095: set FACESEARCH_MODELS to their folder")
     place = tmp_path_factory.mktemp("three-parts")
     (place / "photos").mkdir()
     for row in range(THREE_PARTS):
-        photo = library.photos[row]
+        photo = gallery.photos[row]
         (place / "photos" / f"{photo.photo_id}.jpg").write_bytes(bytes(photo.source))
     environment = os.environ | {"FACESEARCH_DATASET": f"imagefolder:{place / 'photos'}"}
     if real.models:
@@ -217,7 +218,7 @@ def test_two_shards_at_once_merge_to_the_bytes_of_a_single_build(three_parts: di
     assert_same_bytes(Path(three_parts["UNDISTURBED"]), tmp_path)
 
 
-def test_the_command_line_answers_in_json(lfw: Library, real: Settings, tmp_path: Path) -> None:
+def test_the_command_line_answers_in_json(lfw: Gallery, real: Settings, tmp_path: Path) -> None:
     recipe = next(name for name in ("mtcnn-reid", *RECIPES) if lfw.encoders.on_disk(name))
     row = lfw.photos.row_of("Calista_Flockhart_0001")
     assert row is not None

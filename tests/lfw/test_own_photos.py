@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.core.geometry import unit_rows
 from pipeline.core.settings import Settings
-from pipeline.embeddings.store import Gallery
+from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.faces import SURE
 from pipeline.encoder.weights import Weights, WeightStore
@@ -64,11 +64,11 @@ def tiled(lfw: Photos, folder: Path) -> dict[tuple[str, Tile], int]:
     return places
 
 
-def labelled(gallery: Gallery, places: dict[tuple[str, Tile], int]) -> dict[int, int]:
+def labelled(embeddings: Embeddings, places: dict[tuple[str, Tile], int]) -> dict[int, int]:
     """For each face that was to be found the gallery's row: the one that is nearest to its tile's middle."""
     nearest: dict[int, tuple[float, int]] = {}
-    for row, name in enumerate(gallery.photo_ids):
-        face = gallery.face(row)
+    for row, name in enumerate(embeddings.photo_ids):
+        face = embeddings.face(row)
         assert face is not None
         x, y = ((face.box[side] + face.box[side + 2]) / 2 for side in (0, 1))
         of_lfw = places.get((name.split(" #")[0], (int(x // SIDE), int(y // SIDE))))
@@ -94,12 +94,12 @@ def test_every_face_of_500_photos_is_found_by_another_photo_of_the_person(
     mine.wait()
     seconds = time.perf_counter() - started
     assert mine.problem == ""
-    assert mine.background is not None
-    searcher = mine.background.searcher(RECIPE)
-    rows = labelled(searcher.gallery, places)
+    assert mine.preparation is not None
+    searcher = mine.preparation.searcher(RECIPE)
+    rows = labelled(searcher.embeddings, places)
     indexed = len(rows) / len(places)
 
-    vectors = unit_rows(np.asarray(searcher.gallery.vectors))
+    vectors = unit_rows(np.asarray(searcher.embeddings.vectors))
     found = queries = 0
     for of_lfw, row in rows.items():
         others = {other for other in rows if other != of_lfw and lfw.people[other] == lfw.people[of_lfw]}
@@ -108,10 +108,10 @@ def test_every_face_of_500_photos_is_found_by_another_photo_of_the_person(
             alike = vectors @ vectors[row]
             alike[row] = -1
             found += int(alike.argmax()) in {rows[other] for other in others}
-    sure = np.mean(searcher.gallery.faces[:, 4] >= SURE)
+    sure = np.mean(searcher.embeddings.faces[:, 4] >= SURE)
     sys.stdout.write(
         f"\n{PHOTOS} photos, {len(places)} faces: {indexed:.2%} indexed in {seconds:.0f} s, "
-        f"{len(searcher.gallery)} rows ({sure:.0%} sure), top-1 {found / queries:.2%} of {queries}"
+        f"{len(searcher.embeddings)} rows ({sure:.0%} sure), top-1 {found / queries:.2%} of {queries}"
     )
     own.close()
     assert indexed >= 0.99

@@ -12,8 +12,8 @@ from PIL import Image
 
 from pipeline.core.errors import GalleryError, PhotoError, SettingsError
 from pipeline.galleries.galleries import MAIN, Galleries
-from pipeline.galleries.gallery import Library
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.gallery import Gallery
+from pipeline.galleries.preparation import Preparation
 from pipeline.page.server.guard import from_own_page
 from pipeline.page.server.live import FRAME_SIDE, Live
 from tests.fakes import draw, portrait
@@ -29,12 +29,12 @@ def jpeg(photo: Image.Image, kind: str = "JPEG") -> bytes:
 
 
 @pytest.fixture
-def galleries(tiny: Library) -> Galleries:
+def galleries(tiny: Gallery) -> Galleries:
     """The tiny world, one model ready."""
-    background = Background(tiny)
-    background.start([RECIPE])
-    background.wait()
-    return Galleries(background)
+    preparation = Preparation(tiny)
+    preparation.start([RECIPE])
+    preparation.wait()
+    return Galleries(preparation)
 
 
 def test_a_frame_finds_whom_it_shows(galleries: Galleries) -> None:

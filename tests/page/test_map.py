@@ -16,8 +16,8 @@ from PIL import Image
 from pipeline.core.types import Answer
 from pipeline.embeddings import map
 from pipeline.embeddings.map import GalleryMap
-from pipeline.embeddings.store import Gallery
-from pipeline.galleries.gallery import Library
+from pipeline.embeddings.store import Embeddings
+from pipeline.galleries.gallery import Gallery
 from pipeline.page.html.map import COLOURS, STEPS, Shown, found_in, map_html
 from tests.fakes import PEOPLE, portrait
 
@@ -26,19 +26,19 @@ KEY = "main"
 
 
 @pytest.fixture
-def gallery(tiny: Library) -> Gallery:
+def embeddings(tiny: Gallery) -> Embeddings:
     tiny.build([RECIPE])
-    return tiny.searcher(RECIPE).gallery
+    return tiny.searcher(RECIPE).embeddings
 
 
 @pytest.fixture
-def answer(gallery: Gallery, tiny: Library) -> Answer:
+def answer(embeddings: Embeddings, tiny: Gallery) -> Answer:
     return tiny.searcher(RECIPE).search(portrait(3, 1), 3, "exact")
 
 
-def line(gallery: Gallery, kept: float | None = 0.4321) -> GalleryMap:
+def line(embeddings: Embeddings, kept: float | None = 0.4321) -> GalleryMap:
     """The photos in a row, from left to right, downwards."""
-    along = np.linspace(-1, 1, len(gallery), dtype=np.float32)
+    along = np.linspace(-1, 1, len(embeddings), dtype=np.float32)
     return GalleryMap(np.stack([along, -along], axis=1), kept)
 
 
@@ -50,72 +50,72 @@ def told(html: str) -> dict[str, Any]:
     return data
 
 
-def test_the_drawing_is_told_where_every_photo_is_and_whom_it_shows(gallery: Gallery) -> None:
-    data = told(map_html(Shown(gallery, "Tiny", KEY, line(gallery))))
+def test_the_drawing_is_told_where_every_photo_is_and_whom_it_shows(embeddings: Embeddings) -> None:
+    data = told(map_html(Shown(embeddings, "Tiny", KEY, line(embeddings))))
     points = np.frombuffer(base64.b64decode(data["points"]), "<u2").reshape(-1, 2)
     assert points[0].tolist() == [0, 0], "the upper left corner"
     assert points[-1].tolist() == [STEPS, STEPS]
     assert points[12, 0] == round((np.linspace(-1, 1, 24)[12] + 1) / 2 * STEPS)
     person = np.frombuffer(base64.b64decode(data["person"]), "<u4")
-    assert [data["people"][number] for number in person] == list(gallery.people)
+    assert [data["people"][number] for number in person] == list(embeddings.people)
     assert [data["people"][number] for number in data["known"]] == list(PEOPLE)
-    assert (data["gallery"], data["recipe"], data["fingerprint"]) == (KEY, RECIPE, gallery.manifest["fingerprint"])
+    assert (data["gallery"], data["recipe"], data["fingerprint"]) == (KEY, RECIPE, embeddings.manifest["fingerprint"])
     assert data["hits"] == data["queries"] == []
 
 
-def test_the_visitors_photo_stands_at_its_nearest_result(gallery: Gallery, answer: Answer) -> None:
-    data = told(map_html(Shown(gallery, "Tiny", KEY, line(gallery), (answer,))))
-    row = gallery.photo_ids.index("Dimitri/1.png")
+def test_the_visitors_photo_stands_at_its_nearest_result(embeddings: Embeddings, answer: Answer) -> None:
+    data = told(map_html(Shown(embeddings, "Tiny", KEY, line(embeddings), (answer,))))
+    row = embeddings.photo_ids.index("Dimitri/1.png")
     assert answer.hits[0].photo_id == "Dimitri/1.png"
     (query,) = data["queries"]
     assert (query["x"], query["y"]) == pytest.approx((row / 23 * STEPS, row / 23 * STEPS), abs=1)
     assert query["name"] == "Your photo"
     assert data["hits"][0] == {"row": row, "said": "result 1, distance 0.00"}
-    assert [gallery.photo_ids[hit["row"]] for hit in data["hits"]] == [hit.photo_id for hit in answer.hits]
+    assert [embeddings.photo_ids[hit["row"]] for hit in data["hits"]] == [hit.photo_id for hit in answer.hits]
 
 
-def test_several_faces_stand_each_at_its_own(gallery: Gallery, answer: Answer, tiny: Library) -> None:
+def test_several_faces_stand_each_at_its_own(embeddings: Embeddings, answer: Answer, tiny: Gallery) -> None:
     other = tiny.searcher(RECIPE).search(portrait(0), 2, "exact")
     nobody = replace(answer, faces=(), face=None, crop=None, hits=())
-    data = told(map_html(Shown(gallery, "Tiny", KEY, line(gallery), (answer, other, nobody))))
+    data = told(map_html(Shown(embeddings, "Tiny", KEY, line(embeddings), (answer, other, nobody))))
     assert [query["name"] for query in data["queries"]] == ["Face 1", "Face 1"]
     assert len(data["hits"]) == 5
     assert data["queries"][0]["x"] > data["queries"][1]["x"] == 0
 
 
 def test_a_result_that_two_faces_share_is_told_once_and_one_that_is_gone_not_at_all(
-    gallery: Gallery, answer: Answer
+    embeddings: Embeddings, answer: Answer
 ) -> None:
     first, *others = answer.hits
     gone = replace(answer, hits=(replace(first, photo_id="Gone/0.png"), *others))
-    data = told(map_html(Shown(gallery, "Tiny", KEY, line(gallery), (gone, answer))))
-    said = {gallery.photo_ids[hit["row"]]: hit["said"] for hit in data["hits"]}
+    data = told(map_html(Shown(embeddings, "Tiny", KEY, line(embeddings), (gone, answer))))
+    said = {embeddings.photo_ids[hit["row"]]: hit["said"] for hit in data["hits"]}
     assert len(data["hits"]) == 3
     assert said["Dimitri/1.png"] == "result 1, distance 0.00"
     assert said[others[0].photo_id] == f"result 2, distance {others[0].distance:.2f}"
 
 
-def test_only_answers_of_this_gallery_are_lit_up(gallery: Gallery, answer: Answer) -> None:
-    others = (replace(answer, gallery="elsewhere"), replace(answer, recipe="resnet50"))
-    assert found_in((*others, answer), gallery) == (answer,)
+def test_only_answers_of_this_gallery_are_lit_up(embeddings: Embeddings, answer: Answer) -> None:
+    others = (replace(answer, embeddings="elsewhere"), replace(answer, recipe="resnet50"))
+    assert found_in((*others, answer), embeddings) == (answer,)
 
 
-def test_the_words_say_what_the_map_keeps(gallery: Gallery, answer: Answer) -> None:
-    html = map_html(Shown(gallery, "T<i>ny", KEY, line(gallery)))
+def test_the_words_say_what_the_map_keeps(embeddings: Embeddings, answer: Answer) -> None:
+    html = map_html(Shown(embeddings, "T<i>ny", KEY, line(embeddings)))
     assert "43% of every photo's ten nearest" in html
-    assert "ten nearest" not in map_html(Shown(gallery, "Tiny", KEY, line(gallery, None)))
+    assert "ten nearest" not in map_html(Shown(embeddings, "Tiny", KEY, line(embeddings, None)))
     assert "gallery T&lt;i&gt;ny as the model Compact sees it" in html
     assert "Search with a photo to see where it stands." in html
     assert "data-do='yours'" not in html
-    searched = map_html(Shown(gallery, "Tiny", KEY, line(gallery), (answer,)))
+    searched = map_html(Shown(embeddings, "Tiny", KEY, line(embeddings), (answer,)))
     assert "The cross is your photo, and rings are its results." in searched
     assert "data-do='yours'" in searched
     assert "aria-label='Map of 24 photos." in html
 
 
-def test_the_legend_says_who_has_a_colour(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_legend_says_who_has_a_colour(embeddings: Embeddings, monkeypatch: pytest.MonkeyPatch) -> None:
     def legend() -> str:
-        return map_html(Shown(gallery, "Tiny", KEY, line(gallery)))
+        return map_html(Shown(embeddings, "Tiny", KEY, line(embeddings)))
 
     assert "Everyone has a colour and a shape. Choose" in legend()
     assert re.findall(r"data-person='(\d)' aria-pressed='false'", legend()) == list("012345")
@@ -129,23 +129,23 @@ def test_the_legend_says_who_has_a_colour(gallery: Gallery, monkeypatch: pytest.
     assert "<ul>" not in legend()
 
 
-def test_colours_come_again_in_another_shape(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colours_come_again_in_another_shape(embeddings: Embeddings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.page.html.map.COLOURS", 4)
-    html = map_html(Shown(gallery, "Tiny", KEY, line(gallery)))
+    html = map_html(Shown(embeddings, "Tiny", KEY, line(embeddings)))
     marks = re.findall(r"class='mark (k\d)'[^>]*><(circle|path)", html)
     assert marks == [(f"k{n}", "circle") for n in range(4)] + [("k0", "path"), ("k1", "path")]
     assert COLOURS == 6
 
 
-def test_names_are_escaped(gallery: Gallery) -> None:
-    people = ("<b>'\"&amp;",) * len(gallery)
-    html = map_html(Shown(replace(gallery, people=people), "Tiny", KEY, line(gallery)))
+def test_names_are_escaped(embeddings: Embeddings) -> None:
+    people = ("<b>'\"&amp;",) * len(embeddings)
+    html = map_html(Shown(replace(embeddings, people=people), "Tiny", KEY, line(embeddings)))
     assert "<b>" not in html
     assert told(html)["people"] == [people[0]]
 
 
-def test_a_photo_without_a_face_stands_nowhere(gallery: Gallery, answer: Answer) -> None:
+def test_a_photo_without_a_face_stands_nowhere(embeddings: Embeddings, answer: Answer) -> None:
     nobody = replace(answer, crop=None, hits=(), face=None, faces=())
     found = replace(answer, crop=Image.new("RGB", (8, 8)))
-    assert told(map_html(Shown(gallery, "Tiny", KEY, line(gallery), (nobody,))))["queries"] == []
-    assert len(told(map_html(Shown(gallery, "Tiny", KEY, line(gallery), (found,))))["queries"]) == 1
+    assert told(map_html(Shown(embeddings, "Tiny", KEY, line(embeddings), (nobody,))))["queries"] == []
+    assert len(told(map_html(Shown(embeddings, "Tiny", KEY, line(embeddings), (found,))))["queries"]) == 1

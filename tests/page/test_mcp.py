@@ -23,12 +23,12 @@ from pipeline.__main__ import main
 from pipeline.core.errors import PhotoError, SettingsError
 from pipeline.core.settings import Rate
 from pipeline.galleries.galleries import MAIN, Galleries
-from pipeline.galleries.gallery import Library
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.gallery import Gallery
+from pipeline.galleries.preparation import Preparation
 from pipeline.page.server import mcp
 from pipeline.page.server.guard import MAX_BODY, MAX_MCP_BODY
 from pipeline.page.server.mcp import ARGUMENTS, MISSING, SearchTool, decoded, require_mcp, search_face
-from tests.fakes import draw, portrait, tiny_library
+from tests.fakes import draw, portrait, tiny_gallery
 
 ROOT = Path(__file__).parents[2]
 SILENT = [
@@ -41,18 +41,18 @@ pytestmark = SILENT
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Library:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
     """The tiny world, one for all: nothing here changes it."""
-    return tiny_library(tmp_path_factory.mktemp("tiny"))
+    return tiny_gallery(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
-def galleries(tiny: Library) -> Galleries:
+def galleries(tiny: Gallery) -> Galleries:
     """The tiny world, two models ready."""
-    background = Background(tiny)
-    background.start(["mtcnn-reid", "mini-whole"])
-    background.wait()
-    return Galleries(background)
+    preparation = Preparation(tiny)
+    preparation.start(["mtcnn-reid", "mini-whole"])
+    preparation.wait()
+    return Galleries(preparation)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_there_is_one_tool_and_its_arguments_are_documented(served: str) -> None
 
 
 def test_hits_are_those_of_the_command_line_and_of_the_endpoint(
-    served: str, photo: Path, tiny: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    served: str, photo: Path, tiny: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from gradio_client import Client, handle_file
 
@@ -119,7 +119,7 @@ def test_hits_are_those_of_the_command_line_and_of_the_endpoint(
     answer = result.structuredContent
     assert json.loads(result.content[0].text) == answer
 
-    monkeypatch.setattr("pipeline.galleries.gallery.open_library", lambda settings: tiny)
+    monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: tiny)
     assert main(["search", str(photo), "--recipe", "mtcnn-reid", "--index", "exact", "--k", "7", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     *_, endpoint = Client(served.removesuffix("gradio_api/mcp"), verbose=False).predict(
@@ -210,9 +210,9 @@ def test_no_face_is_an_answer(galleries: Galleries, tmp_path: Path) -> None:
     assert (answer["face"], answer["hits"]) == (None, [])
 
 
-def test_before_anything_is_ready_it_says_so(tiny: Library, photo: Path) -> None:
+def test_before_anything_is_ready_it_says_so(tiny: Gallery, photo: Path) -> None:
     with pytest.raises(SettingsError, match="not ready yet"):
-        search_face(Galleries(Background(tiny)), {"photo": as_base64(photo)})
+        search_face(Galleries(Preparation(tiny)), {"photo": as_base64(photo)})
 
 
 @pytest.mark.parametrize("photo", ["http://a.example/x.jpg", "file:///etc/passwd", "data:image/png,abc", "a b!"])

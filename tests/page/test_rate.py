@@ -13,8 +13,8 @@ import pytest
 
 from pipeline.core.settings import Rate
 from pipeline.galleries.galleries import Galleries
-from pipeline.galleries.gallery import Library
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.gallery import Gallery
+from pipeline.galleries.preparation import Preparation
 from pipeline.page.server import rate as rates
 from pipeline.page.server.guard import LIVE_PATH, MCP_PATH, Message, Receive, Send
 from pipeline.page.server.rate import FRAMES, RateLimit, sentence
@@ -59,12 +59,12 @@ class Site:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gr.Blocks]:
-    library = Library("imagefolder:/nowhere", TinyEncoders(), tmp_path_factory.mktemp("index"))
+    gallery = Gallery("imagefolder:/nowhere", TinyEncoders(), tmp_path_factory.mktemp("index"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Gradio and the libraries below it warn of each other's deprecated names
         import app
 
-        yield app.build_page(Galleries(Background(library)))
+        yield app.build_page(Galleries(Preparation(gallery)))
         gc.collect()
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.progress import Progress
 from pipeline.core.recipes import DEFAULT, RECIPES
-from pipeline.core.types import Answer, Face, Hit, Limit, Progress, Verdict
+from pipeline.core.types import Answer, Face, Hit, Limit, Verdict
 from pipeline.galleries.galleries import MAIN, Galleries
-from pipeline.galleries.gallery import Library
-from pipeline.galleries.preparation import Background, Status
+from pipeline.galleries.gallery import Gallery
+from pipeline.galleries.preparation import Preparation, Status
 from pipeline.page.html.wording import (
     answer_line,
     boxed_alt,
@@ -191,36 +192,36 @@ def test_the_answer_line_is_escaped() -> None:
 # The header
 
 
-def test_the_header_of_a_gallery_that_is_being_prepared(tiny: Library) -> None:
-    background = Background(tiny)
-    assert "Getting the gallery ready" in header(Galleries(background), MAIN)
-    background._preparing([DEFAULT], Progress(EVIL, "photos", 5, 26, 5, 1.0))
-    assert "5 of 26 photos · 5 photos/s · 4 s left" in header(Galleries(background), MAIN)
-    assert EVIL not in header(Galleries(background), MAIN)
-    assert RECIPES[DEFAULT].label in header(Galleries(background), MAIN)
+def test_the_header_of_a_gallery_that_is_being_prepared(tiny: Gallery) -> None:
+    preparation = Preparation(tiny)
+    assert "Getting the gallery ready" in header(Galleries(preparation), MAIN)
+    preparation._preparing([DEFAULT], Progress(EVIL, "photos", 5, 26, 5, 1.0))
+    assert "5 of 26 photos · 5 photos/s · 4 s left" in header(Galleries(preparation), MAIN)
+    assert EVIL not in header(Galleries(preparation), MAIN)
+    assert RECIPES[DEFAULT].label in header(Galleries(preparation), MAIN)
 
 
 def test_the_header_of_a_gallery_that_is_ready(tmp_path: Path) -> None:
     folder = tmp_path / "<b>x"
     (folder / "<i>Eve").mkdir(parents=True)
     portrait(0).save(folder / "<i>Eve" / "1.png")
-    background = Background(Library(f"imagefolder:{folder}", TinyEncoders(), tmp_path / "index"))
-    background.start()
-    background.wait(60)
-    said = header(Galleries(background), MAIN)
+    preparation = Preparation(Gallery(f"imagefolder:{folder}", TinyEncoders(), tmp_path / "index"))
+    preparation.start()
+    preparation.wait(60)
+    said = header(Galleries(preparation), MAIN)
     assert "Gallery: <b>&lt;b&gt;x</b> · 1 photo · ready" in said
-    background._preparing(["resnet50"], Progress("Indexing", "photos", 0, 1, 0, 0))
-    assert "ready" in header(Galleries(background), MAIN)
-    assert "0 of 1 photos" in header(Galleries(background), MAIN)
+    preparation._preparing(["resnet50"], Progress("Indexing", "photos", 0, 1, 0, 0))
+    assert "ready" in header(Galleries(preparation), MAIN)
+    assert "0 of 1 photos" in header(Galleries(preparation), MAIN)
 
 
 def test_the_header_without_photos_names_the_problem(tmp_path: Path) -> None:
-    background = Background(Library(f"imagefolder:{tmp_path / EVIL}", TinyEncoders(), tmp_path / "index"))
-    background.start()
-    background.wait(60)
-    assert "There is no gallery to search: " in header(Galleries(background), MAIN)
-    assert "does not exist; correct the path." in header(Galleries(background), MAIN)
-    assert EVIL not in header(Galleries(background), MAIN)
+    preparation = Preparation(Gallery(f"imagefolder:{tmp_path / EVIL}", TinyEncoders(), tmp_path / "index"))
+    preparation.start()
+    preparation.wait(60)
+    assert "There is no gallery to search: " in header(Galleries(preparation), MAIN)
+    assert "does not exist; correct the path." in header(Galleries(preparation), MAIN)
+    assert EVIL not in header(Galleries(preparation), MAIN)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ import pytest
 from PIL import Image
 
 from pipeline.core.errors import PhotosError
-from pipeline.core.types import Photo, Progress
+from pipeline.core.progress import Progress
+from pipeline.core.types import Photo
 from pipeline.photos.images import open_image
 from pipeline.photos.sources import LFW_ON_THE_HUB, PHOTO_SUFFIXES, Photos, open_photos
 

@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.errors import SettingsError
 from pipeline.core.types import Answer, Hit
 from pipeline.encoder.faces import numbered
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 from pipeline.search.comparison import Comparison, compare
 from tests.fakes import PEOPLE, draw, portrait
 
@@ -45,7 +45,7 @@ def test_a_recipe_is_compared_once() -> None:
         Comparison((answer("resnet50", "a"), answer("resnet50", "b")))
 
 
-def test_comparing_gives_what_each_search_gives_and_finds_faces_once(tiny: Library) -> None:
+def test_comparing_gives_what_each_search_gives_and_finds_faces_once(tiny: Gallery) -> None:
     tiny.build(RECIPES)
     searchers = [tiny.searcher(name) for name in RECIPES]
     photo = draw((5, 0, (10, 20, 40)), (1, 0, (80, 20, 60)), size=(160, 100))
@@ -61,7 +61,7 @@ def test_comparing_gives_what_each_search_gives_and_finds_faces_once(tiny: Libra
     assert detected[1] == detected[2] == detected[3] > 0, "each one's time is as if it had been asked alone"
 
 
-def test_what_cannot_be_asked_for_is_refused(tiny: Library) -> None:
+def test_what_cannot_be_asked_for_is_refused(tiny: Gallery) -> None:
     tiny.build(["resnet50"])
     with pytest.raises(SettingsError, match="1 to 100"):
         compare([tiny.searcher("resnet50")], portrait(0), 0, "exact")

@@ -15,7 +15,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.types import FloatArray
 from pipeline.encoder.encoder import Encoder, open_encoder
 from pipeline.encoder.weights import Weights, WeightStore
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 from pipeline.photos.images import open_image
 from pipeline.photos.sources import Photos
 from pipeline.search.explain import FOR, PLACES, Explanation, Heat, explain, gallery_crop, patch_corners, picture
@@ -135,7 +135,7 @@ def test_the_picture_holds_both_crops_and_both_maps() -> None:
     assert drawn.getpixel((drawn.width - 2, 10)) == (255, 255, 255), "the long name is cut"
 
 
-def test_a_hits_crop_is_what_the_network_saw(tiny: Library) -> None:
+def test_a_hits_crop_is_what_the_network_saw(tiny: Gallery) -> None:
     tiny.build(["mtcnn-reid", "resnet50"])
     for recipe in ("mtcnn-reid", "resnet50"):
         searcher = tiny.searcher(recipe)

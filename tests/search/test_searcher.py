@@ -11,24 +11,24 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import MAX_K, RECIPES
 from pipeline.core.types import SAME_PHOTO_DISTANCE, Limit
 from pipeline.encoder.faces import numbered
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 from pipeline.indexes.registry import available
 from pipeline.search.calibration import Calibration
 from pipeline.search.searcher import Searcher, check_request, open_searcher
-from tests.fakes import PEOPLE, draw, face_colour, portrait, tiny_library
+from tests.fakes import PEOPLE, draw, face_colour, portrait, tiny_gallery
 
 RECIPE = "mtcnn-facenet"
 SEVERAL = draw((0, 0, (60, 45, 16)), (5, 0, (30, 30, 20)), (3, 1, (100, 60, 90)), size=(200, 200))
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Library:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
     """The tiny world, one for all: every gallery here takes seconds, with an index of each kind."""
-    return tiny_library(tmp_path_factory.mktemp("tiny"))
+    return tiny_gallery(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
-def searcher(tiny: Library) -> Searcher:
+def searcher(tiny: Gallery) -> Searcher:
     tiny.build([RECIPE])
     return tiny.searcher(RECIPE)
 
@@ -53,7 +53,7 @@ def test_the_right_person_comes_first(searcher: Searcher, index: str) -> None:
 
 @pytest.mark.parametrize("index", available())
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_photo_of_the_gallery_finds_itself_at_distance_0(tiny: Library, recipe: str, index: str) -> None:
+def test_a_photo_of_the_gallery_finds_itself_at_distance_0(tiny: Gallery, recipe: str, index: str) -> None:
     """In every recipe: the query takes the same road to its vector as the gallery did."""
     tiny.build([recipe])
     for person, name in enumerate(PEOPLE):
@@ -70,7 +70,7 @@ def test_without_a_face_there_are_no_hits(searcher: Searcher) -> None:
     assert answer.timings_ms["total"] > 0
 
 
-def test_the_whole_photo_is_searched_with_if_asked_for(tiny: Library, searcher: Searcher) -> None:
+def test_the_whole_photo_is_searched_with_if_asked_for(tiny: Gallery, searcher: Searcher) -> None:
     seen = tiny.encoders.detector.photos_seen
     answer = searcher.search(draw(), 5, choose=None)
     assert tiny.encoders.detector.photos_seen == seen
@@ -95,7 +95,7 @@ def test_another_face_is_searched_with_if_asked_for(searcher: Searcher) -> None:
         searcher.search(SEVERAL, 4, choose=numbered(4))
 
 
-def test_every_face_is_searched_with_and_found_once(tiny: Library, searcher: Searcher) -> None:
+def test_every_face_is_searched_with_and_found_once(tiny: Gallery, searcher: Searcher) -> None:
     seen = tiny.encoders.detector.photos_seen
     answers = searcher.search_every_face(SEVERAL, 4, "exact")
     assert tiny.encoders.detector.photos_seen == seen + 1
@@ -122,7 +122,7 @@ def test_a_k_that_cannot_be_is_refused(searcher: Searcher, k: int) -> None:
         searcher.search(portrait(0), k)
 
 
-def test_an_index_there_is_not_is_refused_before_any_work(tiny: Library, searcher: Searcher) -> None:
+def test_an_index_there_is_not_is_refused_before_any_work(tiny: Gallery, searcher: Searcher) -> None:
     seen = tiny.encoders.detector.photos_seen
     with pytest.raises(SettingsError, match="'faiss'; choose one of exact, annoy, knn, kmeans"):
         searcher.search(portrait(0), 5, "faiss")
@@ -138,7 +138,7 @@ def test_the_indexes_agree(searcher: Searcher) -> None:
         assert other == exact
 
 
-def test_the_answer_says_where_it_comes_from_and_how_long_it_took(tiny: Library, searcher: Searcher) -> None:
+def test_the_answer_says_where_it_comes_from_and_how_long_it_took(tiny: Gallery, searcher: Searcher) -> None:
     answer = searcher.search(portrait(0), 3, "exact")
     assert (answer.recipe, answer.index, answer.gallery) == (RECIPE, "exact", tiny.photos.name)
     assert list(answer.timings_ms) == ["detect", "embed", "search", "total"]
@@ -147,7 +147,7 @@ def test_the_answer_says_where_it_comes_from_and_how_long_it_took(tiny: Library,
     assert steps["total"] >= steps["detect"] + steps["embed"] + steps["search"] - 1e-6
 
 
-def test_the_answer_as_json_is_exactly_this(tiny: Library, searcher: Searcher) -> None:
+def test_the_answer_as_json_is_exactly_this(tiny: Gallery, searcher: Searcher) -> None:
     value = json.loads(json.dumps(searcher.search(portrait(0, 1), 2).as_json()))
     assert set(value) == {
         "recipe",
@@ -179,10 +179,10 @@ def test_the_answer_without_a_face_as_json(searcher: Searcher) -> None:
     assert (value["faces"], value["face"], value["hits"]) == ([], None, [])
 
 
-def test_hits_of_a_calibrated_recipe_have_verdicts_for_this_gallerys_size(tiny: Library, searcher: Searcher) -> None:
+def test_hits_of_a_calibrated_recipe_have_verdicts_for_this_gallerys_size(tiny: Gallery, searcher: Searcher) -> None:
     limits = ((1.0, 1.2, 1.4), (0.8, 1.0, 1.2))
     calibration = Calibration(RECIPE, 1, ("x",), "", 1.3, 0.05, (0.01, 0.1, 0.9), (1, 24), limits)
-    known = open_searcher(searcher.gallery, tiny.encoders.get(RECIPE), calibration=calibration)
+    known = open_searcher(searcher.embeddings, tiny.encoders.get(RECIPE), calibration=calibration)
     answer = known.search(new_photo(1), 24)
     assert [hit.verdict for hit in answer.hits] == [calibration.verdict(hit.distance, 24) for hit in answer.hits]
     assert answer.limit == Limit(1.0, pytest.approx(0.1))
@@ -194,6 +194,6 @@ def test_hits_of_a_calibrated_recipe_have_verdicts_for_this_gallerys_size(tiny: 
     assert {hit.verdict for hit in searcher.search(new_photo(1)).hits} == {None}
 
 
-def test_a_gallery_that_was_opened_again_answers_alike(tiny: Library, searcher: Searcher) -> None:
-    again = open_searcher(searcher.gallery, tiny.encoders.get(RECIPE))
+def test_a_gallery_that_was_opened_again_answers_alike(tiny: Gallery, searcher: Searcher) -> None:
+    again = open_searcher(searcher.embeddings, tiny.encoders.get(RECIPE))
     assert again.search(portrait(2), 9).hits == searcher.search(portrait(2), 9).hits

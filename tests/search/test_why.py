@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.types import Answer, Hit, Photo
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 from pipeline.page.html.why import legend, strongest_place, why_html
 from pipeline.search.explain import EMBEDDINGS, PLACES, Explanation, Heat, Why, nearest, why
 from tests.fakes import FACELESS, portrait
@@ -54,7 +54,7 @@ def test_the_figures_are_plain_json() -> None:
     assert told["embeddings"] == EMBEDDINGS
 
 
-def test_a_hit_of_the_gallery_is_explained(tiny: Library) -> None:
+def test_a_hit_of_the_gallery_is_explained(tiny: Gallery) -> None:
     for recipe in ("mtcnn-reid", "resnet50"):
         tiny.build([recipe])
         searcher = tiny.searcher(recipe)

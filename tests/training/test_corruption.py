@@ -21,7 +21,7 @@ from pipeline.core.recipes import MINI, recipe_named
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.mini import Block, Shape
 from pipeline.encoder.weights import Weights
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 from pipeline.training import augmentation, distil
 from pipeline.training.augmentation import Source, Views
 from pipeline.training.mini_net import MiniNet
@@ -34,10 +34,10 @@ STEPS = 4
 
 
 @pytest.fixture
-def source(world: Library) -> Source:
+def source(world: Gallery) -> Source:
     """Views whose teacher is a projection of colours."""
     teacher = Encoder(recipe_named("mtcnn-reid"), TinyNetwork(DIM), None, Weights("reid", (), "1", custom=False))
-    return Source(world.searcher("mtcnn-facenet").gallery, world.photos, teacher, recipe_named(MINI))
+    return Source(world.searcher("mtcnn-facenet").embeddings, world.photos, teacher, recipe_named(MINI))
 
 
 @pytest.fixture

@@ -9,19 +9,19 @@ import pytest
 
 from pipeline.core.errors import GalleryError
 from pipeline.core.geometry import unit_rows
-from pipeline.core.types import Progress
-from pipeline.embeddings.store import Gallery
+from pipeline.core.progress import Progress
+from pipeline.embeddings.store import Embeddings
 from pipeline.training import heads
 from pipeline.training.heads import train_head
 
 
-def gallery_of(people: list[str], noise: float = 0.5) -> Gallery:
+def gallery_of(people: list[str], noise: float = 0.5) -> Embeddings:
     """Every person is a direction; a photo is it and noise."""
     random = np.random.default_rng(0)
     directions = {person: random.normal(size=24) for person in sorted(set(people))}
     vectors = unit_rows(np.array([directions[person] + noise * random.normal(size=24) for person in people]))
     ids = tuple(map(str, range(len(people))))
-    return Gallery(Path(), vectors, np.zeros((len(people), 15), np.float32), ids, tuple(people), ids, {})
+    return Embeddings(Path(), vectors, np.zeros((len(people), 15), np.float32), ids, tuple(people), ids, {})
 
 
 CROWD = gallery_of([f"person {number % 10}" for number in range(100)] + [f"alone {number}" for number in range(20)])
@@ -74,10 +74,10 @@ def test_photos_are_held_out_of_everybody_but_never_the_last() -> None:
 
 @pytest.mark.parametrize("people", [[], ["a"], ["a", "b", "c"]])
 def test_without_two_photos_of_anybody_there_is_nothing_to_learn(people: list[str]) -> None:
-    gallery = (
+    embeddings = (
         gallery_of(people)
         if people
-        else Gallery(Path(), np.zeros((0, 24), np.float32), np.zeros((0, 15), np.float32), (), (), (), {})
+        else Embeddings(Path(), np.zeros((0, 24), np.float32), np.zeros((0, 15), np.float32), (), (), (), {})
     )
     with pytest.raises(GalleryError, match="has two photos"):
-        train_head(gallery, 8)
+        train_head(embeddings, 8)

@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline.core.errors import SettingsError
 from pipeline.core.geometry import unit_rows
 from pipeline.core.recipes import recipe_named
-from pipeline.embeddings.store import Gallery
+from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import open_encoder
 from pipeline.encoder.weights import Weights
 from pipeline.photos.images import open_image
@@ -20,7 +20,7 @@ from pipeline.photos.sources import SAMPLE, open_photos
 from pipeline.training.sample import LANDMARKS, MADE_OF, PEOPLE, PHOTOS_EACH, SIDE, _laid, alike, portrait
 
 
-def gallery_of(people: int, looks: int) -> Gallery:
+def gallery_of(people: int, looks: int) -> Embeddings:
     """So many people with six photos each, in turn of so many looks, and as many with only four photos."""
     random = np.random.default_rng(0)
     faces = random.standard_normal((looks, 64))
@@ -30,17 +30,17 @@ def gallery_of(people: int, looks: int) -> Gallery:
             rows.append(faces[person % looks] + 0.3 * random.standard_normal(64))
             names.append(f"{person}")
     ids = tuple(map(str, range(len(rows))))
-    return Gallery(Path(), unit_rows(np.array(rows)), np.zeros((len(rows), 15)), ids, tuple(names), ids, {})
+    return Embeddings(Path(), unit_rows(np.array(rows)), np.zeros((len(rows), 15)), ids, tuple(names), ids, {})
 
 
 def test_each_six_look_alike_and_nobody_is_in_two_of_them() -> None:
-    gallery = gallery_of(PEOPLE * MADE_OF, PEOPLE)
-    groups = alike(gallery)
+    embeddings = gallery_of(PEOPLE * MADE_OF, PEOPLE)
+    groups = alike(embeddings)
     assert [group.shape for group in groups] == [(MADE_OF, PHOTOS_EACH)] * PEOPLE
-    used = Counter(gallery.people[row] for group in groups for row in group.ravel())
+    used = Counter(embeddings.people[row] for group in groups for row in group.ravel())
     assert set(used.values()) == {PHOTOS_EACH}
     for group in groups:
-        people = [{gallery.people[row] for row in rows} for rows in group]
+        people = [{embeddings.people[row] for row in rows} for rows in group]
         assert [len(names) for names in people] == [1] * MADE_OF, "a row of the group is one person's"
         assert len({int(name) % PEOPLE for names in people for name in names}) == 1, "all six have one look"
 

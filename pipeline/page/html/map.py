@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.core.recipes import recipe_named
 from pipeline.core.types import Answer, FloatArray, Hit
 from pipeline.embeddings.map import GalleryMap, well_known
-from pipeline.embeddings.store import Gallery
+from pipeline.embeddings.store import Embeddings
 from pipeline.page.html.wording import counted
 
 DRAWING = (
@@ -35,7 +35,7 @@ HELP = (
 class Shown:
     """What is on the map: the gallery of this title and key, its map, and the answers that are lit up on it."""
 
-    gallery: Gallery
+    embeddings: Embeddings
     title: str
     key: str
     drawn: GalleryMap
@@ -44,23 +44,23 @@ class Shown:
     @cached_property
     def found(self) -> list[list[tuple[int, Hit]]]:
         """Each answer's hits with their rows, as far as they are still in the gallery."""
-        rows = {photo_id: row for row, photo_id in enumerate(self.gallery.photo_ids)}
+        rows = {photo_id: row for row, photo_id in enumerate(self.embeddings.photo_ids)}
         return [[(rows[hit.photo_id], hit) for hit in answer.hits if hit.photo_id in rows] for answer in self.answers]
 
     @cached_property
     def people(self) -> dict[str, int]:
         """Everyone in the gallery, numbered."""
-        return {person: number for number, person in enumerate(dict.fromkeys(self.gallery.people))}
+        return {person: number for number, person in enumerate(dict.fromkeys(self.embeddings.people))}
 
     @cached_property
     def known(self) -> list[tuple[str, int]]:
         """Who has a colour, with their number of photos."""
-        return well_known(self.gallery)
+        return well_known(self.embeddings)
 
 
 def map_html(shown: Shown) -> str:
     """The map with its legend."""
-    label = f"Map of {counted(len(shown.gallery), 'photo')}. {HELP}"
+    label = f"Map of {counted(len(shown.embeddings), 'photo')}. {HELP}"
     yours = "<button type='button' data-do='yours'>Your photo</button>" if _queries(shown) else ""
     return (
         f"<section class='map' aria-label='Map' data-map='{escape(json.dumps(_data(shown), ensure_ascii=False))}'>"
@@ -76,14 +76,14 @@ def map_html(shown: Shown) -> str:
 
 def _data(shown: Shown) -> dict[str, Any]:
     """What the drawing needs. Points and people are by row, little-endian in base64."""
-    gallery = shown.gallery
+    embeddings = shown.embeddings
     people = shown.people
     return {
         "gallery": shown.key,
-        "recipe": gallery.manifest["recipe"]["name"],
-        "fingerprint": gallery.manifest["fingerprint"],
+        "recipe": embeddings.manifest["recipe"]["name"],
+        "fingerprint": embeddings.manifest["fingerprint"],
         "points": _packed(_steps(shown.drawn.points), "<u2"),
-        "person": _packed(np.array([people[person] for person in gallery.people]), "<u4"),
+        "person": _packed(np.array([people[person] for person in embeddings.people]), "<u4"),
         "people": list(people),
         "known": [people[person] for person, _ in shown.known],
         "hits": _hits(shown),
@@ -121,7 +121,7 @@ def _queries(shown: Shown) -> list[dict[str, Any]]:
 
 
 def _lead(shown: Shown) -> str:
-    label = recipe_named(shown.gallery.manifest["recipe"]["name"]).label
+    label = recipe_named(shown.embeddings.manifest["recipe"]["name"]).label
     return (
         f"Every point is a photo of the gallery {escape(shown.title)} as the model {escape(label)} sees it: points "
         "that are close together are faces it finds alike."
@@ -172,7 +172,7 @@ def _mark(place: int) -> str:
     return f"<svg class='mark k{place % COLOURS}' viewBox='0 0 12 12' aria-hidden='true'>{shape}</svg>"
 
 
-def found_in(answers: Sequence[Answer], gallery: Gallery) -> tuple[Answer, ...]:
+def found_in(answers: Sequence[Answer], embeddings: Embeddings) -> tuple[Answer, ...]:
     """Those of the answers that came out of this gallery."""
-    of_it = (gallery.manifest["gallery"], gallery.manifest["recipe"]["name"])
+    of_it = (embeddings.manifest["gallery"], embeddings.manifest["recipe"]["name"])
     return tuple(answer for answer in answers if (answer.gallery, answer.recipe) == of_it)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from html import escape
 from urllib.parse import urlencode
 
+from pipeline.core.progress import Progress
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import VERSION
-from pipeline.core.types import Answer, Hit, Progress, Verdict
+from pipeline.core.types import Answer, Hit, Verdict
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.own_gallery import OwnGallery, Told
-from pipeline.galleries.preparation import Background, Status
+from pipeline.galleries.preparation import Preparation, Status
 from pipeline.indexes.registry import INDEXES, why_unavailable
 from pipeline.photos.sources import SAMPLE
 
@@ -98,39 +99,39 @@ def header(galleries: Galleries, key: str) -> str:
     main, problem = galleries.main, galleries.main.problem
     if problem and not (galleries.ready() or galleries.is_ready(key)):
         return f"<header>{title}</header>{notice(f'There is no gallery to search: {problem}')}"
-    below = notice(f"{main.library.title} is not here: {problem}") if problem else ""
+    below = notice(f"{main.gallery.title} is not here: {problem}") if problem else ""
     return f"<header>{title}<p class='state' role='status'>{_gallery_state(galleries, key)}</p></header>{below}"
 
 
 def _gallery_state(galleries: Galleries, key: str) -> str:
-    background = galleries.get(key)
+    preparation = galleries.get(key)
     below = "".join(_coming(galleries.get(other), named=other != key) for other in galleries.keys)
-    if not background.ready():
+    if not preparation.ready():
         return f"<b>Getting the gallery ready.</b> Search starts by itself when it is.{below}"
-    photos = background.library.photos
+    photos = preparation.gallery.photos
     kind = f" {SAMPLE_NOTE}" if photos.name == SAMPLE.name else ""
     if key == SAMPLE.name and not below and galleries.working and not galleries.main.ready():
-        below = f"<br>{escape(galleries.main.library.title)} is being fetched."
-    built_as = f" <span class='quiet'>· version {VERSION} · {background.fingerprint()}</span>"
+        below = f"<br>{escape(galleries.main.gallery.title)} is being fetched."
+    built_as = f" <span class='quiet'>· version {VERSION} · {preparation.fingerprint()}</span>"
     return f"Gallery: <b>{escape(photos.title)}</b> · {counted(len(photos), 'photo')}{kind} · ready{built_as}{below}"
 
 
-def _coming(background: Background, *, named: bool) -> str:
+def _coming(preparation: Preparation, *, named: bool) -> str:
     """What is being prepared for a gallery, and how far it is; empty if nothing is."""
-    coming = background.under_way()
+    coming = preparation.under_way()
     if not coming:
         return ""
     labels = ", ".join(RECIPES[name].label for name in coming)
-    gallery = f" for {background.library.title}" if named else ""
+    gallery = f" for {preparation.gallery.title}" if named else ""
     return f"<br>Preparing {escape(labels)}{escape(gallery)}.<br>{escape(progress_line(next(iter(coming.values()))))}"
 
 
-def gallery_label(background: Background) -> str:
+def gallery_label(preparation: Preparation) -> str:
     """A gallery's name in the choice, with its size once it is there."""
-    title = background.library.title
-    if background.ready():
-        return f"{title} ({counted(len(background.library.photos), 'photo')})"
-    return f"{title} ({'unavailable' if background.problem else 'soon'})"
+    title = preparation.gallery.title
+    if preparation.ready():
+        return f"{title} ({counted(len(preparation.gallery.photos), 'photo')})"
+    return f"{title} ({'unavailable' if preparation.problem else 'soon'})"
 
 
 def counted(number: int, what: str) -> str:
@@ -138,9 +139,9 @@ def counted(number: int, what: str) -> str:
     return f"1 {what}" if number == 1 else f"{number:,} {what}s"
 
 
-def switch_label(background: Background) -> str:
+def switch_label(preparation: Preparation) -> str:
     """What the button to a gallery that has just become ready says."""
-    return f"{background.library.title} is ready: search it"
+    return f"{preparation.gallery.title} is ready: search it"
 
 
 def progress_line(progress: Progress) -> str:

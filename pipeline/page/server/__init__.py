@@ -1,0 +1,1 @@
+"""What stands around the page: routes, guards, limits, the tool for programs."""

@@ -12,10 +12,10 @@ from pipeline.core.errors import PhotoError
 from pipeline.core.recipes import RECIPES
 from pipeline.core.types import Answer
 from pipeline.encoder.faces import numbered
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.preparation import Preparation
 from pipeline.page.html.grid import served
 from pipeline.page.parts import SEARCH, Parts, as_sent, in_a_sentence
-from pipeline.page.tabs.search import count_of, framed, opened, whole_number
+from pipeline.page.query import count_of, framed, opened, whole_number
 from pipeline.search.comparison import compare
 from pipeline.search.explain import nearest, why
 
@@ -23,35 +23,35 @@ PUBLIC: dict[str, Any] = SEARCH | {"api_visibility": "public"}
 EXPLAINED = ("Crop searched with", "Crop of the hit", "What the match rests on there", "And in the hit")
 
 
-def gallery(key: str, background: Background) -> dict[str, Any]:
+def gallery(key: str, preparation: Preparation) -> dict[str, Any]:
     """What can be searched: a gallery's key, name and size, and every recipe with its state and indexes."""
-    ready = background.ready()
-    photos = background.library.photos if ready else None
+    ready = preparation.ready()
+    photos = preparation.gallery.photos if ready else None
     return {
         "key": key,
         "gallery": photos.name if photos else None,
         "title": photos.title if photos else None,
         "photos": len(photos) if photos else 0,
         "people": len(set(photos.people)) if photos else 0,
-        "recipes": [_recipe(background, name) for name in RECIPES],
+        "recipes": [_recipe(preparation, name) for name in RECIPES],
     }
 
 
-def _recipe(background: Background, name: str) -> dict[str, Any]:
-    status = background.status(name)
+def _recipe(preparation: Preparation, name: str) -> dict[str, Any]:
+    status = preparation.status(name)
     about = {"recipe": name, "label": RECIPES[name].label, "state": status.state, "reason": status.reason}
     if status.state != "ready":
         return about | {"photos": 0, "dim": RECIPES[name].dim, "indexes": {}}
-    searcher = background.searcher(name)
+    searcher = preparation.searcher(name)
     recalls = {index: round(searcher.recall(index), 4) for index in searcher.indexes}
-    return about | {"photos": len(searcher.gallery), "dim": RECIPES[name].dim, "indexes": recalls}
+    return about | {"photos": len(searcher.embeddings), "dim": RECIPES[name].dim, "indexes": recalls}
 
 
-def _with_pictures(background: Background, answer: Answer) -> dict[str, Any]:
+def _with_pictures(preparation: Preparation, answer: Answer) -> dict[str, Any]:
     """The answer with the address of each hit's picture. As files, Gradio would look up each one's path six times."""
     told = answer.as_json()
     for hit in told["hits"]:
-        hit["picture"] = served(background.library.pictures.thumbnail(hit["photo_id"]))
+        hit["picture"] = served(preparation.gallery.pictures.thumbnail(hit["photo_id"]))
     return told
 
 
@@ -64,7 +64,7 @@ def endpoints(parts: Parts) -> None:
     hit = gr.Textbox("", label="Hit: its photo_id; empty for the nearest that is not the photo itself", visible=False)
     key = gr.Textbox("", label="Gallery: its key in /galleries; empty for the first that is ready", visible=False)
 
-    def background_of(key: str) -> Background:
+    def background_of(key: str) -> Preparation:
         return galleries.get(key or galleries.first())
 
     def search(
@@ -73,16 +73,16 @@ def endpoints(parts: Parts) -> None:
         """Find the photos of the gallery whose face is most like a face of this photo, 0 being its largest."""
         with in_a_sentence():
             image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
-            background = background_of(key)
-            found = background.searcher(recipe).search(image, count_of(k), index, choose=choose)
-            return framed(image, found), found.crop, _with_pictures(background, found)
+            preparation = background_of(key)
+            found = preparation.searcher(recipe).search(image, count_of(k), index, choose=choose)
+            return framed(image, found), found.crop, _with_pictures(preparation, found)
 
     def compare_all(photo: str | None, index: str, k: object, face: object, key: str) -> dict[str, Any]:
         """Search with every model that is ready: their answers, how many photos each two share, and each one's own."""
         with in_a_sentence():
             image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
-            background = background_of(key)
-            searchers = [background.searcher(name) for name in RECIPES if name in background.ready()]
+            preparation = background_of(key)
+            searchers = [preparation.searcher(name) for name in RECIPES if name in preparation.ready()]
             return compare(searchers, image, count_of(k), index, choose).as_json()
 
     def explain_hit(
@@ -91,12 +91,12 @@ def endpoints(parts: Parts) -> None:
         """Show which places of both crops a hit's similarity rests on; without photo_id the nearest other photo's."""
         with in_a_sentence():
             image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
-            background = background_of(key)
-            searcher = background.searcher(recipe)
+            preparation = background_of(key)
+            searcher = preparation.searcher(recipe)
             found = searcher.search(image, index="exact", choose=choose)
             if found.crop is None:
                 raise PhotoError("No face was found in this photo; try another, or a recipe for whole photos.")
-            reason = why(searcher, found.crop, background.library.photos.found(photo_id or nearest(found)))
+            reason = why(searcher, found.crop, preparation.gallery.photos.found(photo_id or nearest(found)))
             heats = reason.explanation
             return heats.query.crop, heats.hit.crop, *heats.overlays(), reason.as_json()
 

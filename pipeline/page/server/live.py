@@ -51,15 +51,15 @@ class Live:
         """
         if recipe not in RECIPES:
             raise SettingsError(f"There is no model {reprlib.repr(recipe)}; choose one on the page.")
-        background = self._galleries.get(gallery)
-        searcher = background.searcher(recipe)
+        preparation = self._galleries.get(gallery)
+        searcher = preparation.searcher(recipe)
         image = _opened(frame)
         answer = searcher.search(image, SHOWN, index, choose=largest)
         hits = [
             {
                 "photo_id": hit.photo_id,
                 "caption": caption(hit),
-                "picture": served(background.library.pictures.thumbnail(hit.photo_id)),
+                "picture": served(preparation.gallery.pictures.thumbnail(hit.photo_id)),
             }
             for hit in answer.hits
         ]
@@ -68,7 +68,7 @@ class Live:
             "box": _shares(answer, image.size),
             "hits": hits,
             "sentence": presence_line(answer) if answer.found_face else NO_FACE_LIVE,
-            "about": f"{RECIPES[recipe].label}, {background.library.title}",
+            "about": f"{RECIPES[recipe].label}, {preparation.gallery.title}",
         }
 
 

@@ -1,0 +1,1 @@
+"""The page's tabs and what their controls do."""

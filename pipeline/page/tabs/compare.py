@@ -10,23 +10,24 @@ from pipeline.encoder.faces import numbered
 from pipeline.page.html.grid import ON_LOAD, comparison_html
 from pipeline.page.html.wording import notice
 from pipeline.page.parts import SEARCH, Changes, Parts, Request, in_a_sentence, request_of
+from pipeline.page.query import count_of, opened
 from pipeline.page.tabs.explore import Trail, search_with
-from pipeline.page.tabs.search import count_of, opened, tiles
+from pipeline.page.tabs.search import tiles
 from pipeline.search import journal
 from pipeline.search.comparison import compare
 
 
 def compared(parts: Parts, number: int, request: Request) -> str:
     """The comparison as HTML, or in one sentence why there is none."""
-    background = parts.galleries.get(request.gallery)
-    ready = background.ready()
+    preparation = parts.galleries.get(request.gallery)
+    ready = preparation.ready()
     if not ready:
         return notice("The gallery is not ready yet; open this tab again when it is.")
     try:
-        searchers = [background.searcher(name) for name in RECIPES if name in ready]
+        searchers = [preparation.searcher(name) for name in RECIPES if name in ready]
         image = opened(request.photo)
         comparison = compare(searchers, image, count_of(request.k), request.index, numbered(number))
-        pictures = [tiles(background, answer, request.view) for answer in comparison.answers]
+        pictures = [tiles(preparation, answer, request.view) for answer in comparison.answers]
     except PipelineError as error:
         journal.refused(error)
         return notice(str(error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.evaluation.report import HEADLINE_NOTE, drawings
 from pipeline.evaluation.tables import as_html, headline
-from pipeline.galleries.preparation import Background
+from pipeline.galleries.preparation import Preparation
 from pipeline.galleries.reports import load_report, report_path
 
 ABSENT = (
@@ -14,14 +14,14 @@ ABSENT = (
 UNREADY = "<p class='notice'>The gallery is not ready yet; open this tab again when it is.</p>"
 
 
-def evaluation_tab(background: Background) -> str:
+def evaluation_tab(preparation: Preparation) -> str:
     """The tab's content as HTML."""
-    if not background.ready():
+    if not preparation.ready():
         return UNREADY
-    report = load_report(background.library)
+    report = load_report(preparation.gallery)
     if report is None:
         return ABSENT
-    where = report_path(background.library).with_suffix(".html").name
+    where = report_path(preparation.gallery).with_suffix(".html").name
     made = f"Measured on {report['photos']:,} photos, {report['made'][:10]}."
     rest = f"The whole report, with the pictures of what went wrong, is <code>{where}</code> beside the galleries."
     note = f"<p class='note'>{made} {HEADLINE_NOTE} {rest}</p>"

@@ -37,7 +37,7 @@ TO_THE_ENLARGED = "() => document.querySelector('#enlarged').scrollIntoView({blo
 def search_with(parts: Parts, photo_id: str, step: Step, request: Request) -> Changes:
     """A photo of the gallery as the visitor's, and the search with the face by which it was indexed."""
     trail, number = step
-    path = str(parts.galleries.get(request.gallery).library.pictures.original(photo_id))
+    path = str(parts.galleries.get(request.gallery).gallery.pictures.original(photo_id))
     way = trail if request.photo is None else (*trail, (request.photo, number or 0))
     shown = show(parts, replace(request, photo=path), _of_gallery(parts, photo_id, request))
     return shown | {parts.query.photo: path, parts.explore.trail: way, parts.explore.back: gr.update(visible=bool(way))}
@@ -46,7 +46,7 @@ def search_with(parts: Parts, photo_id: str, step: Step, request: Request) -> Ch
 def _of_gallery(parts: Parts, photo_id: str, request: Request) -> Choose:
     """Picks the face by which the recipe's gallery has a photo."""
     try:
-        box = parts.galleries.get(request.gallery).searcher(request.recipe).gallery.box(photo_id)
+        box = parts.galleries.get(request.gallery).searcher(request.recipe).embeddings.box(photo_id)
     except PipelineError:  # said in a sentence by the search itself
         return largest
     return at((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) if box else largest
@@ -71,9 +71,9 @@ def enlarge(parts: Parts, photo_id: str, number: int, answers: Sequence[Answer])
     if found is None:
         return ""
     answer, hit = found
-    background = parts.galleries.named(answer.gallery)
-    library, box = background.library, background.searcher(answer.recipe).gallery.box(photo_id)
-    return enlarged_html(hit, library.pictures.original(photo_id), library.pictures.size(photo_id), box, number)
+    preparation = parts.galleries.named(answer.gallery)
+    gallery, box = preparation.gallery, preparation.searcher(answer.recipe).embeddings.box(photo_id)
+    return enlarged_html(hit, gallery.pictures.original(photo_id), gallery.pictures.size(photo_id), box, number)
 
 
 def move_limit(parts: Parts, distance: object, answers: Sequence[Answer], request: Request) -> Changes:
@@ -82,11 +82,11 @@ def move_limit(parts: Parts, distance: object, answers: Sequence[Answer], reques
     if not answers:
         return {parts.explore.limit_note: ""}
     request = replace(request, own_limit=(answers[0].gallery, answers[0].recipe, limit))
-    background = parts.galleries.named(answers[0].gallery)
+    preparation = parts.galleries.named(answers[0].gallery)
     return {
         parts.explore.own_limit: request.own_limit,
-        parts.explore.limit_note: limit_line(background, answers, request),
-        parts.reply.hits: results(background, answers, request),
+        parts.explore.limit_note: limit_line(preparation, answers, request),
+        parts.reply.hits: results(preparation, answers, request),
     }
 
 
@@ -104,8 +104,8 @@ def download(parts: Parts, kind: str, answers: Sequence[Answer]) -> dict[str, st
 
 
 def _sheet(parts: Parts, answers: Sequence[Answer]) -> bytes:
-    library = parts.galleries.named(answers[0].gallery).library
-    return downloads.contact_sheet(answers, library.pictures.thumbnail, wording.caption)
+    gallery = parts.galleries.named(answers[0].gallery).gallery
+    return downloads.contact_sheet(answers, gallery.pictures.thumbnail, wording.caption)
 
 
 def explore_events(parts: Parts) -> None:
@@ -126,8 +126,8 @@ def explore_events(parts: Parts) -> None:
 
     def arranged(answers: tuple[Answer, ...], *values: object) -> str:
         with in_a_sentence():
-            background = parts.galleries.named(answers[0].gallery) if answers else parts.galleries.main
-            return results(background, answers, request_of(values))
+            preparation = parts.galleries.named(answers[0].gallery) if answers else parts.galleries.main
+            return results(preparation, answers, request_of(values))
 
     def moved(distance: object, answers: tuple[Answer, ...], *values: object) -> Changes:
         with in_a_sentence():
@@ -173,9 +173,9 @@ def explained(parts: Parts, photo_id: str, number: int, answers: Sequence[Answer
         if found is None or found[0].crop is None:
             raise SettingsError("This photo is not among the results any more; search again.")
         answer, crop = found[0], found[0].crop
-        background = parts.galleries.named(answer.gallery)
-        searcher = background.searcher(answer.recipe)
-        return why_html(why(searcher, crop, background.library.photos.found(photo_id)))
+        preparation = parts.galleries.named(answer.gallery)
+        searcher = preparation.searcher(answer.recipe)
+        return why_html(why(searcher, crop, preparation.gallery.photos.found(photo_id)))
     except PipelineError as error:
         return notice(str(error))
 

@@ -29,12 +29,12 @@ CHANGED = "The gallery has changed meanwhile; open this tab again."
 def mapped(parts: Parts, answers: Sequence[Answer], request: Request) -> str:
     """The map of the gallery and model that are chosen, or in one sentence why there is none."""
     try:
-        background = parts.galleries.get(request.gallery)
-        gallery = background.searcher(request.recipe).gallery
+        preparation = parts.galleries.get(request.gallery)
+        gallery = preparation.searcher(request.recipe).embeddings
         if not len(gallery):
             raise PhotosError("There is no photo in this gallery that this model could place; choose another model.")
         here = found_in(answers, gallery)
-        return map_html(Shown(gallery, background.library.photos.title, request.gallery, open_map(gallery), here))
+        return map_html(Shown(gallery, preparation.gallery.photos.title, request.gallery, open_map(gallery), here))
     except PipelineError as error:
         journal.refused(error)
         return notice(str(error))
@@ -47,12 +47,12 @@ def point(parts: Parts, asked: object) -> dict[str, str]:
     """
     try:
         key, recipe, fingerprint, row = _as_asked(asked)
-        background = parts.galleries.get(key)
-        searcher = background.searcher(recipe)
-        if searcher.gallery.manifest["fingerprint"] != fingerprint or not 0 <= row < len(searcher.gallery):
+        preparation = parts.galleries.get(key)
+        searcher = preparation.searcher(recipe)
+        if searcher.embeddings.manifest["fingerprint"] != fingerprint or not 0 <= row < len(searcher.embeddings):
             raise SettingsError(CHANGED)
-        photo_id = searcher.gallery.photo_ids[row]
-        return {"photo": photo_id, "picture": served(picture(background, searcher, photo_id, FACES))}
+        photo_id = searcher.embeddings.photo_ids[row]
+        return {"photo": photo_id, "picture": served(picture(preparation, searcher, photo_id, FACES))}
     except PipelineError as error:
         return {"problem": str(error)}
 

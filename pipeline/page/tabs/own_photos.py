@@ -103,8 +103,8 @@ class Actions:
     def show(self, key: str, shown: Sequence[str] = ()) -> Changes:
         """Where the gallery stands; its pictures are served from now on."""
         gallery = self.own.find(key)
-        if gallery is not None and gallery.background is not None:
-            pictures = gallery.background.library.thumbnails_root.resolve()
+        if gallery is not None and gallery.preparation is not None:
+            pictures = gallery.preparation.gallery.thumbnails_root.resolve()
             if pictures not in self._served:
                 self._served.add(pictures)
                 gr.set_static_paths([pictures])
@@ -127,7 +127,7 @@ class Actions:
             gallery = self.own.find(key)
             if gallery is None:
                 key, gallery = self.own.create()
-            if gallery.background is None:
+            if gallery.preparation is None:
                 self.own.keep(key, kept=kept)
             self.own.enter(key, str(request.session_hash))
             gallery.add(paths, self._forget(paths, photo))

@@ -95,10 +95,10 @@ def _better(parts: Parts, key: str) -> bool:
 def choices(parts: Parts, watch: Watch, own: str, key: str, recipe: str) -> Changes:
     """The header, and what can be chosen where this gallery is: galleries, models, and the way to a better one."""
     galleries, reply = parts.galleries, parts.reply
-    background = galleries.get(key)
-    usable = background.ready()
+    preparation = galleries.get(key)
+    usable = preparation.ready()
     keys = (*galleries.keys, *([own] if galleries.has(own) else []))
-    models = [(wording.model_label(name, background.status(name)), name) for name in RECIPES]
+    models = [(wording.model_label(name, preparation.status(name)), name) for name in RECIPES]
     return {
         watch.header: wording.header(galleries, key),
         reply.gallery: gr.update(choices=_labelled(parts, keys), value=key, visible=len(keys) > 1),

@@ -9,15 +9,15 @@ from pathlib import Path
 import gradio as gr
 from PIL import Image
 
-from pipeline.core.errors import PhotoError, PipelineError, SettingsError
-from pipeline.core.recipes import MAX_K, RECIPES
-from pipeline.core.types import Answer, Box, Face, Hit
-from pipeline.encoder.faces import Choose, at, boxed, largest, numbered
-from pipeline.galleries.preparation import Background
+from pipeline.core.errors import PipelineError, SettingsError
+from pipeline.core.recipes import RECIPES
+from pipeline.core.types import Answer, Face, Hit
+from pipeline.encoder.faces import Choose, at, largest, numbered
+from pipeline.galleries.preparation import Preparation
 from pipeline.page.html import wording
 from pipeline.page.html.grid import Group, Tile, by_person, results_html
 from pipeline.page.parts import FACES, FARTHEST, SEARCH, Changes, Parts, Request, request_of
-from pipeline.photos.images import open_image
+from pipeline.page.query import SHOWN_SIDE, count_of, framed, opened
 from pipeline.search import journal
 from pipeline.search.hints import hints
 from pipeline.search.searcher import Searcher
@@ -42,17 +42,19 @@ def limit_of(answers: Sequence[Answer], request: Request) -> float | None:
     return answers[0].limit.distance
 
 
-def limit_line(background: Background, answers: Sequence[Answer], request: Request) -> str:
+def limit_line(preparation: Preparation, answers: Sequence[Answer], request: Request) -> str:
     """What the limit means, in one sentence; or in a few words why there is none."""
     distances = [hit.distance for answer in answers for hit in answer.hits]
     if not distances:
         return ""
-    limit, searcher = limit_of(answers, request), background.searcher(answers[0].recipe)
+    limit, searcher = limit_of(answers, request), preparation.searcher(answers[0].recipe)
     if limit is None or searcher.calibration is None:
         whole = answers[0].face is None and RECIPES[answers[0].recipe].finds_faces
         return wording.no_limit_line(whole_photo=whole)
     beyond = sum(distance > limit for distance in distances)
-    return wording.limit_line(searcher.calibration.false_alarms(limit, len(searcher.gallery)), beyond, len(distances))
+    return wording.limit_line(
+        searcher.calibration.false_alarms(limit, len(searcher.embeddings)), beyond, len(distances)
+    )
 
 
 def limited(parts: Parts, answers: Sequence[Answer], request: Request) -> Changes:
@@ -67,68 +69,25 @@ def limited(parts: Parts, answers: Sequence[Answer], request: Request) -> Change
     return changes | ({explore.limit: round(min(limit, FARTHEST), 2)} if limit is not None else {})
 
 
-MOST = 10**12
-SHOWN_SIDE = 900  # pixels; the boxed photo is for looking at
-
-
-def opened(photo: str | None) -> Image.Image:
-    """The photo the browser sent, decoded; PhotoError if there is none."""
-    if photo is None:
-        raise PhotoError("There is no photo yet; upload one, take one with the webcam, or click an example.")
-    return open_image(Path(photo))
-
-
-def whole(value: float) -> bool:
-    """Whether this is a whole number of any sensible size; JSON may hold NaN, infinity and numbers of 400 digits."""
-    return abs(value) <= MOST and value == int(value)
-
-
-def whole_number(value: object, what: str) -> int:
-    """A number as the browser sent it; SettingsError if it is none, or a broken one."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not whole(value):
-        raise SettingsError(f"{what} must be a whole number.")
-    return int(value)
-
-
-def count_of(k: object) -> int:
-    """The number of results asked for."""
-    return whole_number(k, f"The number of results, 1 to {MAX_K},")
-
-
-def framed(image: Image.Image, answer: Answer) -> Image.Image:
-    """The photo with its faces framed, small enough to send; shrunk first, for a copy of a large one is large too."""
-    scale = min(1.0, SHOWN_SIDE / max(image.size))
-    if scale < 1:
-        image = image.resize([max(1, round(side * scale)) for side in image.size], reducing_gap=2)
-    small = {face: replace(face, box=scaled(face.box, scale)) for face in answer.faces}
-    return boxed(image, tuple(small.values()), small[answer.face] if answer.face else None)
-
-
-def scaled(box: Box, scale: float) -> Box:
-    """The same box where the photo is so many times as large."""
-    left, top, right, bottom = box
-    return left * scale, top * scale, right * scale, bottom * scale
-
-
-def picture(background: Background, searcher: Searcher, photo_id: str, view: str) -> Path:
+def picture(preparation: Preparation, searcher: Searcher, photo_id: str, view: str) -> Path:
     """The file that stands for a photo among the results: the photo, or the face by which it was indexed."""
-    box = searcher.gallery.box(photo_id) if view == FACES else None
-    return background.library.pictures.face(photo_id, box) if box else background.library.pictures.thumbnail(photo_id)
+    box = searcher.embeddings.box(photo_id) if view == FACES else None
+    return preparation.gallery.pictures.face(photo_id, box) if box else preparation.gallery.pictures.thumbnail(photo_id)
 
 
-def tiles(background: Background, answer: Answer, view: str) -> tuple[Tile, ...]:
+def tiles(preparation: Preparation, answer: Answer, view: str) -> tuple[Tile, ...]:
     """An answer's hits with their pictures."""
-    searcher = background.searcher(answer.recipe)
-    return tuple(Tile(hit, picture(background, searcher, hit.photo_id, view)) for hit in answer.hits)
+    searcher = preparation.searcher(answer.recipe)
+    return tuple(Tile(hit, picture(preparation, searcher, hit.photo_id, view)) for hit in answer.hits)
 
 
-def results(background: Background, answers: Sequence[Answer], request: Request) -> str:
+def results(preparation: Preparation, answers: Sequence[Answer], request: Request) -> str:
     """The answers as HTML: photo by photo, by person, or a row for each of several faces."""
     limit = limit_of(answers, request)
     each = [
         tuple(
             replace(tile, answer=number, beyond=limit is not None and tile.hit.distance > limit)
-            for tile in tiles(background, answer, request.view)
+            for tile in tiles(preparation, answer, request.view)
         )
         for number, answer in enumerate(answers)
     ]
@@ -227,16 +186,16 @@ def _found(parts: Parts, request: Request, answers: tuple[Answer, ...]) -> Chang
     }
 
 
-def example_photos(background: Background) -> list[tuple[str, str]]:
+def example_photos(preparation: Preparation) -> list[tuple[str, str]]:
     """The example photos as (file, name)."""
-    library = background.library
-    return [(str(library.pictures.original(photo_id)), library.person(photo_id)) for photo_id in library.examples()]
+    gallery = preparation.gallery
+    return [(str(gallery.pictures.original(photo_id)), gallery.person(photo_id)) for photo_id in gallery.examples()]
 
 
 def show_example(parts: Parts, number: int, request: Request) -> Changes:
     """An example as the visitor's photo, and the page's search with it."""
-    library = parts.galleries.get(request.gallery).library
-    path = str(library.pictures.original(library.examples()[number]))
+    gallery = parts.galleries.get(request.gallery).gallery
+    path = str(gallery.pictures.original(gallery.examples()[number]))
     return anew(parts, replace(request, photo=path)) | {parts.query.photo: path}
 
 

@@ -1,0 +1,11 @@
+from .errors import PipelineError as PipelineError
+from .progress import Progress as Progress
+from .progress import Report as Report
+from .recipes import RECIPES as RECIPES
+from .recipes import Recipe as Recipe
+from .settings import Settings as Settings
+from .types import Answer as Answer
+from .types import Face as Face
+from .types import Hit as Hit
+from .types import Photo as Photo
+from .types import Verdict as Verdict
