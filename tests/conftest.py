@@ -13,7 +13,8 @@ from pipeline.core.settings import VARIABLES, Settings
 from pipeline.encoder.weights import Weights, WeightStore
 from pipeline.galleries.gallery import Gallery
 from pipeline.indexes import registry
-from pipeline.photos.sources import Photos, open_photos
+from pipeline.photos.photos import Photos
+from pipeline.photos.sources import open_photos
 from tests.fakes import TinyEncoders, make_folder, make_people
 
 REAL = Settings.from_env()

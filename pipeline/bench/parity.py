@@ -14,7 +14,7 @@ from pipeline.core.progress import Progress, Report, silent
 from pipeline.embeddings.embed import BATCH
 from pipeline.encoder.faces import MtcnnDetector
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pipeline.core.errors import ServingError
 from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.recipes import DEFAULT_K
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 
 WARM_UP = 5  # searches that do not count
 LARGE = (4000, 3000)  # a phone's photo of 12 megapixels

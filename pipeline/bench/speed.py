@@ -31,7 +31,7 @@ from pipeline.encoder.faces import MtcnnDetector, centred, cut_all
 from pipeline.encoder.networks import FACENET_MEAN, FACENET_SCALE, Scaled
 from pipeline.encoder.torch_networks import FACENET_SIDE, as_graph, native_bf16
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 
 ROUNDS = 5  # interleaved, so that a busy moment of the machine meets every road
 THEIR_BATCH = 32

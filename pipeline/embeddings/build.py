@@ -28,7 +28,7 @@ from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.layer import fit_pca, save_layer
 from pipeline.indexes.registry import available, build_index
 from pipeline.photos.face_ids import face_id
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 
 COPYING_SECONDS = 300  # more than a copy of a gallery's file takes
 

@@ -23,7 +23,7 @@ from pipeline.embeddings.store import FACE_COLUMNS, Draft, Embeddings, Part, fac
 from pipeline.encoder.encoder import Encoder
 from pipeline.photos.face_ids import photo_of
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 
 NO_FACE = "no face found"
 BATCH = 40  # photos decoded and embedded at a time; memory for more buys no speed

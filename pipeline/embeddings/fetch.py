@@ -34,8 +34,8 @@ from pipeline.embeddings.store import (
 )
 from pipeline.encoder.encoder import Encoder
 from pipeline.indexes.registry import INDEXES
+from pipeline.photos.photos import Photos
 from pipeline.photos.pictures import PACK, unpack
-from pipeline.photos.sources import Photos
 
 log = logging.getLogger(__name__)
 

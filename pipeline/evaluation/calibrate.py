@@ -19,7 +19,7 @@ from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Bools, Floats, Reliability
 from pipeline.evaluation.pairs import Pairs
 from pipeline.evaluation.ranking import Ranking, Subject, pair_distances, pair_ends, subject_of
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 from pipeline.search.calibration import RATES, Calibration
 
 STEP = 0.002  # of the distances at which strangers are counted

@@ -33,7 +33,7 @@ from pipeline.evaluation.ranking import Subject, impostor_limit, rank, subject_o
 from pipeline.evaluation.verification import verify
 from pipeline.indexes.registry import why_unavailable
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 from pipeline.search.searcher import Searcher
 
 ROUNDS = 5

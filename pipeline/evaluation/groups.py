@@ -14,7 +14,7 @@ from pipeline.core.types import FloatArray
 from pipeline.evaluation.metrics import Bools, Floats
 from pipeline.evaluation.ranking import Ranking, Subject
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 from pipeline.search.hints import look
 
 STEP = 200  # photos between two reports

@@ -19,7 +19,7 @@ import requests
 
 from pipeline.core.errors import PhotosError
 from pipeline.core.files import replacing
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 
 TIMEOUT = (5, 30)  # seconds to connect, and to wait for more
 

@@ -13,7 +13,7 @@ from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.types import FloatArray, IntArray
 from pipeline.embeddings.store import Embeddings
 from pipeline.evaluation.pairs import Pairs
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 
 CHUNK = 512  # queries at a time: 27 MB of similarities at LFW's size, where all at once would be 700
 LEAST_NEIGHBOURS = 50  # more than any protocol but R-precision looks at

@@ -22,8 +22,9 @@ from pipeline.encoder.encoder import Encoders, StoredEncoders
 from pipeline.encoder.weights import WeightStore
 from pipeline.evaluation.calibrate import calibrate
 from pipeline.evaluation.pairs import VIEW_1, open_pairs
+from pipeline.photos.photos import Photos
 from pipeline.photos.pictures import Pictures
-from pipeline.photos.sources import TITLES, Photos, open_photos
+from pipeline.photos.sources import TITLES, open_photos
 from pipeline.search.calibration import (
     OWN,
     Calibration,

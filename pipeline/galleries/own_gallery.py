@@ -17,7 +17,8 @@ from pipeline.encoder.encoder import Encoders
 from pipeline.galleries.gallery import Gallery, all_recipes
 from pipeline.galleries.preparation import Preparation
 from pipeline.galleries.uploads import Taken, take
-from pipeline.photos.sources import Photos, own_photos
+from pipeline.photos.folders import own_photos
+from pipeline.photos.photos import Photos
 
 log = logging.getLogger(__name__)
 

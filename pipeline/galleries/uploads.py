@@ -23,8 +23,8 @@ from typing import IO
 from pipeline.core.errors import PhotoError, PhotosError
 from pipeline.core.files import digest
 from pipeline.core.progress import Progress, Report
+from pipeline.photos.folders import PHOTO_SUFFIXES
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import PHOTO_SUFFIXES
 
 MAX_PHOTOS = 5_000  # in one gallery: an hour's work for two cores, if they are large
 MAX_ENTRIES = 20_000  # files of any kind in one zip

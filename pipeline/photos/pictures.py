@@ -22,7 +22,7 @@ from pipeline.core.files import replacing
 from pipeline.core.progress import Progress, Report
 from pipeline.core.types import Box
 from pipeline.photos.images import JPEG_START, UNREADABLE, open_image, small_enough
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 
 THUMBNAIL_SIDE = 320
 FACE_SIDE = 200

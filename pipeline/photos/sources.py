@@ -5,24 +5,23 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.core.errors import PhotosError, SettingsError
+from pipeline.core.errors import PhotosError
 from pipeline.core.hub import endpoint, reachable, snapshot_meter
 from pipeline.core.progress import Report, silent
 from pipeline.core.settings import LFW
-from pipeline.core.types import Photo
-from pipeline.photos.face_ids import photo_of
+from pipeline.photos.folders import folder_photos, slug
+from pipeline.photos.photos import Photos, revision
 
 if TYPE_CHECKING:
     import pyarrow
     from datasets import Dataset
 
-PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
 SAMPLE = Path(__file__).parent / "sample"  # composite people, made by `composites.py`
 TITLES = {LFW: "LFW", SAMPLE.name: "Sample"}
 UNKNOWN = "unknown"  # who a photo shows, where its label is missing
@@ -44,67 +43,18 @@ LFW_ON_THE_HUB = (
 )
 
 
-class Photos:
-    """The photos of one gallery, in a fixed order. `revision` changes when they do."""
-
-    def __init__(
-        self,
-        names: tuple[str, str],
-        labels: Sequence[tuple[str, str]],
-        revision: tuple[str, Sequence[str]],
-        read: Callable[[int], bytes | Path],
-        *,
-        every_face: bool = False,
-    ) -> None:
-        """`names` are (folder name, title), `labels` (photo id, person) by row; `read(row)` gives bytes or a path.
-
-        `revision` is one value for all photos and one for each, its stamp, which changes when that photo does.
-        With `every_face` each face of a photo becomes a row of the gallery, called as `face_id` has it; else one does.
-        """
-        self.every_face = every_face
-        self.name, self.title = names
-        self.revision, self.stamps = revision[0], tuple(revision[1])
-        self.photo_ids = tuple(photo_id for photo_id, _ in labels)
-        self.people = tuple(person for _, person in labels)
-        self._read = read
-        self._rows = {photo_id: row for row, photo_id in enumerate(self.photo_ids)}
-        if len(self._rows) != len(self.photo_ids):
-            raise ValueError("photo ids must be unique")
-
-    def __len__(self) -> int:
-        return len(self.photo_ids)
-
-    def __getitem__(self, row: int) -> Photo:
-        return Photo(self.photo_ids[row], self.people[row], self._read(row))
-
-    def row_of(self, photo_id: str) -> int | None:
-        """The photo's row, also by the id of one of its faces; None if there is no such photo."""
-        row = self._rows.get(photo_id)
-        return self._rows.get(photo_of(photo_id)) if row is None and self.every_face else row
-
-    def row(self, photo_id: str) -> int:
-        """The same; SettingsError if there is no such photo."""
-        if (row := self.row_of(photo_id)) is None:
-            raise SettingsError(f"There is no photo {photo_id!r} in this gallery.")
-        return row
-
-    def found(self, photo_id: str) -> Photo:
-        """The photo of this id, or that shows the face of this id; SettingsError if there is none."""
-        return self[self.row(photo_id)]
-
-
 def open_photos(dataset: str, report: Report = silent) -> Photos:
     """Opens what FACESEARCH_DATASET names: `lfw`, `sample`, a Hub id or `id@revision`, a folder, `imagefolder:PATH`.
 
     PhotosError says in one sentence what is missing and what to set instead; a host out of reach costs seconds.
     """
     if dataset == SAMPLE.name:
-        return _folder_photos(SAMPLE, (SAMPLE.name, TITLES[SAMPLE.name]))
+        return folder_photos(SAMPLE, (SAMPLE.name, TITLES[SAMPLE.name]))
     if dataset.startswith("imagefolder:"):
-        return _folder_photos(Path(dataset.removeprefix("imagefolder:")).expanduser())
+        return folder_photos(Path(dataset.removeprefix("imagefolder:")).expanduser())
     if Path(dataset).expanduser().is_dir():
         folder = Path(dataset).expanduser().resolve()
-        return _dataset_photos(_load(folder), (_slug(folder.name), TITLES.get(folder.name, folder.name)))
+        return _dataset_photos(_load(folder), (slug(folder.name), TITLES.get(folder.name, folder.name)))
     if dataset == LFW:
         return _lfw_from_hub(report)
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", dataset) is None:
@@ -114,7 +64,7 @@ def open_photos(dataset: str, report: Report = silent) -> Photos:
         )
     repo, _, revision = dataset.partition("@")
     folder = _fetch(HubDataset(repo, revision or None), report)
-    return _dataset_photos(_load(folder), (_slug(repo), repo))
+    return _dataset_photos(_load(folder), (slug(repo), repo))
 
 
 def _lfw_from_hub(report: Report) -> Photos:
@@ -235,7 +185,7 @@ def _content_revision(data: Dataset, image: str, labels: Sequence[tuple[str, str
             elif path.is_valid and Path(path.as_py()).is_file():  # `datasets` leaves a folder's photos where they are
                 content = Path(path.as_py()).read_bytes()
             stamps.append(hashlib.sha256(content).hexdigest())
-    return _revision(labels, stamps), stamps
+    return revision(labels, stamps), stamps
 
 
 def _chunks(data: Dataset, image: str) -> Iterator[pyarrow.StructArray]:
@@ -249,58 +199,3 @@ def _chunks(data: Dataset, image: str) -> Iterator[pyarrow.StructArray]:
             for batch in pyarrow.ipc.open_stream(stream):
                 yield batch.column(image)
     pyarrow.default_memory_pool().release_unused()
-
-
-def _revision(labels: Sequence[tuple[str, str]], stamps: Sequence[str]) -> str:
-    return hashlib.sha256(repr((labels, stamps)).encode()).hexdigest()
-
-
-def own_photos(folder: Path, names: tuple[str, str]) -> Photos:
-    """The photos below a folder for a gallery of every face, called `names`; a person is a photo's folder, or its name.
-
-    PhotosError if there are none. Their revision stays the same wherever the folder is moved.
-    """
-    files = list(_photos_below(folder))
-    if not files:
-        raise PhotosError("There are no photos left; drop some.")
-    relative = [file.relative_to(folder) for file in files]
-    labels = [(path.as_posix(), path.parent.name or path.stem) for path in relative]
-    stamps = [_stamp(file) for file in files]
-    revision = _revision([("every", "face"), *labels], stamps)
-    return Photos(names, labels, (revision, stamps), lambda row: files[row], every_face=True)
-
-
-def _stamp(file: Path) -> str:
-    """Size and time instead of the content: reading a large folder through takes minutes."""
-    stat = file.stat()
-    return f"{stat.st_size}-{stat.st_mtime_ns}"
-
-
-def _folder_photos(folder: Path, names: tuple[str, str] | None = None) -> Photos:
-    if not folder.is_dir():
-        raise PhotosError(f"FACESEARCH_DATASET names the folder {folder}, which does not exist; correct the path.")
-    files = list(_photos_below(folder))
-    if not files:
-        raise PhotosError(
-            f"There are no photos in {folder} (looked for {', '.join(sorted(PHOTO_SUFFIXES))}); choose another folder."
-        )
-    labels, stamps = [], []
-    for file in files:
-        relative = file.relative_to(folder)
-        labels.append((relative.as_posix(), relative.parts[0] if len(relative.parts) > 1 else file.stem))
-        stamps.append(_stamp(file))
-    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:6]
-    name = f"{_slug(folder.resolve().name)}-{place}"  # two folders may share a name
-    names = names or (name, folder.resolve().name)
-    return Photos(names, labels, (_revision(labels, stamps), stamps), lambda row: files[row])
-
-
-def _photos_below(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in PHOTO_SUFFIXES and not hidden and path.is_file():
-            yield path
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "photos"

@@ -27,7 +27,7 @@ from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.faces import cut
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 
 VIEWS = 3  # of each photo
 PART = 960  # views that are kept, and can be lost, together

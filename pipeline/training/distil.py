@@ -34,7 +34,7 @@ from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Bools
 from pipeline.evaluation.pairs import Pairs
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 from pipeline.training.augmentation import Pixels, Views
 from pipeline.training.mini_net import MiniNet
 from pipeline.training.teacher import smaller

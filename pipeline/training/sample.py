@@ -21,7 +21,7 @@ from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.types import FloatArray, IntArray
 from pipeline.embeddings.store import Embeddings
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 
 PEOPLE, PHOTOS_EACH, MADE_OF = 40, 5, 6
 OWN = 0.3  # how much of a photo is of its own six; at half, some were nearer to another composite

@@ -26,7 +26,8 @@ from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.faces import centred
 from pipeline.galleries.gallery import Gallery
 from pipeline.indexes.registry import available, open_index
-from pipeline.photos.sources import Photos, open_photos
+from pipeline.photos.photos import Photos
+from pipeline.photos.sources import open_photos
 from pipeline.search.searcher import open_searcher
 from tests.fakes import BROKEN, FACELESS, PEOPLE, PHOTOS_EACH, TinyEncoders, TinyNetwork, draw, make_folder, portrait
 

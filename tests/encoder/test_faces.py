@@ -26,7 +26,7 @@ from pipeline.encoder.faces import (
     numbered,
 )
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 
 FACENET = recipe_named("mtcnn-facenet")
 ALIGNED = recipe_named("mtcnn-reid")

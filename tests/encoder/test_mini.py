@@ -25,7 +25,8 @@ from pipeline.encoder.weights import PACKAGED, Weights
 from pipeline.evaluation.pairs import open_pairs
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import SAMPLE, Photos, open_photos
+from pipeline.photos.photos import Photos
+from pipeline.photos.sources import SAMPLE, open_photos
 from pipeline.training import augmentation, distil
 from pipeline.training.augmentation import Source, Views
 from pipeline.training.distil import judge

@@ -12,7 +12,7 @@ from pipeline.encoder.faces import MAX_SIDE
 from pipeline.encoder.integral import MAX_AREA, Areas
 from pipeline.encoder.mtcnn import CELL, Found, Mtcnn
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 
 
 def noise(*shape: int) -> np.ndarray:

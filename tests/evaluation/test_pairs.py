@@ -16,7 +16,8 @@ from pipeline.core.errors import PhotosError
 from pipeline.core.settings import Settings
 from pipeline.evaluation import pairs
 from pipeline.evaluation.pairs import VIEW_1, Pairs, open_pairs, parse_pairs
-from pipeline.photos.sources import Photos, open_photos
+from pipeline.photos.photos import Photos
+from pipeline.photos.sources import open_photos
 
 # Two folds of one pair of each kind.
 TEXT = (

@@ -8,7 +8,7 @@ from PIL import Image
 
 from pipeline.core.progress import Progress
 from pipeline.evaluation.groups import STEP, measure_photos
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 from pipeline.search.hints import SIDE
 
 

@@ -20,7 +20,7 @@ from pipeline.encoder.faces import SURE
 from pipeline.encoder.weights import Weights, WeightStore
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 
 PHOTOS, SIDE, ACROSS = 500, 250, 3  # each photo's faces stand three in a row, 250 pixels apart
 RECIPE = "mtcnn-reid"

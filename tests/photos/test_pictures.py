@@ -10,8 +10,8 @@ from PIL import Image
 
 from pipeline.core.errors import PhotosError, SettingsError
 from pipeline.photos.images import open_image
+from pipeline.photos.photos import Photos
 from pipeline.photos.pictures import THUMBNAIL_SIDE, Pictures
-from pipeline.photos.sources import Photos
 from tests.photos.test_images import WHITE, encode, noise, pixels
 
 GONE = "A photo of this gallery cannot be read any more; put the gallery's photos back where they were, or start again "

@@ -26,8 +26,10 @@ from PIL import Image
 from pipeline.core.errors import PhotosError
 from pipeline.core.progress import Progress
 from pipeline.core.types import Photo
+from pipeline.photos.folders import PHOTO_SUFFIXES
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import LFW_ON_THE_HUB, PHOTO_SUFFIXES, Photos, open_photos
+from pipeline.photos.photos import Photos
+from pipeline.photos.sources import LFW_ON_THE_HUB, open_photos
 
 PRIMARY, MIRROR = LFW_ON_THE_HUB
 SHA = "0123456789abcdef0123456789abcdef01234567"

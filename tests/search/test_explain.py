@@ -17,7 +17,7 @@ from pipeline.encoder.encoder import Encoder, open_encoder
 from pipeline.encoder.weights import Weights, WeightStore
 from pipeline.galleries.gallery import Gallery
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import Photos
+from pipeline.photos.photos import Photos
 from pipeline.search.explain import FOR, PLACES, Explanation, Heat, explain, gallery_crop, patch_corners, picture
 from tests.conftest import REAL
 from tests.fakes import FACELESS, SIDE, portrait

@@ -1,0 +1,64 @@
+"""The photos of one gallery, in a fixed order, each read when it is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pipeline.core.errors import SettingsError
+from pipeline.core.types import Photo
+from pipeline.photos.face_ids import photo_of
+
+
+class Photos:
+    """The photos of one gallery, in a fixed order. `revision` changes when they do."""
+
+    def __init__(
+        self,
+        names: tuple[str, str],
+        labels: Sequence[tuple[str, str]],
+        revision: tuple[str, Sequence[str]],
+        read: Callable[[int], bytes | Path],
+        *,
+        every_face: bool = False,
+    ) -> None:
+        """`names` are (folder name, title), `labels` (photo id, person) by row; `read(row)` gives bytes or a path.
+
+        `revision` is one value for all photos and one for each, its stamp, which changes when that photo does.
+        With `every_face` each face of a photo becomes a row of the gallery, called as `face_id` has it; else one does.
+        """
+        self.every_face = every_face
+        self.name, self.title = names
+        self.revision, self.stamps = revision[0], tuple(revision[1])
+        self.photo_ids = tuple(photo_id for photo_id, _ in labels)
+        self.people = tuple(person for _, person in labels)
+        self._read = read
+        self._rows = {photo_id: row for row, photo_id in enumerate(self.photo_ids)}
+        if len(self._rows) != len(self.photo_ids):
+            raise ValueError("photo ids must be unique")
+
+    def __len__(self) -> int:
+        return len(self.photo_ids)
+
+    def __getitem__(self, row: int) -> Photo:
+        return Photo(self.photo_ids[row], self.people[row], self._read(row))
+
+    def row_of(self, photo_id: str) -> int | None:
+        """The photo's row, also by the id of one of its faces; None if there is no such photo."""
+        row = self._rows.get(photo_id)
+        return self._rows.get(photo_of(photo_id)) if row is None and self.every_face else row
+
+    def row(self, photo_id: str) -> int:
+        """The same; SettingsError if there is no such photo."""
+        if (row := self.row_of(photo_id)) is None:
+            raise SettingsError(f"There is no photo {photo_id!r} in this gallery.")
+        return row
+
+    def found(self, photo_id: str) -> Photo:
+        """The photo of this id, or that shows the face of this id; SettingsError if there is none."""
+        return self[self.row(photo_id)]
+
+
+def revision(labels: Sequence[tuple[str, str]], stamps: Sequence[str]) -> str:
+    return hashlib.sha256(repr((labels, stamps)).encode()).hexdigest()
