@@ -77,6 +77,14 @@ def test_across_and_down_are_of_one_measure(monkeypatch: pytest.MonkeyPatch) -> 
     assert project(groups()[:3]).tolist() == [[-1, -0.25], [1, -0.25], [-1, 0.25]]
 
 
+def test_rounding_does_not_go_beyond_the_maps_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        laid_out = random.normal(0, 50, (5, 2)).astype(np.float32)
+        monkeypatch.setattr(projection, "_layout", lambda _, points=laid_out: points)
+        assert np.abs(project(groups()[:5])).max() <= 1
+
+
 def test_what_is_kept_is_the_share_of_ten_nearest() -> None:
     # On a line the ten nearest are known: a map that is the line keeps all, one that is shuffled next to nothing.
     angles = np.linspace(0, 1, 400)
