@@ -58,13 +58,21 @@ LEFT_OUT: pytest.StashKey[int] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--report` is for tests/faults."""
+    """`--report` is for tests/faults, `--float32` for all others."""
+    parser.addoption("--float32", action="store_true", help="calculate as on a processor that has no bf16")
     parser.addoption("--report", action="store_true", help="print what tests/faults tried, as a table in Markdown")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Empty, until tests run."""
     config.stash[TALLY], config.stash[LEFT_OUT] = Tally(), 0
+    if config.option.float32:
+        import torch
+
+        from pipeline.encoder import networks
+
+        networks.native_precision = lambda: "f32"
+        torch.cpu._is_avx512_bf16_supported = lambda: False
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses

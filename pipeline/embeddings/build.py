@@ -98,8 +98,9 @@ def build_shard(
 ) -> int:
     """Embeds one worker's share of the photos, (i, n) being every n-th part from the i-th; returns the parts left.
 
-    Workers may share the folder or have it copied together afterwards. `build_galleries` then finds every part there
-    and only puts them together, to the same bytes as a build by one worker.
+    Workers may share the folder or have it copied together afterwards. `build_embeddings` then finds every part there
+    and only puts them together, to the same bytes as a build by one worker where all processors are of one kind; of
+    another kind vectors differ by rounding.
     """
     number, of = shard
     if not 0 <= number < of:

@@ -94,7 +94,7 @@ def _scaled(points: FloatArray) -> FloatArray:
         return points
     low, high = points.min(axis=0), points.max(axis=0)
     scaled: FloatArray = ((points - (low + high) / 2) * (2 / max(float((high - low).max()), 1e-9))).astype(np.float32)
-    return scaled
+    return np.clip(scaled, -1, 1)  # rounding may go beyond
 
 
 def _others(vectors: FloatArray, rows: IntArray) -> list[list[int]]:

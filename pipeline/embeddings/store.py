@@ -2,7 +2,8 @@
 
 A gallery is in use only once its manifest is there, and only if every file is the one the manifest describes. While it
 is being built it is a `Draft`: numbered parts of a fixed size, each written whole or not at all, so that a build that
-was killed goes on where it stopped and comes to the same vectors.
+was killed goes on where it stopped and comes to the same vectors: on the same processor to the byte, since its
+batches are the same.
 """
 
 from __future__ import annotations

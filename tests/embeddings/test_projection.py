@@ -8,6 +8,7 @@ import pytest
 from pipeline.core.geometry import unit_rows
 from pipeline.core.types import FloatArray
 from pipeline.embeddings import map
+from pipeline.embeddings import map as gallery_map
 from pipeline.embeddings.map import kept, project
 
 PEOPLE, EACH = 8, 30
@@ -75,6 +76,14 @@ def test_across_and_down_are_of_one_measure(monkeypatch: pytest.MonkeyPatch) -> 
     laid_out = np.array([[10, 3], [14, 3], [10, 4]], np.float32)
     monkeypatch.setattr(map, "_layout", lambda _: laid_out)
     assert project(groups()[:3]).tolist() == [[-1, -0.25], [1, -0.25], [-1, 0.25]]
+
+
+def test_rounding_does_not_go_beyond_the_maps_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        laid_out = random.normal(0, 50, (5, 2)).astype(np.float32)
+        monkeypatch.setattr(gallery_map, "_layout", lambda _, points=laid_out: points)
+        assert np.abs(project(groups()[:5])).max() <= 1
 
 
 def test_what_is_kept_is_the_share_of_ten_nearest() -> None:
