@@ -247,7 +247,7 @@ BUILDER = """
 import sys, time
 from pathlib import Path
 from pipeline.embeddings import store
-from pipeline.embeddings.build import build_galleries
+from pipeline.embeddings.build import build_embeddings
 from pipeline.photos.sources import open_photos
 from tests import fakes as tiny
 
@@ -258,7 +258,7 @@ class Slow(tiny.TinyNetwork):
 
 store.PART_SIZE, tiny.TinyNetwork = 4, Slow
 encoders = tiny.TinyEncoders()
-built = build_galleries(open_photos("imagefolder:" + sys.argv[1]), [encoders.get(sys.argv[4])], Path(sys.argv[2]))
+built = build_embeddings(open_photos("imagefolder:" + sys.argv[1]), [encoders.get(sys.argv[4])], Path(sys.argv[2]))
 print(encoders.detector.photos_seen, len(built[sys.argv[4]]))
 """
 
