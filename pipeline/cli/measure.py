@@ -1,110 +1,38 @@
-"""The commands that measure: what the indexes cost and find, and which model is better."""
+"""Evaluating what is built, and calibrating its distances."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
-import subprocess
 import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.cli.search import ProgressBars, peak_memory, recipe_asked_for
-from pipeline.core.errors import SettingsError
+from pipeline.cli.common import Commands, ProgressBars, peak_memory
 from pipeline.core.settings import Settings
 
+if TYPE_CHECKING:
+    pass
 
-def bench_indexes(options: argparse.Namespace) -> int:
-    """Measures every index on one recipe's gallery."""
-    from pipeline.bench.indexes import bench_indexes
-    from pipeline.galleries.gallery import open_gallery
 
-    gallery = open_gallery(Settings.from_env())
-    embeddings = gallery.searcher(recipe_asked_for(options, gallery)).embeddings
-    with closing(ProgressBars()) as bars:
-        figures = bench_indexes(embeddings, bars, gallery.milvus)
-    if options.json:
-        print(
-            json.dumps(
-                {
-                    "gallery": embeddings.manifest["gallery"],
-                    "recipe": embeddings.manifest["recipe"]["name"],
-                    "vectors": list(embeddings.vectors.shape),
-                    "indexes": [one.as_json() for one in figures],
-                }
-            )
-        )
-        return 0
-    count, dim = embeddings.vectors.shape
-    print(
-        f"{embeddings.manifest['recipe']['name']} on {embeddings.manifest['gallery']}: "
-        f"{count:,} vectors of {dim} numbers"
+def add_commands(commands: Commands) -> None:
+    """Adds the commands below, each with its arguments."""
+    command = commands.add_parser("evaluate", help="which model is better, by how much: measured on what is built")
+    command.add_argument(
+        "--recipes", nargs="+", metavar="NAME", help="as for build, with options too; default: all that are built"
     )
-    print("| index | recall@20 | search, median | search, p95 | build | on disk |")
-    print("|---|---|---|---|---|---|")
-    for one in figures:
-        print(
-            f"| `{one.index}` | {one.recall_at_20:.3f} | {one.search_ms_median:.2f} ms | {one.search_ms_p95:.2f} ms "
-            f"| {one.build_s:.1f} s | {_megabytes(one.disk_bytes)} |"
-        )
-    return 0
+    command.add_argument("--indexes", nargs="+", metavar="NAME", help="default: all that a gallery has")
+    command.add_argument("--json", type=Path, help="where to write the figures; default: beside the galleries")
+    command.add_argument("--html", type=Path, help="where to write the report; default: beside the galleries")
+    command.set_defaults(command=evaluate)
 
-
-def _megabytes(count: int | None) -> str:
-    return "on the server" if count is None else f"{count / 1e6:,.1f} MB"
-
-
-def bench_scale(options: argparse.Namespace) -> int:
-    """Measures indexes on millions of faces drawn by numbers."""
-    from pipeline.bench.scale import Scale, bench_scale
-
-    indexes = tuple(options.indexes.split(","))
-    scale = Scale(options.rows, options.dim, indexes, Settings.from_env().milvus, options.start_server)
-    with closing(ProgressBars()) as bars:
-        figures = bench_scale(scale, options.folder, bars)
-        if options.json:
-            print(json.dumps({"dim": scale.dim, "indexes": [one.as_json() for one in figures]}))
-            return 0
-        print(
-            "| rows | index | build | on disk | recall@20 | effort | search, median | search, p95 | memory | server's |"
-        )
-        print("|---|---|---|---|---|---|---|---|---|---|")
-        for one in figures:  # each at once: the next may take an hour
-            print(
-                f"| {one.rows:,} | `{one.index}` | {one.build_s:,.0f} s | {_megabytes(one.disk_bytes)} "
-                f"| {one.recall_at_20:.3f} | {one.effort} | {one.search_ms_median:.0f} ms | {one.search_ms_p95:.0f} ms "
-                f"| {one.peak_bytes / 2**30:.1f} GiB | {one.children_peak_bytes / 2**30:.1f} GiB |",
-                flush=True,
-            )
-    return 0
-
-
-def bench_serving(options: argparse.Namespace) -> int:
-    """Measures the running page."""
-    from pipeline.bench.serving import Load, bench_serving
-    from pipeline.galleries.gallery import open_gallery
-
-    gallery = open_gallery(Settings.from_env())
-    recipe = options.recipe or gallery.default_recipe()
-    gallery.searcher(recipe)  # an error, not a build, where there is no gallery
-    load = Load(recipe, options.index, clients=options.clients, seconds=options.seconds)
-    with closing(ProgressBars()) as bars:
-        figures = bench_serving(gallery.photos, load, bars)
-    if options.json:
-        print(json.dumps(figures.as_json()))
-        return 0
-    print(f"{figures.recipe} by {load.index}; ready: {figures.ready}")
-    print(f"| page answers / first search answered | {figures.page_s:.1f} s / {figures.first_s:.1f} s |")
-    print(f"| search of a gallery photo, p50 / p95 | {figures.small_ms[0]:.0f} / {figures.small_ms[1]:.0f} ms |")
-    print(f"| search of 12 megapixels, p50 / p95 | {figures.large_ms[0]:.0f} / {figures.large_ms[1]:.0f} ms |")
-    print(f"| index part of a search | {figures.index_ms:.2f} ms |")
-    print(
-        f"| {figures.clients} clients at once | {figures.searches_a_second:.1f} a second, {figures.failures} failed |"
+    command = commands.add_parser("calibrate", help="measure on LFW what distances mean, for verdicts")
+    command.add_argument("--recipes", nargs="+", metavar="NAME", help="default: all that are built")
+    command.add_argument(
+        "--json", type=Path, help="a file to add the figures to, such as pipeline/search/calibrations.json"
     )
-    print(f"| resident memory | {figures.resident_bytes / 1e6:,.0f} MB |")
-    return 0
+    command.set_defaults(command=calibrate)
 
 
 def calibrate(options: argparse.Namespace) -> int:
@@ -124,120 +52,6 @@ def calibrate(options: argparse.Namespace) -> int:
             f"{one.recipe}: as many pairs of one person as of two at distance {one.middle:.3f}, width {one.width:.3f}; "
             f"beyond {limit.distance:.3f} probably not in the gallery"
         )
-    return 0
-
-
-def bench(options: argparse.Namespace) -> int:
-    """Measures how long photos take to become vectors, or how indexes grow."""
-    if options.profile is not None:
-        return profiled(options.profile)
-    if options.faces:
-        return bench_faces(options)
-    return bench_growth(options) if options.growth else bench_speed(options)
-
-
-def bench_faces(options: argparse.Namespace) -> int:
-    """Compares the faces of all photos with facenet-pytorch's."""
-    from pipeline.bench.parity import measure_agreement
-    from pipeline.galleries.gallery import open_gallery
-
-    with closing(ProgressBars()) as bars:
-        found = measure_agreement(open_gallery(Settings.from_env()).photos, bars)
-    if options.json:
-        print(json.dumps(found.as_json()))
-        return 0
-    print(
-        f"{found.photos:,} photos: the same faces in {found.alike:.2%}; without a face {found.faceless_theirs} by "
-        f"facenet-pytorch, {found.faceless_ours} here."
-    )
-    return 0
-
-
-def bench_growth(options: argparse.Namespace) -> int:
-    """Measures how the indexes grow, and draws it."""
-    from pipeline.bench.scale import ROWS, Scale, bench_growth, exponents, faster_from
-    from pipeline.evaluation.figures import growth_svg
-
-    rows, names = options.rows or ROWS, tuple(options.indexes.split(","))
-    scale = Scale(max(rows), indexes=names, milvus=Settings.from_env().milvus, start_server=options.start_server)
-    figures = []
-    with closing(ProgressBars()) as bars:
-        if not options.json:
-            print("| faces | index | search, median | p95 | recall@20 | build | memory added |")
-            print("|---|---|---|---|---|---|---|")
-        for one in bench_growth(scale, rows, options.folder, bars):  # each size at once: the next may take an hour
-            figures.append(one)
-            if not options.json:
-                print(
-                    f"| {one.rows:,} | `{one.index}` | {one.search_ms_median:.2f} ms | {one.search_ms_p95:.2f} ms "
-                    f"| {one.recall_at_20:.3f} | {one.build_s:,.1f} s | {_megabytes(one.added_bytes)} |",
-                    flush=True,
-                )
-    searching, building = exponents(figures, "search_ms_median"), exponents(figures, "build_s")
-    options.out.write_text(growth_svg([one.as_json() for one in figures]), encoding="utf-8")
-    if options.json:
-        print(json.dumps({"figures": [one.as_json() for one in figures], "search": searching, "build": building}))
-        return 0
-    for name in names:
-        first = faster_from(figures, name) if name != "exact" and "exact" in names else None
-        beats = (
-            "" if name == "exact" else f"; faster than exact from {first:,}" if first else "; never faster than exact"
-        )
-        print(f"{name}: searching grows as n^{searching[name]:.2f}, building as n^{building[name]:.2f}{beats}")
-    print(f"Drawn in {options.out}.")
-    return 0
-
-
-def profiled(file: Path) -> int:
-    """Runs this command anew under py-spy, which writes where its time went; SettingsError without py-spy."""
-    spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
-    if spy is None:
-        raise SettingsError("Profiling needs py-spy; install it with `pip install py-spy`.")
-    place = next(i for i, word in enumerate(sys.argv) if word.startswith("--profile"))
-    words = sys.argv[1:place] + sys.argv[place + (1 if "=" in sys.argv[place] else 2) :]
-    command = [
-        spy,
-        "record",
-        "--native",
-        "--rate",
-        "20",
-        "--output",
-        str(file),
-        "--",
-        sys.executable,
-        "-m",
-        "pipeline",
-        *words,
-    ]
-    return subprocess.run(command, check=False).returncode
-
-
-def bench_speed(options: argparse.Namespace) -> int:
-    """Measures how long photos take to become vectors."""
-    from pipeline.bench.speed import BATCHED, LOOP, OURS, bench_speed
-    from pipeline.galleries.gallery import open_gallery
-
-    gallery = open_gallery(Settings.from_env())
-    with closing(ProgressBars()) as bars:
-        figures = bench_speed(gallery.photos, gallery.encoders, options.photos, bars)
-    if options.json:
-        print(json.dumps(figures.as_json()))
-        return 0
-    print(f"{figures.photos} photos, milliseconds a photo{peak_memory()}")
-    print(f"| step | {LOOP} | {BATCHED} | {OURS} | ours is faster by | floor |")
-    print("|---|---|---|---|---|---|")
-    loop, batched, ours = (figures.milliseconds[road] for road in (LOOP, BATCHED, OURS))
-    for step in ours:
-        cells = [f"{road[step]:.2f}" if step in road else "-" for road in (loop, batched, ours)]
-        faster = f"{loop[step] / ours[step]:.1f} x" if step in loop and ours[step] else "-"
-        floor = f"{figures.floor_ms[step]:.2f}" if step in figures.floor_ms else "-"
-        print(f"| {step} | {' | '.join(cells)} | {faster} | {floor} |")
-    rates = ", ".join(f"{kind} {rate:.0f}" for kind, rate in figures.rate_gmacs.items())
-    print(f"Floor: multiply-adds over the measured rate of matrices, in 10^9 a second: {rates}.")
-    print(
-        f"Faces as in {LOOP}: {figures.alike:.2%} of the photos; without a face: {figures.faceless_theirs} there, "
-        f"{figures.faceless_ours} here."
-    )
     return 0
 
 

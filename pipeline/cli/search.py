@@ -1,124 +1,64 @@
-"""The commands, each of which checks, calls and prints; `__main__.py` reads what is asked for."""
+"""Searching with a photo, explaining a hit, and saying what is here."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
-import time
-from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
-from pipeline.core.errors import GalleryError, GalleryMissing
-from pipeline.core.progress import Progress
-from pipeline.core.recipes import RECIPES, recipe_named, reduced
+from pipeline.cli.common import NAMES, Commands, recipe_asked_for, takes_dim
+from pipeline.core.errors import GalleryError
+from pipeline.core.recipes import (
+    DEFAULT_INDEX,
+    DEFAULT_K,
+    MAX_K,
+    RECIPES,
+)
 from pipeline.core.settings import VARIABLES, Settings
 from pipeline.core.types import Answer
 from pipeline.indexes.registry import INDEXES
 
 if TYPE_CHECKING:
-    from pipeline.galleries.gallery import Gallery
+    pass
 
 
-class ProgressBars:
-    """Progress as tqdm's bars on stderr, one after the other."""
+def add_commands(commands: Commands) -> None:
+    """Adds the commands below, each with its arguments."""
+    command = commands.add_parser("search", help="search the gallery with a photo; exit code 1 if it shows no face")
+    command.add_argument("photo", type=Path)
+    command.add_argument("--recipe", metavar="NAME", help=NAMES)
+    takes_dim(command)
+    command.add_argument(
+        "--index", default=DEFAULT_INDEX, metavar="NAME", help=f"{' or '.join(INDEXES)}; default: %(default)s"
+    )
+    command.add_argument(
+        "--k", type=int, default=DEFAULT_K, help=f"how many results, 1 to {MAX_K}; default: %(default)s"
+    )
+    command.add_argument(
+        "--face", type=int, default=0, metavar="N", help="which face where there are several; default: the largest"
+    )
+    command.add_argument("--whole-photo", action="store_true", help="search with the whole photo, without a face")
+    command.add_argument("--json", action="store_true", help="print the answer as JSON")
+    command.set_defaults(command=search)
 
-    def __init__(self) -> None:
-        self._bar: tqdm[NoReturn] | None = None
-        self._task = ""
+    command = commands.add_parser("explain", help="draw what the similarity of a photo and a hit rests on")
+    command.add_argument("photo", type=Path)
+    command.add_argument("--recipe", metavar="NAME", help=NAMES)
+    takes_dim(command)
+    command.add_argument("--hit", metavar="PHOTO_ID", help="default: the nearest that is not the photo itself")
+    command.add_argument(
+        "--face", type=int, default=0, metavar="N", help="which face where there are several; default: the largest"
+    )
+    command.add_argument("--out", type=Path, help="the picture; default: why.png, or none with --json")
+    command.add_argument("--json", action="store_true", help="print the figures as JSON, patch by patch")
+    command.set_defaults(command=explain)
 
-    def __call__(self, progress: Progress) -> None:
-        if self._bar is None or self._task != progress.task:
-            self.close()
-            self._task = progress.task
-            self._bar = tqdm(
-                total=progress.total,
-                initial=progress.done - progress.worked,
-                desc=progress.task,
-                unit=progress.unit if progress.unit == "B" else f" {progress.unit}",
-                unit_scale=progress.unit == "B",
-            )
-        self._bar.update(progress.done - self._bar.n)
+    command = commands.add_parser("doctor", help="what is well here and what is not; exit code 1 if anything fails")
+    command.set_defaults(command=doctor)
 
-    def close(self) -> None:
-        """Ends the bar that is open."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-
-def build(options: argparse.Namespace) -> int:
-    """Builds galleries."""
-    from pipeline.galleries.gallery import open_gallery
-
-    gallery = open_gallery(Settings.from_env())
-    recipes = _recipes_asked_for(options, gallery)
-    started = time.perf_counter()
-    with closing(ProgressBars()) as bars:
-        if options.shard:
-            left = gallery.build_shard(recipes, options.shard, bars)
-        else:
-            gallery.build(recipes, bars)
-            _draw_maps(gallery, recipes, bars)
-    if options.shard:
-        rest = f"parts left for the other shards: {left}" if left else "every part is there"
-        print(f"This shard is done; {rest}. When all are, the same command without --shard puts them together.")
-        return 0
-    for recipe in recipes:
-        manifest = gallery.searcher(recipe).embeddings.manifest
-        counts, annoy = manifest["counts"], manifest["indexes"]["annoy"]
-        print(
-            f"{recipe}: {counts['indexed']:,} of {counts['photos']:,} photos of {counts['people']:,} people indexed, "
-            f"{counts['no_face']} without a face, {counts['unreadable']} unreadable; "
-            f"Annoy recall@20 {annoy['recall_at_20']} with search_k {annoy['search_k']:,}; {gallery.folder(recipe)}"
-        )
-        for skipped in manifest["skipped"]:
-            print(f"  skipped {skipped['photo_id']}: {skipped['reason']}")
-    print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}.")
-    return 0
-
-
-def _draw_maps(gallery: Gallery, recipes: Sequence[str], bars: ProgressBars) -> None:
-    """Draws the maps that are not there yet."""
-    from pipeline.embeddings.map import load_map, open_map
-
-    all_embeddings, started = [gallery.searcher(recipe).embeddings for recipe in recipes], time.perf_counter()
-    missing = [embeddings for embeddings in all_embeddings if load_map(embeddings) is None]
-    for done, embeddings in enumerate(missing, start=1):
-        bars(Progress("Drawing maps", "maps", done - 1, len(missing), done - 1, time.perf_counter() - started))
-        open_map(embeddings)
-        bars(Progress("Drawing maps", "maps", done, len(missing), done, time.perf_counter() - started))
-
-
-def peak_memory() -> str:
-    if sys.platform == "win32":
-        return ""
-    import resource
-
-    kilo = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
-    return f", {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo / 2**30:.2f} GiB of memory at the peak"
-
-
-def publish(options: argparse.Namespace) -> int:
-    """Uploads galleries that are built to a repository of the Hub."""
-    from pipeline.embeddings.publish import publish
-    from pipeline.galleries.gallery import open_gallery
-    from pipeline.galleries.reports import built_recipes
-
-    gallery = open_gallery(Settings.from_env())
-    recipes = options.recipe or built_recipes(gallery)
-    if not recipes:
-        raise GalleryMissing("No gallery is built yet; run `python -m pipeline build`.")
-    with closing(ProgressBars()) as bars:
-        all_embeddings = [gallery.searcher(recipe).embeddings for recipe in recipes]
-        commit = publish(gallery.pictures, all_embeddings, options.repo, bars, private=options.private)
-    print(f"Published {', '.join(recipes)}: {commit}")
-    print(f"FACESEARCH_INDEX_REPO={options.repo} fetches them instead of building them.")
-    return 0
+    command = commands.add_parser("info", help="what is set, what is here and what can be searched")
+    command.set_defaults(command=info)
 
 
 def search(options: argparse.Namespace) -> int:
@@ -227,27 +167,3 @@ def doctor(options: argparse.Namespace) -> int:
         print(finding)
         levels.add(finding.level)
     return 1 if "fail" in levels else 0
-
-
-def recipe_asked_for(options: argparse.Namespace, gallery: Gallery) -> str:
-    """The recipe asked for, or the best that can be had; reduced if that was asked for."""
-    return _reduced_as_asked(options.recipe or gallery.default_recipe(), options)
-
-
-def _recipes_asked_for(options: argparse.Namespace, gallery: Gallery) -> list[str]:
-    if options.recipe == ["all"]:
-        return _all_but_untrained(gallery)
-    return [_reduced_as_asked(name, options) for name in options.recipe or [gallery.default_recipe()]]
-
-
-def _reduced_as_asked(name: str, options: argparse.Namespace) -> str:
-    recipe = recipe_named(name)
-    return recipe.name if options.dim is None else reduced(recipe, options.dim).name
-
-
-def _all_but_untrained(gallery: Gallery) -> list[str]:
-    """Every recipe; one whose head is not trained yet is named and left out."""
-    untrained = [name for name, recipe in RECIPES.items() if recipe.layer == "head"]
-    for name in (name for name in untrained if not gallery.encoders.on_disk(name)):
-        print(f"{name} is left out: {gallery.encoders.why_unavailable(name)}", file=sys.stderr)
-    return [name for name in RECIPES if name not in untrained or gallery.encoders.on_disk(name)]

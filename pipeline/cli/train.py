@@ -1,4 +1,4 @@
-"""The commands that train: the head of the trained baseline, the network that comes with this package, the sample."""
+"""Training the head of the trained baseline and the compact network, and making the sample gallery."""
 
 from __future__ import annotations
 
@@ -9,14 +9,46 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.search import ProgressBars, peak_memory
+from pipeline.cli.common import Commands, ProgressBars, peak_memory
 from pipeline.core.progress import Report, silent
-from pipeline.core.recipes import FALLBACK, HEADED, MINI, recipe_named
+from pipeline.core.recipes import (
+    DEFAULT_EPOCHS,
+    FALLBACK,
+    HEADED,
+    MINI,
+    STEPS,
+    recipe_named,
+)
 from pipeline.core.settings import Settings
+from pipeline.photos.sources import SAMPLE
 
 if TYPE_CHECKING:
     from pipeline.galleries.gallery import Gallery
     from pipeline.training.heads import Epoch
+
+
+def add_commands(commands: Commands) -> None:
+    """Adds the commands below, each with its arguments."""
+    command = commands.add_parser("train-head", help=f"train the head of {HEADED} on this gallery's people")
+    command.add_argument(
+        "--epochs", type=int, default=DEFAULT_EPOCHS, help="passes over the photos; default: %(default)s"
+    )
+    command.set_defaults(command=train_head)
+
+    command = commands.add_parser("distil", help=f"train the network of {MINI} anew, on LFW; goes on where it stopped")
+    command.add_argument("--steps", type=int, default=STEPS, help="default: %(default)s")
+    command.add_argument("--held-out", action="store_true", help="leave out a fifth of the people, and judge by them")
+    command.add_argument("--folder", type=Path, help="where to keep what is done; default: below FACESEARCH_CACHE")
+    command.add_argument("--out", type=Path, default=Path("mini.safetensors"), help="default: %(default)s")
+    command.set_defaults(command=distil)
+
+    command = commands.add_parser("copy-mtcnn", help="copy MTCNN's weights out of facenet-pytorch's wheel anew")
+    command.add_argument("--out", type=Path, default=Path("mtcnn.safetensors"), help="default: %(default)s")
+    command.set_defaults(command=copy_mtcnn)
+
+    command = commands.add_parser("compose-sample", help="make the sample gallery anew, of a gallery of LFW")
+    command.add_argument("--folder", type=Path, default=SAMPLE, help="where to; default: %(default)s")
+    command.set_defaults(command=compose_sample)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pipeline.bench import processes, serving
 from pipeline.bench.processes import free_port
 from pipeline.bench.serving import LARGE, Load, bench_serving
 from pipeline.bench.visitor import visiting
-from pipeline.cli import measure
+from pipeline.cli import bench
 from pipeline.core.errors import ServingError
 from pipeline.core.settings import Settings
 from pipeline.galleries.gallery import open_gallery
@@ -87,7 +87,7 @@ def test_profiling_runs_the_same_command_under_py_spy(tmp_path: Path, monkeypatc
     spy = tmp_path / "py-spy"
     spy.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > "$0.called"\n')
     spy.chmod(0o755)
-    monkeypatch.setattr(measure.shutil, "which", lambda name, path=None: str(spy) if name == "py-spy" else None)
+    monkeypatch.setattr(bench.shutil, "which", lambda name, path=None: str(spy) if name == "py-spy" else None)
     monkeypatch.setattr(sys, "argv", ["pipeline", "bench", "--profile", "time.svg", "--photos", "7"])
     assert main(sys.argv[1:]) == 0
     called = (tmp_path / "py-spy.called").read_text().splitlines()
@@ -98,6 +98,6 @@ def test_profiling_runs_the_same_command_under_py_spy(tmp_path: Path, monkeypatc
 def test_profiling_without_py_spy_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(measure.shutil, "which", lambda name, path=None: None)
+    monkeypatch.setattr(bench.shutil, "which", lambda name, path=None: None)
     assert main(["bench", "--profile", "time.svg"]) == 2
     assert capsys.readouterr().err == "Profiling needs py-spy; install it with `pip install py-spy`.\n"

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pipeline import __main__ as cli
-from pipeline.cli import search
+from pipeline.cli import common
 from pipeline.core.errors import WeightsError
 from pipeline.core.progress import Progress, Report
 from pipeline.core.recipes import DEFAULT, FALLBACK, HEADED, RECIPES
@@ -415,7 +415,7 @@ def test_info_says_what_is_here(run: Run, tiny: Gallery) -> None:
 
 
 def test_a_progress_bar_that_goes_on_starts_where_the_build_does(capsys: pytest.CaptureFixture[str]) -> None:
-    bars = search.ProgressBars()
+    bars = common.ProgressBars()
     bars(Progress("Downloading x.pt", "B", 0, 2_000_000, 0, 0.0))
     bars(Progress("Downloading x.pt", "B", 2_000_000, 2_000_000, 2_000_000, 1.0))
     bars(Progress("Indexing", "photos", 20, 26, 0, 0.0))

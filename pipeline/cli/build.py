@@ -1,0 +1,121 @@
+"""Building and publishing the embeddings of a gallery."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from pipeline.cli.common import NAMES, Commands, ProgressBars, peak_memory, reduced_as_asked, takes_dim
+from pipeline.core.errors import GalleryMissing
+from pipeline.core.progress import Progress
+from pipeline.core.recipes import (
+    RECIPES,
+)
+from pipeline.core.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.galleries.gallery import Gallery
+
+
+def add_commands(commands: Commands) -> None:
+    """Adds the commands below, each with its arguments."""
+    command = commands.add_parser("build", help="embed the gallery's photos and index them; goes on where it stopped")
+    command.add_argument("--recipe", nargs="+", metavar="NAME", help=f"all, or one or more of {NAMES}")
+    takes_dim(command)
+    command.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="I/N",
+        help="embed only this worker's share, such as 0/2; build without it to merge",
+    )
+    command.set_defaults(command=build)
+
+    command = commands.add_parser("publish", help="upload galleries that are built to a model repository of the Hub")
+    command.add_argument("--repo", required=True, metavar="USER/NAME", help="created where it does not exist")
+    command.add_argument("--recipe", nargs="+", metavar="NAME", help="default: all that are built")
+    command.add_argument("--private", action="store_true", help="only for those whom you let in")
+    command.set_defaults(command=publish)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, of = text.partition("/")
+    return int(number), int(of)
+
+
+def build(options: argparse.Namespace) -> int:
+    """Builds galleries."""
+    from pipeline.galleries.gallery import open_gallery
+
+    gallery = open_gallery(Settings.from_env())
+    recipes = _recipes_asked_for(options, gallery)
+    started = time.perf_counter()
+    with closing(ProgressBars()) as bars:
+        if options.shard:
+            left = gallery.build_shard(recipes, options.shard, bars)
+        else:
+            gallery.build(recipes, bars)
+            _draw_maps(gallery, recipes, bars)
+    if options.shard:
+        rest = f"parts left for the other shards: {left}" if left else "every part is there"
+        print(f"This shard is done; {rest}. When all are, the same command without --shard puts them together.")
+        return 0
+    for recipe in recipes:
+        manifest = gallery.searcher(recipe).embeddings.manifest
+        counts, annoy = manifest["counts"], manifest["indexes"]["annoy"]
+        print(
+            f"{recipe}: {counts['indexed']:,} of {counts['photos']:,} photos of {counts['people']:,} people indexed, "
+            f"{counts['no_face']} without a face, {counts['unreadable']} unreadable; "
+            f"Annoy recall@20 {annoy['recall_at_20']} with search_k {annoy['search_k']:,}; {gallery.folder(recipe)}"
+        )
+        for skipped in manifest["skipped"]:
+            print(f"  skipped {skipped['photo_id']}: {skipped['reason']}")
+    print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}.")
+    return 0
+
+
+def _draw_maps(gallery: Gallery, recipes: Sequence[str], bars: ProgressBars) -> None:
+    """Draws the maps that are not there yet."""
+    from pipeline.embeddings.map import load_map, open_map
+
+    all_embeddings, started = [gallery.searcher(recipe).embeddings for recipe in recipes], time.perf_counter()
+    missing = [embeddings for embeddings in all_embeddings if load_map(embeddings) is None]
+    for done, embeddings in enumerate(missing, start=1):
+        bars(Progress("Drawing maps", "maps", done - 1, len(missing), done - 1, time.perf_counter() - started))
+        open_map(embeddings)
+        bars(Progress("Drawing maps", "maps", done, len(missing), done, time.perf_counter() - started))
+
+
+def _recipes_asked_for(options: argparse.Namespace, gallery: Gallery) -> list[str]:
+    if options.recipe == ["all"]:
+        return _all_but_untrained(gallery)
+    return [reduced_as_asked(name, options) for name in options.recipe or [gallery.default_recipe()]]
+
+
+def _all_but_untrained(gallery: Gallery) -> list[str]:
+    """Every recipe; one whose head is not trained yet is named and left out."""
+    untrained = [name for name, recipe in RECIPES.items() if recipe.layer == "head"]
+    for name in (name for name in untrained if not gallery.encoders.on_disk(name)):
+        print(f"{name} is left out: {gallery.encoders.why_unavailable(name)}", file=sys.stderr)
+    return [name for name in RECIPES if name not in untrained or gallery.encoders.on_disk(name)]
+
+
+def publish(options: argparse.Namespace) -> int:
+    """Uploads galleries that are built to a repository of the Hub."""
+    from pipeline.embeddings.publish import publish
+    from pipeline.galleries.gallery import open_gallery
+    from pipeline.galleries.reports import built_recipes
+
+    gallery = open_gallery(Settings.from_env())
+    recipes = options.recipe or built_recipes(gallery)
+    if not recipes:
+        raise GalleryMissing("No gallery is built yet; run `python -m pipeline build`.")
+    with closing(ProgressBars()) as bars:
+        all_embeddings = [gallery.searcher(recipe).embeddings for recipe in recipes]
+        commit = publish(gallery.pictures, all_embeddings, options.repo, bars, private=options.private)
+    print(f"Published {', '.join(recipes)}: {commit}")
+    print(f"FACESEARCH_INDEX_REPO={options.repo} fetches them instead of building them.")
+    return 0

@@ -1,0 +1,78 @@
+"""What several commands share: progress bars, peak memory, and which recipe was asked for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
+
+from tqdm import tqdm
+
+from pipeline.core.progress import Progress
+from pipeline.core.recipes import (
+    OPTIONS,
+    RECIPES,
+    recipe_named,
+    reduced,
+)
+
+if TYPE_CHECKING:
+    from pipeline.galleries.gallery import Gallery
+
+
+NAMES = (
+    f"{', '.join(RECIPES)}, each with any of +{' +'.join(OPTIONS)} behind its name; default: the best that can be had"
+)
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+class ProgressBars:
+    """Progress as tqdm's bars on stderr, one after the other."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[NoReturn] | None = None
+        self._task = ""
+
+    def __call__(self, progress: Progress) -> None:
+        if self._bar is None or self._task != progress.task:
+            self.close()
+            self._task = progress.task
+            self._bar = tqdm(
+                total=progress.total,
+                initial=progress.done - progress.worked,
+                desc=progress.task,
+                unit=progress.unit if progress.unit == "B" else f" {progress.unit}",
+                unit_scale=progress.unit == "B",
+            )
+        self._bar.update(progress.done - self._bar.n)
+
+    def close(self) -> None:
+        """Ends the bar that is open."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def peak_memory() -> str:
+    if sys.platform == "win32":
+        return ""
+    import resource
+
+    kilo = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
+    return f", {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo / 2**30:.2f} GiB of memory at the peak"
+
+
+def recipe_asked_for(options: argparse.Namespace, gallery: Gallery) -> str:
+    """The recipe asked for, or the best that can be had; reduced if that was asked for."""
+    return reduced_as_asked(options.recipe or gallery.default_recipe(), options)
+
+
+def reduced_as_asked(name: str, options: argparse.Namespace) -> str:
+    recipe = recipe_named(name)
+    return recipe.name if options.dim is None else reduced(recipe, options.dim).name
+
+
+def takes_dim(command: argparse.ArgumentParser) -> None:
+    """Adds `--dim`."""
+    command.add_argument("--dim", type=int, help="reduce the recipe's vectors to so many numbers by PCA")
