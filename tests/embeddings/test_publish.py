@@ -65,7 +65,7 @@ def built(tiny: Gallery) -> Gallery:
 
 @pytest.fixture
 def elsewhere(tiny_folder: Path, tmp_path: Path) -> Elsewhere:
-    """Another library of the same photos, with an index folder of its own that is empty, and with the repository."""
+    """Another gallery of the same photos, with an index folder of its own that is empty, and with the repository."""
 
     def make(repo: str = REPO) -> Gallery:
         gallery = Gallery(f"imagefolder:{tiny_folder}", TinyEncoders(), tmp_path / "elsewhere")
@@ -83,13 +83,13 @@ def published(hub: Hub, built: Gallery) -> Hub:
 
 
 def publish_recipes(gallery: Gallery, recipes: list[str], repo: str, *, private: bool) -> str:
-    """Publishes the library's galleries of these recipes."""
+    """Publishes the gallery's embeddings of these recipes."""
     all_embeddings = [gallery.searcher(recipe).embeddings for recipe in recipes]
     return publish(gallery.pictures, all_embeddings, repo, private=private)
 
 
 def seen(gallery: Gallery) -> int:
-    """How many photos the library's detector has been given: none where nothing is built."""
+    """How many photos the gallery's detector has been given: none where nothing is built."""
     assert isinstance(gallery.encoders, TinyEncoders)
     return gallery.encoders.detector.photos_seen
 
@@ -477,12 +477,12 @@ def test_a_repository_that_is_not_there(hub: Hub, elsewhere: Elsewhere, caplog: 
 CHILD = """
 import sys
 from pathlib import Path
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 from pipeline.embeddings.fetch import PublishedIndex
 from tests.fakes import TinyEncoders
-library = Library("imagefolder:" + sys.argv[1], TinyEncoders(), Path(sys.argv[2]))
-library.published = PublishedIndex(sys.argv[3])
-library.build(["mtcnn-facenet"])
+gallery = Gallery("imagefolder:" + sys.argv[1], TinyEncoders(), Path(sys.argv[2]))
+gallery.published = PublishedIndex(sys.argv[3])
+gallery.build(["mtcnn-facenet"])
 """
 
 
@@ -632,7 +632,7 @@ def test_the_command_publishes_what_is_built(
     assert capsys.readouterr().err == "No gallery is built yet; run `python -m pipeline build`.\n"
 
 
-def test_the_setting_reaches_the_library(tmp_path: Path) -> None:
+def test_the_setting_reaches_the_gallery(tmp_path: Path) -> None:
     assert open_gallery(Settings(index=tmp_path)).published is None
     named = open_gallery(Settings(index=tmp_path, index_repo=REPO)).published
     assert named is not None
