@@ -613,7 +613,7 @@ def test_private_is_private_or_nothing(hub: Hub, built: Gallery) -> None:
     assert not hub.repos[f"{USER}/open"].private
     before = dict(hub.repos[f"{USER}/open"].files)
     assert refused(built, f"{USER}/open", private=True) == (
-        f"{USER}/open exists and is public; make it private first, or publish without --private."
+        f"{USER}/open exists and is public; make it private first, or publish with --public."
     )
     assert hub.repos[f"{USER}/open"].files == before
 
@@ -622,7 +622,8 @@ def test_the_command_publishes_what_is_built(
     hub: Hub, built: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: built)
-    assert main(["publish", "--repo", REPO]) == 0
+    assert main(["publish", "--repo", REPO, "--public"]) == 0
+    assert not hub.repos[REPO].private
     assert capsys.readouterr().out == (
         f"Published {RECIPE}: http://127.0.0.1:{hub.port}/{REPO}/commit/{hub.repos[REPO].sha}\n"
         f"FACESEARCH_INDEX_REPO={REPO} fetches them instead of building them.\n"
@@ -630,6 +631,27 @@ def test_the_command_publishes_what_is_built(
     shutil.rmtree(built.index_root)
     assert main(["publish", "--repo", REPO]) == 2
     assert capsys.readouterr().err == "No gallery is built yet; run `python -m pipeline build`.\n"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "choice", "private"),
+    [
+        ("imagefolder:photos", [], True),
+        ("someone/photos", [], True),
+        ("/data/lfw", [], True),  # called so by whoever keeps it
+        ("lfw", [], False),
+        ("sample", [], False),
+        ("sample", ["--private"], True),
+        ("someone/photos", ["--public"], False),
+    ],
+)
+def test_faces_are_not_made_public_unasked(
+    dataset: str, choice: list[str], private: bool, hub: Hub, built: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: built)
+    monkeypatch.setenv("FACESEARCH_DATASET", dataset)
+    assert main(["publish", "--repo", REPO, *choice]) == 0
+    assert hub.repos[REPO].private is private
 
 
 def test_the_setting_reaches_the_gallery(tmp_path: Path) -> None:
