@@ -147,9 +147,7 @@ def expanded(path: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise SettingsError(
-            f"{path} begins with a home folder that is not known here; write the whole path."
-        ) from error
+        raise SettingsError(f"{path} begins with a home folder that is not known here; write it out.") from error
 
 
 def _default_folders(*, on_space: bool) -> tuple[Path, Path]:
