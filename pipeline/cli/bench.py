@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.common import NAMES, Commands, ProgressBars, peak_memory, recipe_asked_for, takes_dim
+from pipeline.cli.common import NAMES, Commands, ProgressBars, peak_memory, positive, recipe_asked_for, takes_dim
 from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import (
     DEFAULT_INDEX,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Commands) -> None:
     """Adds the commands below, each with its arguments."""
     command = commands.add_parser("bench", help="measure how long photos take to become vectors")
-    command.add_argument("--photos", type=int, default=200, help="how many; default: %(default)s")
+    command.add_argument("--photos", type=positive, default=200, help="how many; default: %(default)s")
     command.add_argument("--json", action="store_true", help="print the figures as JSON")
     command.add_argument("--profile", type=Path, metavar="FILE", help="write where the time went, as an SVG, by py-spy")
     command.add_argument("--growth", action="store_true", help="instead: how indexes grow, on faces drawn by numbers")
@@ -33,7 +33,7 @@ def add_commands(commands: Commands) -> None:
         "--faces", action="store_true", help="instead: whether all photos' faces are facenet-pytorch's"
     )
     growing = command.add_argument_group("with --growth")
-    growing.add_argument("--rows", type=int, nargs="+", metavar="N", help="default: ten thousand to a million")
+    growing.add_argument("--rows", type=positive, nargs="+", metavar="N", help="default: ten thousand to a million")
     growing.add_argument("--indexes", default="exact,annoy,knn,kmeans", metavar="NAMES", help="default: %(default)s")
     growing.add_argument("--start-server", action="store_true", help="start a Milvus server, as bench-scale does")
     growing.add_argument("--folder", type=Path, help="where to make a temporary folder; 5 GB for a million")
@@ -43,7 +43,7 @@ def add_commands(commands: Commands) -> None:
     command = commands.add_parser("bench-serving", help="measure the running page: its start, searches, many clients")
     command.add_argument("--recipe", metavar="NAME", help=NAMES)
     command.add_argument("--index", default=DEFAULT_INDEX, metavar="NAME", help="default: %(default)s")
-    command.add_argument("--clients", type=int, default=20, help="how many at once; default: %(default)s")
+    command.add_argument("--clients", type=positive, default=20, help="how many at once; default: %(default)s")
     command.add_argument("--seconds", type=float, default=20.0, help="for how long; default: %(default)s")
     command.add_argument("--json", action="store_true", help="print the figures as JSON")
     command.set_defaults(command=bench_serving)
@@ -55,8 +55,8 @@ def add_commands(commands: Commands) -> None:
     command.set_defaults(command=bench_indexes)
 
     command = commands.add_parser("bench-scale", help="measure indexes on millions of faces drawn by numbers")
-    command.add_argument("--rows", type=int, default=2_000_000, help="how many; default: %(default)s")
-    command.add_argument("--dim", type=int, default=256, help="numbers each; default: %(default)s")
+    command.add_argument("--rows", type=positive, default=2_000_000, help="how many; default: %(default)s")
+    command.add_argument("--dim", type=positive, default=256, help="numbers each; default: %(default)s")
     command.add_argument("--indexes", default="annoy,milvus", metavar="NAMES", help="default: %(default)s")
     command.add_argument("--folder", type=Path, help="where to make a temporary folder; 10 GB for two million")
     command.add_argument(

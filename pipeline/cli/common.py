@@ -27,6 +27,14 @@ NAMES = (
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
+def positive(text: str) -> int:
+    """A whole number from 1, for argparse."""
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return number
+
+
 class ProgressBars:
     """Progress as tqdm's bars on stderr, one after the other."""
 
@@ -75,4 +83,4 @@ def reduced_as_asked(name: str, options: argparse.Namespace) -> str:
 
 def takes_dim(command: argparse.ArgumentParser) -> None:
     """Adds `--dim`."""
-    command.add_argument("--dim", type=int, help="reduce the recipe's vectors to so many numbers by PCA")
+    command.add_argument("--dim", type=positive, help="reduce the recipe's vectors to so many numbers by PCA")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from pipeline.core.recipes import (
     MAX_K,
     RECIPES,
 )
-from pipeline.core.settings import VARIABLES, Settings
+from pipeline.core.settings import SECRET, VARIABLES, Settings
 from pipeline.core.types import Answer
 from pipeline.indexes.registry import INDEXES
 
@@ -94,6 +95,9 @@ def _print_answer(answer: Answer) -> None:
         if hit.verdict:
             verdict = f"  {hit.verdict.words:<11} {hit.verdict.as_json()['pair_percent']:5.1f} % as a pair"
         print(f"{hit.rank:4}  {hit.distance:.4f}{verdict}  {hit.person:<32}  {hit.photo_id}{note}")
+    if not answer.hits:
+        print("This gallery has no face to compare with; add photos that show one.")
+        return
     if answer.limit is None:
         print("No verdicts: these weights were never calibrated for such a search; see `python -m pipeline calibrate`.")
         return
@@ -154,7 +158,9 @@ def info(options: argparse.Namespace) -> int:
             state = f"unavailable: {reason}"
         print(f"recipe   {name:<16} {recipe.label}: {state}")
     for variable, meaning in VARIABLES.items():
-        print(f"setting  {variable}: {meaning}")
+        value = os.environ.get(variable, "").strip()
+        said = "(set, not shown)" if value and variable in SECRET else value or "(not set)"
+        print(f"setting  {variable} = {said}\n         {meaning}")
     return 0
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.common import Commands, ProgressBars, peak_memory
+from pipeline.cli.common import Commands, ProgressBars, peak_memory, positive
 from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import (
     DEFAULT_EPOCHS,
@@ -31,12 +31,12 @@ def add_commands(commands: Commands) -> None:
     """Adds the commands below, each with its arguments."""
     command = commands.add_parser("train-head", help=f"train the head of {HEADED} on this gallery's people")
     command.add_argument(
-        "--epochs", type=int, default=DEFAULT_EPOCHS, help="passes over the photos; default: %(default)s"
+        "--epochs", type=positive, default=DEFAULT_EPOCHS, help="passes over the photos; default: %(default)s"
     )
     command.set_defaults(command=train_head)
 
     command = commands.add_parser("distil", help=f"train the network of {MINI} anew, on LFW; goes on where it stopped")
-    command.add_argument("--steps", type=int, default=STEPS, help="default: %(default)s")
+    command.add_argument("--steps", type=positive, default=STEPS, help="default: %(default)s")
     command.add_argument("--held-out", action="store_true", help="leave out a fifth of the people, and judge by them")
     command.add_argument("--folder", type=Path, help="where to keep what is done; default: below FACESEARCH_CACHE")
     command.add_argument("--out", type=Path, default=Path("mini.safetensors"), help="default: %(default)s")

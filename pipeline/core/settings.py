@@ -65,6 +65,8 @@ VARIABLES: dict[str, str] = {
     "FACESEARCH_RESNET50_WEIGHTS": "Your own ResNet-50 weights (a PyTorch state dict), labelled as such in the page.",
 }
 
+SECRET = ("FACESEARCH_MILVUS_URI", "FACESEARCH_MILVUS_TOKEN")  # an address may hold a password
+
 
 @dataclass(frozen=True)
 class Milvus:

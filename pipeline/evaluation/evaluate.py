@@ -37,6 +37,7 @@ from pipeline.photos.photos import Photos
 from pipeline.search.searcher import Searcher
 
 ROUNDS = 5
+LEAST_FACES = 2  # a query, and somebody to find
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,10 @@ def evaluate(
     opened = list(searchers)
     if len(set(task.photos.people)) == len(task.photos):
         raise SettingsError("Nobody in this gallery has two photos, so there is nothing to evaluate; add photos to it.")
+    if few := [each.encoder.recipe.name for each in opened if len(each.embeddings) < LEAST_FACES]:
+        raise SettingsError(
+            f"Fewer than {LEAST_FACES} photos have a face by {', '.join(few)}; add photos that show one."
+        )
     costs = measure_costs([each.encoder for each in opened], _spread(opened[0].embeddings, task.photos))
     drawn = metrics.resampled_people(len(set(task.photos.people)), RESAMPLES, RESAMPLE_SEED)
     qualities = measure_photos(task.photos, _faces(task.photos, [each.embeddings for each in opened]), report)

@@ -22,7 +22,7 @@ from pipeline.core.settings import VARIABLES
 from pipeline.galleries import gallery as gallery_module
 from pipeline.galleries.gallery import Gallery
 from pipeline.search.calibration import OWN, Calibration, write_calibrations
-from tests.fakes import BROKEN, FACELESS, draw, portrait
+from tests.fakes import BROKEN, FACELESS, TinyEncoders, draw, portrait
 
 ROOT = Path(__file__).parents[2]
 
@@ -408,7 +408,49 @@ def test_info_says_what_is_here(run: Run, tiny: Gallery) -> None:
     assert recipes[DEFAULT].endswith(": ready")
     assert recipes["resnet50"].endswith("unavailable: Its host cannot be reached.")
     assert "There is no finished gallery" in recipes[FALLBACK]
-    assert {line.split()[1].rstrip(":") for line in lines if line.startswith("setting")} == set(VARIABLES)
+    assert {line.split()[1] for line in lines if line.startswith("setting")} == set(VARIABLES)
+
+
+def test_info_says_what_is_set_but_no_secret(run: Run, tiny: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACESEARCH_RATE", "7")
+    monkeypatch.setenv("FACESEARCH_MILVUS_TOKEN", "root:secret")
+    monkeypatch.setenv("FACESEARCH_MILVUS_URI", "http://root:secret@localhost:19530")
+    said = run("info").out
+    assert "setting  FACESEARCH_RATE = 7\n" in said
+    assert "setting  FACESEARCH_MCP = (not set)\n" in said
+    assert "setting  FACESEARCH_MILVUS_TOKEN = (set, not shown)\n" in said
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize("command", [["train-head", "--epochs"], ["distil", "--steps"], ["bench", "--photos"]])
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "many"])
+def test_a_number_of_times_is_a_whole_number_from_1(
+    command: list[str], number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*command, number])
+    assert ended.value.code == 2
+    assert f"{number!r} is not a whole number from 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("faces", [0, 1, 2, 3])
+def test_a_gallery_of_hardly_any_faces(
+    faces: int, run: Run, query: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "few" / "Ada"
+    folder.mkdir(parents=True)
+    for number in range(faces):
+        portrait(0, number).save(folder / f"{number}.png")
+    for number in range(2):
+        draw().save(folder / f"faceless{number}.png")
+    few = Gallery(f"imagefolder:{tmp_path / 'few'}", TinyEncoders(), tmp_path / "few index")
+    monkeypatch.setattr(gallery_module, "open_gallery", lambda settings: few)
+    assert run("build", "--recipe", "mtcnn-reid").code == 0
+    searched, evaluated = run("search", query, "--recipe", "mtcnn-reid"), run("evaluate", "--recipes", "mtcnn-reid")
+    assert searched.code == 0
+    assert ("This gallery has no face to compare with" in searched.out) is (faces == 0)
+    assert evaluated.code == (2 if faces < 2 else 0), evaluated.err
+    assert ("Fewer than 2 photos have a face" in evaluated.err) is (faces < 2)
 
 
 # Progress bars

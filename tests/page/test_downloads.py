@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,15 @@ def test_csv_has_a_line_for_each_hit() -> None:
     assert head == ["recipe", "index", "gallery", "face", "rank", "person", "photo_id", "distance"]
     assert lines[1] == ["mtcnn-facenet", "exact", "lfw", "2", "2", 'O\'Brien, "Pat" 2 ' * 3, "p2", "0.2000"]
     assert [line[3] for line in lines] == ["2", "2", ""]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://elsewhere")'])
+def test_a_name_is_no_formula_in_a_spreadsheet(name: str) -> None:
+    hit = Hit(1, name, name, 0.5)
+    text = as_csv([replace(answer(), gallery=name, hits=(hit,))])
+    _, line = csv.reader(io.StringIO(text, newline=""))
+    assert [line[2], line[5], line[6]] == [f"'{name}"] * 3
+    assert line[7] == "0.5000"
 
 
 def test_json_is_the_answer_or_the_list_of_them() -> None:

@@ -19,6 +19,7 @@ SIDE = 160  # pixels of a picture
 GAP = 12
 LINE = 18  # pixels; a line of text
 TEXT = 13  # pixels
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 INK, PAPER = "#1a202c", "#ffffff"
 
 
@@ -35,8 +36,16 @@ def as_csv(answers: Sequence[Answer]) -> str:
     writer.writerow(["recipe", "index", "gallery", "face", "rank", "person", "photo_id", "distance"])
     for answer in answers:
         said = answer.recipe, answer.index, answer.gallery, answer.face_number or ""
-        writer.writerows([*said, hit.rank, hit.person, hit.photo_id, f"{hit.distance:.4f}"] for hit in answer.hits)
+        writer.writerows(
+            [*map(_as_text, said), hit.rank, _as_text(hit.person), _as_text(hit.photo_id), f"{hit.distance:.4f}"]
+            for hit in answer.hits
+        )
     return stream.getvalue()
+
+
+def _as_text(value: object) -> object:
+    """A name that a spreadsheet would take for a formula and calculate, behind an apostrophe, as OWASP advises."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 def contact_sheet(answers: Sequence[Answer], picture: Callable[[str], Path], caption: Callable[[Hit], str]) -> bytes:
