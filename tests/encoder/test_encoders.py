@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -54,13 +55,27 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def converted(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the graph of that ResNet-50: converting it takes seconds."""
+    folder = tmp_path_factory.mktemp("converted")
+    StoredEncoders(WeightStore(None, folder, {"resnet50": backbone})).get("resnet50")
+    return folder
+
+
+@pytest.fixture
+def cache(converted: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    return Path(shutil.copytree(converted, tmp_path / "cache"))
+
+
 def head(backbone_sha256: str) -> Layer:
     weight = np.random.default_rng(0).normal(size=(30, 2048)).astype(np.float32)
     return Layer(weight, np.ones(30, np.float32), rectified=True, facts={"backbone": backbone_sha256})
 
 
-def test_without_its_head_the_recipe_is_unavailable_and_says_what_to_run(backbone: Path, tmp_path: Path) -> None:
-    encoders = StoredEncoders(WeightStore(None, tmp_path, {"resnet50": backbone}))
+def test_without_its_head_the_recipe_is_unavailable_and_says_what_to_run(backbone: Path, cache: Path) -> None:
+    encoders = StoredEncoders(WeightStore(None, cache, {"resnet50": backbone}))
     assert encoders.why_unavailable(HEADED) == HEAD_MISSING
     assert "python -m pipeline train-head" in HEAD_MISSING
     assert not encoders.on_disk(HEADED)
@@ -69,11 +84,11 @@ def test_without_its_head_the_recipe_is_unavailable_and_says_what_to_run(backbon
         encoders.get(HEADED)
 
 
-def test_a_head_that_was_trained_is_used_and_counts_as_weights(backbone: Path, tmp_path: Path) -> None:
-    encoders = StoredEncoders(WeightStore(None, tmp_path, {"resnet50": backbone}))
+def test_a_head_that_was_trained_is_used_and_counts_as_weights(backbone: Path, cache: Path) -> None:
+    encoders = StoredEncoders(WeightStore(None, cache, {"resnet50": backbone}))
     below = encoders.get("resnet50")
     trained = head(below.weights.sha256)
-    assert encoders.keep_head(HEADED, trained) == tmp_path / f"{HEADED}.safetensors"
+    assert encoders.keep_head(HEADED, trained) == cache / f"{HEADED}.safetensors"
     assert encoders.on_disk(HEADED)
     assert encoders.why_unavailable(HEADED) is None
     encoder = encoders.get(HEADED)
@@ -95,9 +110,9 @@ def test_a_head_that_was_trained_is_used_and_counts_as_weights(backbone: Path, t
     ids=["damaged", "of another version", "of another backbone"],
 )
 def test_a_head_that_is_of_no_use_counts_as_absent(
-    backbone: Path, tmp_path: Path, damage: Callable[[Path], object], sentence: str
+    backbone: Path, cache: Path, damage: Callable[[Path], object], sentence: str
 ) -> None:
-    encoders = StoredEncoders(WeightStore(None, tmp_path, {"resnet50": backbone}))
+    encoders = StoredEncoders(WeightStore(None, cache, {"resnet50": backbone}))
     trained = head(encoders.get("resnet50").weights.sha256)
     damage(encoders.keep_head(HEADED, trained))
     assert not encoders.on_disk(HEADED)
@@ -111,8 +126,8 @@ def test_a_head_that_is_of_no_use_counts_as_absent(
     assert encoders.why_unavailable(HEADED) is None
 
 
-def test_the_first_head_that_is_of_use_is_taken(backbone: Path, tmp_path: Path) -> None:
-    beside, cache = tmp_path / "models", tmp_path / "cache"
+def test_the_first_head_that_is_of_use_is_taken(backbone: Path, cache: Path, tmp_path: Path) -> None:
+    beside = tmp_path / "models"
     beside.mkdir()
     encoders = StoredEncoders(WeightStore(beside, cache, {"resnet50": backbone}))
     trained = head(encoders.get("resnet50").weights.sha256)

@@ -21,7 +21,7 @@ from torchvision.models import resnet50
 from torchvision.transforms import functional
 
 from pipeline.core.errors import WeightsError
-from pipeline.core.recipes import recipe_named
+from pipeline.core.recipes import Recipe, recipe_named
 from pipeline.core.types import FloatArray, Network
 from pipeline.encoder import networks, torch_networks
 from pipeline.encoder.graphs import Batched, keep_biases
@@ -61,6 +61,11 @@ def settle(module: nn.Module, size: int) -> nn.Module:
 
 def weights_of(network: str, *paths: Path) -> Weights:
     return Weights(network, paths, "0", True)
+
+
+def opened(recipe: Recipe, path: Path, *, gpu: bool = False) -> Network:
+    """The network with the checkpoint at `path`, converted by the first test that asks for it: that takes seconds."""
+    return open_network(recipe, weights_of(recipe.network, path), path.with_suffix(".graphs"), gpu=gpu)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +122,7 @@ def test_facenet_embeds_as_facenet_pytorch_does(facenet: tuple[InceptionResnetV1
     module, published, _ = facenet
     with torch.no_grad():
         theirs = module(standardised(crops(160))).numpy()
-    ours = open_network(FACENET, weights_of("facenet", published)).embed(crops(160))
+    ours = opened(FACENET, published).embed(crops(160))
     assert_same(ours, theirs, exact=exact)
 
 
@@ -169,7 +174,7 @@ def test_once_it_is_converted_a_network_needs_no_torch(
     wanted = open_network(FACENET, weights_of("facenet", facenet[2]), tmp_path).embed(crops(160))
     statement = (
         "import sys; from pathlib import Path; import numpy as np; from PIL import Image; "
-        "from pipeline.encoder.networks import open_network; from pipeline.core.recipes import recipe_named; "
+        "from pipeline.encoder.networks import open_network; from pipeline.core.recipes import Recipe, recipe_named; "
         "from pipeline.encoder.weights import Weights; "
         "network = open_network(recipe_named('mtcnn-facenet'), Weights('facenet', (), '0', True), "
         f"Path({str(tmp_path)!r})); "
@@ -196,7 +201,7 @@ def test_resnet50_gives_torchvisions_features(resnet: tuple[nn.Module, Path], ex
     batch = [functional.normalize(functional.to_tensor(crop), mean, deviation) for crop in crops(224)]
     with torch.no_grad():
         theirs = module(torch.stack(batch)).numpy()
-    ours = open_network(RESNET50, weights_of("resnet50", path)).embed(crops(224))
+    ours = opened(RESNET50, path).embed(crops(224))
     assert ours.shape == (6, 2048)
     assert_same(ours, theirs, exact=exact)
 
@@ -206,7 +211,7 @@ def test_red_and_blue_are_not_swapped(facenet: tuple[InceptionResnetV1, Path, Pa
     red, blue = crops(160)[-2:]
     with torch.no_grad():
         theirs = module(standardised([red, blue])).numpy()
-    ours = open_network(FACENET, weights_of("facenet", published)).embed([red, blue])
+    ours = opened(FACENET, published).embed([red, blue])
     assert cosines(ours, theirs).min() > cosines(ours, theirs[::-1]).max() + 0.001
 
 
@@ -298,17 +303,17 @@ def test_a_gpu_is_used_where_there_is_one(
     facenet: tuple[InceptionResnetV1, Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     wanted = OnDevice if has_gpu() else Scaled
-    weights = weights_of("facenet", facenet[2])
-    assert isinstance(open_network(FACENET, weights, gpu=True), wanted)
+    _, published, _ = facenet
+    assert isinstance(opened(FACENET, published, gpu=True), wanted)
     monkeypatch.setattr(networks, "NVIDIA", tmp_path)  # a driver without a GPU
-    assert isinstance(open_network(FACENET, weights, gpu=True), wanted)
+    assert isinstance(opened(FACENET, published, gpu=True), wanted)
     # One that torch finds, for which the processor stands in.
     monkeypatch.setattr(torch_networks, "has_gpu", lambda: True)
     monkeypatch.setattr(torch_networks, "OnDevice", partial(OnDevice, device="cpu"))
-    assert isinstance(open_network(FACENET, weights, gpu=True), OnDevice)
-    assert isinstance(open_network(FACENET, weights), Scaled), "only where it is asked for"
+    assert isinstance(opened(FACENET, published, gpu=True), OnDevice)
+    assert isinstance(opened(FACENET, published), Scaled), "only where it is asked for"
     monkeypatch.setattr(networks, "NVIDIA", tmp_path / "none")
-    assert isinstance(open_network(FACENET, weights, gpu=True), Scaled)
+    assert isinstance(opened(FACENET, published, gpu=True), Scaled)
 
 
 # The small network, with its real weights
