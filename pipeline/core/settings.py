@@ -208,6 +208,14 @@ def _milvus_uri(value: str) -> str:
     return str(path if path.suffix == ".db" else path / "milvus.db")
 
 
+def values_to_show(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What each variable is set to, in words: without what is secret."""
+    values = {name: environ.get(name, "").strip() for name in VARIABLES}
+    return {
+        name: "(set, not shown)" if value and name in SECRET else value or "(not set)" for name, value in values.items()
+    }
+
+
 def environment_of_child(**more: str) -> dict[str, str]:
     """This process's environment with these variables on top, for a process that it starts."""
     return dict(os.environ) | more
