@@ -158,5 +158,5 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
 
 @pytest.fixture
 def tiny(tiny_folder: Path, tmp_path: Path) -> Gallery:
-    """A library of the tiny world, nothing built yet."""
+    """A gallery of the tiny world, nothing built yet."""
     return Gallery(f"imagefolder:{tiny_folder}", TinyEncoders(), tmp_path / "index")

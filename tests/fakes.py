@@ -106,7 +106,7 @@ class TinyNetwork:
 
 
 class TinyEncoders:
-    """`library.Encoders` with the two networks faked. `unavailable` maps a recipe to the reason."""
+    """`Encoders` with the two networks faked. `unavailable` maps a recipe to the reason."""
 
     def __init__(self, unavailable: dict[str, str] | None = None, *, custom: bool = False) -> None:
         self.detector = TinyDetector()
@@ -149,7 +149,7 @@ class TinyEncoders:
 
 
 def tiny_gallery(folder: Path, unavailable: dict[str, str] | None = None) -> Gallery:
-    """A library of the tiny world in `folder`."""
+    """A gallery of the tiny world in `folder`."""
     photos = folder / "photos"
     if not photos.exists():
         make_folder(photos)

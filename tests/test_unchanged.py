@@ -31,25 +31,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.calibration import Calibration
-from pipeline.evaluate import Task, evaluate
-from pipeline.groups import by_groups
-from pipeline.images import open_image
-from pipeline.indexes import available, build_index, open_index
-from pipeline.library import Library, open_library
-from pipeline.metrics import resampled_people
-from pipeline.own_gallery import OwnLibrary
-from pipeline.pairs import Pairs
-from pipeline.photos import Photos, open_photos
-from pipeline.protocols import identify, judge_indexes, retrieve, search_people, split_accuracy
-from pipeline.ranking import Subject, impostor_limit, rank
-from pipeline.recipes import OPTIONS, PACKAGED, RECIPES, fingerprint, recipe_named
-from pipeline.search import Searcher
-from pipeline.settings import EMBEDDED, Settings
-from pipeline.types import Answer, Progress
-from pipeline.verdicts import judge_verdicts
-from pipeline.verification import verify
-from tests.tiny import PEOPLE, TinyEncoders, draw, portrait
+from pipeline.core.progress import Progress
+from pipeline.core.recipes import OPTIONS, PACKAGED, RECIPES, fingerprint, recipe_named
+from pipeline.core.settings import EMBEDDED, Settings
+from pipeline.core.types import Answer
+from pipeline.evaluation.calibrate import judge_verdicts
+from pipeline.evaluation.evaluate import Task, evaluate
+from pipeline.evaluation.groups import by_groups
+from pipeline.evaluation.metrics import resampled_people
+from pipeline.evaluation.pairs import Pairs
+from pipeline.evaluation.protocols import identify, judge_indexes, retrieve, search_people, split_accuracy
+from pipeline.evaluation.ranking import Subject, impostor_limit, rank
+from pipeline.evaluation.verification import verify
+from pipeline.galleries.gallery import Gallery, open_gallery
+from pipeline.galleries.own_gallery import OwnLibrary
+from pipeline.indexes.registry import available, build_index, open_index
+from pipeline.photos.images import open_image
+from pipeline.photos.photos import Photos
+from pipeline.photos.sources import open_photos
+from pipeline.search.calibration import Calibration
+from pipeline.search.searcher import Searcher
+from tests.fakes import PEOPLE, TinyEncoders, draw, portrait
 
 GOLDEN = Path(__file__).parent / "golden"
 INDEXES = ("exact", "annoy", "knn", "kmeans")
@@ -222,14 +224,14 @@ def told(answer: Answer) -> Values:
 
 def sample_values(folder: Path) -> Values:
     """The sample gallery's facts, and the first five hits for some of its photos."""
-    library = open_library(Settings(dataset="sample", index=folder / "index", cache=folder / "cache"))
-    library.build(PACKAGED)
-    ids = json.dumps([library.photos.photo_ids, library.photos.people])
-    values: Values = {"photos": hashlib.sha256(ids.encode()).hexdigest(), "name": library.photos.name}
+    gallery = open_gallery(Settings(dataset="sample", index=folder / "index", cache=folder / "cache"))
+    gallery.build(PACKAGED)
+    ids = json.dumps([gallery.photos.photo_ids, gallery.photos.people])
+    values: Values = {"photos": hashlib.sha256(ids.encode()).hexdigest(), "name": gallery.photos.name}
     for recipe in PACKAGED:
-        searcher = library.searcher(recipe)
-        manifest = searcher.gallery.manifest
-        photos = [library.photos[row] for row in SAMPLE_QUERIES]
+        searcher = gallery.searcher(recipe)
+        manifest = searcher.embeddings.manifest
+        photos = [gallery.photos[row] for row in SAMPLE_QUERIES]
         values[recipe] = {
             "facts": {name: manifest[name] for name in ("gallery", "title", "weights", "counts", "skipped")},
             "answers": {photo.photo_id: told(searcher.search(open_image(photo.source), 5)) for photo in photos},
@@ -267,10 +269,10 @@ def fingerprint_values(folder: Path) -> Values:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
         of_dataset = revision(open_photos(str(write_dataset(folder / "dataset"))))
-    libraries = open_libraries(folder)
+    galleries = open_galleries(folder)
     return {
         "recipes": {name: fingerprint(recipe_named(name), "weights", "photos") for name in names},
-        "photos": {"dataset": of_dataset, **{name: revision(each.photos) for name, each in libraries.items()}},
+        "photos": {"dataset": of_dataset, **{name: revision(each.photos) for name, each in galleries.items()}},
     }
 
 
@@ -296,31 +298,31 @@ def draw_photos(folder: Path) -> None:
         os.utime(path, (DRAWN_AT, DRAWN_AT))
 
 
-def open_libraries(folder: Path) -> dict[str, Library]:
+def open_galleries(folder: Path) -> dict[str, Gallery]:
     """A folder of photos as FACESEARCH_DATASET names one, and one of a visitor's own, where every face counts."""
     for name in ("folder", "own"):
         if not (folder / name).exists():
             draw_photos(folder / name / "photos")
     dataset = f"imagefolder:{folder / 'folder' / 'photos'}"
     return {
-        "folder": Library(dataset, TinyEncoders(), folder / "folder" / "index"),
+        "folder": Gallery(dataset, TinyEncoders(), folder / "folder" / "index"),
         "own": OwnLibrary(folder / "own", TinyEncoders()),
     }
 
 
-def keep(gallery: Path, golden: Path) -> None:
+def keep(embeddings: Path, golden: Path) -> None:
     """Copies a gallery's files into tests/golden."""
-    shutil.copytree(gallery, golden)
+    shutil.copytree(embeddings, golden)
     for path in golden.iterdir():
         if path.stat().st_size > TOO_LARGE:
             path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
             path.unlink()
 
 
-def put_back(golden: Path, gallery: Path) -> None:
+def put_back(golden: Path, embeddings: Path) -> None:
     """Copies a gallery's files out of tests/golden."""
-    shutil.copytree(golden, gallery)
-    for path in gallery.glob("*.gz"):
+    shutil.copytree(golden, embeddings)
+    for path in embeddings.glob("*.gz"):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
 
@@ -330,11 +332,11 @@ def new_photo(person: int) -> Image.Image:
     return draw((person, 3, (40, 30, 44)), size=(120, 110))
 
 
-def gallery_values(library: Library, searcher: Searcher) -> Values:
+def gallery_values(gallery: Gallery, searcher: Searcher) -> Values:
     """What is in a gallery's files, what each index finds in it, and how well it does."""
-    gallery = searcher.gallery
-    with np.load(gallery.folder / "kmeans.npz", allow_pickle=False) as kept:
-        arrays = {"vectors": gallery.vectors, "faces": gallery.faces, **kept}
+    embeddings = searcher.embeddings
+    with np.load(embeddings.folder / "kmeans.npz", allow_pickle=False) as kept:
+        arrays = {"vectors": embeddings.vectors, "faces": embeddings.faces, **kept}
     hits = {
         index: [
             [(hit.photo_id, hit.distance) for hit in searcher.search(new_photo(person), 4, index).hits]
@@ -344,21 +346,21 @@ def gallery_values(library: Library, searcher: Searcher) -> Values:
     }
     return {
         "arrays": {name: [str(array.dtype), list(array.shape)] for name, array in arrays.items()},
-        "collection": gallery.collection(EMBEDDED).name,
+        "collection": embeddings.collection(EMBEDDED).name,
         "answer": told(searcher.search(new_photo(0), 2)),
         "hits": hits,
-        "report": report_values(library, searcher),
+        "report": report_values(gallery, searcher),
     }
 
 
-def report_values(library: Library, searcher: Searcher) -> Values | None:
+def report_values(gallery: Gallery, searcher: Searcher) -> Values | None:
     """The gallery's evaluation, without what differs by machine and place, and without wording.
 
     None where every face counts, which cannot be evaluated, and where there is a layer, to keep it short.
     """
-    if library.photos.every_face or searcher.gallery.layer:
+    if gallery.photos.every_face or searcher.embeddings.layer:
         return None
-    report = evaluate([searcher], Task(library.photos, None, tuple(library.examples())))
+    report = evaluate([searcher], Task(gallery.photos, None, tuple(gallery.examples())))
     for name in ("made", "versions", "gallery", "notes"):
         del report[name]
     for name in ("seconds", "cost", "label"):
@@ -377,19 +379,19 @@ def state(folder: Path) -> dict[str, tuple[int, str]]:
 def test_a_gallery_of_before_is_opened_and_not_built_again(
     kind: str, recipe: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    library = open_libraries(tmp_path)[kind]
-    put_back(GOLDEN / "gallery" / kind / recipe, library.folder(recipe))
-    before, reports = state(library.folder(recipe)), list[Progress]()
+    gallery = open_galleries(tmp_path)[kind]
+    put_back(GOLDEN / "gallery" / kind / recipe, gallery.folder(recipe))
+    before, reports = state(gallery.folder(recipe)), list[Progress]()
     with caplog.at_level(logging.INFO):
-        searcher = library.searcher(recipe)
-        library.build([recipe], reports.append)
+        searcher = gallery.searcher(recipe)
+        gallery.build([recipe], reports.append)
     assert reports == []
     assert caplog.messages == []
-    assert library.encoders.detector.photos_seen == 0  # type: ignore[attr-defined]
-    assert library.searcher(recipe) is searcher
-    assert differences(gallery_values(library, searcher), recorded("galleries")[f"{kind} {recipe}"]) == []
-    assert state(library.folder(recipe)) == before
-    assert sorted(searcher.gallery.manifest["files"]) == sorted(before.keys() - {"manifest.json"})
+    assert gallery.encoders.detector.photos_seen == 0  # type: ignore[attr-defined]
+    assert gallery.searcher(recipe) is searcher
+    assert differences(gallery_values(gallery, searcher), recorded("galleries")[f"{kind} {recipe}"]) == []
+    assert state(gallery.folder(recipe)) == before
+    assert sorted(searcher.embeddings.manifest["files"]) == sorted(before.keys() - {"manifest.json"})
 
 
 def lasting(folder: Path) -> Values:
@@ -412,26 +414,26 @@ def lasting(folder: Path) -> Values:
 
 @pytest.mark.parametrize("kind", ["folder", "own"])
 def test_a_gallery_of_today_is_what_it_was_then(kind: str, tmp_path: Path) -> None:
-    library = open_libraries(tmp_path)[kind]
+    gallery = open_galleries(tmp_path)[kind]
     recipes = [recipe for each, recipe in BUILT if each == kind]
-    library.build(recipes)
+    gallery.build(recipes)
     for recipe in recipes:
-        searcher, golden = library.searcher(recipe), tmp_path / "golden" / recipe
+        searcher, golden = gallery.searcher(recipe), tmp_path / "golden" / recipe
         put_back(GOLDEN / "gallery" / kind / recipe, golden)
-        found, then = gallery_values(library, searcher), recorded("galleries")[f"{kind} {recipe}"]
+        found, then = gallery_values(gallery, searcher), recorded("galleries")[f"{kind} {recipe}"]
         if kind == "folder":  # its name has a hash of its place
             found["collection"] = then["collection"]
         assert differences(found, then) == []
-        assert differences(lasting(library.folder(recipe)), lasting(golden)) == []
-        old, new = (np.load(folder / "vectors.npy") for folder in (golden, library.folder(recipe)))
+        assert differences(lasting(gallery.folder(recipe)), lasting(golden)) == []
+        old, new = (np.load(folder / "vectors.npy") for folder in (golden, gallery.folder(recipe)))
         # A principal component may point the other way: what counts are distances.
         assert np.abs(new @ new.T - old @ old.T).max() < ROUNDING
         assert recipe_named(recipe).layer or np.abs(new - old).max() < ROUNDING
 
 
 def test_a_gallery_lies_where_it_lay(tmp_path: Path) -> None:
-    libraries = open_libraries(tmp_path)
+    galleries = open_galleries(tmp_path)
     photos = str((tmp_path / "folder" / "photos").resolve())
     place = hashlib.sha256(photos.encode()).hexdigest()[:6]
-    assert libraries["folder"].folder("mtcnn-reid") == tmp_path / f"folder/index/photos-{place}/mtcnn-reid"
-    assert libraries["own"].folder("mtcnn-reid") == tmp_path / "own/index/own/mtcnn-reid"
+    assert galleries["folder"].folder("mtcnn-reid") == tmp_path / f"folder/index/photos-{place}/mtcnn-reid"
+    assert galleries["own"].folder("mtcnn-reid") == tmp_path / "own/index/own/mtcnn-reid"

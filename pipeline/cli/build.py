@@ -15,7 +15,8 @@ from pipeline.core.progress import Progress
 from pipeline.core.recipes import (
     RECIPES,
 )
-from pipeline.core.settings import Settings
+from pipeline.core.settings import LFW, Settings
+from pipeline.photos.sources import SAMPLE
 
 if TYPE_CHECKING:
     from pipeline.galleries.gallery import Gallery
@@ -37,7 +38,11 @@ def add_commands(commands: Commands) -> None:
     command = commands.add_parser("publish", help="upload galleries that are built to a model repository of the Hub")
     command.add_argument("--repo", required=True, metavar="USER/NAME", help="created where it does not exist")
     command.add_argument("--recipe", nargs="+", metavar="NAME", help="default: all that are built")
-    command.add_argument("--private", action="store_true", help="only for those whom you let in")
+    access = command.add_mutually_exclusive_group()
+    access.add_argument("--public", action="store_true", help="for everybody; default for LFW and the sample only")
+    access.add_argument(
+        "--private", action="store_true", help="for those whom you let in; default for all other photos"
+    )
     command.set_defaults(command=publish)
 
 
@@ -109,13 +114,16 @@ def publish(options: argparse.Namespace) -> int:
     from pipeline.galleries.gallery import open_gallery
     from pipeline.galleries.reports import built_recipes
 
-    gallery = open_gallery(Settings.from_env())
+    settings = Settings.from_env()
+    gallery = open_gallery(settings)
+    # Vectors of faces are biometric data: those of people who did not publish their photos are not made public unasked.
+    private = options.private or (settings.dataset not in (LFW, SAMPLE.name) and not options.public)
     recipes = options.recipe or built_recipes(gallery)
     if not recipes:
         raise GalleryMissing("No gallery is built yet; run `python -m pipeline build`.")
     with closing(ProgressBars()) as bars:
         all_embeddings = [gallery.searcher(recipe).embeddings for recipe in recipes]
-        commit = publish(gallery.pictures, all_embeddings, options.repo, bars, private=options.private)
-    print(f"Published {', '.join(recipes)}: {commit}")
+        commit = publish(gallery.pictures, all_embeddings, options.repo, bars, private=private)
+    print(f"Published {', '.join(recipes)}{' in private' if private else ''}: {commit}")
     print(f"FACESEARCH_INDEX_REPO={options.repo} fetches them instead of building them.")
     return 0

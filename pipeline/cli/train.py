@@ -158,7 +158,7 @@ def compose_sample(options: argparse.Namespace) -> int:
 def train_and_keep_head(
     gallery: Gallery, recipe: str, epochs: int, report: Report = silent
 ) -> tuple[Path, list[Epoch]]:
-    """Trains the recipe's head on the library's gallery and keeps it; returns where, and the training curve."""
+    """Trains the recipe's head on this gallery and keeps it; returns where, and the training curve."""
     from pipeline.training.heads import train_head as train
 
     chosen = recipe_named(recipe)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,17 @@ from pipeline.core.types import MILVUS_KINDS
 
 VERSION = "0.9.0"  # of this program
 LFW = "lfw"
-DEFAULT_CACHE = Path("~/.cache/reverse-face-search").expanduser()
+
+
+def _home() -> Path:
+    """The home folder; where there is none, as for an account of a container, the folder for temporary files."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(tempfile.gettempdir())
+
+
+DEFAULT_CACHE = _home() / ".cache" / "reverse-face-search"
 PERSISTENT = Path("/data")  # where a Hugging Face Space has its disk that outlives a restart, if it has one
 VARIABLES: dict[str, str] = {
     "FACESEARCH_DATASET": (
@@ -115,8 +126,8 @@ class Settings:
         return cls(
             dataset=values["FACESEARCH_DATASET"] or cls.dataset,
             models=models,
-            index=Path(values["FACESEARCH_INDEX"] or index).expanduser(),
-            cache=Path(values["FACESEARCH_CACHE"] or cache).expanduser(),
+            index=expanded(values["FACESEARCH_INDEX"] or str(index)),
+            cache=expanded(values["FACESEARCH_CACHE"] or str(cache)),
             custom_weights={network: path for network, path in custom.items() if path is not None},
             milvus=Milvus(
                 _milvus_uri(values["FACESEARCH_MILVUS_URI"]),
@@ -129,6 +140,14 @@ class Settings:
             rate=_rate(values["FACESEARCH_RATE"], on_space=bool(environ.get("SPACE_ID"))),
             zero_gpu=environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"),  # as the package `spaces` does
         )
+
+
+def expanded(path: str) -> Path:
+    """The path with `~` or `~user` replaced by that home folder; SettingsError where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise SettingsError(f"{path} begins with a home folder that is not known here; write it out.") from error
 
 
 def _default_folders(*, on_space: bool) -> tuple[Path, Path]:
@@ -150,7 +169,7 @@ def _repository(value: str) -> str:
 def _existing(values: Mapping[str, str], name: str) -> Path | None:
     if not values[name]:
         return None
-    path = Path(values[name]).expanduser()
+    path = expanded(values[name])
     if not path.exists():
         raise SettingsError(f"{name} names {values[name]}, which does not exist; correct or unset it.")
     return path
@@ -182,7 +201,7 @@ def _milvus_uri(value: str) -> str:
         return value
     if re.fullmatch(r"[\w.-]+:\d+", value):
         raise SettingsError(f"FACESEARCH_MILVUS_URI names {value} without a scheme; write http://{value}.")
-    path = Path(value).expanduser()
+    path = expanded(value)
     # Milvus Lite takes nothing for a file that does not end so.
     return str(path if path.suffix == ".db" else path / "milvus.db")
 

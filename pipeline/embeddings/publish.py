@@ -69,7 +69,7 @@ def _upload(repo: str, all_embeddings: Sequence[Embeddings], files: Mapping[str,
         api.create_repo(repo, private=private or None, exist_ok=True)
         before = api.model_info(repo)
         if private and not before.private:
-            raise HubError(f"{repo} exists and is public; make it private first, or publish without --private.")
+            raise HubError(f"{repo} exists and is public; make it private first, or publish with --public.")
         card = _card(_manifests(api, before, all_embeddings)).encode()
         added = [CommitOperationAdd(path, content) for path, content in {**files, CARD: card}.items()]
         return str(api.create_commit(repo, added, commit_message=_message(all_embeddings)).commit_url)

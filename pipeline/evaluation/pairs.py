@@ -19,6 +19,7 @@ import requests
 
 from pipeline.core.errors import PhotosError
 from pipeline.core.files import replacing
+from pipeline.core.settings import expanded
 from pipeline.photos.photos import Photos
 
 TIMEOUT = (5, 30)  # seconds to connect, and to wait for more
@@ -91,7 +92,7 @@ def open_pairs(dataset: str, photos: Photos, cache: Path, view: Sequence[PairsFi
     """
     if photos.row_of(FIRST_PHOTO) is None:  # another gallery: no host is asked
         return None
-    pairs = _joined([_open(file, Path(dataset).expanduser() / "protocol", cache / "lfw") for file in view])
+    pairs = _joined([_open(file, expanded(dataset) / "protocol", cache / "lfw") for file in view])
     return pairs if all(photos.row_of(photo) is not None for both in pairs.photo_ids for photo in both) else None
 
 

@@ -204,7 +204,7 @@ def _keep_calibration(embeddings: Embeddings, calibration: Calibration, root: Pa
 
 
 def open_gallery(settings: Settings) -> Gallery:
-    """The library that the environment describes. Loads nothing yet."""
+    """The gallery that the environment describes. Loads nothing yet."""
     store = WeightStore(settings.models, settings.cache, settings.custom_weights)
     encoders = StoredEncoders(store, gpu=not settings.zero_gpu)  # ZeroGPU lends one for moments, which nobody asks for
     gallery = Gallery(settings.dataset, encoders, settings.index, settings.milvus, settings.cache)

@@ -42,7 +42,7 @@ class Status:
 
 
 class Preparation:
-    """Prepares a library's recipes in a thread, and tells how far it is."""
+    """Prepares a gallery's recipes in a thread, and tells how far it is."""
 
     def __init__(self, gallery: Gallery, *, maps: bool = True) -> None:
         """With `maps` the galleries' maps are drawn at the end; else each when it is first looked at."""

@@ -1,4 +1,4 @@
-"""Reports on a library's galleries: made, kept beside the galleries, and found again."""
+"""Reports on what is built of a gallery: made, kept beside the embeddings, and found again."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def built_recipes(gallery: Gallery) -> list[str]:
 
 
 def report_path(gallery: Gallery) -> Path:
-    """Where the last report on this library's galleries is, as JSON; the HTML lies beside it."""
+    """Where the last report on this gallery is, as JSON; the HTML lies beside it."""
     return gallery.index_root / gallery.photos.name / "evaluation.json"
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import PhotosError
 from pipeline.core.hub import endpoint, reachable, snapshot_meter
 from pipeline.core.progress import Report, silent
-from pipeline.core.settings import LFW
+from pipeline.core.settings import LFW, expanded
 from pipeline.photos.folders import folder_photos, slug
 from pipeline.photos.photos import Photos, revision
 
@@ -51,9 +51,9 @@ def open_photos(dataset: str, report: Report = silent) -> Photos:
     if dataset == SAMPLE.name:
         return folder_photos(SAMPLE, (SAMPLE.name, TITLES[SAMPLE.name]))
     if dataset.startswith("imagefolder:"):
-        return folder_photos(Path(dataset.removeprefix("imagefolder:")).expanduser())
-    if Path(dataset).expanduser().is_dir():
-        folder = Path(dataset).expanduser().resolve()
+        return folder_photos(expanded(dataset.removeprefix("imagefolder:")))
+    if expanded(dataset).is_dir():
+        folder = expanded(dataset).resolve()
         return _dataset_photos(_load(folder), (slug(folder.name), TITLES.get(folder.name, folder.name)))
     if dataset == LFW:
         return _lfw_from_hub(report)

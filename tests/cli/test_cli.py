@@ -49,7 +49,7 @@ Run = Callable[..., Said]
 
 @pytest.fixture
 def run(tiny: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command on the tiny library."""
+    """Runs a command on the tiny gallery."""
     monkeypatch.setattr(gallery_module, "open_gallery", lambda settings: tiny)
 
     def command(*arguments: object) -> Said:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -198,3 +201,25 @@ def test_the_rate_is_unlimited_unless_it_is_set_or_on_a_space(value: str, space:
 def test_a_rate_that_is_none_is_one_sentence(value: str) -> None:
     with pytest.raises(SettingsError, match=r"FACESEARCH_RATE is .*; write off, or a whole number"):
         Settings.from_env({"FACESEARCH_RATE": value})
+
+
+def test_an_account_without_a_home_can_run_it(tmp_path: Path) -> None:
+    """As in a container that is started as a number which no account has."""
+    code = """
+import os, pwd, sys
+def nobody(number):
+    raise KeyError(number)
+pwd.getpwuid = nobody
+import pipeline.core.settings as settings
+from pipeline.core.errors import SettingsError
+print(settings.Settings.from_env({}).cache)
+for variable in ("FACESEARCH_INDEX", "FACESEARCH_CACHE"):
+    try:
+        settings.Settings.from_env({variable: "~/there"})
+    except SettingsError as error:
+        print(error)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"} | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    said = "~/there begins with a home folder that is not known here; write it out."
+    assert (done.stderr, done.stdout.splitlines()) == ("", [f"{tmp_path}/.cache/reverse-face-search", said, said])

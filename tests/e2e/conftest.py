@@ -145,7 +145,7 @@ def loaded(pictures: playwright_api.Locator) -> playwright_api.Locator:
 
 
 def held_back(gallery: Gallery) -> threading.Event:
-    """Makes the library's building wait for this event."""
+    """Makes the gallery's building wait for this event."""
     may_go_on, build = threading.Event(), gallery.build
 
     def slow_build(recipes: list[str], report: Report = silent) -> None:

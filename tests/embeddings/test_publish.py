@@ -65,7 +65,7 @@ def built(tiny: Gallery) -> Gallery:
 
 @pytest.fixture
 def elsewhere(tiny_folder: Path, tmp_path: Path) -> Elsewhere:
-    """Another library of the same photos, with an index folder of its own that is empty, and with the repository."""
+    """Another gallery of the same photos, with an index folder of its own that is empty, and with the repository."""
 
     def make(repo: str = REPO) -> Gallery:
         gallery = Gallery(f"imagefolder:{tiny_folder}", TinyEncoders(), tmp_path / "elsewhere")
@@ -83,13 +83,13 @@ def published(hub: Hub, built: Gallery) -> Hub:
 
 
 def publish_recipes(gallery: Gallery, recipes: list[str], repo: str, *, private: bool) -> str:
-    """Publishes the library's galleries of these recipes."""
+    """Publishes the gallery's embeddings of these recipes."""
     all_embeddings = [gallery.searcher(recipe).embeddings for recipe in recipes]
     return publish(gallery.pictures, all_embeddings, repo, private=private)
 
 
 def seen(gallery: Gallery) -> int:
-    """How many photos the library's detector has been given: none where nothing is built."""
+    """How many photos the gallery's detector has been given: none where nothing is built."""
     assert isinstance(gallery.encoders, TinyEncoders)
     return gallery.encoders.detector.photos_seen
 
@@ -477,12 +477,12 @@ def test_a_repository_that_is_not_there(hub: Hub, elsewhere: Elsewhere, caplog: 
 CHILD = """
 import sys
 from pathlib import Path
-from pipeline.galleries.gallery import Library
+from pipeline.galleries.gallery import Gallery
 from pipeline.embeddings.fetch import PublishedIndex
 from tests.fakes import TinyEncoders
-library = Library("imagefolder:" + sys.argv[1], TinyEncoders(), Path(sys.argv[2]))
-library.published = PublishedIndex(sys.argv[3])
-library.build(["mtcnn-facenet"])
+gallery = Gallery("imagefolder:" + sys.argv[1], TinyEncoders(), Path(sys.argv[2]))
+gallery.published = PublishedIndex(sys.argv[3])
+gallery.build(["mtcnn-facenet"])
 """
 
 
@@ -613,7 +613,7 @@ def test_private_is_private_or_nothing(hub: Hub, built: Gallery) -> None:
     assert not hub.repos[f"{USER}/open"].private
     before = dict(hub.repos[f"{USER}/open"].files)
     assert refused(built, f"{USER}/open", private=True) == (
-        f"{USER}/open exists and is public; make it private first, or publish without --private."
+        f"{USER}/open exists and is public; make it private first, or publish with --public."
     )
     assert hub.repos[f"{USER}/open"].files == before
 
@@ -622,7 +622,8 @@ def test_the_command_publishes_what_is_built(
     hub: Hub, built: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: built)
-    assert main(["publish", "--repo", REPO]) == 0
+    assert main(["publish", "--repo", REPO, "--public"]) == 0
+    assert not hub.repos[REPO].private
     assert capsys.readouterr().out == (
         f"Published {RECIPE}: http://127.0.0.1:{hub.port}/{REPO}/commit/{hub.repos[REPO].sha}\n"
         f"FACESEARCH_INDEX_REPO={REPO} fetches them instead of building them.\n"
@@ -632,7 +633,28 @@ def test_the_command_publishes_what_is_built(
     assert capsys.readouterr().err == "No gallery is built yet; run `python -m pipeline build`.\n"
 
 
-def test_the_setting_reaches_the_library(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("dataset", "choice", "private"),
+    [
+        ("imagefolder:photos", [], True),
+        ("someone/photos", [], True),
+        ("/data/lfw", [], True),  # called so by whoever keeps it
+        ("lfw", [], False),
+        ("sample", [], False),
+        ("sample", ["--private"], True),
+        ("someone/photos", ["--public"], False),
+    ],
+)
+def test_faces_are_not_made_public_unasked(
+    dataset: str, choice: list[str], private: bool, hub: Hub, built: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: built)
+    monkeypatch.setenv("FACESEARCH_DATASET", dataset)
+    assert main(["publish", "--repo", REPO, *choice]) == 0
+    assert hub.repos[REPO].private is private
+
+
+def test_the_setting_reaches_the_gallery(tmp_path: Path) -> None:
     assert open_gallery(Settings(index=tmp_path)).published is None
     named = open_gallery(Settings(index=tmp_path, index_repo=REPO)).published
     assert named is not None

@@ -48,7 +48,7 @@ def tiny_pairs() -> Pairs:
 
 @pytest.fixture
 def built(tiny: Gallery, monkeypatch: pytest.MonkeyPatch) -> Gallery:
-    """The tiny library with one gallery, as the command line finds it."""
+    """The tiny gallery with one recipe built, as the command line finds it."""
     tiny.build([RECIPE])
     monkeypatch.setattr(gallery_module, "open_gallery", lambda settings: tiny)
     monkeypatch.setattr(reports, "open_pairs", lambda *_: tiny_pairs())

@@ -22,7 +22,7 @@ SECONDS = 60
 
 
 class Slow(Gallery):
-    """A library whose galleries are built only once `may` is set; `reached` says that they are to be."""
+    """A gallery whose recipes are built only once `may` is set; `reached` says that they are to be."""
 
     def __init__(self, folder: Path, index: Path) -> None:
         super().__init__(f"imagefolder:{folder}", TinyEncoders(), index)

@@ -1,4 +1,4 @@
-"""The library: the default that can be had, searchers opened once, examples, photos as files."""
+"""The gallery: the default that can be had, searchers opened once, examples, photos as files."""
 
 from __future__ import annotations
 

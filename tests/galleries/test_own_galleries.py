@@ -116,15 +116,15 @@ def test_ids_of_faces() -> None:
 def test_every_face_of_every_photo_is_found(own: OwnGalleries, party: list[Path]) -> None:
     _, mine = filled(own, party)
     assert mine.preparation is not None
-    gallery, gallery = mine.preparation.searcher(RECIPE).embeddings, mine.preparation.gallery
-    assert gallery.photo_ids == ("0.png", "0.png #2", "2.png", "2.png #2", "4.png", "4.png #2")
-    assert gallery.people == ("0", "0", "2", "2", "4", "4")
-    assert gallery.box("2.png") == (10, 20, 50, 60)
-    assert gallery.box("2.png #2") == (80, 20, 130, 70)
+    embeddings, gallery = mine.preparation.searcher(RECIPE).embeddings, mine.preparation.gallery
+    assert embeddings.photo_ids == ("0.png", "0.png #2", "2.png", "2.png #2", "4.png", "4.png #2")
+    assert embeddings.people == ("0", "0", "2", "2", "4", "4")
+    assert embeddings.box("2.png") == (10, 20, 50, 60)
+    assert embeddings.box("2.png #2") == (80, 20, 130, 70)
     for person in range(6):
         face = draw((person, person % 2, (20, 20, 40 + 10 * (person % 2))))
         (nearest,) = mine.preparation.searcher(RECIPE).search(face, 1, "exact").hits
-        assert nearest.photo_id == gallery.photo_ids[person]
+        assert nearest.photo_id == embeddings.photo_ids[person]
     assert gallery.pictures.size("4.png #2") == (160, 100)
     assert gallery.pictures.original("4.png #2").read_bytes() == party[-1].read_bytes()
     assert gallery.pictures.thumbnail("4.png #2") == gallery.pictures.thumbnail("4.png")
@@ -164,9 +164,9 @@ def test_photos_that_come_later_are_the_only_ones_looked_at(
     mine.add(party, lambda: None)
     mine.wait()
     assert mine.problem == ""
-    gallery = mine.preparation.searcher(RECIPE).embeddings
-    assert gallery.photo_ids == ("0.png", "0.png #2", "2.png", "2.png #2", "4.png", "4.png #2")
-    np.testing.assert_array_equal(gallery.vectors[:2], before)
+    embeddings = mine.preparation.searcher(RECIPE).embeddings
+    assert embeddings.photo_ids == ("0.png", "0.png #2", "2.png", "2.png #2", "4.png", "4.png #2")
+    np.testing.assert_array_equal(embeddings.vectors[:2], before)
     assert encoders.detector.photos_seen == 3
     assert mine.told is not None
     assert "1 photo was there already." in told_line(mine.told)

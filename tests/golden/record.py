@@ -18,7 +18,7 @@ from tests.test_unchanged import (
     fingerprint_values,
     gallery_values,
     keep,
-    open_libraries,
+    open_galleries,
     sample_values,
     search_values,
 )
@@ -41,14 +41,14 @@ def write(name: str, values: Values) -> None:
     (GOLDEN / f"{name}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
-def galleries(folder: Path) -> Values:
+def built_galleries(folder: Path) -> Values:
     """Builds the galleries, keeps them in tests/golden, and gives what is found in them."""
     shutil.rmtree(GOLDEN / "gallery", ignore_errors=True)
-    libraries, values = open_libraries(folder), Values()
+    galleries, values = open_galleries(folder), Values()
     for kind, recipe in BUILT:
-        libraries[kind].build([recipe])
-        keep(libraries[kind].folder(recipe), GOLDEN / "gallery" / kind / recipe)
-        values[f"{kind} {recipe}"] = gallery_values(libraries[kind], libraries[kind].searcher(recipe))
+        galleries[kind].build([recipe])
+        keep(galleries[kind].folder(recipe), GOLDEN / "gallery" / kind / recipe)
+        values[f"{kind} {recipe}"] = gallery_values(galleries[kind], galleries[kind].searcher(recipe))
     return values
 
 
@@ -59,7 +59,7 @@ def main() -> None:
         "figures": figure_values,
         "sample": sample_values,
         "fingerprints": fingerprint_values,
-        "galleries": galleries,
+        "galleries": built_galleries,
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "pymilvus", None)

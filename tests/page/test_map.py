@@ -96,7 +96,7 @@ def test_a_result_that_two_faces_share_is_told_once_and_one_that_is_gone_not_at_
 
 
 def test_only_answers_of_this_gallery_are_lit_up(embeddings: Embeddings, answer: Answer) -> None:
-    others = (replace(answer, embeddings="elsewhere"), replace(answer, recipe="resnet50"))
+    others = (replace(answer, gallery="elsewhere"), replace(answer, recipe="resnet50"))
     assert found_in((*others, answer), embeddings) == (answer,)
 
 
