@@ -1,6 +1,6 @@
 """Once its files are here, no command, no page and no child of theirs connects to anybody or looks a name up.
 
-strace watches from outside (`tests/network.py`). Files that are not the published weights lie in their place: of weights
+strace watches from outside (`tests/network.py`). Files that are not the published weights lie in their place: of those
 that are missing, `info`, `doctor` and the page ask the host whether they can be had.
 """
 
