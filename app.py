@@ -12,6 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+import pipeline  # noqa: F401 - before Gradio, because it switches telemetry off
+
+# isort: split
 import gradio as gr
 from starlette.middleware import Middleware
 
@@ -46,8 +49,9 @@ STOP_SECONDS = 3.0  # of the five that a process is given
 
 log = logging.getLogger(__name__)
 
-logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-logging.getLogger("httpx").setLevel(logging.WARNING)
+logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # of libraries, warnings and worse
+for _ours in (__name__, "pipeline"):
+    logging.getLogger(_ours).setLevel(logging.INFO)
 
 
 def build_page(galleries: Galleries) -> gr.Blocks:
@@ -153,7 +157,8 @@ def main() -> None:
     machine.register_zero_gpu(zero_gpu=settings.zero_gpu)
     galleries = open_galleries(settings)
     galleries.start()
-    page = launch(galleries, mcp=settings.mcp, rate=settings.rate, prevent_thread_lock=True)
+    page = launch(galleries, mcp=settings.mcp, rate=settings.rate, prevent_thread_lock=True, quiet=True)
+    log.info("the page is at %s", page.local_url)
     with suppress(KeyboardInterrupt):
         stopping.wait()
     stop(page, galleries)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
+from pipeline.cli.torch_build import torch_build
 from pipeline.core.errors import (
     GalleryDamaged,
     GalleryError,
@@ -75,6 +76,9 @@ def environment() -> Iterator[Finding]:
             yield Finding("ok", f"{package} {version(package)}")
         except PackageNotFoundError:
             yield Finding("fail", f"{package} is missing", "run `pip install -r requirements.txt`")
+    build, advice = torch_build()
+    if build:
+        yield Finding("ok", build, advice)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     enough = memory >= LEAST_GIB
     yield Finding(

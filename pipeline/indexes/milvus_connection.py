@@ -7,15 +7,17 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from grpc import RpcError
 from pymilvus import MilvusClient, MilvusException
 
 from pipeline.core.errors import IndexUnavailable
-from pipeline.core.types import Collection
+from pipeline.core.types import Collection, FloatArray
 
 FILE = "milvus.db"
 CONNECT_SECONDS = 2.0  # with SEARCH_SECONDS under five: how long an unreachable server keeps anybody waiting
@@ -79,7 +81,29 @@ def connected(place: Collection) -> MilvusClient:
                 "or set FACESEARCH_MILVUS_URI to a server."
             )
         Path(place.uri).parent.mkdir(parents=True, exist_ok=True)
+        _keep_k_means_quiet()
     return MilvusClient(place.uri, token=place.token, timeout=within(place, CONNECT_SECONDS))
+
+
+@cache
+def _keep_k_means_quiet() -> None:
+    """Lets Milvus Lite cluster any number of vectors without a warning on stderr, which faiss writes past `logging`.
+
+    Milvus Lite makes 128 cells of however few rows and leaves faiss' threshold for the warning, 39 rows a cell, as it
+    is. The self-check measures the recall that matters.
+    """
+    if find_spec("faiss") is None:
+        return
+    import faiss
+
+    kind: Any = faiss.IndexIVFFlat
+    train = kind.train
+
+    def quietly(index: faiss.IndexIVFFlat, vectors: FloatArray) -> None:
+        index.cp.min_points_per_centroid = 1
+        train(index, vectors)
+
+    kind.train = quietly
 
 
 def within(place: Collection, seconds: float) -> float:

@@ -74,8 +74,7 @@ class Searching:
 
     def _line(self) -> str:
         assert self._process.stdout
-        while (line := self._process.stdout.readline()).startswith("WARNING"):  # of Milvus Lite
-            pass
+        line = self._process.stdout.readline()
         assert line, f"the process ended with {self._process.wait()}"
         return line
 
