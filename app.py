@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,6 +24,7 @@ from pipeline.page.server.guard import BodyLimit, GuardedBlocks, refuse_fetching
 from pipeline.page.server.machine import keep_giving_back, keep_no_statistics, share_freed_memory, spare_cores
 from pipeline.page.server.mcp import mcp_server, require_mcp
 from pipeline.page.server.rate import RateLimit
+from pipeline.page.server.stopping import StopSignal
 from pipeline.page.server.uploads import keep_no_lists, keep_swept, own_folder, remove
 from pipeline.page.tabs.compare import compare_tab
 from pipeline.page.tabs.evaluation import evaluation_tab
@@ -142,8 +141,7 @@ def main() -> None:
     spare_cores()
     share_freed_memory()
     keep_giving_back()
-    stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    stopping = StopSignal()
     try:
         settings = Settings.from_env()
         if settings.mcp:
@@ -154,8 +152,7 @@ def main() -> None:
     galleries = open_galleries(settings)
     galleries.start()
     page = launch(galleries, mcp=settings.mcp, rate=settings.rate, prevent_thread_lock=True)
-    with suppress(KeyboardInterrupt):
-        stopping.wait()
+    stopping.wait()
     stop(page, galleries)
 
 

@@ -1,4 +1,4 @@
-"""How many processor cores this process may use: CPU affinity and cgroup quotas leave a container fewer than it sees."""
+"""How many processor cores this process may use: a container often has fewer than the machine shows it."""
 
 from __future__ import annotations
 
