@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,16 +23,18 @@ from pipeline.page.html import wording
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
 from pipeline.page.server import machine
 from pipeline.page.server.endpoints import endpoints
+from pipeline.page.server.gate import Gate, around_events
 from pipeline.page.server.guard import BodyLimit, GuardedBlocks, refuse_fetching
 from pipeline.page.server.machine import keep_giving_back, keep_no_statistics, share_freed_memory, spare_cores
 from pipeline.page.server.mcp import mcp_server, require_mcp
 from pipeline.page.server.rate import RateLimit
+from pipeline.page.server.stopping import StopSignal
 from pipeline.page.server.uploads import keep_no_lists, keep_swept, own_folder, remove
 from pipeline.page.tabs.compare import compare_tab
 from pipeline.page.tabs.evaluation import evaluation_tab
 from pipeline.page.tabs.explore import explain_events, explore_events
 from pipeline.page.tabs.live import live_route, live_tab
-from pipeline.page.tabs.map import map_tab
+from pipeline.page.tabs.map import DRAWN, map_tab
 from pipeline.page.tabs.own_photos import Actions, own_events, own_memory, own_panel
 from pipeline.page.tabs.preparing import preparation_events
 from pipeline.page.tabs.search import search_events
@@ -54,8 +54,9 @@ for _ours in (__name__, "pipeline"):
     logging.getLogger(_ours).setLevel(logging.INFO)
 
 
-def build_page(galleries: Galleries) -> gr.Blocks:
-    """The page on top of galleries that are being prepared."""
+def build_page(galleries: Galleries, gate: Gate | None = None) -> gr.Blocks:
+    """The page on top of galleries that are being prepared; what searches goes through `gate`."""
+    gate = gate or Gate()
     with GuardedBlocks(title=wording.TITLE, analytics_enabled=False, fill_width=True) as page:
         header = gr.HTML(wording.header(galleries, MAIN), elem_id="header")
         memory = own_memory()
@@ -75,7 +76,7 @@ def build_page(galleries: Galleries) -> gr.Blocks:
         explore_events(parts)
         explain_events(parts)
         compare_tab(parts, comparing)
-        map_tab(parts, mapping)
+        map_tab(parts, mapping, gate)
         live_tab(parts, live)
         watch = preparation_events(page, parts, header)
         if galleries.own:
@@ -83,7 +84,8 @@ def build_page(galleries: Galleries) -> gr.Blocks:
         endpoints(parts)
         evaluation.select(partial(evaluation_tab, galleries.main), None, figures, api_visibility="private")
     keep_no_lists(page)
-    page.queue(max_size=QUEUE_LENGTH)
+    around_events(page, gate, {DRAWN: Gate(at_once=1)})
+    page.queue(max_size=QUEUE_LENGTH, api_open=False)  # Gradio has a way past the queue, unless told otherwise
     return page
 
 
@@ -99,16 +101,17 @@ def launch(
 
     `keep_uploads` is for how many seconds photos are kept. `options` go to Gradio's `launch`.
     """
-    served: dict[str, Any] = {"routes": [live_route(galleries)]}
+    gate = Gate()
+    served: dict[str, Any] = {"routes": [live_route(galleries, gate)]}
     if mcp:
-        route, served["lifespan"] = mcp_server(galleries)
+        route, served["lifespan"] = mcp_server(galleries, gate)
         served["routes"].append(route)
     refuse_fetching()
     keep_no_statistics()
     keep_swept(own_folder(), keep_uploads)
     # Thumbnails are files of ours that never change: served as they are, cached by the browser.
     gr.set_static_paths([galleries.main.gallery.thumbnails_root.resolve()])
-    page = build_page(galleries)
+    page = build_page(galleries, gate)
     served["middleware"] = [Middleware(BodyLimit)]
     if rate.a_minute:
         served["middleware"].append(Middleware(RateLimit, page=page, rate=rate))
@@ -146,8 +149,7 @@ def main() -> None:
     spare_cores()
     share_freed_memory()
     keep_giving_back()
-    stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    stopping = StopSignal()
     try:
         settings = Settings.from_env()
         if settings.mcp:
@@ -159,8 +161,7 @@ def main() -> None:
     galleries.start()
     page = launch(galleries, mcp=settings.mcp, rate=settings.rate, prevent_thread_lock=True, quiet=True)
     log.info("the page is at %s", page.local_url)
-    with suppress(KeyboardInterrupt):
-        stopping.wait()
+    stopping.wait()
     stop(page, galleries)
 
 

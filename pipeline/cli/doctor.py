@@ -20,6 +20,7 @@ from pipeline.core.errors import (
     SettingsError,
     WeightsError,
 )
+from pipeline.core.processors import usable_cores
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
 from pipeline.embeddings.build import missing_indexes, open_embeddings
@@ -83,7 +84,7 @@ def environment() -> Iterator[Finding]:
     enough = memory >= LEAST_GIB
     yield Finding(
         "ok" if enough else "warn",
-        f"{os.cpu_count()} cores, {memory:.1f} GiB of memory",
+        f"{usable_cores()} cores, {memory:.1f} GiB of memory",
         "" if enough else f"building wants {LEAST_GIB:.0f} GiB; build elsewhere and copy the folder of galleries here",
     )
 

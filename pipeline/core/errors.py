@@ -9,6 +9,7 @@
     ├── WeightsError       a network's weights cannot be had, or are not what they claim to be
     ├── HubError           a repository of galleries on the Hub cannot be read or written
     ├── ServingError       a running page does not answer as it should
+    ├── Busy               a server has as much to do as it can take
     ├── IndexUnavailable   an index outside the gallery (a Milvus server) cannot be reached or used
     └── GalleryError       a gallery on disk cannot be searched
         ├── GalleryMissing     it was never built, or its build was cut short
@@ -54,6 +55,10 @@ class HubError(PipelineError):
 
 class ServingError(PipelineError):
     """A running page cannot be started, or refused what was asked of it."""
+
+
+class Busy(PipelineError):
+    """A server has as much to do as it can take; the same request may be answered later."""
 
 
 class IndexUnavailable(PipelineError):
