@@ -73,7 +73,7 @@ def build_embeddings(
     A killed build goes on where it stopped. Where photos came or went since, only the new ones are embedded. Two
     processes may build the same photos at once: one waits for the other.
     """
-    with _writing(root), FileLock(root / f".{photos.name}.lock"):
+    with writing(root), FileLock(root / f".{photos.name}.lock"):
         all_embeddings, pending = {}, []
         for encoder in encoders:
             _clear_leftovers(embeddings_folder(root, photos, encoder.recipe.name))
@@ -105,14 +105,14 @@ def build_shard(
     number, of = shard
     if not 0 <= number < of:
         raise SettingsError(f"There is no shard {number}/{of}; give i/n with i from 0 to n - 1, such as 0/2 and 1/2.")
-    with _writing(root), FileLock(root / f".{photos.name}.{number}-of-{of}.lock"):
+    with writing(root), FileLock(root / f".{photos.name}.{number}-of-{of}.lock"):
         jobs = [_job(photos, encoder, root) for encoder in _below(encoders)]
         embed_parts(photos, jobs, report, shard)
     return max(len(job.draft.missing()) for job in jobs)
 
 
 @contextmanager
-def _writing(root: Path) -> Iterator[None]:
+def writing(root: Path) -> Iterator[None]:
     """Makes the folder; StorageError if it, or anything in it, cannot be written."""
     try:
         root.mkdir(parents=True, exist_ok=True)

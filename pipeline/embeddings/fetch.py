@@ -21,7 +21,7 @@ from pipeline.core.errors import GalleryError, HubError
 from pipeline.core.files import digest, read_sealed, sealed, write_json
 from pipeline.core.hub import INSTEAD, HubGone, Listing, get_file, meter, open_listing
 from pipeline.core.progress import Progress, Report
-from pipeline.embeddings.build import embeddings_folder, gallery_facts, open_embeddings
+from pipeline.embeddings.build import embeddings_folder, gallery_facts, open_embeddings, writing
 from pipeline.embeddings.store import (
     FACE_COLUMNS,
     FORMAT,
@@ -54,9 +54,11 @@ class PublishedIndex:
         self._given_up = False
 
     def fetch(self, photos: Photos, encoders: Sequence[Encoder], root: Path, report: Report) -> list[str]:
-        """Fetches what is not built in `root`; returns the recipes that were fetched. Raises nothing of its own."""
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{photos.name}.lock"):
+        """Fetches what is not built in `root`; returns the recipes that were fetched.
+
+        What stands in the way on the Hub is logged; StorageError where `root` cannot be written.
+        """
+        with writing(root), FileLock(root / f".{photos.name}.lock"):
             wanted = [encoder for encoder in encoders if not _is_built(photos, encoder, root)]
             # A host that was out of reach is not waited for again with every recipe.
             if not wanted or self._given_up:
