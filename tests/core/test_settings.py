@@ -178,7 +178,7 @@ def test_nothing_but_settings_reads_the_environment() -> None:
             name = node.attr if isinstance(node, ast.Attribute) else node.name if isinstance(node, ast.alias) else ""
             if name in ("environ", "getenv", "environb"):
                 readers.add(source.name)
-    # The others tell libraries, in their own variables, where uploads are to lie, to keep no statistics, to send nothing.
+    # The others set variables of libraries: where uploads are to lie, no statistics, no telemetry.
     assert readers == {"settings.py", "uploads.py", "machine.py", "telemetry.py"}
 
 
