@@ -1,7 +1,7 @@
 """The whole of LFW with real weights: builds every recipe that can be had, and searches for the ten people.
 
-With `-s` it prints the table in pipeline/bench/README.md. Galleries are built in FACESEARCH_INDEX (default `index`) and
-found there the next time.
+With `-s` it prints the table in README. Galleries are built in FACESEARCH_INDEX (default `index`) and found there the
+next time.
 """
 
 from __future__ import annotations
