@@ -30,7 +30,7 @@ E2E, FAULTS = (Path(__file__).parent / name for name in ("e2e", "faults"))
 
 
 class Tally:
-    """What tests/faults tried, as README has it."""
+    """What tests/faults tried, as pipeline/page/README.md has it."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
