@@ -14,18 +14,27 @@ import pipeline  # noqa: F401 - before Gradio, because it switches telemetry off
 
 # isort: split
 import gradio as gr
+from gradio.http_server import LOCALHOST_NAME
 from starlette.middleware import Middleware
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.settings import UNLIMITED, Rate, Settings
+from pipeline.core.settings import LOCAL, UNLIMITED, Network, Rate, Settings
 from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
 from pipeline.page.html import wording
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
 from pipeline.page.server import machine
 from pipeline.page.server.endpoints import endpoints
 from pipeline.page.server.gate import Gate, around_events
-from pipeline.page.server.guard import BodyLimit, GuardedBlocks, refuse_fetching
-from pipeline.page.server.machine import keep_giving_back, keep_no_statistics, share_freed_memory, spare_cores
+from pipeline.page.server.guard import BodyLimit, GuardedBlocks, bound_forms, refuse_fetching
+from pipeline.page.server.hosts import OwnHosts, served_names
+from pipeline.page.server.machine import (
+    bound_headers,
+    keep_giving_back,
+    keep_no_statistics,
+    share_freed_memory,
+    spare_cores,
+    trust_proxies,
+)
 from pipeline.page.server.mcp import mcp_server, require_mcp
 from pipeline.page.server.rate import RateLimit
 from pipeline.page.server.stopping import StopSignal
@@ -45,6 +54,8 @@ THEME = gr.themes.Default(primary_hue="orange", neutral_hue="slate", font=["syst
 )
 QUEUE_LENGTH = 64
 SESSIONS = 1000  # that are remembered, 180 KB each; Gradio would keep those of the last 10,000 visits
+MOST_UPLOADED = 42_500_000  # bytes of one upload: a photo of 40 MB, and what is around it
+MOST_DROPPED = 20_100_000_000  # where visitors drop galleries of their own, whose photos may have 20 GB
 STOP_SECONDS = 3.0  # of the five that a process is given
 
 log = logging.getLogger(__name__)
@@ -95,11 +106,13 @@ def launch(
     *,
     mcp: bool = False,
     rate: Rate = UNLIMITED,
+    network: Network = LOCAL,
     **options: object,
 ) -> gr.Blocks:
     """Serves the page, to each visitor at that rate, with the tool for programs where `mcp` says so.
 
-    `keep_uploads` is for how many seconds photos are kept. `options` go to Gradio's `launch`.
+    `network` is what the page is called and what proxies there are. `keep_uploads` is for how many seconds photos are
+    kept. `options` go to Gradio's `launch`.
     """
     gate = Gate()
     served: dict[str, Any] = {"routes": [live_route(galleries, gate)]}
@@ -107,14 +120,20 @@ def launch(
         route, served["lifespan"] = mcp_server(galleries, gate)
         served["routes"].append(route)
     refuse_fetching()
+    bound_forms()
+    bound_headers()
+    if not rate.behind_proxy:
+        trust_proxies(network.proxies)
     keep_no_statistics()
     keep_swept(own_folder(), keep_uploads)
     # Thumbnails are files of ours that never change: served as they are, cached by the browser.
     gr.set_static_paths([galleries.main.gallery.thumbnails_root.resolve()])
     page = build_page(galleries, gate)
-    served["middleware"] = [Middleware(BodyLimit)]
+    names = served_names(str(options.get("server_name") or LOCALHOST_NAME), network.hosts)
+    most = MOST_DROPPED if galleries.own else MOST_UPLOADED
+    served["middleware"] = [Middleware(OwnHosts, names=names), Middleware(BodyLimit, most_upload=most)]
     if rate.a_minute:
-        served["middleware"].append(Middleware(RateLimit, page=page, rate=rate))
+        served["middleware"].append(Middleware(RateLimit, page=page, rate=rate, most_upload=most))
     page.launch(
         theme=THEME,
         css=wording.index_style(),
@@ -159,7 +178,14 @@ def main() -> None:
     machine.register_zero_gpu(zero_gpu=settings.zero_gpu)
     galleries = open_galleries(settings)
     galleries.start()
-    page = launch(galleries, mcp=settings.mcp, rate=settings.rate, prevent_thread_lock=True, quiet=True)
+    page = launch(
+        galleries,
+        mcp=settings.mcp,
+        rate=settings.rate,
+        network=settings.network,
+        prevent_thread_lock=True,
+        quiet=True,
+    )
     log.info("the page is at %s", page.local_url)
     stopping.wait()
     stop(page, galleries)

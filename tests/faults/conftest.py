@@ -98,13 +98,13 @@ def searching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searching]:
 class Served:
     """A page in a process of its own; see `page.py`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keep_seconds: int = KEEP_SECONDS) -> None:
         self.folder, self.uploads = folder, folder / "uploads"
         self.connections = folder / "connections"
         self.log = folder / "log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.page", str(folder), str(KEEP_SECONDS)],
+                [sys.executable, "-m", "tests.faults.page", str(folder), str(keep_seconds)],
                 stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT, env=environment(folder),
             )  # fmt: skip
         assert self.process.stdout

@@ -38,8 +38,12 @@ def main() -> None:
     from pipeline.galleries.galleries import Galleries
     from pipeline.galleries.gallery import open_gallery
     from pipeline.galleries.preparation import Preparation
+    from pipeline.page.server.machine import keep_giving_back, share_freed_memory, spare_cores
     from pipeline.page.server.stopping import StopSignal
 
+    spare_cores()
+    share_freed_memory()
+    keep_giving_back()
     stopping = StopSignal()
     preparation = Preparation(open_gallery(Settings(dataset="sample", index=folder / "index", cache=folder / "cache")))
     preparation.start(PACKAGED)
