@@ -25,6 +25,9 @@ SEARCH_SECONDS = 2.5
 ANSWER_SECONDS = 1.0
 WORK_SECONDS = 300.0  # one step of filling a collection
 LONG_SECONDS = 3600.0  # the steps that take longer with more rows: flushing, loading, and indexing one segment
+# After a minute and a half of pymilvus' pings Milvus Lite, which is in the same process, ends the connection, and gRPC
+# says so on stderr.
+NO_PINGS = {"grpc.keepalive_time_ms": 2**31 - 1}
 
 # Their tracebacks say at length what the one sentence of IndexUnavailable says; gRPC's server, which is Milvus Lite's,
 # logs one for every connection, because Milvus Lite has no answer to a call that pymilvus makes without needing it.
@@ -74,6 +77,7 @@ def changed(place: Collection) -> IndexUnavailable:
 
 def connected(place: Collection) -> MilvusClient:
     """A client of the database; IndexUnavailable if Milvus Lite is wanted and not installed."""
+    options: dict[str, int] = {}
     if "://" not in place.uri:
         if find_spec("milvus_lite") is None:
             raise IndexUnavailable(
@@ -82,7 +86,8 @@ def connected(place: Collection) -> MilvusClient:
             )
         Path(place.uri).parent.mkdir(parents=True, exist_ok=True)
         _keep_k_means_quiet()
-    return MilvusClient(place.uri, token=place.token, timeout=within(place, CONNECT_SECONDS))
+        options = NO_PINGS
+    return MilvusClient(place.uri, token=place.token, timeout=within(place, CONNECT_SECONDS), grpc_options=options)
 
 
 @cache
