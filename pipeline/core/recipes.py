@@ -20,7 +20,7 @@ Choice = Literal["large", "central"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """One road from photo to vector.
+    """One pipeline from photo to vector.
 
     `crop`: the whole photo squeezed into a square; the face's box with `margin`; or the face turned and scaled so that
     its five landmarks come to lie where the network expects them. `size` is the side of the square crop in pixels,

@@ -1,4 +1,4 @@
-"""THE road from photo to vector: find faces, choose one, cut it out, embed it, scale to unit length, a last layer."""
+"""The one way from photo to vector: find faces, choose one, cut it out, embed it, scale to unit length, last layer."""
 
 from __future__ import annotations
 

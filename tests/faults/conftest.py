@@ -65,7 +65,7 @@ class Searching:
         assert self._line() == "ready\n"
 
     def search(self, photo: Path) -> dict[str, dict[str, Any]]:
-        """What the command line and the page say, by road."""
+        """What the command line and the page say, by door."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps(str(photo)) + "\n")
         self._process.stdin.flush()

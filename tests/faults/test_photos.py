@@ -60,10 +60,10 @@ def judge(outcome: Outcome, code: int, said: str) -> None:
 def test_command_line_and_page(name: str, photo: Path, searching: Searching, tally: Tally) -> None:
     sent = CORPUS[name]
     said = searching.search(photo)
-    for road, answer in said.items():
+    for door, answer in said.items():
         assert answer["code"] is not None, answer["said"]
         code = answer["code"]
-        if road == "page" and "No face was found" in answer["said"]:
+        if door == "page" and "No face was found" in answer["said"]:
             code = NO_FACE
         judge(sent.outcome, code, plain(answer["said"]) if code else "")
         assert answer["seconds"] < MOST_SECONDS
