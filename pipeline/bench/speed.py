@@ -45,7 +45,7 @@ Variant = Callable[[Sequence[Image.Image]], tuple[Milliseconds, list[list[Face]]
 
 @dataclass(frozen=True)
 class SpeedFigures(Figures):
-    """Medians over the rounds, in milliseconds a photo, by variant and step; and how alike the faces of two variants are.
+    """Medians over the rounds, in milliseconds a photo, by variant and step; and how alike two variants' faces are.
 
     `floor_ms` is the least the networks' multiplications can take at the measured rate of `rate_gmacs` 10^9 a second.
     """

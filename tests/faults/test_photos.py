@@ -2,7 +2,7 @@
 
 The threat: photos come from strangers. A file may be damaged, be something else than its name says, unpack to more than
 the machine has, or be drawn so that finding its faces takes minutes; by accident, or to bring the page down for the
-others. What is defended is that the page goes on answering. By three roads, for each decodes alike but fails
+others. What is defended is that the page goes on answering. By three doors, for each decodes alike but fails
 differently: the command line's function, the page's handler, and the API of a running page.
 
 Found and mended on the way: a wall of 1,600 faces took one minute and five gigabytes; a photo of 100 megapixels was
