@@ -19,6 +19,7 @@ from tests.fakes import TinyEncoders, make_folder, make_people
 
 REAL = Settings.from_env()
 MILVUS_TESTS = {
+    "tests.lfw.test_held_out",  # its gallery is that of `test_lfw`
     "tests.lfw.test_lfw",
     "tests.search.test_searcher",
     "tests.indexes.test_indexes",
@@ -58,7 +59,8 @@ LEFT_OUT: pytest.StashKey[int] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--report` is for tests/faults, `--float32` for all others."""
+    """`--report` is for tests/faults, `--all` for them and tests/lfw, `--float32` for all others."""
+    parser.addoption("--all", action="store_true", help="all of LFW, and all faults: an hour, not minutes")
     parser.addoption("--float32", action="store_true", help="calculate as on a processor that has no bf16")
     parser.addoption("--report", action="store_true", help="print what tests/faults tried, as a table in Markdown")
 
@@ -114,6 +116,12 @@ def without_milvus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     """Most machines have no Milvus, and filling its file costs a second a gallery: only tests about it see it."""
     if request.module.__name__ not in MILVUS_TESTS:
         monkeypatch.setattr(registry, "find_spec", lambda name: None if name == "pymilvus" else find_spec(name))
+
+
+@pytest.fixture(scope="session")
+def full(pytestconfig: pytest.Config) -> bool:
+    """Whether `--all` asks for all of LFW in tests/lfw, and for full counts in tests/faults."""
+    return bool(pytestconfig.option.all)
 
 
 @pytest.fixture(scope="session")

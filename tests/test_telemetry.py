@@ -53,6 +53,7 @@ def test_openvino_sends_nothing_and_keeps_no_id(code: str, tmp_path: Path) -> No
     assert left_at_home(tmp_path) == set()
 
 
+@pytest.mark.slow
 def test_a_search_on_the_command_line_asks_nobody(tmp_path: Path) -> None:
     commands = (["build", "--recipe", MINI], ["search", "--recipe", MINI, str(PHOTO)])
     for command in commands:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,37 @@ class Searching:
         self._process.stdin.close()
         self._process.wait(60)
         self._process.stdout.close()
+
+
+IDLE_SECONDS = 100  # with pymilvus' own pings, Milvus Lite ended the connection between 75 and 100 seconds
+IDLE = """
+import sys, time
+from pipeline.core.types import Collection
+from pipeline.indexes.milvus_connection import connected
+client = connected(Collection(sys.argv[1]))
+client.list_collections()
+time.sleep(float(sys.argv[2]))
+client.list_collections()
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def idle(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[subprocess.Popen[str] | None]:
+    """A connection to Milvus Lite that nobody uses, from the first test on, so that others run while it waits."""
+    wanted = any(item.name.startswith("test_an_idle_connection") for item in request.session.items)
+    if not wanted or find_spec("milvus_lite") is None:
+        yield None
+        return
+    folder = tmp_path_factory.mktemp("idle")
+    command = [sys.executable, "-c", IDLE, str(folder / "milvus.db"), str(IDLE_SECONDS)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        yield process
+        process.kill()
 
 
 @pytest.fixture(scope="session")
