@@ -63,7 +63,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def own(encoders: Encoders, tmp_path: Path, temporary: Path) -> Iterator[OwnGalleries]:
-    galleries = OwnGalleries(encoders, tmp_path / "kept", grace=0.2)
+    galleries = OwnGalleries(encoders, tmp_path / "kept")
     yield galleries
     galleries.close()
 
