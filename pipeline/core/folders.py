@@ -43,7 +43,8 @@ def make_folder(folder: Path) -> None:
     """Makes a folder and what is missing above it; FileNotFoundError if a visitor's gallery is what is missing."""
     if folder.is_dir():
         return
-    if PERSONAL.fullmatch(folder.name):
+    # Within it, its vectors and pictures lie in folders of the same name.
+    if is_personal(folder) and not is_personal(folder.parent):
         raise FileNotFoundError(errno.ENOENT, "this gallery was removed", str(folder))
     make_folder(folder.parent)
     folder.mkdir(mode=PRIVATE_FOLDER if is_personal(folder) else 0o777, exist_ok=True)
