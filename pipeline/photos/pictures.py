@@ -121,7 +121,10 @@ class Pictures:
 
 def _made(path: Path) -> bool:
     """Whether the picture is there; one that a power cut left empty is not."""
-    return path.exists() and path.stat().st_size > 0
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
