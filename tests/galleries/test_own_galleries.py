@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import reprlib
+import stat
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from PIL import Image
 from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
+from pipeline.embeddings.map import open_map
 from pipeline.galleries import own_gallery
 from pipeline.galleries.galleries import Galleries, open_galleries
 from pipeline.galleries.own_galleries import OwnGalleries
@@ -347,6 +349,53 @@ def test_a_kept_one_does_not_go_while_nobody_asks_for_it(own: OwnGalleries, part
     own.keep(key, kept=True)
     time.sleep(3)
     assert own.find(key) is mine
+
+
+def modes_below(folder: Path) -> dict[str, set[int]]:
+    """The permissions of the folders and of the files below a folder, itself included."""
+    paths = [folder, *folder.rglob("*")]
+    return {
+        kind: {stat.S_IMODE(path.stat().st_mode) for path in paths if path.is_dir() == (kind == "folders")}
+        for kind in ("folders", "files")
+    }
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids=oct)
+def test_only_this_account_can_read_them_whatever_the_umask(
+    own: OwnGalleries, party: list[Path], tmp_path: Path, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        key, mine = filled(own, party)
+        own.keep(key, kept=True)
+        mine.wait()
+        until(lambda: not mine.busy)
+        assert mine.preparation is not None
+        for picture in (mine.preparation.gallery.pictures.thumbnail, mine.preparation.gallery.pictures.original):
+            picture("0.png")
+        open_map(mine.preparation.searcher(RECIPE).embeddings)
+        assert modes_below(tmp_path / "kept") == {"folders": {0o700}, "files": {0o600}}
+    finally:
+        os.umask(before)
+
+
+def test_what_a_former_version_kept_becomes_private(
+    own: OwnGalleries, party: list[Path], tmp_path: Path, encoders: Encoders
+) -> None:
+    key, mine = filled(own, party)
+    own.keep(key, kept=True)
+    mine.wait()
+    own.close()
+    for path in (tmp_path / "kept", *(tmp_path / "kept").rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    after = OwnGalleries(encoders, tmp_path / "kept")
+    after.start()
+    assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o700, "nobody gets into it any more"
+    again = after.find(key)
+    assert again is not None
+    again.wait()
+    assert modes_below(tmp_path / "kept") == {"folders": {0o700}, "files": {0o600}}
+    after.close()
 
 
 STOPPED = """
