@@ -126,6 +126,8 @@ def launch(
         trust_proxies(network.proxies)
     keep_no_statistics()
     keep_swept(own_folder(), keep_uploads)
+    if galleries.own:
+        galleries.own.start()
     # Thumbnails are files of ours that never change: served as they are, cached by the browser.
     gr.set_static_paths([galleries.main.gallery.thumbnails_root.resolve()])
     page = build_page(galleries, gate)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from typing import Any
 import numpy.typing as npt
 
 from pipeline.core.errors import WeightsError
+from pipeline.core.folders import PRIVATE_FILE, is_personal, make_folder
 
 SEAL = "sha256"  # the field of a JSON file in which the digest of all the others stands
 
@@ -25,10 +27,12 @@ def replacing(path: Path, *, lasting: bool = True) -> Iterator[Path]:
 
     What is not `lasting`, because it can be made again at any time, is not flushed: after a power cut it may be empty.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     beside = _beside(path, "tmp")
+    mode = _mode_of_new(beside)
     try:
         yield beside
+        beside.chmod(mode)  # Annoy and safetensors write for this account alone, whatever the umask
         if lasting:
             with beside.open("rb") as written:
                 os.fsync(written.fileno())
@@ -48,6 +52,7 @@ def apart(path: Path) -> Iterator[Path]:
     own = beside
     try:
         try:
+            beside.touch(PRIVATE_FILE)
             shutil.copyfile(path, beside)
         except OSError:
             own = path
@@ -55,6 +60,16 @@ def apart(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             beside.unlink()
+
+
+def _mode_of_new(path: Path) -> int:
+    """The permissions that a file there is to have: what the umask leaves, which only a file that was made tells."""
+    if is_personal(path):
+        return PRIVATE_FILE
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    path.unlink()
+    return mode
 
 
 def _beside(path: Path, ending: str) -> Path:

@@ -19,6 +19,7 @@ import numpy as np
 from filelock import FileLock
 
 from pipeline.core.errors import GalleryError, GalleryMissing, IndexUnavailable, SettingsError, StorageError
+from pipeline.core.folders import make_folder
 from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.recipes import fingerprint
 from pipeline.core.settings import EMBEDDED, Milvus
@@ -115,7 +116,7 @@ def build_shard(
 def writing(root: Path) -> Iterator[None]:
     """Makes the folder; StorageError if it, or anything in it, cannot be written."""
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         yield
     except OSError as error:
         raise StorageError(

@@ -21,7 +21,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.core.errors import GalleryDamaged, GalleryMissing, GalleryStale
+from pipeline.core.errors import GalleryDamaged, GalleryMissing, GalleryStale, StorageError
 from pipeline.core.files import apart, array_digest, digest, read_sealed, replacing, sealed, write_json
 from pipeline.core.settings import Milvus
 from pipeline.core.types import Box, Collection, Encoded, Face, FloatArray, IntArray, Landmarks
@@ -106,7 +106,14 @@ def load_embeddings(folder: Path, fingerprint: str | None) -> Embeddings:
     if not files.keys() >= OWN_FILES:
         raise _damaged(folder, MANIFEST)
     for name, expected in files.items():
-        if not (folder / name).is_file() or digest(folder / name) != expected:
+        try:
+            whole = (folder / name).is_file() and digest(folder / name) == expected
+        except PermissionError as error:
+            raise StorageError(
+                f"{folder / name} cannot be read by this account; make it readable, or set FACESEARCH_INDEX to a "
+                "folder of your own."
+            ) from error
+        if not whole:
             raise _damaged(folder, name)
     try:
         photos = json.loads((folder / "photos.json").read_text(encoding="utf-8"))

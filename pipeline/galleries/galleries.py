@@ -16,7 +16,7 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import PACKAGED
 from pipeline.core.settings import VERSION, Settings
 from pipeline.galleries.gallery import Gallery, open_gallery
-from pipeline.galleries.own_galleries import OwnGalleries
+from pipeline.galleries.own_galleries import KEPT, OwnGalleries
 from pipeline.galleries.preparation import Preparation
 from pipeline.photos.sources import SAMPLE
 
@@ -145,7 +145,7 @@ class Galleries:
 def open_galleries(settings: Settings) -> Galleries:
     """The galleries that the environment describes. Loads nothing yet."""
     gallery = open_gallery(settings)
-    own = OwnGalleries(gallery.encoders, settings.index / "own") if settings.own_photos else None
+    own = OwnGalleries(gallery.encoders, settings.index / KEPT) if settings.own_photos else None
     if settings.dataset == SAMPLE.name:
         return Galleries(Preparation(gallery), own=own)
     sample = Gallery(SAMPLE.name, gallery.encoders, settings.index, settings.milvus, settings.cache)

@@ -4,26 +4,39 @@ A gallery's key is its only protection, so it is long and drawn at random; the f
 not give it away. A browser that holds the key finds the gallery again. Pictures of the gallery are served by paths that
 contain the folder's name, which nobody can guess either and only that visitor's page is told.
 
-Photos lie in a temporary folder, and go with the page that was closed, with the server, or when asked to; a server
-that was killed leaves them to the next one to clear away. Kept ones lie below the index until they are removed.
+Photos lie in a temporary folder. They go when nothing was asked of them for a while, which an open page does every
+minute, with the server, or when asked to; a server that was killed leaves them to the next one to clear away. Kept
+ones lie below the index until they are removed.
 """
 
 from __future__ import annotations
 
 import atexit
 import hashlib
+import logging
 import secrets
-import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from pipeline.core.errors import PipelineError, SettingsError
+from pipeline.core.folders import (
+    PERSONAL,
+    make_private_folder,
+    remove_folder,
+    remove_leftovers,
+    remove_temporary,
+    temporary_folder,
+)
 from pipeline.encoder.encoder import Encoders
 from pipeline.galleries.own_gallery import OwnGallery
 
+log = logging.getLogger(__name__)
+
+KEPT = "own"  # the folder in the index
 PREFIX = "own-"
 TEMPORARY = "reverse-face-search-own-"
 GRACE_SECONDS = 600.0  # a page that is loaded again, or a phone that was asleep, is back by then
@@ -33,38 +46,58 @@ class OwnGalleries:
     """The visitors' galleries by key."""
 
     def __init__(self, encoders: Encoders, kept: Path, grace: float = GRACE_SECONDS) -> None:
-        """`kept` is the folder for galleries that are to be kept; `grace` the seconds that a closed page's live on."""
+        """`kept` is the folder for galleries that are to be kept.
+
+        `grace` is for how many seconds the others live on after they were last asked for.
+        """
+        self.grace = grace
         self._encoders = encoders
         self._kept = kept
-        self._grace = grace
         self._root: Path | None = None
         self._open: dict[str, OwnGallery] = {}
-        self._holders: dict[str, set[str]] = {}
+        self._asked: dict[str, float] = {}  # when each was last asked for, by a clock that nobody sets
         self._lock = threading.RLock()
+        self._closing = threading.Event()
+
+    def start(self) -> None:
+        """Called when a page starts: kept photos are made private, and what was being deleted goes."""
+        if self._kept.is_dir():
+            make_private_folder(self._kept)
+            remove_leftovers(self._kept, PREFIX)
 
     def create(self) -> tuple[str, OwnGallery]:
         """A new gallery, still without photos, and its key."""
         key = PREFIX + secrets.token_urlsafe(24)
-        gallery = OwnGallery(self._temporary() / _folder_name(key), self._encoders)
+        gallery = OwnGallery(self._temporary() / folder_name(key), self._encoders)
         with self._lock:
-            self._open[key] = gallery
+            self._open[key], self._asked[key] = gallery, time.monotonic()
         return key, gallery
 
     def find(self, key: str) -> OwnGallery | None:
-        """The gallery of this key, opened if it was kept by an earlier server; None if there is none."""
+        """The gallery of this key, opened if it was kept by an earlier server; None if there is none.
+
+        Whoever asks keeps it alive: every event of a page that has the key comes through here.
+        """
         if not key.startswith(PREFIX):
             return None
         with self._lock:
-            folder = self._kept / _folder_name(key)
+            folder = self._kept / folder_name(key)
             if key not in self._open and folder.is_dir():
                 self._open[key] = OwnGallery(folder, self._encoders, kept=True)
                 self._open[key].resume()
-            return self._open.get(key)
+            gallery = self._open.get(key)
+            if gallery is None or gallery.removed:
+                return None
+            self._asked[key] = time.monotonic()
+        if gallery.lost:
+            self._remove(key, gallery)
+            return None
+        return gallery
 
     def named(self, name: str) -> OwnGallery | None:
         """The open gallery that answers name so; its name is no key, and is for the server's own use."""
         with self._lock:
-            return next((gallery for gallery in self._open.values() if gallery.name == name), None)
+            return next((one for one in self._open.values() if one.name == name and not one.removed), None)
 
     def holds(self, path: Path) -> bool:
         """Whether a file is a picture of one of these galleries."""
@@ -76,70 +109,95 @@ class OwnGalleries:
         gallery = self.find(key)
         if gallery is not None and gallery.kept != kept:
             root = self._kept if kept else self._temporary()
-            gallery.move(root / _folder_name(key), kept=kept)
+            gallery.move(root / folder_name(key), kept=kept)
 
     def remove(self, key: str) -> None:
-        """Ends whatever is being done with the gallery and deletes all of it."""
+        """Ends whatever is being done with the gallery and deletes all of it; from now on nobody finds it."""
         gallery = self.find(key)
         if gallery is not None:
-            gallery.delete()
-            with self._lock:
-                self._open.pop(key, None)
-                self._holders.pop(key, None)
-
-    def enter(self, key: str, page: str) -> None:
-        """A page with this gallery was opened."""
-        with self._lock:
-            self._holders.setdefault(key, set()).add(page)
-
-    def leave(self, page: str) -> None:
-        """A page was closed: what no other page has is deleted after a while, unless it is to be kept."""
-        with self._lock:
-            left = [key for key, pages in self._holders.items() if page in pages]
-            for key in left:
-                self._holders[key].discard(page)
-                timer = threading.Timer(self._grace, self._expire, [key])
-                timer.daemon = True
-                timer.start()
+            self._remove(key, gallery)
 
     def close(self) -> None:
         """Ends everything and deletes what is not to be kept: the server stops."""
+        self._closing.set()
         for gallery in list(self._open.values()):
+            gallery.removed |= not gallery.kept
             gallery.end()
-        if self._root is not None:
-            shutil.rmtree(self._root, ignore_errors=True)
+        root, self._root = self._root, None
+        if root is not None:
+            try:
+                remove_temporary(root)
+            except PipelineError as error:
+                log.warning("%s", error)
 
-    def _expire(self, key: str) -> None:
-        gallery = self.find(key)
-        with self._lock:
-            held = bool(self._holders.get(key))
-        if gallery is not None and not gallery.kept and not held:
-            self.remove(key)
+    def _remove(self, key: str, gallery: OwnGallery) -> None:
+        try:
+            gallery.delete()
+        finally:
+            with self._lock:
+                self._open.pop(key, None)
+                self._asked.pop(key, None)
+
+    def _expire(self) -> None:
+        """Removes what nobody asked for in time, until the server stops."""
+        while not self._closing.wait(self.grace / 10):
+            with self._lock:
+                late = time.monotonic() - self.grace
+                forgotten = {key: one for key, one in self._open.items() if self._asked.get(key, 0) < late}
+                forgotten = {key: one for key, one in forgotten.items() if one.removed or not one.kept}
+                for gallery in forgotten.values():
+                    gallery.removed = True  # before anybody can ask for it again
+            for key, gallery in forgotten.items():
+                try:
+                    self._remove(key, gallery)
+                except PipelineError as error:
+                    log.warning("%s", error)
 
     def _temporary(self) -> Path:
-        """This server's temporary folder, made at first use; those of servers that were killed are cleared away."""
+        """This server's temporary folder, made at first use."""
         with self._lock:
             if self._root is None:
-                for left in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*"):
-                    _clear_if_left(left)
-                self._root = Path(tempfile.mkdtemp(prefix=TEMPORARY))  # readable for this user alone
-                lock = FileLock(self._root / ".lock")
-                lock.acquire()  # until the process ends, however it ends
-                self._alive = lock
+                self._root = temporary_folder(Path(tempfile.gettempdir()), TEMPORARY)
+                self._closing.clear()
                 atexit.register(self.close)
+                threading.Thread(target=self._expire, name="own photos expire", daemon=True).start()
             return self._root
 
 
-def _folder_name(key: str) -> str:
+def folder_name(key: str) -> str:
+    """The name of the folder of this key's gallery."""
     return PREFIX + hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
-def _clear_if_left(folder: Path) -> None:
-    # Younger than a second it is just being made; from the future it is of before the clock was set back.
-    if not (folder / ".lock").is_file() or 0 <= time.time() - folder.stat().st_mtime < 1:
-        return
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            shutil.rmtree(folder, ignore_errors=True)
-    except (Timeout, OSError):  # alive, or another user's
-        return
+@dataclass(frozen=True)
+class Kept:
+    """A gallery that is kept on this disk: its folder's name, what it holds, and when photos last came or went."""
+
+    name: str
+    photos: int
+    bytes: int
+    changed: float
+
+
+def kept_galleries(root: Path) -> list[Kept]:
+    """The galleries that are kept in a folder, the latest first; no browser need have their keys any more."""
+    found = [_described(folder) for folder in root.glob(f"{PREFIX}*") if PERSONAL.fullmatch(folder.name)]
+    return sorted(found, key=lambda kept: (-kept.changed, kept.name))
+
+
+def remove_kept(root: Path, wanted: Sequence[str]) -> None:
+    """Deletes kept galleries, given by name or by key, also where a page has them open; none if one is not there."""
+    folders = [root / (name if PERSONAL.fullmatch(name) else folder_name(name)) for name in wanted]
+    for name, folder in zip(wanted, folders, strict=True):
+        if not folder.is_dir():
+            raise SettingsError(f"No photos are kept as {name!r}; `python -m pipeline own list` names those that are.")
+    for folder in folders:
+        remove_folder(folder)
+    remove_leftovers(root, PREFIX)
+
+
+def _described(folder: Path) -> Kept:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    photos = [path for path in files if path.is_relative_to(folder / "photos")]
+    times = [path.stat().st_mtime for path in (folder, folder / "photos") if path.exists()]
+    return Kept(folder.name, len(photos), sum(path.stat().st_size for path in files), max(times))

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipeline.core.errors import PhotosError, PipelineError, SettingsError, Stopped
+from pipeline.core.errors import PhotosError, PipelineError, SettingsError, Stopped, StorageError
+from pipeline.core.folders import make_folder, make_private, make_private_folder, move_folder, remove_folder
 from pipeline.core.progress import Progress, Report
 from pipeline.core.recipes import RECIPES
+from pipeline.core.settings import EMBEDDED
 from pipeline.encoder.encoder import Encoders
 from pipeline.galleries.gallery import Gallery, all_recipes
 from pipeline.galleries.preparation import Preparation
 from pipeline.galleries.uploads import Taken, take
+from pipeline.indexes.registry import close_index
 from pipeline.photos.folders import own_photos
 from pipeline.photos.photos import Photos
 
@@ -24,6 +27,7 @@ log = logging.getLogger(__name__)
 
 TITLE = "Your photos"
 POLL_SECONDS = 0.05
+REMOVED = "Your photos were removed; drop them again to search in them."
 BUSY = "Your photos are still being indexed; wait for that, or cancel it."
 NO_FACES = "No face was found in these photos; drop photos in which faces are at least 20 pixels wide."
 
@@ -60,12 +64,13 @@ class OwnGallery:
         self.preparation: Preparation | None = None  # None until there is something to search
         self.problem = ""
         self.told: Told | None = None
+        self.removed = False  # or being removed: nothing is begun with it any more
         self._encoders = encoders
         self._coming: Preparation | None = None
         self._progress: Progress | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # of whatever moves or deletes the folder
 
     @property
     def name(self) -> str:
@@ -103,26 +108,26 @@ class OwnGallery:
         self._start(partial(self._add, tuple(dropped)), done)
 
     def discard(self, photo_ids: Sequence[str]) -> None:
-        """Deletes photos, and starts making the gallery anew without them. SettingsError while something is under way.
+        """Deletes photos, and starts making the gallery anew without them; without any, it is removed.
 
-        Nothing of the gallery can be searched until that is done, which takes seconds.
+        SettingsError while something is under way. Nothing can be searched until that is done, which takes seconds.
         """
-        wanted = set(photo_ids) & set(self.photo_ids)
-        if self.working:
-            raise SettingsError(BUSY)
-        if not wanted:
-            raise SettingsError("No photo was chosen; choose which to remove.")
-        if len(wanted) == len(self.photo_ids):
-            self.delete()
-            return
-        if self.preparation:
-            self.preparation.stop()
-            shutil.rmtree(self.preparation.gallery.thumbnails_root, ignore_errors=True)
-        for photo_id in wanted:
-            (self.folder / "photos" / photo_id).unlink(missing_ok=True)
-        self.told = None
-        self.preparation = self._new_background()
-        self._start(self._reindex, lambda: None)
+        with self._lock:
+            wanted = set(photo_ids) & set(self.photo_ids)
+            if self.working:
+                raise SettingsError(BUSY)
+            if not wanted:
+                raise SettingsError("No photo was chosen; choose which to remove.")
+            if len(wanted) == len(self.photo_ids):
+                self.delete()
+                return
+            if self.preparation:
+                self.preparation.stop()
+                for photo_id in wanted:
+                    (self.folder / "photos" / photo_id).unlink(missing_ok=True)
+                self.preparation.gallery.pictures.remove(wanted)
+            self.told = None
+            self.resume()
 
     def resume(self) -> None:
         """Opens what is there already."""
@@ -142,33 +147,53 @@ class OwnGallery:
             self.preparation.stop()
 
     def delete(self) -> None:
-        """Ends everything and deletes the folder."""
-        self.end()
-        self.preparation, self.told = None, None
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Ends everything and deletes the folder, whoever is still searching; StorageError if anything is left."""
+        self.removed = True
+        with self._lock:
+            self._close()
+            self.preparation, self.told = None, None
+            remove_folder(self.folder)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the folder was deleted by another process."""
+        if not self._lock.acquire(blocking=False):  # it is being moved, and is nowhere
+            return False
+        try:
+            return self.preparation is not None and not self.folder.is_dir()
+        finally:
+            self._lock.release()
 
     def move(self, folder: Path, *, kept: bool) -> None:
         """Moves the gallery, whole or not at all. SettingsError while something is under way."""
-        if self.working:
-            raise SettingsError(BUSY)
-        if self.preparation is None:
-            self.folder, self.kept = folder, kept
-            return
+        with self._lock:
+            if self.working:
+                raise SettingsError(BUSY)
+            if self.preparation is None:
+                self.folder, self.kept = folder, kept
+                return
+            self._close()
+            try:
+                make_private_folder(folder.parent)
+                move_folder(self.folder, folder)
+                self.folder, self.kept = folder, kept
+            except OSError as error:
+                raise PhotosError(f"Your photos cannot be moved to {folder.parent}; make room there.") from error
+            finally:
+                self.resume()
+
+    def _close(self) -> None:
+        """Ends everything, and closes the files that indexes have open; a search in what is open opens them again."""
         self.end()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = folder.with_name(f".{folder.name}.moving")
-        try:
-            shutil.move(self.folder, beside)  # copies where it is another disk
-            beside.rename(folder)
-        except OSError as error:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise PhotosError(f"Your photos cannot be moved to {folder.parent}; make room there.") from error
-        finally:
-            self.folder, self.kept = (folder, kept) if folder.is_dir() else (self.folder, self.kept)
-            self.resume()
+        preparation = self.preparation
+        for searcher in [preparation.searcher(recipe) for recipe in preparation.ready()] if preparation else []:
+            for name in searcher.indexes:
+                close_index(name, searcher.embeddings.folder, searcher.embeddings.collection(EMBEDDED))
 
     def _start(self, task: Callable[[], None], done: Callable[[], None]) -> None:
         with self._lock:
+            if self.removed:
+                raise SettingsError(REMOVED)
             if self.working:
                 raise SettingsError(BUSY)
             self._stopping.clear()
@@ -188,21 +213,31 @@ class OwnGallery:
             self.problem = "Taking in your photos failed unexpectedly; see the log, then try again."
         finally:
             self._coming = None
-            shutil.rmtree(self.folder / "incoming", ignore_errors=True)
-            if self.preparation is None:
-                shutil.rmtree(self.folder, ignore_errors=True)
+            self._tidy()
             done()
+
+    def _tidy(self) -> None:
+        shutil.rmtree(self.folder / "incoming", ignore_errors=True)
+        make_private(self.folder)  # what others write, Milvus or a former version, is as the umask has it
+        if self.preparation is None:
+            try:
+                remove_folder(self.folder)
+            except StorageError as error:
+                log.warning("%s", error)
+                self.problem = str(error)
 
     def _add(self, dropped: Sequence[Path]) -> None:
         incoming, photos = self.folder / "incoming", self.folder / "photos"
-        photos.mkdir(parents=True, exist_ok=True)
+        for folder in (self.folder.parent, self.folder):
+            make_private_folder(folder)  # nothing else makes it: see `core.folders`
+        make_folder(photos)
         taken = take(dropped, incoming, photos, self._report)
         if self.preparation:
             self.preparation.stop()
         placed: list[Path] = []
         try:
             for name in taken.photos:
-                (photos / name).parent.mkdir(exist_ok=True)
+                make_folder((photos / name).parent)
                 placed.append((incoming / name).rename(photos / name))
             preparation = self._new_background()
             self._serve(preparation)

@@ -22,6 +22,7 @@ from typing import IO
 
 from pipeline.core.errors import PhotoError, PhotosError
 from pipeline.core.files import digest
+from pipeline.core.folders import PRIVATE_FILE, make_folder
 from pipeline.core.progress import Progress, Report
 from pipeline.photos.folders import PHOTO_SUFFIXES
 from pipeline.photos.images import open_image
@@ -83,7 +84,7 @@ def _check_size(photos: Sequence[_Source], folder: Path) -> None:
         raise PhotosError(
             f"These photos take {size / 1e9:.1f} GB, and {MAX_BYTES / 1e9:.0f} GB is the limit; drop fewer at a time."
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if shutil.disk_usage(folder).free < size + SPARE_BYTES:
         raise PhotosError(DISK_FULL)
 
@@ -105,7 +106,7 @@ def _take_all(photos: Sequence[_Source], folder: Path, present: Path, report: Re
         if name is None:
             known += 1
             continue
-        (folder / name).parent.mkdir(exist_ok=True)
+        make_folder((folder / name).parent)
         beside.replace(folder / name)
         taken.append(name)
     (folder / ".coming").unlink(missing_ok=True)
@@ -172,6 +173,7 @@ def _opened(source: _Source) -> Iterator[IO[bytes]]:
 def _copy(stream: IO[bytes], path: Path, most: int) -> int:
     """Writes what the stream gives; PhotosError as soon as it is more than `most` bytes, whatever a zip said."""
     written = 0
+    path.touch(PRIVATE_FILE)
     with path.open("wb") as file:
         while block := stream.read(BLOCK):
             written += len(block)

@@ -166,6 +166,11 @@ def drop(folder: Path, place: Collection) -> None:
         release(place)
 
 
+def close(folder: Path, place: Collection) -> None:
+    """Closes the collection's file, if it is open in this process."""
+    release(located(place, folder))
+
+
 def _complete(client: MilvusClient, rows: GalleryRows, report: Report) -> _Opened:
     """The complete collection, brought to these rows now if it is not."""
     name, place = collection_name(rows.place), rows.place

@@ -17,6 +17,7 @@ from grpc import RpcError
 from pymilvus import MilvusClient, MilvusException
 
 from pipeline.core.errors import IndexUnavailable
+from pipeline.core.folders import make_folder
 from pipeline.core.types import Collection, FloatArray
 
 FILE = "milvus.db"
@@ -84,7 +85,7 @@ def connected(place: Collection) -> MilvusClient:
                 "Milvus without a server needs milvus-lite; install it with `pip install 'pymilvus[milvus-lite]'`, "
                 "or set FACESEARCH_MILVUS_URI to a server."
             )
-        Path(place.uri).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(Path(place.uri).parent)
         _keep_k_means_quiet()
         options = NO_PINGS
     return MilvusClient(place.uri, token=place.token, timeout=within(place, CONNECT_SECONDS), grpc_options=options)

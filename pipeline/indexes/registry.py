@@ -115,6 +115,14 @@ def drop_index(name: str, folder: Path, collection: Collection) -> None:
         drop(folder, collection)
 
 
+def close_index(name: str, folder: Path, collection: Collection) -> None:
+    """Closes what an index has open in `folder`, which is about to be moved or deleted; a search opens it again."""
+    if name == "milvus":
+        from pipeline.indexes.milvus import close
+
+        close(folder, collection)
+
+
 def why_unreachable(uri: str, token: str) -> str | None:
     """One sentence if the Milvus server there does not answer, else None; asks it, for seconds at most."""
     from pipeline.indexes.milvus_connection import connected, speaking

@@ -11,7 +11,7 @@ import hashlib
 import re
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Pictures:
         """A photo as a small JPEG: as it is where it is one, else scaled down."""
         row, path = self._row_and_path(photo_id, ".jpg")
         if not _made(path):
-            with _of_the_gallery(), replacing(path, lasting=False) as beside:
+            with _of_the_gallery(), self._making(row, path) as beside:
                 source = self.photos[row].source
                 if small_enough(source):
                     beside.write_bytes(source)
@@ -62,7 +62,7 @@ class Pictures:
             half = FACE_SHARE * max(right - left, bottom - top) / 2
             across, down = (left + right) / 2, (top + bottom) / 2
             square = (round(across - half), round(down - half), round(across + half), round(down + half))
-            with _of_the_gallery(), replacing(path, lasting=False) as beside:
+            with _of_the_gallery(), self._making(row, path) as beside:
                 face = open_image(self.photos[row].source).crop(square)
                 face.resize((FACE_SIDE, FACE_SIDE), Image.Resampling.BICUBIC).save(beside, "JPEG", quality=88)
         return path
@@ -72,9 +72,9 @@ class Pictures:
         with _of_the_gallery():
             content = self._content(photo_id)
             known = next((ending for start, ending in BROWSER_FORMATS.items() if content.startswith(start)), None)
-            _, path = self._row_and_path(photo_id, f"-original{known or '.png'}")
+            row, path = self._row_and_path(photo_id, f"-original{known or '.png'}")
             if not _made(path):
-                with replacing(path, lasting=False) as beside:
+                with self._making(row, path) as beside:
                     if known:
                         beside.write_bytes(content)
                     else:
@@ -85,6 +85,24 @@ class Pictures:
         """Width and height of a photo, in pixels and upright."""
         with _of_the_gallery():
             return open_image(self.photos.found(photo_id).source).size
+
+    def remove(self, photo_ids: Iterable[str]) -> None:
+        """Deletes the pictures of photos whose files were deleted before: after that no more are made of them."""
+        for photo_id in photo_ids:
+            _, path = self._row_and_path(photo_id, "")
+            for picture in (*self._folder.glob(f"{path.name}*"), *self._folder.glob(f".{path.name}*")):
+                picture.unlink(missing_ok=True)
+
+    @contextmanager
+    def _making(self, row: int, path: Path) -> Iterator[Path]:
+        """A file to write a picture to, which takes its place if the photo is still there by then."""
+        with replacing(path, lasting=False) as beside:
+            yield beside
+        source = self.photos[row].source
+        # Asked last: a photo that is deleted later goes together with this picture, see `remove`.
+        if isinstance(source, Path) and not source.exists():
+            path.unlink(missing_ok=True)
+            raise PhotoError(UNREADABLE)
 
     def _content(self, photo_id: str) -> bytes:
         source = self.photos.found(photo_id).source
@@ -103,7 +121,10 @@ class Pictures:
 
 def _made(path: Path) -> bool:
     """Whether the picture is there; one that a power cut left empty is not."""
-    return path.exists() and path.stat().st_size > 0
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -111,7 +132,7 @@ def _of_the_gallery() -> Iterator[None]:
     """PhotosError where a photo of the gallery cannot be read: the visitor's, of whom PhotoError speaks, is not it."""
     try:
         yield
-    except PhotoError as error:
+    except (PhotoError, FileNotFoundError) as error:  # the latter where a visitor's gallery is being deleted
         raise PhotosError(
             "A photo of this gallery cannot be read any more; put the gallery's photos back where they were, or start "
             "again for what is there now."

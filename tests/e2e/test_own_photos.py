@@ -54,7 +54,7 @@ def party(tmp_path: Path) -> list[Path]:
 def files_of(folder: Path) -> list[Path]:
     """What lies below a folder, which may be being deleted; but for the server's lock and its uploads."""
     found = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
-    return [path for path in found if path.name != ".lock" and PREFIX not in str(path)]
+    return [path for path in found if path.suffix != ".lock" and PREFIX not in str(path)]
 
 
 def until(true: Callable[[], object]) -> None:
@@ -270,21 +270,23 @@ def test_others_reach_neither_the_gallery_nor_its_files(
         assert requests.get(f"{url}gradio_api/file={path}", timeout=10).status_code == 403
 
 
-def test_a_page_that_was_closed_takes_its_photos_along(
+def test_a_page_keeps_its_photos_while_it_is_open_and_takes_them_along(
     url: str, browse: Browse, party: list[Path], tmp_path: Path, own: OwnGalleries
 ) -> None:
+    own.grace = 6.0
     page = browse(url)
     drop(page, *party)
     page.locator("#own-state", has_text="6 faces in 3 photos").wait_for()
-    ((key, pages),) = own._holders.items()
-    before = set(pages)
     page.reload()  # is no farewell
     page.get_by_role("tab", name="My photos").click()
-    page.locator("#own-state", has_text="6 faces in 3 photos").wait_for()
-    until(lambda: not before & pages)
-    own._expire(key)  # as when the time is over in which a page may come back
+    page.locator("#own-state", has_text="3 photos can be searched.").wait_for()
+    page.context.set_offline(True)  # a phone that sleeps for a moment
+    page.wait_for_timeout(2000)
+    page.context.set_offline(False)
+    page.wait_for_timeout(2 * own.grace * 1000)  # in which nobody touches the page
     assert files_of(tmp_path / "tmp") != []
-    own._grace = 0.1
+    page.locator("#own-search").click()
+    page.locator("#header", has_text="Gallery: Your photos · 3 photos").wait_for()
     page.close()
     until(lambda: files_of(tmp_path / "tmp") == [])
 

@@ -22,9 +22,7 @@ import pytest
 
 from pipeline.core.progress import Progress
 from pipeline.embeddings.store import Embeddings
-from pipeline.galleries import own_galleries
 from pipeline.galleries.gallery import Gallery
-from pipeline.galleries.own_galleries import TEMPORARY
 from pipeline.page.server.uploads import sweep
 from pipeline.photos.sources import UNKNOWN, open_photos
 from tests.fakes import PEOPLE, TinyEncoders, portrait
@@ -189,15 +187,3 @@ def test_a_folder_that_goes_while_it_is_swept_is_passed_over(tmp_path: Path, mon
     monkeypatch.setattr(os, "scandir", another_was_faster)
     sweep(tmp_path, -1)
     assert list(tmp_path.rglob("*.jpg")) == []
-
-
-def test_a_killed_servers_photos_go_although_the_clock_was_set_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    left = tmp_path / f"{TEMPORARY}left"
-    left.mkdir()
-    (left / ".lock").touch()
-    now = time.time() - YEAR
-    monkeypatch.setattr(time, "time", lambda: now)
-    own_galleries._clear_if_left(left)
-    assert not left.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import reprlib
+import stat
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from PIL import Image
 from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
+from pipeline.embeddings.map import open_map
 from pipeline.galleries import own_gallery
 from pipeline.galleries.galleries import Galleries, open_galleries
 from pipeline.galleries.own_galleries import OwnGalleries
@@ -63,7 +65,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def own(encoders: Encoders, tmp_path: Path, temporary: Path) -> Iterator[OwnGalleries]:
-    galleries = OwnGalleries(encoders, tmp_path / "kept", grace=0.2)
+    galleries = OwnGalleries(encoders, tmp_path / "kept")
     yield galleries
     galleries.close()
 
@@ -90,7 +92,7 @@ def filled(own: OwnGalleries, photos: Sequence[Path]) -> tuple[str, OwnGallery]:
 
 def files_below(folder: Path) -> list[str]:
     """The names of the files below a folder, but for the lock that says the server lives."""
-    return sorted(name for _, _, names in os.walk(folder) for name in names if name != ".lock")
+    return sorted(name for _, _, names in os.walk(folder) for name in names if not name.endswith(".lock"))
 
 
 def until(true: Callable[[], object]) -> None:
@@ -328,47 +330,72 @@ def test_a_kept_one_outlives_the_server_and_can_be_given_up(
     assert files_below(temporary) == []
 
 
-def test_it_goes_when_its_last_page_has_been_closed_for_a_while(own: OwnGalleries, party: list[Path]) -> None:
+def test_it_goes_when_nobody_has_asked_for_it_for_a_while(own: OwnGalleries, party: list[Path]) -> None:
+    own.grace = 2.0
     key, mine = filled(own, party)
-    own.enter(key, "one page")
-    own.enter(key, "another page")
-    own._grace = SECONDS
-    own.leave("one page")
-    own._expire(key)  # as when the time is over
-    assert own.find(key) is mine
-    own.leave("another page")
-    own.enter(key, "the page, loaded again")
-    own._expire(key)
-    assert own.find(key) is mine
-    own._grace = 0.2
-    own.leave("the page, loaded again")
-    until(lambda: own.find(key) is None)
-    assert not mine.folder.exists()
+    for _ in range(15):  # for longer than the grace: as a page does that is open, and one whose connection was cut
+        time.sleep(0.2)
+        assert own.find(key) is mine
+    time.sleep(1)
+    assert mine.folder.exists()
+    until(lambda: not mine.folder.exists())
+    assert own.find(key) is None
+    until(lambda: not own._open)
 
 
-def test_a_kept_one_does_not_go_with_its_page(own: OwnGalleries, party: list[Path]) -> None:
+def test_a_kept_one_does_not_go_while_nobody_asks_for_it(own: OwnGalleries, party: list[Path]) -> None:
+    own.grace = 2.0
     key, mine = filled(own, party)
     own.keep(key, kept=True)
-    own.enter(key, "page")
-    own.leave("page")
-    own._expire(key)  # as when the time is over
+    time.sleep(3)
     assert own.find(key) is mine
 
 
-def test_what_a_killed_server_left_is_cleared_away_and_a_living_ones_is_not(
-    own: OwnGalleries, party: list[Path], temporary: Path
+def modes_below(folder: Path) -> dict[str, set[int]]:
+    """The permissions of the folders and of the files below a folder, itself included."""
+    paths = [folder, *folder.rglob("*")]
+    return {
+        kind: {stat.S_IMODE(path.stat().st_mode) for path in paths if path.is_dir() == (kind == "folders")}
+        for kind in ("folders", "files")
+    }
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids=oct)
+def test_only_this_account_can_read_them_whatever_the_umask(
+    own: OwnGalleries, party: list[Path], tmp_path: Path, umask: int
 ) -> None:
-    filled(own, party)
-    left = temporary / "reverse-face-search-own-left"
-    left.mkdir()
-    (left / ".lock").touch()
-    (left / "photo.png").touch()
-    other = OwnGalleries(TinyEncoders(ONLY), temporary / "kept")
-    time.sleep(1.1)  # a folder younger than that may be just being made
-    other.create()[1].add([], lambda: None)
-    assert not left.exists()
-    assert "vectors.npy" in files_below(temporary)
-    other.close()
+    before = os.umask(umask)
+    try:
+        key, mine = filled(own, party)
+        own.keep(key, kept=True)
+        mine.wait()
+        until(lambda: not mine.busy)
+        assert mine.preparation is not None
+        for picture in (mine.preparation.gallery.pictures.thumbnail, mine.preparation.gallery.pictures.original):
+            picture("0.png")
+        open_map(mine.preparation.searcher(RECIPE).embeddings)
+        assert modes_below(tmp_path / "kept") == {"folders": {0o700}, "files": {0o600}}
+    finally:
+        os.umask(before)
+
+
+def test_what_a_former_version_kept_becomes_private(
+    own: OwnGalleries, party: list[Path], tmp_path: Path, encoders: Encoders
+) -> None:
+    key, mine = filled(own, party)
+    own.keep(key, kept=True)
+    mine.wait()
+    own.close()
+    for path in (tmp_path / "kept", *(tmp_path / "kept").rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    after = OwnGalleries(encoders, tmp_path / "kept")
+    after.start()
+    assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o700, "nobody gets into it any more"
+    again = after.find(key)
+    assert again is not None
+    again.wait()
+    assert modes_below(tmp_path / "kept") == {"folders": {0o700}, "files": {0o600}}
+    after.close()
 
 
 STOPPED = """

@@ -1,15 +1,14 @@
 """Where visitors' photos lie while the page needs them: a folder of this process alone, swept, and gone when it ends.
 
 Gradio would delete what it remembers. It forgets what an aborted upload left, and it leaves the folders, whose names
-are the photos' hashes. What a killed process left is removed by the next one.
+are the photos' hashes. What a killed process left, uploads and visitors' galleries, is removed at the next start.
 """
 
 from __future__ import annotations
 
 import atexit
+import logging
 import os
-import re
-import shutil
 import tempfile
 import threading
 import time
@@ -19,6 +18,12 @@ from pathlib import Path
 
 import gradio as gr
 
+from pipeline.core.errors import StorageError
+from pipeline.core.folders import clear_temporary, remove_temporary, temporary_folder
+from pipeline.galleries.own_galleries import TEMPORARY
+
+log = logging.getLogger(__name__)
+
 VARIABLE = "GRADIO_TEMP_DIR"
 PREFIX = "reverse-face-search-uploads-"
 
@@ -26,10 +31,11 @@ PREFIX = "reverse-face-search-uploads-"
 @cache
 def own_folder() -> Path:
     """This process's folder, which nobody else on the machine may read; made at the first call, and told to Gradio."""
-    beside = Path(os.environ.get(VARIABLE) or tempfile.gettempdir())
-    beside.mkdir(parents=True, exist_ok=True)
-    _remove_orphans(beside)
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=beside)).resolve()
+    system = Path(tempfile.gettempdir())
+    root = Path(os.environ.get(VARIABLE) or system)
+    clear_temporary(system, TEMPORARY)
+    clear_temporary(root, PREFIX)
+    folder = temporary_folder(root, PREFIX)
     os.environ[VARIABLE] = str(folder)
     atexit.register(remove, folder)
     return folder
@@ -37,7 +43,10 @@ def own_folder() -> Path:
 
 def remove(folder: Path) -> None:
     """Removes the folder with everything in it."""
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        remove_temporary(folder)
+    except StorageError as error:
+        log.warning("%s", error)
 
 
 def sweep(folder: Path, age: float) -> None:
@@ -85,20 +94,3 @@ def keep_no_lists(page: gr.Blocks) -> None:
         block.temp_files = _Unlisted()
     page.upload_file_set = _Unlisted()
     page.temp_file_sets = [page.upload_file_set]
-
-
-def _remove_orphans(beside: Path) -> None:
-    for folder in beside.glob(f"{PREFIX}*"):
-        owner = re.match(rf"{PREFIX}(\d+)-", folder.name)
-        if owner and not _alive(int(owner[1])):
-            remove(folder)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

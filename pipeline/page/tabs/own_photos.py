@@ -22,6 +22,7 @@ from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, in_a_sentence, re
 from pipeline.page.tabs.preparing import Watch, enter, poll
 
 POLL_SECONDS = 1.0
+PULSES = 10  # in the time that a gallery lives on unasked: as often an open page asks for it
 STORAGE = "reverse-face-search-own"  # the name, not a secret, under which the browser keeps the key
 
 
@@ -76,8 +77,8 @@ def own_panel(timer: gr.Timer, remembered: gr.BrowserState) -> Panel:
     return Panel(drop, state, cancel, search, manage, keep, photos, discard, remove, timer, remembered, shown)
 
 
-def shown_state(panel: Panel, gallery: OwnGallery | None, shown: Sequence[str]) -> Changes:
-    """Where the gallery stands, and what can be done with it."""
+def shown_state(panel: Panel, gallery: OwnGallery | None, shown: Sequence[str], pulse: float) -> Changes:
+    """Where the gallery stands, and what can be done with it; asked again after `pulse` seconds at the latest."""
     busy = gallery is not None and gallery.busy  # asked first: what comes after it cannot be older
     working = gallery is not None and gallery.working
     photos = gallery.photo_ids if gallery else ()
@@ -86,7 +87,9 @@ def shown_state(panel: Panel, gallery: OwnGallery | None, shown: Sequence[str]) 
         panel.cancel: gr.update(visible=working),
         panel.search: gr.update(visible=bool(photos)),
         panel.manage: gr.update(visible=bool(photos) and not working),
-        panel.timer: gr.update(active=busy),
+        # Gradio notices that a page was closed by a connection that it never opens again once a phone has slept. So
+        # an open page says that it is there.
+        panel.timer: gr.update(value=POLL_SECONDS if busy else pulse, active=gallery is not None),
     }
     if tuple(shown) != photos:  # else a choice that is being made would be lost every second
         changes |= {panel.photos: gr.update(choices=list(photos), value=[]), panel.shown: photos}
@@ -109,18 +112,18 @@ class Actions:
                 self._served.add(pictures)
                 gr.set_static_paths([pictures])
         # The other timer then tells of the new choice among the galleries.
-        return shown_state(self.panel, gallery, shown) | {self.watch.timer: gr.update(active=True)}
+        return shown_state(self.panel, gallery, shown, self.own.grace / PULSES) | {
+            self.watch.timer: gr.update(active=True)
+        }
 
-    def loaded(self, remembered: object, request: gr.Request) -> Changes:
+    def loaded(self, remembered: object) -> Changes:
         """The gallery that this browser has."""
         gallery = self.own.find(remembered) if isinstance(remembered, str) else None
         key = str(remembered) if gallery is not None else ""
-        if gallery is not None:
-            self.own.enter(key, str(request.session_hash))
         kept = gallery is not None and gallery.kept
         return self.show(key) | {self.parts.own: key, self.panel.keep: kept}
 
-    def dropped(self, files: list[str] | None, key: str, photo: str | None, kept: bool, request: gr.Request) -> Changes:
+    def dropped(self, files: list[str] | None, key: str, photo: str | None, kept: bool) -> Changes:
         """Starts taking in what was dropped, into the visitor's gallery or a new one."""
         paths = [Path(file) for file in files or []]
         with in_a_sentence():
@@ -129,7 +132,6 @@ class Actions:
                 key, gallery = self.own.create()
             if gallery.preparation is None:
                 self.own.keep(key, kept=kept)
-            self.own.enter(key, str(request.session_hash))
             gallery.add(paths, self._forget(paths, photo))
         return self.show(key) | {self.panel.drop: None, self.parts.own: key, self.panel.remembered: key}
 
@@ -162,17 +164,14 @@ class Actions:
 
     def removed(self, key: str, *values: object) -> Changes:
         """Removes everything."""
-        self.own.remove(key)
+        with in_a_sentence():
+            self.own.remove(key)
         gone: Changes = {self.parts.own: "", self.panel.remembered: "", self.panel.keep: False}
         return self.show("") | self._again(key, values) | gone
 
     def polled(self, own: str, *state: str) -> Changes:
         """Where the galleries stand now."""
         return poll(self.parts, self.watch, own, state)
-
-    def left(self, request: gr.Request) -> None:
-        """The page was closed."""
-        self.own.leave(str(request.session_hash))
 
     def _settled(self, key: str) -> Changes:
         gallery = self.own.find(key)
@@ -211,7 +210,6 @@ def own_events(page: gr.Blocks, actions: Actions) -> None:
     anew = list(dict.fromkeys([*mine, *watch.entering(parts)]))
     choice = [parts.own, *parts.request]
     page.load(actions.loaded, panel.remembered, mine, **QUICK)
-    page.unload(actions.left)
     panel.drop.upload(actions.dropped, [panel.drop, parts.own, parts.query.photo, panel.keep], mine, **QUICK)
     panel.timer.tick(actions.show, [parts.own, panel.shown], outputs, **QUICK)
     panel.cancel.click(actions.cancelled, parts.own, outputs, **QUICK)
