@@ -97,7 +97,7 @@ def _draw_maps(gallery: Gallery, recipes: Sequence[str], bars: ProgressBars) -> 
 def _recipes_asked_for(options: argparse.Namespace, gallery: Gallery) -> list[str]:
     if options.recipe == ["all"]:
         return _all_but_untrained(gallery)
-    return [reduced_as_asked(name, options) for name in options.recipe or [gallery.default_recipe()]]
+    return [reduced_as_asked(name, options) for name in options.recipe or [gallery.recipe_to_build()]]
 
 
 def _all_but_untrained(gallery: Gallery) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Literal
 
 from PIL import Image
 
-from pipeline.core.errors import GalleryError, PipelineError, Stopped
+from pipeline.core.errors import GalleryError, PipelineError, SettingsError, Stopped
 from pipeline.core.progress import Progress, silent
 from pipeline.core.recipes import RECIPES
 from pipeline.embeddings.map import open_map
@@ -104,6 +104,13 @@ class Preparation:
     def ready(self) -> list[str]:
         """The recipes that can be searched with now, the default first."""
         return [name for name in all_recipes() if self._statuses[name].state == "ready"]
+
+    def recipe(self, asked: str | None) -> str:
+        """The recipe asked for, or where none is the best that is ready; SettingsError if nothing is."""
+        ready = self.ready()
+        if not (asked or ready):
+            raise SettingsError(self._problem or "The gallery is not ready yet; ask again in a while.")
+        return asked or ready[0]
 
     def searcher(self, recipe: str) -> Searcher:
         """The recipe's searcher; GalleryError says in one sentence why it cannot be searched yet."""
