@@ -134,6 +134,8 @@ def embeddings(gallery: Gallery) -> Iterator[Finding]:
 
 
 def _built(gallery: Gallery, name: str) -> Finding:
+    if reason := gallery.why_too_small(name):
+        return Finding("ok", f"gallery {name} is not offered", reason)
     what, build = f"gallery {name}", f"run `python -m pipeline build --recipe {name}`"
     try:
         opened = open_embeddings(gallery.photos, gallery.encoders.get(name), gallery.index_root)

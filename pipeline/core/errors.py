@@ -12,6 +12,7 @@
     ├── IndexUnavailable   an index outside the gallery (a Milvus server) cannot be reached or used
     └── GalleryError       a gallery on disk cannot be searched
         ├── GalleryMissing     it was never built, or its build was cut short
+        ├── GalleryTooSmall    it has too few faces for the reduction that was asked for
         ├── GalleryStale       it was built from other photos, weights or code
         └── GalleryDamaged     its files are not the ones its manifest describes
 
@@ -66,6 +67,10 @@ class GalleryError(PipelineError):
 
 class GalleryMissing(GalleryError):
     """The gallery was never built, or its build was cut short."""
+
+
+class GalleryTooSmall(GalleryError):
+    """The gallery has too few faces for the reduction that was asked for."""
 
 
 class GalleryStale(GalleryError):

@@ -19,6 +19,7 @@ from pipeline.embeddings.build import build_embeddings, build_shard, embeddings_
 from pipeline.embeddings.fetch import THUMBNAILS, PublishedIndex
 from pipeline.embeddings.store import MANIFEST, Embeddings, load_embeddings, seal
 from pipeline.encoder.encoder import Encoders, StoredEncoders
+from pipeline.encoder.layer import why_too_few
 from pipeline.encoder.weights import WeightStore
 from pipeline.evaluation.calibrate import calibrate
 from pipeline.evaluation.pairs import VIEW_1, open_pairs
@@ -122,6 +123,19 @@ class Gallery:
             log.warning("%s is passed over: %s", recipe, error)
             return False
         return True
+
+    @property
+    def offered(self) -> list[str]:
+        """The recipes that this gallery can be asked for, the preferred first."""
+        return all_recipes()
+
+    def why_unavailable(self, recipe: str) -> str | None:
+        """One sentence if the recipe cannot be had here: its weights, or photos enough for it. Else None."""
+        return self.encoders.why_unavailable(recipe) or self.why_too_small(recipe)
+
+    def why_too_small(self, recipe: str) -> str | None:
+        """One sentence if there are too few photos for the recipe, else None."""
+        return why_too_few(len(self.photos), recipe_named(recipe))
 
     def searcher(self, recipe: str) -> Searcher:
         """The recipe's searcher; GalleryError if its gallery is not built, WeightsError if its weights are missing."""
