@@ -21,7 +21,7 @@ from pipeline.core.errors import (
 )
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
-from pipeline.embeddings.build import missing_indexes, open_embeddings
+from pipeline.embeddings.build import missing_indexes, open_embeddings, readable_again
 from pipeline.encoder.weights import PACKAGED, WEIGHT_FILES, WeightStore
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.indexes.registry import INDEXES, why_unavailable, why_unreachable
@@ -147,7 +147,11 @@ def _built(gallery: Gallery, name: str) -> Finding:
         return Finding("warn", what, str(error))
     if absent := missing_indexes(opened):
         return Finding("warn", f"{what} has no {', '.join(absent)}", build)
-    return Finding("ok", f"{what}: {len(opened):,} photos, {', '.join(opened.manifest['indexes'])}")
+    if again := readable_again(gallery.photos, opened):
+        return Finding("warn", f"{what} lacks {len(again):,} photos that could not be read, and now can", build)
+    count = opened.manifest["counts"]["unreadable"]
+    unread = f"; {count:,} files cannot be read as photos" if count else ""
+    return Finding("ok", f"{what}: {len(opened):,} photos, {', '.join(opened.manifest['indexes'])}{unread}")
 
 
 def indexes(settings: Settings) -> Iterator[Finding]:

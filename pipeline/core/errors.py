@@ -3,6 +3,7 @@
     PipelineError
     ├── SettingsError      an option or environment variable has no usable value
     ├── PhotoError         one photo cannot be read
+    │   └── PhotoOutOfReach    its file cannot be read now: the drive is gone, say; it may be undamaged
     ├── PhotosError        the gallery's photos cannot be had (no such folder, host out of reach, a zip of no use)
     ├── Stopped            somebody asked for a task to end
     ├── StorageError       the folder of the galleries cannot be written
@@ -31,6 +32,10 @@ class SettingsError(PipelineError):
 
 class PhotoError(PipelineError):
     """One photo cannot be read."""
+
+
+class PhotoOutOfReach(PhotoError):
+    """A photo's file cannot be read now, whatever is in it: the drive is gone, say, or permission is missing."""
 
 
 class PhotosError(PipelineError):

@@ -23,6 +23,7 @@ from pipeline.core.errors import (
     GalleryMissing,
     GalleryTooSmall,
     IndexUnavailable,
+    PhotoError,
     SettingsError,
     StorageError,
 )
@@ -35,6 +36,7 @@ from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.layer import fit_pca, save_layer, why_too_few
 from pipeline.indexes.registry import available, build_index
 from pipeline.photos.face_ids import face_id
+from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 
 COPYING_SECONDS = 300  # more than a copy of a gallery's file takes
@@ -97,7 +99,11 @@ def build_embeddings(
         for encoder in encoders:
             _clear_leftovers(embeddings_folder(root, photos, encoder.recipe.name))
             try:
-                all_embeddings[encoder.recipe.name] = _complete(open_embeddings(photos, encoder, root), report, milvus)
+                former = open_embeddings(photos, encoder, root)
+                if readable_again(photos, former):
+                    pending.append(encoder)
+                else:
+                    all_embeddings[encoder.recipe.name] = _complete(former, report, milvus)
             except GalleryError as error:
                 if not isinstance(error, GalleryMissing | GalleryTooSmall):
                     log.warning("%s This is done now.", error)
@@ -155,6 +161,20 @@ def _clear_leftovers(folder: Path) -> None:
         with suppress(FileNotFoundError):
             if copy.stat().st_mtime < time.time() - COPYING_SECONDS:
                 copy.unlink()
+
+
+def readable_again(photos: Photos, embeddings: Embeddings) -> list[str]:
+    """The photos that could not be read when the gallery was built, and now can: a drive was gone, say."""
+    unread = [str(one["photo_id"]) for one in embeddings.manifest["skipped"] if one["reason"] != NO_FACE]
+    return [photo_id for photo_id in unread if photos.row_of(photo_id) is not None and _can_be_read(photos, photo_id)]
+
+
+def _can_be_read(photos: Photos, photo_id: str) -> bool:
+    try:
+        open_image(photos.found(photo_id).source)
+    except (PhotoError, OSError):
+        return False
+    return True
 
 
 def missing_indexes(embeddings: Embeddings) -> list[str]:

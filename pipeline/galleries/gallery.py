@@ -94,6 +94,10 @@ class Gallery:
         if "photos" not in self.__dict__:
             self.__dict__["photos"] = self._opened(report)
 
+    def forget_photos(self) -> None:
+        """Lets the photos be looked for again when they are next asked for."""
+        self.__dict__.pop("photos", None)
+
     def _opened(self, report: Report) -> Photos:
         return open_photos(self._dataset, report)
 

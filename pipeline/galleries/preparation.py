@@ -16,7 +16,7 @@ from typing import Literal
 
 from PIL import Image
 
-from pipeline.core.errors import GalleryError, GalleryTooSmall, PipelineError, SettingsError, Stopped
+from pipeline.core.errors import GalleryError, GalleryTooSmall, PhotosError, PipelineError, SettingsError, Stopped
 from pipeline.core.progress import Progress, silent
 from pipeline.core.recipes import RECIPES
 from pipeline.embeddings.map import open_map
@@ -146,6 +146,8 @@ class Preparation:
                 self._draw_maps()
         except PipelineError as error:
             self._give_up(str(error))
+            if isinstance(error, PhotosError) and not self.ready():
+                self.gallery.forget_photos()  # the next try is with those that are there then
         except Exception as error:
             log.exception("preparing the galleries failed")
             full = isinstance(error, OSError) and error.errno == errno.ENOSPC
