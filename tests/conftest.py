@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from pipeline.core.settings import VARIABLES, Settings
+from pipeline.encoder import layer
 from pipeline.encoder.weights import Weights, WeightStore
 from pipeline.galleries.gallery import Gallery
 from pipeline.indexes import registry
@@ -27,6 +29,7 @@ MILVUS_TESTS = {
     "tests.bench.test_indexes",
     "tests.bench.test_scale",
 }
+FACES_PER_DIMENSION = layer.FACES_PER_DIMENSION  # before tests lower it
 E2E, FAULTS = (Path(__file__).parent / name for name in ("e2e", "faults"))
 
 
@@ -109,6 +112,20 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the caller's settings by accident; those that want real data ask for `real`."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def reduced_however_few() -> Iterator[None]:
+    """A PCA is fitted on the handful of faces of the tiny world; what is too few has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layer, "FACES_PER_DIMENSION", 0)
+        yield
+
+
+@pytest.fixture
+def as_many_faces_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too few for a PCA is refused, as everywhere but in tests."""
+    monkeypatch.setattr(layer, "FACES_PER_DIMENSION", FACES_PER_DIMENSION)
 
 
 @pytest.fixture(autouse=True)

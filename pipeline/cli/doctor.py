@@ -23,7 +23,7 @@ from pipeline.core.errors import (
 from pipeline.core.processors import usable_cores
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
-from pipeline.embeddings.build import missing_indexes, open_embeddings
+from pipeline.embeddings.build import missing_indexes, open_embeddings, readable_again
 from pipeline.encoder.weights import PACKAGED, WEIGHT_FILES, WeightStore
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.indexes.registry import INDEXES, why_unavailable, why_unreachable
@@ -139,6 +139,8 @@ def embeddings(gallery: Gallery) -> Iterator[Finding]:
 
 
 def _built(gallery: Gallery, name: str) -> Finding:
+    if reason := gallery.why_too_small(name):
+        return Finding("ok", f"gallery {name} is not offered", reason)
     what, build = f"gallery {name}", f"run `python -m pipeline build --recipe {name}`"
     try:
         opened = open_embeddings(gallery.photos, gallery.encoders.get(name), gallery.index_root)
@@ -150,7 +152,11 @@ def _built(gallery: Gallery, name: str) -> Finding:
         return Finding("warn", what, str(error))
     if absent := missing_indexes(opened):
         return Finding("warn", f"{what} has no {', '.join(absent)}", build)
-    return Finding("ok", f"{what}: {len(opened):,} photos, {', '.join(opened.manifest['indexes'])}")
+    if again := readable_again(gallery.photos, opened):
+        return Finding("warn", f"{what} lacks {len(again):,} photos that could not be read, and now can", build)
+    count = opened.manifest["counts"]["unreadable"]
+    unread = f"; {count:,} files cannot be read as photos" if count else ""
+    return Finding("ok", f"{what}: {len(opened):,} photos, {', '.join(opened.manifest['indexes'])}{unread}")
 
 
 def indexes(settings: Settings) -> Iterator[Finding]:

@@ -146,7 +146,7 @@ def info(options: argparse.Namespace) -> int:
     )
     print(f"indexes  {', '.join(INDEXES)} in {gallery.index_root.resolve()}")
     for name, recipe in RECIPES.items():
-        reason = gallery.encoders.why_unavailable(name)
+        reason = gallery.why_unavailable(name)
         if reason is None:
             try:
                 gallery.searcher(name)

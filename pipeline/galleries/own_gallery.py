@@ -39,6 +39,11 @@ class OwnLibrary(Gallery):
         super().__init__(TITLE, encoders, folder / "index")
         self._folder = folder
 
+    @property
+    def offered(self) -> list[str]:
+        """As `_of_faces` has it."""
+        return _of_faces()
+
     def _opened(self, report: Report) -> Photos:
         """The photos as they were at first use; PhotosError if there are none."""
         return own_photos(self._folder / "photos", (self._folder.name, TITLE))
@@ -290,8 +295,11 @@ class OwnGallery:
 
 
 def _of_faces() -> list[str]:
-    """The recipes that look for faces, the preferred first: a gallery of faces is of no use to the others."""
-    return [name for name in all_recipes() if RECIPES[name].finds_faces]
+    """The recipes that look for faces, the preferred first: a gallery of faces is of no use to the others.
+
+    None that is fitted on the gallery: a visitor's photos are too few for that.
+    """
+    return [name for name in all_recipes() if RECIPES[name].finds_faces and RECIPES[name].layer != "pca"]
 
 
 def _told(taken: Taken, preparation: Preparation) -> Told:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,10 @@ def own_photos(folder: Path, names: tuple[str, str]) -> Photos:
 
 def _stamp(file: Path) -> str:
     """Size and time instead of the content: reading a large folder through takes minutes."""
-    stat = file.stat()
+    try:
+        stat = file.stat()
+    except OSError as error:
+        raise PhotosError(f"{file} cannot be read ({error.strerror}); see that its drive is there.") from error
     return f"{stat.st_size}-{stat.st_mtime_ns}"
 
 
@@ -54,10 +58,19 @@ def folder_photos(folder: Path, names: tuple[str, str] | None = None) -> Photos:
 
 
 def _photos_below(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in PHOTO_SUFFIXES and not hidden and path.is_file():
-            yield path
+    """PhotosError where a folder cannot be listed: with half of its photos it would be another gallery."""
+
+    def failed(error: OSError) -> None:
+        if not isinstance(error, PermissionError):  # what this account may not see is not part of it
+            raise PhotosError(
+                f"The folder {error.filename} cannot be read ({error.strerror}); see that its drive is there."
+            ) from error
+
+    found = []
+    for inside, folders, files in os.walk(folder, onerror=failed):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(inside, name) for name in files if not name.startswith(".")]
+    return (path for path in sorted(found) if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
 
 
 def slug(text: str) -> str:

@@ -153,7 +153,12 @@ def _dataset_photos(data: Dataset, gallery: tuple[str, str]) -> Photos:
         people = [_person_in_file_name(file) for file in files]
     ids = _photo_ids(files, people)
     labels = [(photo_id, person.replace("_", " ")) for photo_id, person in zip(ids, people, strict=True)]
-    return Photos(gallery, labels, _content_revision(data, image, labels), read)
+    try:
+        return Photos(gallery, labels, _content_revision(data, image, labels), read)
+    except OSError as error:
+        raise PhotosError(
+            f"The photos of {gallery[1]} cannot be read ({error.strerror or error}); see that their drive is there."
+        ) from error
 
 
 def _person_in_file_name(file: str) -> str:

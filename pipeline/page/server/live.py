@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from pipeline.core.errors import PhotoError, SettingsError
-from pipeline.core.recipes import RECIPES
+from pipeline.core.recipes import DEFAULT_INDEX, RECIPES
 from pipeline.core.types import Answer
 from pipeline.encoder.faces import largest
 from pipeline.galleries.galleries import Galleries
@@ -32,14 +32,15 @@ class Live:
     def search(self, frame: bytes, gallery: str, recipe: str, index: str) -> dict[str, Any]:
         """What the page shows of a frame: `state` (found, no_face), `box`, `hits`, a `sentence`, and what was searched.
 
+        An empty `gallery`, `recipe` or `index` is the first that is ready, the best that is, and the default.
         PhotoError if it is no frame, SettingsError or GalleryError where it cannot be searched so.
         """
-        if recipe not in RECIPES:
+        preparation = self._galleries.get(gallery or self._galleries.first())
+        if (recipe := preparation.recipe(recipe)) not in RECIPES:
             raise SettingsError(f"There is no model {reprlib.repr(recipe)}; choose one on the page.")
-        preparation = self._galleries.get(gallery)
         searcher = preparation.searcher(recipe)
         image = _opened(frame)
-        answer = searcher.search(image, SHOWN, index, choose=largest)
+        answer = searcher.search(image, SHOWN, index or DEFAULT_INDEX, choose=largest)
         hits = [
             {
                 "photo_id": hit.photo_id,

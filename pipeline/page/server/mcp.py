@@ -87,10 +87,7 @@ def search_face(galleries: Galleries, given: Mapping[str, Any]) -> dict[str, Any
     asked: dict[str, Any] = {name: about.get("default") for name, about in ARGUMENTS.items()} | dict(checked(given))
     image = open_image(decoded(asked["photo"]))
     preparation = galleries.get(asked["gallery"] or galleries.first())
-    recipe = asked["recipe"] or next(iter(preparation.ready()), "")
-    if not recipe:
-        raise SettingsError("The gallery is not ready yet; ask again in a while.")
-    searcher = preparation.searcher(recipe)
+    searcher = preparation.searcher(preparation.recipe(asked["recipe"]))
     return searcher.search(image, asked["k"], asked["index"], choose=numbered(asked["face"])).as_json()
 
 
