@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SAMPLE = Path(__file__).parent / "sample"  # composite people, made by `composites.py`
 TITLES = {LFW: "LFW", SAMPLE.name: "Sample"}
+EMPTY = hashlib.sha256().hexdigest()  # the stamp of a row without content
 UNKNOWN = "unknown"  # who a photo shows, where its label is missing
 
 
@@ -139,6 +140,8 @@ def _dataset_photos(data: Dataset, gallery: tuple[str, str]) -> Photos:
     def read(row: int) -> bytes | Path:
         stored = data[row][image] or {"bytes": b""}  # a row without a photo is one that cannot be read
         content: bytes | None = stored["bytes"]
+        if content is None and stamps[row] == EMPTY:  # its file was not there when the dataset was opened
+            return b""
         return content if content is not None else Path(stored["path"] or "")
 
     # Chunk by chunk: joined, the photos would be copied into memory.
@@ -154,7 +157,8 @@ def _dataset_photos(data: Dataset, gallery: tuple[str, str]) -> Photos:
     ids = _photo_ids(files, people)
     labels = [(photo_id, person.replace("_", " ")) for photo_id, person in zip(ids, people, strict=True)]
     try:
-        return Photos(gallery, labels, _content_revision(data, image, labels), read)
+        revised, stamps = _content_revision(data, image, labels)
+        return Photos(gallery, labels, (revised, stamps), read)
     except OSError as error:
         raise PhotosError(
             f"The photos of {gallery[1]} cannot be read ({error.strerror or error}); see that their drive is there."

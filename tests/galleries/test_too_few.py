@@ -15,7 +15,7 @@ from pipeline.encoder import layer
 from pipeline.encoder.layer import fit_pca, why_too_few
 from pipeline.galleries import gallery as gallery_module
 from pipeline.galleries.gallery import Gallery
-from pipeline.galleries.own_gallery import OwnLibrary
+from pipeline.galleries.own_faces import OwnFaces
 from pipeline.galleries.preparation import Preparation
 from tests.conftest import FACES_PER_DIMENSION
 from tests.fakes import TinyEncoders, draw, make_people
@@ -117,7 +117,7 @@ def test_the_page_offers_the_others_where_photos_show_too_few_faces(
 
 def test_my_photos_do_not_have_it(tmp_path: Path) -> None:
     make_people(tmp_path / "photos")
-    own = OwnLibrary(tmp_path, TinyEncoders())
+    own = OwnFaces(tmp_path, TinyEncoders())
     assert own.offered
     assert not [name for name in own.offered if RECIPES[name].layer == "pca"]
     with pytest.raises(GalleryError, match="128-d is not offered for this gallery; choose another model"):
