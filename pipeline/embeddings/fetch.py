@@ -107,7 +107,8 @@ class Fetching:
 def fetch_gallery(listing: Listing, encoder: Encoder, fetching: Fetching) -> Embeddings:
     """One gallery, checked and moved into place; HubError says why it is refused."""
     photos, root = fetching.photos, fetching.root
-    path, place = f"{photos.name}/{encoder.recipe.name}", embeddings_folder(root, photos, encoder.recipe.name)
+    path = f"{photos.published_name}/{encoder.recipe.name}"
+    place = embeddings_folder(root, photos, encoder.recipe.name)
     called = f"The gallery {path} in {listing.repo}"
     manifest = _manifest(listing, path, fetching, called)
     facts = gallery_facts(photos, encoder, place)
@@ -194,7 +195,7 @@ def _move(folder: Path, place: Path, former: Path) -> None:
 def _fetch_thumbnails(listing: Listing, fetching: Fetching) -> None:
     """Thumbnails that were published for these photos; without them they are made when they are first looked at."""
     photos = fetching.photos
-    path = f"{THUMBNAILS}/{photos.name}"
+    path = f"{THUMBNAILS}/{photos.published_name}"
     if not {f"{path}/{MANIFEST}", f"{path}/{PACK}"} <= listing.sizes.keys():
         return
     made_here = "they are made here instead"

@@ -17,7 +17,7 @@ from pipeline.core.recipes import DEFAULT, FALLBACK, MINI, RECIPES, recipe_named
 from pipeline.core.settings import DEFAULT_CACHE, EMBEDDED, Milvus, Settings
 from pipeline.embeddings.build import build_embeddings, build_shard, embeddings_folder, missing_indexes, open_embeddings
 from pipeline.embeddings.fetch import THUMBNAILS, PublishedIndex
-from pipeline.embeddings.store import MANIFEST, Embeddings, load_embeddings, seal
+from pipeline.embeddings.store import MANIFEST, Embeddings, is_built_of, load_embeddings, seal
 from pipeline.encoder.encoder import Encoders, StoredEncoders
 from pipeline.encoder.layer import why_too_few
 from pipeline.encoder.weights import WeightStore
@@ -99,7 +99,9 @@ class Gallery:
         self.__dict__.pop("photos", None)
 
     def _opened(self, report: Report) -> Photos:
-        return open_photos(self._dataset, report)
+        photos = open_photos(self._dataset, report)
+        former = photos.former
+        return former if former and is_built_of(self.index_root / former.name, former.revision) else photos
 
     @property
     def title(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline.core.errors import PhotosError
@@ -38,7 +38,8 @@ def _stamp(file: Path) -> str:
     return f"{stat.st_size}-{stat.st_mtime_ns}"
 
 
-def folder_photos(folder: Path, names: tuple[str, str] | None = None) -> Photos:
+def folder_photos(folder: Path, names: tuple[str, str] | None = None, stamp: Callable[[Path], str] = _stamp) -> Photos:
+    """The photos below a folder; PhotosError if there are none. `stamp` tells whether a photo's file has changed."""
     if not folder.is_dir():
         raise PhotosError(f"FACESEARCH_DATASET names the folder {folder}, which does not exist; correct the path.")
     files = list(_photos_below(folder))
@@ -50,10 +51,9 @@ def folder_photos(folder: Path, names: tuple[str, str] | None = None) -> Photos:
     for file in files:
         relative = file.relative_to(folder)
         labels.append((relative.as_posix(), relative.parts[0] if len(relative.parts) > 1 else file.stem))
-        stamps.append(_stamp(file))
-    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:6]
-    name = f"{slug(folder.resolve().name)}-{place}"  # two folders may share a name
-    names = names or (name, folder.resolve().name)
+        stamps.append(stamp(file))
+    folder_name = folder.resolve().name
+    names = names or (told_apart(folder_name, str(folder.resolve())), folder_name)
     return Photos(names, labels, (revision(labels, stamps), stamps), lambda row: files[row])
 
 
@@ -71,6 +71,11 @@ def _photos_below(folder: Path) -> Iterator[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(inside, name) for name in files if not name.startswith(".")]
     return (path for path in sorted(found) if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
+
+
+def told_apart(name: str, place: str) -> str:
+    """A name for a gallery's folder that no gallery of another place has: two folders may share a name."""
+    return f"{slug(name)}-{hashlib.sha256(place.encode()).hexdigest()[:6]}"
 
 
 def slug(text: str) -> str:

@@ -16,7 +16,7 @@ from pipeline.page.html.grid import enlarged_html
 from pipeline.page.html.why import LOOKING, why_html
 from pipeline.page.html.wording import notice
 from pipeline.page.parts import PICTURES, QUICK, SEARCH, Changes, Parts, Request, in_a_sentence, request_of
-from pipeline.page.tabs.search import distance_of, hit_in, limit_line, results, show
+from pipeline.page.tabs.search import as_file, distance_of, hit_in, limit_line, results, show
 from pipeline.search.explain import why
 
 Trail = tuple[tuple[str, int], ...]  # photos searched with before, and the number of the face
@@ -37,7 +37,7 @@ TO_THE_ENLARGED = "() => document.querySelector('#enlarged').scrollIntoView({blo
 def search_with(parts: Parts, photo_id: str, step: Step, request: Request) -> Changes:
     """A photo of the gallery as the visitor's, and the search with the face by which it was indexed."""
     trail, number = step
-    path = str(parts.galleries.get(request.gallery).gallery.pictures.original(photo_id))
+    path = as_file(parts.galleries.get(request.gallery).gallery.pictures.original(photo_id))
     way = trail if request.photo is None else (*trail, (request.photo, number or 0))
     shown = show(parts, replace(request, photo=path), _of_gallery(parts, photo_id, request))
     return shown | {parts.query.photo: path, parts.explore.trail: way, parts.explore.back: gr.update(visible=bool(way))}
