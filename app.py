@@ -4,34 +4,46 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+import pipeline  # noqa: F401 - before Gradio, because it switches telemetry off
+
+# isort: split
 import gradio as gr
+from gradio.http_server import LOCALHOST_NAME
 from starlette.middleware import Middleware
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.settings import UNLIMITED, Rate, Settings
+from pipeline.core.settings import LOCAL, UNLIMITED, Network, Rate, Settings
 from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
 from pipeline.page.html import wording
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
 from pipeline.page.server import machine
 from pipeline.page.server.endpoints import endpoints
-from pipeline.page.server.guard import BodyLimit, GuardedBlocks, refuse_fetching
-from pipeline.page.server.machine import keep_giving_back, keep_no_statistics, share_freed_memory, spare_cores
+from pipeline.page.server.gate import Gate, around_events
+from pipeline.page.server.guard import BodyLimit, GuardedBlocks, bound_forms, refuse_fetching
+from pipeline.page.server.hosts import OwnHosts, served_names
+from pipeline.page.server.machine import (
+    bound_headers,
+    keep_giving_back,
+    keep_no_statistics,
+    share_freed_memory,
+    spare_cores,
+    trust_proxies,
+)
 from pipeline.page.server.mcp import mcp_server, require_mcp
 from pipeline.page.server.rate import RateLimit
+from pipeline.page.server.stopping import StopSignal
 from pipeline.page.server.uploads import keep_no_lists, keep_swept, own_folder, remove
 from pipeline.page.tabs.compare import compare_tab
 from pipeline.page.tabs.evaluation import evaluation_tab
 from pipeline.page.tabs.explore import explain_events, explore_events
 from pipeline.page.tabs.live import live_route, live_tab
-from pipeline.page.tabs.map import map_tab
+from pipeline.page.tabs.map import DRAWN, map_tab
 from pipeline.page.tabs.own_photos import Actions, own_events, own_memory, own_panel
 from pipeline.page.tabs.preparing import preparation_events
 from pipeline.page.tabs.search import search_events
@@ -42,16 +54,20 @@ THEME = gr.themes.Default(primary_hue="orange", neutral_hue="slate", font=["syst
 )
 QUEUE_LENGTH = 64
 SESSIONS = 1000  # that are remembered, 180 KB each; Gradio would keep those of the last 10,000 visits
+MOST_UPLOADED = 42_500_000  # bytes of one upload: a photo of 40 MB, and what is around it
+MOST_DROPPED = 20_100_000_000  # where visitors drop galleries of their own, whose photos may have 20 GB
 STOP_SECONDS = 3.0  # of the five that a process is given
 
 log = logging.getLogger(__name__)
 
-logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-logging.getLogger("httpx").setLevel(logging.WARNING)
+logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # of libraries, warnings and worse
+for _ours in (__name__, "pipeline"):
+    logging.getLogger(_ours).setLevel(logging.INFO)
 
 
-def build_page(galleries: Galleries) -> gr.Blocks:
-    """The page on top of galleries that are being prepared."""
+def build_page(galleries: Galleries, gate: Gate | None = None) -> gr.Blocks:
+    """The page on top of galleries that are being prepared; what searches goes through `gate`."""
+    gate = gate or Gate()
     with GuardedBlocks(title=wording.TITLE, analytics_enabled=False, fill_width=True) as page:
         header = gr.HTML(wording.header(galleries, MAIN), elem_id="header")
         memory = own_memory()
@@ -71,7 +87,7 @@ def build_page(galleries: Galleries) -> gr.Blocks:
         explore_events(parts)
         explain_events(parts)
         compare_tab(parts, comparing)
-        map_tab(parts, mapping)
+        map_tab(parts, mapping, gate)
         live_tab(parts, live)
         watch = preparation_events(page, parts, header)
         if galleries.own:
@@ -79,7 +95,8 @@ def build_page(galleries: Galleries) -> gr.Blocks:
         endpoints(parts)
         evaluation.select(partial(evaluation_tab, galleries.main), None, figures, api_visibility="private")
     keep_no_lists(page)
-    page.queue(max_size=QUEUE_LENGTH)
+    around_events(page, gate, {DRAWN: Gate(at_once=1)})
+    page.queue(max_size=QUEUE_LENGTH, api_open=False)  # Gradio has a way past the queue, unless told otherwise
     return page
 
 
@@ -89,27 +106,36 @@ def launch(
     *,
     mcp: bool = False,
     rate: Rate = UNLIMITED,
+    network: Network = LOCAL,
     **options: object,
 ) -> gr.Blocks:
     """Serves the page, to each visitor at that rate, with the tool for programs where `mcp` says so.
 
-    `keep_uploads` is for how many seconds photos are kept. `options` go to Gradio's `launch`.
+    `network` is what the page is called and what proxies there are. `keep_uploads` is for how many seconds photos are
+    kept. `options` go to Gradio's `launch`.
     """
-    served: dict[str, Any] = {"routes": [live_route(galleries)]}
+    gate = Gate()
+    served: dict[str, Any] = {"routes": [live_route(galleries, gate)]}
     if mcp:
-        route, served["lifespan"] = mcp_server(galleries)
+        route, served["lifespan"] = mcp_server(galleries, gate)
         served["routes"].append(route)
     refuse_fetching()
+    bound_forms()
+    bound_headers()
+    if not rate.behind_proxy:
+        trust_proxies(network.proxies)
     keep_no_statistics()
     keep_swept(own_folder(), keep_uploads)
     if galleries.own:
         galleries.own.start()
     # Thumbnails are files of ours that never change: served as they are, cached by the browser.
     gr.set_static_paths([galleries.main.gallery.thumbnails_root.resolve()])
-    page = build_page(galleries)
-    served["middleware"] = [Middleware(BodyLimit)]
+    page = build_page(galleries, gate)
+    names = served_names(str(options.get("server_name") or LOCALHOST_NAME), network.hosts)
+    most = MOST_DROPPED if galleries.own else MOST_UPLOADED
+    served["middleware"] = [Middleware(OwnHosts, names=names), Middleware(BodyLimit, most_upload=most)]
     if rate.a_minute:
-        served["middleware"].append(Middleware(RateLimit, page=page, rate=rate))
+        served["middleware"].append(Middleware(RateLimit, page=page, rate=rate, most_upload=most))
     page.launch(
         theme=THEME,
         css=wording.index_style(),
@@ -144,8 +170,7 @@ def main() -> None:
     spare_cores()
     share_freed_memory()
     keep_giving_back()
-    stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    stopping = StopSignal()
     try:
         settings = Settings.from_env()
         if settings.mcp:
@@ -155,9 +180,16 @@ def main() -> None:
     machine.register_zero_gpu(zero_gpu=settings.zero_gpu)
     galleries = open_galleries(settings)
     galleries.start()
-    page = launch(galleries, mcp=settings.mcp, rate=settings.rate, prevent_thread_lock=True)
-    with suppress(KeyboardInterrupt):
-        stopping.wait()
+    page = launch(
+        galleries,
+        mcp=settings.mcp,
+        rate=settings.rate,
+        network=settings.network,
+        prevent_thread_lock=True,
+        quiet=True,
+    )
+    log.info("the page is at %s", page.local_url)
+    stopping.wait()
     stop(page, galleries)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from pipeline.core.settings import VARIABLES, Settings
+from pipeline.encoder import layer
 from pipeline.encoder.weights import Weights, WeightStore
 from pipeline.galleries.gallery import Gallery
 from pipeline.indexes import registry
@@ -19,6 +21,7 @@ from tests.fakes import TinyEncoders, make_folder, make_people
 
 REAL = Settings.from_env()
 MILVUS_TESTS = {
+    "tests.lfw.test_held_out",  # its gallery is that of `test_lfw`
     "tests.lfw.test_lfw",
     "tests.search.test_searcher",
     "tests.indexes.test_indexes",
@@ -26,11 +29,12 @@ MILVUS_TESTS = {
     "tests.bench.test_indexes",
     "tests.bench.test_scale",
 }
+FACES_PER_DIMENSION = layer.FACES_PER_DIMENSION  # before tests lower it
 E2E, FAULTS = (Path(__file__).parent / name for name in ("e2e", "faults"))
 
 
 class Tally:
-    """What tests/faults tried, as README has it."""
+    """What tests/faults tried, as pipeline/page/README.md has it."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -58,7 +62,8 @@ LEFT_OUT: pytest.StashKey[int] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--report` is for tests/faults, `--float32` for all others."""
+    """`--report` is for tests/faults, `--all` for them and tests/lfw, `--float32` for all others."""
+    parser.addoption("--all", action="store_true", help="all of LFW, and all faults: an hour, not minutes")
     parser.addoption("--float32", action="store_true", help="calculate as on a processor that has no bf16")
     parser.addoption("--report", action="store_true", help="print what tests/faults tried, as a table in Markdown")
 
@@ -109,11 +114,31 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def reduced_however_few() -> Iterator[None]:
+    """A PCA is fitted on the handful of faces of the tiny world; what is too few has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layer, "FACES_PER_DIMENSION", 0)
+        yield
+
+
+@pytest.fixture
+def as_many_faces_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too few for a PCA is refused, as everywhere but in tests."""
+    monkeypatch.setattr(layer, "FACES_PER_DIMENSION", FACES_PER_DIMENSION)
+
+
 @pytest.fixture(autouse=True)
 def without_milvus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Most machines have no Milvus, and filling its file costs a second a gallery: only tests about it see it."""
     if request.module.__name__ not in MILVUS_TESTS:
         monkeypatch.setattr(registry, "find_spec", lambda name: None if name == "pymilvus" else find_spec(name))
+
+
+@pytest.fixture(scope="session")
+def full(pytestconfig: pytest.Config) -> bool:
+    """Whether `--all` asks for all of LFW in tests/lfw, and for full counts in tests/faults."""
+    return bool(pytestconfig.option.all)
 
 
 @pytest.fixture(scope="session")

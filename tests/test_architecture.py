@@ -48,6 +48,7 @@ HOMES = {
     "safetensors": ("pipeline.encoder", "pipeline.training"),
     "pymilvus": ("pipeline.indexes.milvus", "pipeline.indexes.milvus_connection", "pipeline.indexes.milvus_rows"),
     "milvus_lite": ("pipeline.indexes.milvus_connection",),
+    "faiss": ("pipeline.indexes.milvus_connection",),
     "grpc": ("pipeline.indexes.milvus", "pipeline.indexes.milvus_connection"),
     "milvus": ("pipeline.bench.milvus_server",),
     "psutil": ("pipeline.bench",),

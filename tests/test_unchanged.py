@@ -44,7 +44,7 @@ from pipeline.evaluation.protocols import identify, judge_indexes, retrieve, sea
 from pipeline.evaluation.ranking import Subject, impostor_limit, rank
 from pipeline.evaluation.verification import verify
 from pipeline.galleries.gallery import Gallery, open_gallery
-from pipeline.galleries.own_gallery import OwnLibrary
+from pipeline.galleries.own_faces import OwnFaces
 from pipeline.indexes.registry import available, build_index, open_index
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
@@ -306,7 +306,7 @@ def open_galleries(folder: Path) -> dict[str, Gallery]:
     dataset = f"imagefolder:{folder / 'folder' / 'photos'}"
     return {
         "folder": Gallery(dataset, TinyEncoders(), folder / "folder" / "index"),
-        "own": OwnLibrary(folder / "own", TinyEncoders()),
+        "own": OwnFaces(folder / "own", TinyEncoders()),
     }
 
 

@@ -33,19 +33,19 @@ from pipeline.encoder.torch_networks import FACENET_SIDE, as_graph, native_bf16
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 
-ROUNDS = 5  # interleaved, so that a busy moment of the machine meets every road
+ROUNDS = 5  # interleaved, so that a busy moment of the machine meets every variant
 THEIR_BATCH = 32
 CLOSE_BOXES, CLOSE_POINTS = 0.99, 1.0  # intersection over union; px
 RATE_SIDE = 1024  # of the matrices that are multiplied for the processor's rate
 LOOP, BATCHED, OURS = "README's loop", "its own batches", "ours"
 
 Milliseconds = dict[str, float]
-Road = Callable[[Sequence[Image.Image]], tuple[Milliseconds, list[list[Face]]]]
+Variant = Callable[[Sequence[Image.Image]], tuple[Milliseconds, list[list[Face]]]]
 
 
 @dataclass(frozen=True)
 class SpeedFigures(Figures):
-    """Medians over the rounds, in milliseconds a photo, by road and step; and how alike the faces of two roads are.
+    """Medians over the rounds, in milliseconds a photo, by variant and step; and how alike two variants' faces are.
 
     `floor_ms` is the least the networks' multiplications can take at the measured rate of `rate_gmacs` 10^9 a second.
     """
@@ -61,27 +61,27 @@ class SpeedFigures(Figures):
 
 
 def bench_speed(photos: Photos, encoders: Encoders, count: int, report: Report = silent) -> SpeedFigures:
-    """Takes `count` photos, spread over the gallery, down every road, in turns."""
+    """Takes `count` photos, spread over the gallery, through every variant, in turns."""
     count = min(count, len(photos))
     rows = np.linspace(0, len(photos) - 1, count).astype(int).tolist()
     images, decode_ms = _decoded(photos, rows)
     theirs, facenet = MTCNN(), InceptionResnetV1(pretrained=None, classify=False).eval()
-    roads: dict[str, Road] = {
+    variants: dict[str, Variant] = {
         LOOP: lambda some: _loop(some, theirs, facenet),
         BATCHED: lambda some: _batches(some, theirs, facenet),
-        OURS: _our_road(encoders),
+        OURS: _our_variant(encoders),
     }
-    for road in roads.values():
-        road(images[:2])
-    times: dict[str, list[Milliseconds]] = {name: [] for name in roads}
-    found: dict[str, list[list[Face]]] = {name: [] for name in roads}
+    for variant in variants.values():
+        variant(images[:2])
+    times: dict[str, list[Milliseconds]] = {name: [] for name in variants}
+    found: dict[str, list[list[Face]]] = {name: [] for name in variants}
     started, turns = time.perf_counter(), min(ROUNDS, len(images))
-    total = turns * len(roads)
+    total = turns * len(variants)
     for turn in range(turns):
-        for place, (name, road) in enumerate(roads.items()):
-            done = turn * len(roads) + place
+        for place, (name, variant) in enumerate(variants.items()):
+            done = turn * len(variants) + place
             report(Progress("Measuring", "steps", done, total, done, time.perf_counter() - started))
-            took, faces = road(images[turn::turns])
+            took, faces = variant(images[turn::turns])
             times[name].append({step: ms / len(images[turn::turns]) for step, ms in took.items()})
             found[name] += faces
     report(Progress("Measuring", "steps", total, total, total, time.perf_counter() - started))
@@ -172,14 +172,14 @@ def _batches(
     return clock.ms, [found[place] for place in range(len(images))]
 
 
-def _our_road(encoders: Encoders) -> Road:
+def _our_variant(encoders: Encoders) -> Variant:
     """What building a gallery does, step by step: FaceNet with random weights, the small networks that are here."""
     facenet, recipe = InceptionResnetV1(pretrained=None, classify=False), recipe_named("mtcnn-facenet")
     graph, detector = as_graph(facenet, FACENET_SIDE), MtcnnDetector()
     network = Scaled(graph, FACENET_MEAN, FACENET_SCALE)
     compact = [encoders.get(name) for name in (FALLBACK, MINI) if encoders.on_disk(name)]
 
-    def road(images: Sequence[Image.Image]) -> tuple[Milliseconds, list[list[Face]]]:
+    def variant(images: Sequence[Image.Image]) -> tuple[Milliseconds, list[list[Face]]]:
         clock, found = _Clock(), []
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
@@ -200,7 +200,7 @@ def _our_road(encoders: Encoders) -> Road:
             found += [list(several) for several in faces]
         return clock.ms, found
 
-    return road
+    return variant
 
 
 def as_faces(boxes: Any, scores: Any, points: Any) -> list[Face]:  # noqa: ANN401 - arrays or None

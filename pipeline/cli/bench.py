@@ -89,9 +89,9 @@ def bench_speed(options: argparse.Namespace) -> int:
     print(f"{figures.photos} photos, milliseconds a photo{peak_memory()}")
     print(f"| step | {LOOP} | {BATCHED} | {OURS} | ours is faster by | floor |")
     print("|---|---|---|---|---|---|")
-    loop, batched, ours = (figures.milliseconds[road] for road in (LOOP, BATCHED, OURS))
+    loop, batched, ours = (figures.milliseconds[variant] for variant in (LOOP, BATCHED, OURS))
     for step in ours:
-        cells = [f"{road[step]:.2f}" if step in road else "-" for road in (loop, batched, ours)]
+        cells = [f"{variant[step]:.2f}" if step in variant else "-" for variant in (loop, batched, ours)]
         faster = f"{loop[step] / ours[step]:.1f} x" if step in loop and ours[step] else "-"
         floor = f"{figures.floor_ms[step]:.2f}" if step in figures.floor_ms else "-"
         print(f"| {step} | {' | '.join(cells)} | {faster} | {floor} |")

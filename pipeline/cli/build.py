@@ -96,16 +96,21 @@ def _draw_maps(gallery: Gallery, recipes: Sequence[str], bars: ProgressBars) -> 
 
 def _recipes_asked_for(options: argparse.Namespace, gallery: Gallery) -> list[str]:
     if options.recipe == ["all"]:
-        return _all_but_untrained(gallery)
-    return [reduced_as_asked(name, options) for name in options.recipe or [gallery.default_recipe()]]
+        return _all_that_can_be(gallery)
+    return [reduced_as_asked(name, options) for name in options.recipe or [gallery.recipe_to_build()]]
 
 
-def _all_but_untrained(gallery: Gallery) -> list[str]:
-    """Every recipe; one whose head is not trained yet is named and left out."""
-    untrained = [name for name, recipe in RECIPES.items() if recipe.layer == "head"]
-    for name in (name for name in untrained if not gallery.encoders.on_disk(name)):
-        print(f"{name} is left out: {gallery.encoders.why_unavailable(name)}", file=sys.stderr)
-    return [name for name in RECIPES if name not in untrained or gallery.encoders.on_disk(name)]
+def _all_that_can_be(gallery: Gallery) -> list[str]:
+    """Every recipe; one whose head is not trained yet, or that the gallery is too small for, is named and left out."""
+    left_out = {}
+    for name, recipe in RECIPES.items():
+        if recipe.layer == "head" and not gallery.encoders.on_disk(name):
+            left_out[name] = gallery.encoders.why_unavailable(name)
+        elif reason := gallery.why_too_small(name):
+            left_out[name] = reason
+    for name, why in left_out.items():
+        print(f"{name} is left out: {why}", file=sys.stderr)
+    return [name for name in RECIPES if name not in left_out]
 
 
 def publish(options: argparse.Namespace) -> int:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from pipeline.galleries.gallery import Gallery
 
 
-NAMES = (
-    f"{', '.join(RECIPES)}, each with any of +{' +'.join(OPTIONS)} behind its name; default: the best that can be had"
-)
+NAMES = f"{', '.join(RECIPES)}, each with any of +{' +'.join(OPTIONS)} behind its name; default: the best that is built"
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -72,7 +70,7 @@ def peak_memory() -> str:
 
 
 def recipe_asked_for(options: argparse.Namespace, gallery: Gallery) -> str:
-    """The recipe asked for, or the best that can be had; reduced if that was asked for."""
+    """The recipe asked for, or the best that is built, or can be; reduced if that was asked for."""
     return reduced_as_asked(options.recipe or gallery.default_recipe(), options)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
+from pipeline.cli.torch_build import torch_build
 from pipeline.core.errors import (
     GalleryDamaged,
     GalleryError,
@@ -19,9 +20,10 @@ from pipeline.core.errors import (
     SettingsError,
     WeightsError,
 )
+from pipeline.core.processors import usable_cores
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
-from pipeline.embeddings.build import missing_indexes, open_embeddings
+from pipeline.embeddings.build import missing_indexes, open_embeddings, readable_again
 from pipeline.encoder.weights import PACKAGED, WEIGHT_FILES, WeightStore
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.indexes.registry import INDEXES, why_unavailable, why_unreachable
@@ -75,11 +77,14 @@ def environment() -> Iterator[Finding]:
             yield Finding("ok", f"{package} {version(package)}")
         except PackageNotFoundError:
             yield Finding("fail", f"{package} is missing", "run `pip install -r requirements.txt`")
+    build, advice = torch_build()
+    if build:
+        yield Finding("ok", build, advice)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     enough = memory >= LEAST_GIB
     yield Finding(
         "ok" if enough else "warn",
-        f"{os.cpu_count()} cores, {memory:.1f} GiB of memory",
+        f"{usable_cores()} cores, {memory:.1f} GiB of memory",
         "" if enough else f"building wants {LEAST_GIB:.0f} GiB; build elsewhere and copy the folder of galleries here",
     )
 
@@ -134,6 +139,8 @@ def embeddings(gallery: Gallery) -> Iterator[Finding]:
 
 
 def _built(gallery: Gallery, name: str) -> Finding:
+    if reason := gallery.why_too_small(name):
+        return Finding("ok", f"gallery {name} is not offered", reason)
     what, build = f"gallery {name}", f"run `python -m pipeline build --recipe {name}`"
     try:
         opened = open_embeddings(gallery.photos, gallery.encoders.get(name), gallery.index_root)
@@ -145,7 +152,11 @@ def _built(gallery: Gallery, name: str) -> Finding:
         return Finding("warn", what, str(error))
     if absent := missing_indexes(opened):
         return Finding("warn", f"{what} has no {', '.join(absent)}", build)
-    return Finding("ok", f"{what}: {len(opened):,} photos, {', '.join(opened.manifest['indexes'])}")
+    if again := readable_again(gallery.photos, opened):
+        return Finding("warn", f"{what} lacks {len(again):,} photos that could not be read, and now can", build)
+    count = opened.manifest["counts"]["unreadable"]
+    unread = f"; {count:,} files cannot be read as photos" if count else ""
+    return Finding("ok", f"{what}: {len(opened):,} photos, {', '.join(opened.manifest['indexes'])}{unread}")
 
 
 def indexes(settings: Settings) -> Iterator[Finding]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from pipeline.core.recipes import (
     MAX_K,
     RECIPES,
 )
-from pipeline.core.settings import SECRET, VARIABLES, Settings
+from pipeline.core.settings import VARIABLES, Settings, values_to_show
 from pipeline.core.types import Answer
 from pipeline.indexes.registry import INDEXES
 
@@ -147,7 +146,7 @@ def info(options: argparse.Namespace) -> int:
     )
     print(f"indexes  {', '.join(INDEXES)} in {gallery.index_root.resolve()}")
     for name, recipe in RECIPES.items():
-        reason = gallery.encoders.why_unavailable(name)
+        reason = gallery.why_unavailable(name)
         if reason is None:
             try:
                 gallery.searcher(name)
@@ -157,10 +156,8 @@ def info(options: argparse.Namespace) -> int:
         else:
             state = f"unavailable: {reason}"
         print(f"recipe   {name:<16} {recipe.label}: {state}")
-    for variable, meaning in VARIABLES.items():
-        value = os.environ.get(variable, "").strip()
-        said = "(set, not shown)" if value and variable in SECRET else value or "(not set)"
-        print(f"setting  {variable} = {said}\n         {meaning}")
+    for variable, value in values_to_show().items():
+        print(f"setting  {variable} = {value}\n         {VARIABLES[variable]}")
     return 0
 
 

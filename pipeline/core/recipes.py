@@ -20,7 +20,7 @@ Choice = Literal["large", "central"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """One road from photo to vector.
+    """One pipeline from photo to vector.
 
     `crop`: the whole photo squeezed into a square; the face's box with `margin`; or the face turned and scaled so that
     its five landmarks come to lie where the network expects them. `size` is the side of the square crop in pixels,
@@ -195,7 +195,7 @@ class Option:
     fields: Mapping[str, Any]
 
 
-# In the order in which a recipe's name has them. What they gain and cost is in README, by `evaluate`; but for `tight`.
+# In the order in which a recipe's name has them. Gains and costs: pipeline/evaluation/README.md, but for `tight`.
 OPTIONS: dict[str, Option] = {
     "aligned": Option("turned and scaled by five landmarks", {"crop": "aligned", "margin": 0}),
     "tight": Option("without a margin", {"margin": 0}),

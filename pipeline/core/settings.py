@@ -6,7 +6,8 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from pathlib import Path
 
 from pipeline.core.errors import SettingsError
@@ -55,6 +56,15 @@ VARIABLES: dict[str, str] = {
         "How many searches a minute one visitor may start: a number, or `off`. Default: `off`; on a Hugging Face "
         "Space 60."
     ),
+    "FACESEARCH_HOSTS": (
+        "Names under which the page is served beside localhost, separated by commas, such as `faces.example.org` where "
+        "a proxy on the same computer serves it so. Default: none where it listens on a loopback address, as it does "
+        "unless told otherwise; else any."
+    ),
+    "FACESEARCH_PROXY": (
+        "Addresses or networks of proxies in front of the page, separated by commas, such as `127.0.0.1`: visitors' "
+        "addresses are then taken from their header `X-Forwarded-For`. Default: none; on a Hugging Face Space its own."
+    ),
     "FACESEARCH_MILVUS_URI": (
         "Where Milvus keeps its collections: a server such as `http://localhost:19530`, or a `.db` file (or a "
         "folder for one) for the embedded Milvus Lite. Default: a file in each gallery's folder."
@@ -86,13 +96,24 @@ SPACE_RATE = 60  # nobody clicks faster; a program that does has a computer of i
 
 @dataclass(frozen=True)
 class Rate:
-    """How many searches one visitor may start in a minute, 0 for any number; and whether a proxy names the visitors."""
+    """How many searches one visitor may start in a minute, 0 for any number."""
 
     a_minute: int = 0
-    behind_proxy: bool = False
+    behind_proxy: bool = False  # a Space's own, whose address is not known: its last word names the visitor
 
 
 UNLIMITED = Rate()
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the page is called, beside localhost, and the addresses or networks of proxies whose word is taken."""
+
+    hosts: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
+
+
+LOCAL = Network()
 
 
 @dataclass(frozen=True)
@@ -114,6 +135,7 @@ class Settings:
     own_photos: bool = True
     mcp: bool = False
     rate: Rate = UNLIMITED
+    network: Network = LOCAL
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -125,6 +147,8 @@ class Settings:
             "resnet50": _existing(values, "FACESEARCH_RESNET50_WEIGHTS"),
         }
         index, cache = _default_folders(on_space=bool(environ.get("SPACE_ID")))
+        network = Network(_hosts(values["FACESEARCH_HOSTS"]), _proxies(values["FACESEARCH_PROXY"]))
+        rate = _rate(values["FACESEARCH_RATE"], on_space=bool(environ.get("SPACE_ID")))
         return cls(
             dataset=values["FACESEARCH_DATASET"] or cls.dataset,
             models=models,
@@ -139,7 +163,8 @@ class Settings:
             index_repo=_repository(values["FACESEARCH_INDEX_REPO"]),
             own_photos=_switch(values, "FACESEARCH_OWN_PHOTOS", default=not environ.get("SPACE_ID")),
             mcp=_switch(values, "FACESEARCH_MCP", default=False),
-            rate=_rate(values["FACESEARCH_RATE"], on_space=bool(environ.get("SPACE_ID"))),
+            rate=replace(rate, behind_proxy=bool(environ.get("SPACE_ID")) and not network.proxies),
+            network=network,
             zero_gpu=environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"),  # as the package `spaces` does
         )
 
@@ -184,12 +209,28 @@ def _switch(values: Mapping[str, str], name: str, *, default: bool) -> bool:
     return switches[values[name].lower()]
 
 
+def _hosts(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower().strip("[]") for name in value.split(",") if name.strip())
+    if wrong := [name for name in names if re.fullmatch(r"[\w.-]+|[0-9a-f:.]+", name) is None]:
+        raise SettingsError(f"FACESEARCH_HOSTS names {wrong[0]!r}; write names alone, such as faces.example.org.")
+    return names
+
+
+def _proxies(value: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(ip_network(each.strip(), strict=False)) for each in value.split(",") if each.strip())
+    except ValueError as error:
+        raise SettingsError(
+            f"FACESEARCH_PROXY is {value!r}; write addresses or networks, such as 127.0.0.1 or 10.0.0.0/8."
+        ) from error
+
+
 def _rate(value: str, *, on_space: bool) -> Rate:
     if value.lower() == "off" or (not value and not on_space):
-        return Rate(0, on_space)
+        return Rate()
     if value and re.fullmatch(r"[1-9]\d{0,5}", value, re.ASCII) is None:
         raise SettingsError(f"FACESEARCH_RATE is {value!r}; write off, or a whole number of searches a minute from 1.")
-    return Rate(int(value or SPACE_RATE), on_space)
+    return Rate(int(value or SPACE_RATE))
 
 
 def _milvus_kind(value: str) -> str:
@@ -206,6 +247,14 @@ def _milvus_uri(value: str) -> str:
     path = expanded(value)
     # Milvus Lite takes nothing for a file that does not end so.
     return str(path if path.suffix == ".db" else path / "milvus.db")
+
+
+def values_to_show(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What each variable is set to, in words: without what is secret."""
+    values = {name: environ.get(name, "").strip() for name in VARIABLES}
+    return {
+        name: "(set, not shown)" if value and name in SECRET else value or "(not set)" for name, value in values.items()
+    }
 
 
 def environment_of_child(**more: str) -> dict[str, str]:

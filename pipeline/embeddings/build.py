@@ -18,17 +18,26 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from pipeline.core.errors import GalleryError, GalleryMissing, IndexUnavailable, SettingsError, StorageError
+from pipeline.core.errors import (
+    GalleryError,
+    GalleryMissing,
+    GalleryTooSmall,
+    IndexUnavailable,
+    PhotoError,
+    SettingsError,
+    StorageError,
+)
 from pipeline.core.folders import make_folder
 from pipeline.core.progress import Progress, Report, silent
-from pipeline.core.recipes import fingerprint
+from pipeline.core.recipes import Recipe, fingerprint
 from pipeline.core.settings import EMBEDDED, Milvus
 from pipeline.embeddings.embed import NO_FACE, Job, Known, embed_parts
 from pipeline.embeddings.store import LAYER, Draft, Embeddings, former_collection, load_embeddings, seal
 from pipeline.encoder.encoder import Encoder
-from pipeline.encoder.layer import fit_pca, save_layer
+from pipeline.encoder.layer import fit_pca, save_layer, why_too_few
 from pipeline.indexes.registry import available, build_index
 from pipeline.photos.face_ids import face_id
+from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 
 COPYING_SECONDS = 300  # more than a copy of a gallery's file takes
@@ -63,7 +72,15 @@ def gallery_facts(photos: Photos, encoder: Encoder, folder: Path) -> dict[str, A
 def open_embeddings(photos: Photos, encoder: Encoder, root: Path) -> Embeddings:
     """The finished gallery of these photos by this encoder; GalleryError says why there is none."""
     folder = embeddings_folder(root, photos, encoder.recipe.name)
-    return load_embeddings(folder, gallery_fingerprint(encoder, photos))
+    embeddings = load_embeddings(folder, gallery_fingerprint(encoder, photos))
+    _check_size(len(embeddings), encoder.recipe)
+    return embeddings
+
+
+def _check_size(faces: int, recipe: Recipe) -> None:
+    """GalleryTooSmall where so many faces are too few for the recipe."""
+    if reason := why_too_few(faces, recipe):
+        raise GalleryTooSmall(reason)
 
 
 def build_embeddings(
@@ -72,23 +89,32 @@ def build_embeddings(
     """Builds what is not built yet and returns the galleries by recipe name.
 
     A killed build goes on where it stopped. Where photos came or went since, only the new ones are embedded. Two
-    processes may build the same photos at once: one waits for the other.
+    processes may build the same photos at once: one waits for the other. GalleryTooSmall where there are too few faces
+    for a recipe: at once where there are too few photos, else when all the others are built.
     """
-    with _writing(root), FileLock(root / f".{photos.name}.lock"):
+    for encoder in encoders:
+        if not photos.every_face:
+            _check_size(len(photos), encoder.recipe)
+    with writing(root), FileLock(root / f".{photos.name}.lock"):
         all_embeddings, pending = {}, []
         for encoder in encoders:
             _clear_leftovers(embeddings_folder(root, photos, encoder.recipe.name))
             try:
-                all_embeddings[encoder.recipe.name] = _complete(open_embeddings(photos, encoder, root), report, milvus)
+                former = open_embeddings(photos, encoder, root)
+                if readable_again(photos, former):
+                    pending.append(encoder)
+                else:
+                    all_embeddings[encoder.recipe.name] = _complete(former, report, milvus)
             except GalleryError as error:
-                if not isinstance(error, GalleryMissing):
+                if not isinstance(error, GalleryMissing | GalleryTooSmall):
                     log.warning("%s This is done now.", error)
                 pending.append(encoder)
         needed = [encoder for encoder in _below(pending) if encoder.recipe.name not in all_embeddings]
         for encoder in _embed(photos, needed, root, report):
             all_embeddings[encoder.recipe.name] = _complete(open_embeddings(photos, encoder, root), report, milvus)
-        for encoder in pending:
+        for encoder in sorted(pending, key=lambda encoder: encoder.recipe.layer == "pca"):
             if encoder.below is not None:
+                _check_size(len(all_embeddings[encoder.below.recipe.name]), encoder.recipe)
                 _derive(photos, encoder, all_embeddings[encoder.below.recipe.name], root)
                 all_embeddings[encoder.recipe.name] = _complete(open_embeddings(photos, encoder, root), report, milvus)
     return {encoder.recipe.name: all_embeddings[encoder.recipe.name] for encoder in encoders}
@@ -106,14 +132,14 @@ def build_shard(
     number, of = shard
     if not 0 <= number < of:
         raise SettingsError(f"There is no shard {number}/{of}; give i/n with i from 0 to n - 1, such as 0/2 and 1/2.")
-    with _writing(root), FileLock(root / f".{photos.name}.{number}-of-{of}.lock"):
+    with writing(root), FileLock(root / f".{photos.name}.{number}-of-{of}.lock"):
         jobs = [_job(photos, encoder, root) for encoder in _below(encoders)]
         embed_parts(photos, jobs, report, shard)
     return max(len(job.draft.missing()) for job in jobs)
 
 
 @contextmanager
-def _writing(root: Path) -> Iterator[None]:
+def writing(root: Path) -> Iterator[None]:
     """Makes the folder; StorageError if it, or anything in it, cannot be written."""
     try:
         make_folder(root)
@@ -136,6 +162,20 @@ def _clear_leftovers(folder: Path) -> None:
         with suppress(FileNotFoundError):
             if copy.stat().st_mtime < time.time() - COPYING_SECONDS:
                 copy.unlink()
+
+
+def readable_again(photos: Photos, embeddings: Embeddings) -> list[str]:
+    """The photos that could not be read when the gallery was built, and now can: a drive was gone, say."""
+    unread = [str(one["photo_id"]) for one in embeddings.manifest["skipped"] if one["reason"] != NO_FACE]
+    return [photo_id for photo_id in unread if photos.row_of(photo_id) is not None and _can_be_read(photos, photo_id)]
+
+
+def _can_be_read(photos: Photos, photo_id: str) -> bool:
+    try:
+        open_image(photos.found(photo_id).source)
+    except (PhotoError, OSError):
+        return False
+    return True
 
 
 def missing_indexes(embeddings: Embeddings) -> list[str]:

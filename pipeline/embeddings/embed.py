@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.core.errors import PhotoError
+from pipeline.core.errors import PhotoError, PhotoOutOfReach, PhotosError
 from pipeline.core.progress import Progress, Report
 from pipeline.core.types import Face, FloatArray
 from pipeline.embeddings.store import FACE_COLUMNS, Draft, Embeddings, Part, face_row
@@ -26,6 +26,10 @@ from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 
 NO_FACE = "no face found"
+OUT_OF_REACH = (
+    "The photo {} could not be read, though it may be undamaged: {} What was embedded is kept; build again once the "
+    "photos are there."
+)
 BATCH = 40  # photos decoded and embedded at a time; memory for more buys no speed
 BATCH_OF_LARGE = 8  # the same where every face is taken: people's own photos, of 36 MB each once decoded
 
@@ -168,6 +172,8 @@ def _decoded(
             try:
                 images.append(open_image(photos[row].source))
                 good.append(row)
+            except (PhotoOutOfReach, OSError) as error:  # the latter where a dataset's own file is gone
+                raise PhotosError(OUT_OF_REACH.format(photos.photo_ids[row], error)) from error
             except PhotoError as error:
                 skipped.append((row, str(error)))
         return good, images, skipped

@@ -21,7 +21,7 @@ from pipeline.core.errors import GalleryError, HubError
 from pipeline.core.files import digest, read_sealed, sealed, write_json
 from pipeline.core.hub import INSTEAD, HubGone, Listing, get_file, meter, open_listing
 from pipeline.core.progress import Progress, Report
-from pipeline.embeddings.build import embeddings_folder, gallery_facts, open_embeddings
+from pipeline.embeddings.build import embeddings_folder, gallery_facts, open_embeddings, writing
 from pipeline.embeddings.store import (
     FACE_COLUMNS,
     FORMAT,
@@ -54,9 +54,11 @@ class PublishedIndex:
         self._given_up = False
 
     def fetch(self, photos: Photos, encoders: Sequence[Encoder], root: Path, report: Report) -> list[str]:
-        """Fetches what is not built in `root`; returns the recipes that were fetched. Raises nothing of its own."""
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{photos.name}.lock"):
+        """Fetches what is not built in `root`; returns the recipes that were fetched.
+
+        What stands in the way on the Hub is logged; StorageError where `root` cannot be written.
+        """
+        with writing(root), FileLock(root / f".{photos.name}.lock"):
             wanted = [encoder for encoder in encoders if not _is_built(photos, encoder, root)]
             # A host that was out of reach is not waited for again with every recipe.
             if not wanted or self._given_up:
@@ -105,7 +107,8 @@ class Fetching:
 def fetch_gallery(listing: Listing, encoder: Encoder, fetching: Fetching) -> Embeddings:
     """One gallery, checked and moved into place; HubError says why it is refused."""
     photos, root = fetching.photos, fetching.root
-    path, place = f"{photos.name}/{encoder.recipe.name}", embeddings_folder(root, photos, encoder.recipe.name)
+    path = f"{photos.published_name}/{encoder.recipe.name}"
+    place = embeddings_folder(root, photos, encoder.recipe.name)
     called = f"The gallery {path} in {listing.repo}"
     manifest = _manifest(listing, path, fetching, called)
     facts = gallery_facts(photos, encoder, place)
@@ -192,7 +195,7 @@ def _move(folder: Path, place: Path, former: Path) -> None:
 def _fetch_thumbnails(listing: Listing, fetching: Fetching) -> None:
     """Thumbnails that were published for these photos; without them they are made when they are first looked at."""
     photos = fetching.photos
-    path = f"{THUMBNAILS}/{photos.name}"
+    path = f"{THUMBNAILS}/{photos.published_name}"
     if not {f"{path}/{MANIFEST}", f"{path}/{PACK}"} <= listing.sizes.keys():
         return
     made_here = "they are made here instead"

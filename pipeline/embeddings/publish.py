@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,8 @@ def publish(
         raise _no_name(repo)
     if not reachable():
         raise HubError(f"{endpoint()} cannot be reached for publishing; connect, or set HF_ENDPOINT to a Hub that can.")
+    name = pictures.photos.published_name
+    all_embeddings = [replace(one, manifest={**one.manifest, "gallery": name}) for one in all_embeddings]
     with tempfile.TemporaryDirectory() as folder:
         files = _thumbnails(pictures, Path(folder) / PACK, report)
         for embeddings in all_embeddings:
@@ -113,7 +116,7 @@ def _json(value: object) -> bytes:
 def _thumbnails(pictures: Pictures, path: Path, report: Report) -> dict[str, Content]:
     """The archive of thumbnails and its manifest, by their paths in the repository; nothing if there are none."""
     photos = pictures.photos
-    count, folder = pack(photos, pictures.thumbnail, path, report), f"{THUMBNAILS}/{photos.name}"
+    count, folder = pack(photos, pictures.thumbnail, path, report), f"{THUMBNAILS}/{photos.published_name}"
     if not count:
         return {}
     manifest = {"photos_revision": photos.revision, "thumbnails": count, "files": {PACK: digest(path)}}

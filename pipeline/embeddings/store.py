@@ -13,6 +13,7 @@ import logging
 import math
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -131,6 +132,15 @@ def load_embeddings(folder: Path, fingerprint: str | None) -> Embeddings:
         )
     except Exception as error:  # NumPy raises anything on a foreign file: EOFError, SyntaxError, ...
         raise _damaged(folder, "its arrays") from error
+
+
+def is_built_of(folder: Path, photos_revision: str) -> bool:
+    """Whether the folder holds a gallery of these photos, by whichever recipe."""
+    for path in folder.glob(f"*/{MANIFEST}"):
+        with suppress(OSError, ValueError):  # one that is damaged tells nothing
+            if read_sealed(path).get("photos_revision") == photos_revision:
+                return True
+    return False
 
 
 def former_collection(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""THE road from photo to vector: find faces, choose one, cut it out, embed it, scale to unit length, a last layer."""
+"""The one way from photo to vector: find faces, choose one, cut it out, embed it, scale to unit length, last layer."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
 from PIL import Image, ImageOps
 
 from pipeline.core.errors import WeightsError
 from pipeline.core.files import digest
 from pipeline.core.geometry import unit_rows
-from pipeline.core.progress import Report, silent
-from pipeline.core.recipes import Recipe, recipe_named
+from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.recipes import NetworkName, Recipe, recipe_named
 from pipeline.core.types import Detector, Encoded, Face, FloatArray, Network
 from pipeline.encoder.faces import CHOICES, Choose, MtcnnDetector, centred, cut_all
 from pipeline.encoder.layer import Layer, load_layer, save_layer
 from pipeline.encoder.networks import open_network
 from pipeline.encoder.weights import Weights, WeightStore
+
+POLL_SECONDS = 0.1  # between two looks at whether another thread's download is done
 
 
 class Encoder:
@@ -143,22 +145,44 @@ class StoredEncoders:
         self._opened: dict[str, Encoder] = {}
         self._detectors: dict[int, Detector | None] = {}  # by zoom
         self._lock = threading.RLock()
+        self._fetching = {network: threading.Lock() for network in get_args(NetworkName)}
+        self._downloading: dict[str, Progress] = {}  # by network: how far it is
 
     def get(self, recipe: str, report: Report = silent) -> Encoder:
         """The recipe's encoder, its weights downloaded if need be."""
         chosen = recipe_named(recipe)
+        if recipe in self._opened:
+            return self._opened[recipe]
+        # Without the lock: those who want another network do not wait for this one's download.
+        below = self.get(chosen.base, report) if chosen.base else None
+        weights = below.weights if below else self._weights(chosen.network, report)
         with self._lock:
             if recipe not in self._opened:
                 shared = self._detectors.get(chosen.zoom)
-                if chosen.base:
-                    encoder = self._on_top_of(self.get(chosen.base, report), chosen)
+                if below:
+                    encoder = self._on_top_of(below, chosen)
                 else:
-                    weights = self._store.get(chosen.network, report)
                     graphs = self._store.graph_folder(weights)
                     encoder = open_encoder(chosen, weights, shared, graphs, gpu=self._gpu)
                 self._detectors[chosen.zoom] = encoder.detector or shared
                 self._opened[recipe] = encoder
             return self._opened[recipe]
+
+    def _weights(self, network: str, report: Report) -> Weights:
+        """The network's weights. Who waits for another thread's download is told how far it is, and may give up."""
+
+        def downloading(progress: Progress) -> None:
+            self._downloading[network] = progress
+            report(progress)
+
+        while not self._fetching[network].acquire(timeout=POLL_SECONDS):
+            if (progress := self._downloading.get(network)) is not None:
+                report(progress)
+        try:
+            return self._store.get(network, downloading)
+        finally:
+            self._downloading.pop(network, None)
+            self._fetching[network].release()
 
     def why_unavailable(self, recipe: str) -> str | None:
         """One sentence if the recipe's weights are neither here nor to be had, else None."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import reprlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.geometry import similarity_transform
+from pipeline.core.processors import usable_cores
 from pipeline.core.recipes import Recipe
 from pipeline.core.types import Box, Face, Landmarks
 from pipeline.encoder.mtcnn import Mtcnn
@@ -54,7 +54,7 @@ class MtcnnDetector:
     def __init__(self, zoom: int = 1) -> None:
         """`zoom` is how many times larger than it is a photo is looked at."""
         self._zoom = zoom
-        streams = min(os.cpu_count() or 1, MOST_STREAMS)
+        streams = min(usable_cores(), MOST_STREAMS)
         # Twice as many, for the networks wait while a worker makes their inputs ready or looks at what they say.
         self._workers = 2 * streams
         self._mtcnn = Mtcnn(streams)
@@ -167,7 +167,7 @@ def cut_all(images: Sequence[Image.Image], faces: Sequence[Face | None], recipe:
     """The crop of each image by `cut`, on all cores."""
     if len(images) == 1:
         return [cut(images[0], faces[0], recipe)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         return list(pool.map(cut, images, faces, repeat(recipe)))
 
 

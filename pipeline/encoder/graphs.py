@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from openvino import opset13 as ops
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from pipeline.core.processors import usable_cores
 from pipeline.core.types import FloatArray
 
 Node: TypeAlias = "openvino.Output | openvino.Node"
@@ -177,9 +177,9 @@ class Batched:
         if len(batch) <= PART:
             return self._few([batch])[0][0].astype(np.float32)
         with self._lock:  # a page that only searches never needs it, and it takes memory
-            self._many = self._many or self._compiled(os.cpu_count() or 1)
+            self._many = self._many or self._compiled(usable_cores())
         parts = self._many(batch[start : start + PART] for start in range(0, len(batch), PART))
         return np.concatenate([heads[0] for heads in parts]).astype(np.float32)
 
     def _compiled(self, streams: int) -> Requests:
-        return requests(self._model, streams, self._precision, os.cpu_count() or 1)
+        return requests(self._model, streams, self._precision, usable_cores())

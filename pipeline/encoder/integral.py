@@ -1,4 +1,4 @@
-"""Averages over rectangles of photos, many at a time: what `torch.nn.functional.interpolate(mode="area")` computes."""
+"""Integral images: means over rectangles of photos, as `torch.nn.functional.interpolate(mode="area")` computes them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pipeline.core.types import FloatArray, IntArray
 Pixels = npt.NDArray[np.uint8]
 Sums = npt.NDArray[np.uint64]
 
-# Red, green and blue are summed in one number of 64 bits, 21 bits each. What overflows into the next colour while
-# summing cancels out again in the sum over a rectangle, which is right as long as it has fewer than 2^21 / 255 pixels.
+# Red, green and blue share one 64-bit sum, 21 bits each. An overflow into the next channel cancels out in the sum over
+# a rectangle, which is exact while the rectangle has fewer than 2^21 / 255 pixels.
 _BITS = 21
 _SHIFTS = tuple(np.uint64(_BITS * colour) for colour in range(3))
 _PACKING = np.array([2.0 ** (_BITS * colour) for colour in range(3)])
@@ -19,8 +19,8 @@ _MASK = np.uint64(2**_BITS - 1)
 MAX_AREA = (2**_BITS - 1) // 255
 
 
-class Areas:
-    """Photos of one size, (n, height, width, 3), summed up once so that any rectangle costs four look-ups."""
+class IntegralImage:
+    """The integral images of photos (n, height, width, 3): the sum over any rectangle costs four look-ups."""
 
     def __init__(self, photos: Pixels) -> None:
         count, height, width = photos.shape[:3]
@@ -29,7 +29,7 @@ class Areas:
         np.cumsum(np.cumsum(packed, axis=2), axis=1, out=self._sums[:, 1:, 1:])
 
     def photos(self, height: int, width: int) -> FloatArray:
-        """All photos scaled to this size: (n, 3, height, width), 0 to 255."""
+        """All photos scaled to this size: (n, 3, height, width), values 0 to 255."""
         top, bottom = _cells(np.zeros(1, np.int64), np.array([self._sums.shape[1] - 1]), height)
         left, right = _cells(np.zeros(1, np.int64), np.array([self._sums.shape[2] - 1]), width)
         rows = self._sums.take(bottom[0], axis=1) - self._sums.take(top[0], axis=1)
@@ -37,9 +37,15 @@ class Areas:
         return _averages(sums, bottom - top, right - left)
 
     def crops(self, numbers: IntArray, boxes: IntArray, side: int) -> FloatArray:
-        """The boxes (m, 4) of left, top, right, bottom, each of photo `numbers[i]`: (m, 3, side, side), 0 to 255.
+        """Crops of the photos, scaled to a square.
 
-        Boxes lie within their photo and have an area.
+        Args:
+            numbers: which photo each box is in, (m,).
+            boxes: left, top, right, bottom in pixels, (m, 4); within the photo and not empty.
+            side: of the square, in pixels.
+
+        Returns:
+            (m, 3, side, side), values 0 to 255.
         """
         height, width = self._sums.shape[1:]
         left, right = _cells(boxes[:, 0], boxes[:, 2], side)
@@ -56,7 +62,7 @@ class Areas:
 
 
 def _cells(start: IntArray, end: IntArray, count: int) -> tuple[IntArray, IntArray]:
-    """Where the `count` cells of each range begin and end, (m, count); as torch divides, they may share a pixel."""
+    """Start and end of the `count` cells of each range, (m, count); as in torch, cells may share a pixel."""
     steps, length = np.arange(count), (end - start)[:, None]
     return start[:, None] + steps * length // count, start[:, None] - (-(steps + 1) * length // count)
 

@@ -17,9 +17,12 @@ from safetensors.numpy import save_file
 
 from pipeline.core.files import SEAL, array_digest, replacing
 from pipeline.core.geometry import unit_rows
+from pipeline.core.recipes import Recipe
 from pipeline.core.types import FloatArray
 
 TOLD = "layer"  # the file's one field of text
+# With fewer, the components fit the faces at hand and not faces: with two of them all strangers are at distance 0.
+FACES_PER_DIMENSION = 10
 ROWS = 1024  # at a time, so that memory does not grow with the gallery
 
 
@@ -46,6 +49,19 @@ class Layer:
             rows = vectors[start : start + ROWS] @ self.weight.T + self.bias
             result[start : start + ROWS] = unit_rows(np.maximum(rows, 0) if self.rectified else rows)
         return result
+
+
+def why_too_few(faces: int, recipe: Recipe) -> str | None:
+    """One sentence if so many faces are too few to fit the recipe's PCA on, else None."""
+    needed = FACES_PER_DIMENSION * recipe.dim
+    if recipe.layer != "pca" or faces >= needed:
+        return None
+    fits = faces // FACES_PER_DIMENSION
+    instead = f"{recipe.base}, or --dim {fits} at most" if fits >= 2 else recipe.base
+    return (
+        f"{recipe.name} needs {needed:,} faces or more, {FACES_PER_DIMENSION} for each of its {recipe.dim} dimensions, "
+        f"and there are {faces:,}: its distances would call strangers the same; use {instead}."
+    )
 
 
 def fit_pca(vectors: FloatArray, dim: int) -> Layer:

@@ -1,8 +1,8 @@
 """MTCNN: the same three networks, steps and thresholds as facenet-pytorch's `detect_face`, several times as fast.
 
-Boxes and landmarks are those of facenet-pytorch up to rounding. What differs is how they come about: photos are scaled
-and cropped by look-ups in summed areas (`areas.py`), the networks run in OpenVINO (`cascade.py`), and no step of them
-goes through the boxes one by one.
+Boxes and landmarks are those of facenet-pytorch up to rounding. What differs is the implementation: photos are scaled
+and cropped by integral images (`integral.py`), the networks run in OpenVINO (`cascade.py`), and every step is
+vectorised over all boxes of all photos.
 """
 
 from __future__ import annotations
@@ -13,31 +13,32 @@ from itertools import pairwise
 import numpy as np
 
 from pipeline.core.types import FloatArray, IntArray
-from pipeline.encoder.cascade import CASCADE, CascadeNetwork, Suppression
+from pipeline.encoder.cascade import CASCADE, CascadeNetwork, NonMaximumSuppression
 from pipeline.encoder.graphs import EACH_STREAM
-from pipeline.encoder.integral import Areas, Pixels
+from pipeline.encoder.integral import IntegralImage, Pixels
 
 # facenet-pytorch's defaults
-LEAST_FACE = 20  # px
-FACTOR = 0.709  # from one level of the pyramid to the next
-SURE = (0.6, 0.7, 0.7)
-OVERLAP_IN_LEVEL, OVERLAP = 0.5, 0.7
-# what the networks were made for
-CELL, STRIDE = 12, 2  # of the first, in pixels of a level
-CROPS = (24, 48)  # px; what the second and third see
-# Where facenet-pytorch has no bound: a wall of 1,600 faces took a minute and 5 GB. 60 faces in 0.6 megapixels have
-# 1,016 and 390; a photo with one face, some dozens.
-MOST = (1200, 500)  # boxes of a photo that the second and third network see, the best
-MOST_CELLS = 6000  # places of a photo that the first network may take for a face, the best; those 60 faces have 2,875
-AT_ONCE = 32  # crops in one go, at most
-STEP = 8  # what the number of crops in one go is a multiple of: the networks keep memory for every number they saw
+MIN_FACE_SIZE = 20  # pixels
+PYRAMID_FACTOR = 0.709  # from one level of the pyramid to the next
+SCORE_THRESHOLDS = (0.6, 0.7, 0.7)  # of P-Net, R-Net and O-Net
+LEVEL_NMS_IOU, NMS_IOU = 0.5, 0.7  # within one level of the pyramid, and across all
+# the input sizes that the networks were trained with
+PNET_CELL, PNET_STRIDE = 12, 2  # pixels of a level
+CROP_SIZES = (24, 48)  # pixels; of R-Net and O-Net
+# Bounds on the candidates of one photo, of which the best are kept. facenet-pytorch has none: a photo of 1,600 faces
+# took a minute and 5 GB. A photo of 60 faces in 0.6 megapixels has 2,875 cells, 1,016 and 390 candidates; a photo of
+# one face has some dozens.
+MAX_CELLS = 6000  # of P-Net, before non-maximum suppression
+MAX_CANDIDATES = (1200, 500)  # of R-Net and O-Net
+MAX_BATCH = 32  # crops
+BATCH_STEP = 8  # batch sizes are multiples of it: a compiled network keeps memory for every input shape it has seen
 
-Found = tuple[FloatArray, FloatArray, FloatArray]
+Detections = tuple[FloatArray, FloatArray, FloatArray]  # boxes (m, 4), scores (m,), landmarks (m, 5, 2)
 
 
 @dataclass(frozen=True)
 class _Boxes:
-    """Candidates: the number of the photo each is in, ascending; `corners` (m, 4) in its pixels; `scores` (m,)."""
+    """Candidate boxes: the `photos` (m,) they are in, ascending; `corners` (m, 4) in pixels; `scores` (m,)."""
 
     photos: IntArray
     corners: FloatArray
@@ -55,118 +56,133 @@ class _Boxes:
 class Mtcnn:
     """Finds faces in photos of one size. Safe to use from several threads."""
 
-    def __init__(self, streams: int, sure: tuple[float, float, float] = SURE) -> None:
-        """So many `streams` of a network run at once; `sure` is how sure each must be that it sees a face."""
-        self._sure = sure
+    def __init__(self, streams: int, thresholds: tuple[float, float, float] = SCORE_THRESHOLDS) -> None:
+        """Open the three networks.
+
+        Args:
+            streams: number of inference requests that run concurrently.
+            thresholds: score that a box must reach in P-Net, R-Net and O-Net.
+        """
+        self._thresholds = thresholds
         self._streams = streams
-        self._proposing, self._refining, self._placing = (CascadeNetwork(name, streams) for name in CASCADE)
-        self._suppress_in_level, self._suppress = (Suppression(each, streams) for each in (OVERLAP_IN_LEVEL, OVERLAP))
+        self._pnet, self._rnet, self._onet = (CascadeNetwork(name, streams) for name in CASCADE)
+        self._nms_in_level, self._nms_overall = (
+            NonMaximumSuppression(each, streams) for each in (LEVEL_NMS_IOU, NMS_IOU)
+        )
 
-    def detect(self, photos: Pixels) -> list[Found]:
-        """For each of the RGB photos (n, height, width, 3): boxes (m, 4), scores (m,), landmarks (m, 5, 2).
+    def detect(self, photos: Pixels) -> list[Detections]:
+        """Find the faces in RGB photos (n, height, width, 3).
 
-        Largest first; in pixels of the photo, past whose edges they may reach.
+        Returns:
+            For each photo boxes (m, 4), scores (m,) and landmarks (m, 5, 2), the largest box first, in pixels of the
+            photo; they may reach past its edges.
         """
         size = (photos.shape[1], photos.shape[2])
-        areas = Areas(photos)
-        boxes = _within(self._proposed(areas, size), size)
-        boxes = _within(self._refined(areas, boxes, size), size)
-        boxes, landmarks = self._placed(areas, boxes, size)
+        integral = IntegralImage(photos)
+        boxes = _within(self._propose(integral, size), size)
+        boxes = _within(self._refine(integral, boxes, size), size)
+        boxes, landmarks = self._locate(integral, boxes, size)
         return [_of_photo(number, boxes, landmarks) for number in range(len(photos))]
 
-    def _proposed(self, areas: Areas, size: tuple[int, int]) -> _Boxes:
-        """What the first network takes for a face anywhere, at any size, as squares."""
+    def _propose(self, integral: IntegralImage, size: tuple[int, int]) -> _Boxes:
+        """Candidates of P-Net, over all positions and scales, as squares."""
         scales = pyramid(size)
         if not scales:
             return _NONE
-        levels = (areas.photos(int(size[0] * scale + 1), int(size[1] * scale + 1)) for scale in scales)
-        heads = self._proposing(levels)
-        seen = [_cells(two[0], two[1], scale, self._sure[0]) for two, scale in zip(heads, scales, strict=True)]
-        photos, corners, scores, shifts = (np.concatenate(part) for part in zip(*seen, strict=True))
+        levels = (integral.photos(int(size[0] * scale + 1), int(size[1] * scale + 1)) for scale in scales)
+        heads = self._pnet(levels)
+        seen = [
+            _candidates(two[0], two[1], scale, self._thresholds[0]) for two, scale in zip(heads, scales, strict=True)
+        ]
+        photos, corners, scores, box_offsets = (np.concatenate(part) for part in zip(*seen, strict=True))
         level = np.repeat(np.arange(len(seen)), [len(part[0]) for part in seen])
         order = np.lexsort((level, photos))
-        order = order[_leading(photos[order], scores[order], MOST_CELLS)]
-        boxes, shifts, level = _Boxes(photos, corners, scores)[order], shifts[order], level[order]
-        # Moved apart, boxes of different levels do not compete yet.
+        order = order[top_k_per_photo(photos[order], scores[order], MAX_CELLS)]
+        boxes, box_offsets, level = _Boxes(photos, corners, scores)[order], box_offsets[order], level[order]
+        # Shifted apart, boxes of different levels do not suppress each other.
         apart = (level * (boxes.corners.max(initial=0) + 1)).astype(np.float32)
-        kept = _best(_Boxes(boxes.photos, boxes.corners + apart[:, None], boxes.scores), self._suppress_in_level)
-        boxes, shifts = boxes[kept], shifts[kept]
-        kept = _best(boxes, self._suppress, MOST[0])
-        return _squared(_shifted(boxes[kept], shifts[kept], 0))
+        kept = _nms(_Boxes(boxes.photos, boxes.corners + apart[:, None], boxes.scores), self._nms_in_level)
+        boxes, box_offsets = boxes[kept], box_offsets[kept]
+        kept = _nms(boxes, self._nms_overall, MAX_CANDIDATES[0])
+        return _squared(_regressed(boxes[kept], box_offsets[kept], 0))
 
-    def _refined(self, areas: Areas, boxes: _Boxes, size: tuple[int, int]) -> _Boxes:
-        """Those that the second network takes for a face, moved as it says, as squares."""
+    def _refine(self, integral: IntegralImage, boxes: _Boxes, size: tuple[int, int]) -> _Boxes:
+        """Candidates that R-Net confirms, regressed by its offsets, as squares."""
         if len(boxes.photos) == 0:
             return _NONE
-        sure, shifts = self._seen(self._refining, areas, boxes, CROPS[0], size)
-        passed = np.flatnonzero(sure[:, 1] > self._sure[1])
-        boxes, shifts = _Boxes(boxes.photos, boxes.corners, sure[:, 1])[passed], shifts[passed]
-        kept = _best(boxes, self._suppress, MOST[1])
-        return _squared(_shifted(boxes[kept], shifts[kept], 1))
+        scores, box_offsets = self._run(self._rnet, integral, boxes, CROP_SIZES[0], size)
+        passed = np.flatnonzero(scores[:, 1] > self._thresholds[1])
+        boxes, box_offsets = _Boxes(boxes.photos, boxes.corners, scores[:, 1])[passed], box_offsets[passed]
+        kept = _nms(boxes, self._nms_overall, MAX_CANDIDATES[1])
+        return _squared(_regressed(boxes[kept], box_offsets[kept], 1))
 
-    def _placed(self, areas: Areas, boxes: _Boxes, size: tuple[int, int]) -> tuple[_Boxes, FloatArray]:
-        """Those that the third network takes for a face, moved as it says, and its landmarks."""
+    def _locate(self, integral: IntegralImage, boxes: _Boxes, size: tuple[int, int]) -> tuple[_Boxes, FloatArray]:
+        """Boxes that O-Net confirms, regressed by its offsets, and their landmarks (m, 5, 2)."""
         if len(boxes.photos) == 0:
             return _NONE, np.zeros((0, 5, 2), np.float32)
-        sure, shifts, points = self._seen(self._placing, areas, boxes, CROPS[1], size)
-        passed = np.flatnonzero(sure[:, 1] > self._sure[2])
-        boxes, shifts, points = _Boxes(boxes.photos, boxes.corners, sure[:, 1])[passed], shifts[passed], points[passed]
+        scores, box_offsets, points = self._run(self._onet, integral, boxes, CROP_SIZES[1], size)
+        passed = np.flatnonzero(scores[:, 1] > self._thresholds[2])
+        boxes, box_offsets, points = (
+            _Boxes(boxes.photos, boxes.corners, scores[:, 1])[passed],
+            box_offsets[passed],
+            points[passed],
+        )
         start, end = boxes.corners[:, None, :2], boxes.corners[:, None, 2:]
         landmarks = points.reshape(-1, 2, 5).swapaxes(1, 2) * (end - start + 1) + start - 1
-        boxes = _shifted(boxes, shifts, 1)
-        kept = _outermost(boxes)
+        boxes = _regressed(boxes, box_offsets, 1)
+        kept = nms_min(boxes)
         return boxes[kept], landmarks[kept]
 
-    def _seen(
-        self, network: CascadeNetwork, areas: Areas, boxes: _Boxes, side: int, size: tuple[int, int]
+    def _run(
+        self, network: CascadeNetwork, integral: IntegralImage, boxes: _Boxes, side: int, size: tuple[int, int]
     ) -> list[FloatArray]:
-        """What each head of a network says of the boxes."""
+        """The output of each of the network's heads for the boxes."""
         pixels = _pixels(boxes, size)
-        many = self._at_once(len(pixels))
+        batch = self._batch_size(len(pixels))
         crops = (
-            areas.crops(boxes.photos[start : start + many], pixels[start : start + many], side)
-            for start in range(0, len(pixels), many)
+            integral.crops(boxes.photos[start : start + batch], pixels[start : start + batch], side)
+            for start in range(0, len(pixels), batch)
         )
-        seen = network(_filled_up(some) for some in crops)
+        seen = network(_padded(some) for some in crops)
         return [np.concatenate(head)[: len(pixels)] for head in zip(*seen, strict=True)]
 
-    def _at_once(self, crops: int) -> int:
-        """How many of so many crops go into a network together: one photo's keep every stream busy."""
+    def _batch_size(self, crops: int) -> int:
+        """The batch size for so many crops: one photo's crops keep every stream busy."""
         part = -(-crops // (EACH_STREAM * self._streams))
-        return min(AT_ONCE, part - part % -STEP)
+        return min(MAX_BATCH, part - part % -BATCH_STEP)
 
 
 _NONE = _Boxes(np.zeros(0, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
 
 def pyramid(size: tuple[int, int]) -> list[float]:
-    """The scales at which the first network looks at a photo of this height and width."""
-    scales, scale = [], CELL / LEAST_FACE
+    """The scales of the image pyramid for a photo of this (height, width)."""
+    scales, scale = [], PNET_CELL / MIN_FACE_SIZE
     side = min(size) * scale
-    while side >= CELL:
+    while side >= PNET_CELL:
         scales.append(scale)
-        scale, side = scale * FACTOR, side * FACTOR
+        scale, side = scale * PYRAMID_FACTOR, side * PYRAMID_FACTOR
     return scales
 
 
-def _cells(
-    sure: FloatArray, shifts: FloatArray, scale: float, least: float
+def _candidates(
+    scores: FloatArray, box_offsets: FloatArray, scale: float, threshold: float
 ) -> tuple[IntArray, FloatArray, FloatArray, FloatArray]:
-    """The first network's outputs at one level: photos, corners in their pixels, scores, and how corners move."""
-    photos, rows, columns = np.nonzero(sure[:, 1] >= least)
-    start = np.stack((columns, rows), axis=1).astype(np.float32) * STRIDE
-    corners = np.floor(np.hstack((start + 1, start + CELL)) / np.float32(scale))
-    return photos, corners, sure[photos, 1, rows, columns], shifts[photos, :, rows, columns]
+    """P-Net's candidates at one level: photos (m,), corners (m, 4) in their pixels, scores (m,), box offsets (m, 4)."""
+    photos, rows, columns = np.nonzero(scores[:, 1] >= threshold)
+    start = np.stack((columns, rows), axis=1).astype(np.float32) * PNET_STRIDE
+    corners = np.floor(np.hstack((start + 1, start + PNET_CELL)) / np.float32(scale))
+    return photos, corners, scores[photos, 1, rows, columns], box_offsets[photos, :, rows, columns]
 
 
-def _shifted(boxes: _Boxes, shifts: FloatArray, last: int) -> _Boxes:
-    """The boxes with each corner moved by parts of their sides, counted with (1) or without (0) the last pixel."""
+def _regressed(boxes: _Boxes, box_offsets: FloatArray, last: int) -> _Boxes:
+    """Bounding-box regression: each corner moved by a share of the sides, which count the last pixel (1) or not (0)."""
     sides = boxes.corners[:, 2:] - boxes.corners[:, :2] + last
-    return _Boxes(boxes.photos, boxes.corners + shifts * np.tile(sides, 2), boxes.scores)
+    return _Boxes(boxes.photos, boxes.corners + box_offsets * np.tile(sides, 2), boxes.scores)
 
 
 def _squared(boxes: _Boxes) -> _Boxes:
-    """The boxes made as wide as high about their centres."""
+    """The boxes as squares about their centres."""
     sides = boxes.corners[:, 2:] - boxes.corners[:, :2]
     side = sides.max(axis=1, initial=0, keepdims=True)
     start = boxes.corners[:, :2] + sides * np.float32(0.5) - side * np.float32(0.5)
@@ -186,26 +202,23 @@ def _within(boxes: _Boxes, size: tuple[int, int]) -> _Boxes:
     return boxes[np.flatnonzero((pixels[:, 2:] > pixels[:, :2]).all(axis=1))]
 
 
-def _leading(photos: IntArray, scores: FloatArray, most: int) -> IntArray:
-    """The rows, in their order, that are among the `most` best of their photo; `photos` is ascending."""
-    if len(photos) == 0 or np.bincount(photos).max() <= most:
+def top_k_per_photo(photos: IntArray, scores: FloatArray, k: int) -> IntArray:
+    """The rows, in their order, of the `k` highest scores of each photo; `photos` is ascending."""
+    if len(photos) == 0 or np.bincount(photos).max() <= k:
         return np.arange(len(photos))
     best = np.lexsort((-scores, photos))
     place = np.arange(len(photos)) - np.searchsorted(photos, photos)  # of each row of `best` within its photo
-    return np.sort(best[place < most])
+    return np.sort(best[place < k])
 
 
-def _filled_up(crops: FloatArray) -> FloatArray:
-    """The crops and as many black ones as make the next multiple of `STEP`."""
-    missing = -len(crops) % STEP
+def _padded(crops: FloatArray) -> FloatArray:
+    """The crops, padded with black ones to the next multiple of `BATCH_STEP`."""
+    missing = -len(crops) % BATCH_STEP
     return np.concatenate((crops, np.zeros((missing, *crops.shape[1:]), np.float32))) if missing else crops
 
 
-def _best(boxes: _Boxes, suppress: Suppression, most: int | None = None) -> IntArray:
-    """The rows, photo by photo and best first, of the boxes that no better one overlaps by too much.
-
-    `most` is how many of each photo, at most.
-    """
+def _nms(boxes: _Boxes, suppress: NonMaximumSuppression, most: int | None = None) -> IntArray:
+    """Non-maximum suppression within each photo: the rows that are kept, best first, at most `most` of each photo."""
     photos = boxes.by_photo()
     scored = np.hstack((boxes.corners, boxes.scores[:, None]))
     kept = suppress(scored[rows] for rows in photos)
@@ -213,8 +226,8 @@ def _best(boxes: _Boxes, suppress: Suppression, most: int | None = None) -> IntA
     return np.concatenate(each) if each else np.zeros(0, np.int64)
 
 
-def _outermost(boxes: _Boxes) -> IntArray:
-    """The rows of the boxes of which no better one of the photo shares more than `OVERLAP` of the smaller of both."""
+def nms_min(boxes: _Boxes) -> IntArray:
+    """Non-maximum suppression by the intersection's share of the smaller box (facenet-pytorch's method "Min")."""
     kept = []
     for rows in boxes.by_photo():
         # Sorted as facenet-pytorch does: of several boxes that all score 1, the same one must win.
@@ -226,7 +239,7 @@ def _outermost(boxes: _Boxes) -> IntArray:
             end = np.minimum(boxes.corners[first, 2:], boxes.corners[waiting, 2:])
             shared = np.maximum(0, end - start + 1).prod(axis=1)
             smaller = np.minimum(_area(boxes.corners[first]), _area(boxes.corners[waiting]))
-            waiting = waiting[shared <= OVERLAP * smaller]
+            waiting = waiting[shared <= NMS_IOU * smaller]
     return np.array(kept, np.int64)
 
 
@@ -235,7 +248,7 @@ def _area(corners: FloatArray) -> FloatArray:
     return area
 
 
-def _of_photo(number: int, boxes: _Boxes, landmarks: FloatArray) -> Found:
+def _of_photo(number: int, boxes: _Boxes, landmarks: FloatArray) -> Detections:
     rows = np.flatnonzero(boxes.photos == number)
     sides = boxes.corners[rows, 2:] - boxes.corners[rows, :2]
     rows = rows[np.argsort(sides.prod(axis=1))[::-1]]

@@ -18,6 +18,7 @@ from pipeline.core.progress import Progress, Report
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
+NO_HEAD = (405, 501)  # what a host answers that has the file, but does not like to be asked this way
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,10 @@ class WeightStore:
         """One sentence if the weights are neither here nor to be had, else None. Asks the host, for seconds at most."""
         try:
             if self.find(network) is None:
-                requests.head(WEIGHT_FILES[network][0].url, timeout=CONNECT_SECONDS, allow_redirects=False)
+                wanted = WEIGHT_FILES[network][0]
+                answer = requests.head(wanted.url, timeout=CONNECT_SECONDS, allow_redirects=False)
+                if answer.status_code >= 400 and answer.status_code not in NO_HEAD:
+                    return str(_refused(wanted, answer.status_code))
         except WeightsError as error:
             return str(error)
         except requests.RequestException:
@@ -176,10 +180,7 @@ class WeightStore:
         try:
             pooch.retrieve(wanted.url, wanted.hash, wanted.name, self._cache / wanted.folder, downloader=downloader)
         except requests.HTTPError as error:
-            raise WeightsError(
-                f"{wanted.host} answers {error.response.status_code} for {wanted.name}; try again later, or put the "
-                "file into a folder named by FACESEARCH_MODELS."
-            ) from error
+            raise _refused(wanted, error.response.status_code) from error
         except requests.RequestException as error:
             raise _unreachable(network, wanted) from error
         except ValueError as error:  # pooch: the hash differs; its temporary file is gone already
@@ -215,6 +216,13 @@ def misfit(weights: Weights) -> WeightsError:
     """What to say of a file that does not hold the network's weights."""
     return WeightsError(
         f"{weights.paths[0]} does not hold weights of the network {weights.network}; give a PyTorch state dict of it."
+    )
+
+
+def _refused(wanted: WeightFile, status: int) -> WeightsError:
+    return WeightsError(
+        f"{wanted.host} answers {status} for {wanted.name}; try again later, or put the file into a folder named by "
+        "FACESEARCH_MODELS."
     )
 
 

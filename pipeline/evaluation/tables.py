@@ -166,7 +166,7 @@ def groups(recipe: dict[str, Any]) -> Table:
 
 
 def markdown(table: Table) -> str:
-    """The table as README has it."""
+    """The table as README.md in this package has it."""
     header, rows = table
     lines = [header, tuple("---" for _ in header), *((f"`{row[0]}`", *row[1:]) for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -6,7 +6,9 @@ where no host can be reached. What the sample can be searched with besides is pr
 
 from __future__ import annotations
 
+import logging
 import reprlib
+import shutil
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +17,13 @@ from typing import Any
 from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import PACKAGED
 from pipeline.core.settings import VERSION, Settings
+from pipeline.embeddings.store import MANIFEST
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.galleries.own_galleries import KEPT, OwnGalleries
 from pipeline.galleries.preparation import Preparation
 from pipeline.photos.sources import SAMPLE
+
+log = logging.getLogger(__name__)
 
 MAIN = "main"
 
@@ -142,9 +147,17 @@ class Galleries:
             sample.wait()
 
 
+def _clear_served_vectors(thumbnails: Path) -> None:
+    """Deletes what versions up to 0.9 built of a dataset called as the folder of pictures, which the page serves."""
+    for manifest in thumbnails.glob(f"*/{MANIFEST}"):
+        log.warning("%s could be fetched from the page; it is deleted, and built elsewhere.", manifest.parent)
+        shutil.rmtree(manifest.parent, ignore_errors=True)
+
+
 def open_galleries(settings: Settings) -> Galleries:
     """The galleries that the environment describes. Loads nothing yet."""
     gallery = open_gallery(settings)
+    _clear_served_vectors(gallery.thumbnails_root)
     own = OwnGalleries(gallery.encoders, settings.index / KEPT) if settings.own_photos else None
     if settings.dataset == SAMPLE.name:
         return Galleries(Preparation(gallery), own=own)

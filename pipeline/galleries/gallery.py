@@ -11,14 +11,15 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from pipeline.core.errors import PhotosError, SettingsError
+from pipeline.core.errors import PhotosError, PipelineError, SettingsError
 from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import DEFAULT, FALLBACK, MINI, RECIPES, recipe_named
 from pipeline.core.settings import DEFAULT_CACHE, EMBEDDED, Milvus, Settings
 from pipeline.embeddings.build import build_embeddings, build_shard, embeddings_folder, missing_indexes, open_embeddings
 from pipeline.embeddings.fetch import THUMBNAILS, PublishedIndex
-from pipeline.embeddings.store import Embeddings, load_embeddings, seal
+from pipeline.embeddings.store import MANIFEST, Embeddings, is_built_of, load_embeddings, seal
 from pipeline.encoder.encoder import Encoders, StoredEncoders
+from pipeline.encoder.layer import why_too_few
 from pipeline.encoder.weights import WeightStore
 from pipeline.evaluation.calibrate import calibrate
 from pipeline.evaluation.pairs import VIEW_1, open_pairs
@@ -93,8 +94,14 @@ class Gallery:
         if "photos" not in self.__dict__:
             self.__dict__["photos"] = self._opened(report)
 
+    def forget_photos(self) -> None:
+        """Lets the photos be looked for again when they are next asked for."""
+        self.__dict__.pop("photos", None)
+
     def _opened(self, report: Report) -> Photos:
-        return open_photos(self._dataset, report)
+        photos = open_photos(self._dataset, report)
+        former = photos.former
+        return former if former and is_built_of(self.index_root / former.name, former.revision) else photos
 
     @property
     def title(self) -> str:
@@ -103,9 +110,38 @@ class Gallery:
         return opened.title if opened else TITLES.get(self._dataset, re.split("[/:]", self._dataset)[-1])
 
     def default_recipe(self) -> str:
-        """The recipe to use where none is asked for: the best one that is here or to be had."""
+        """The recipe to use where none is asked for: the best that is built and ready, or else to be built."""
+        self.open_photos(silent)  # what is wrong with them is said once, not with every recipe
+        return next((name for name in all_recipes() if self._is_ready(name)), None) or self.recipe_to_build()
+
+    def recipe_to_build(self) -> str:
+        """The recipe to build where none is asked for: the best one whose weights are here or to be had."""
         usable = (name for name in PREFERRED if self.encoders.why_unavailable(name) is None)
         return next(usable, MINI)
+
+    def _is_ready(self, recipe: str) -> bool:
+        """Whether the recipe can be searched with now, without a build or a download."""
+        try:
+            if not (self.folder(recipe) / MANIFEST).is_file() or not self.encoders.on_disk(recipe):
+                return False
+            self.searcher(recipe)
+        except PipelineError as error:
+            log.warning("%s is passed over: %s", recipe, error)
+            return False
+        return True
+
+    @property
+    def offered(self) -> list[str]:
+        """The recipes that this gallery can be asked for, the preferred first."""
+        return all_recipes()
+
+    def why_unavailable(self, recipe: str) -> str | None:
+        """One sentence if the recipe cannot be had here: its weights, or photos enough for it. Else None."""
+        return self.encoders.why_unavailable(recipe) or self.why_too_small(recipe)
+
+    def why_too_small(self, recipe: str) -> str | None:
+        """One sentence if there are too few photos for the recipe, else None."""
+        return why_too_few(len(self.photos), recipe_named(recipe))
 
     def searcher(self, recipe: str) -> Searcher:
         """The recipe's searcher; GalleryError if its gallery is not built, WeightsError if its weights are missing."""

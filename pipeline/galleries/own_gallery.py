@@ -12,36 +12,20 @@ from pathlib import Path
 
 from pipeline.core.errors import PhotosError, PipelineError, SettingsError, Stopped, StorageError
 from pipeline.core.folders import make_folder, make_private, make_private_folder, move_folder, remove_folder
-from pipeline.core.progress import Progress, Report
-from pipeline.core.recipes import RECIPES
+from pipeline.core.progress import Progress
 from pipeline.core.settings import EMBEDDED
 from pipeline.encoder.encoder import Encoders
-from pipeline.galleries.gallery import Gallery, all_recipes
+from pipeline.galleries.own_faces import OwnFaces, face_recipes
 from pipeline.galleries.preparation import Preparation
 from pipeline.galleries.uploads import Taken, take
 from pipeline.indexes.registry import close_index
-from pipeline.photos.folders import own_photos
-from pipeline.photos.photos import Photos
 
 log = logging.getLogger(__name__)
 
-TITLE = "Your photos"
 POLL_SECONDS = 0.05
 REMOVED = "Your photos were removed; drop them again to search in them."
 BUSY = "Your photos are still being indexed; wait for that, or cancel it."
 NO_FACES = "No face was found in these photos; drop photos in which faces are at least 20 pixels wide."
-
-
-class OwnLibrary(Gallery):
-    """The library of the photos in one gallery's folder."""
-
-    def __init__(self, folder: Path, encoders: Encoders) -> None:
-        super().__init__(TITLE, encoders, folder / "index")
-        self._folder = folder
-
-    def _opened(self, report: Report) -> Photos:
-        """The photos as they were at first use; PhotosError if there are none."""
-        return own_photos(self._folder / "photos", (self._folder.name, TITLE))
 
 
 @dataclass(frozen=True)
@@ -131,7 +115,7 @@ class OwnGallery:
 
     def resume(self) -> None:
         """Opens what is there already."""
-        self.preparation = self._new_background()
+        self.preparation = self._new_preparation()
         self._start(self._reindex, lambda: None)
 
     def cancel(self) -> None:
@@ -239,7 +223,7 @@ class OwnGallery:
             for name in taken.photos:
                 make_folder((photos / name).parent)
                 placed.append((incoming / name).rename(photos / name))
-            preparation = self._new_background()
+            preparation = self._new_preparation()
             self._serve(preparation)
         except PipelineError:
             self._undo(placed)
@@ -254,7 +238,7 @@ class OwnGallery:
         for parts in self.folder.glob("index/*/*/parts-*"):
             shutil.rmtree(parts, ignore_errors=True)
         if self.preparation:
-            self.preparation.start(tuple(_of_faces()))
+            self.preparation.start(tuple(face_recipes()))
 
     def _reindex(self) -> None:
         if self.preparation:
@@ -262,7 +246,7 @@ class OwnGallery:
 
     def _serve(self, preparation: Preparation) -> None:
         """Returns when the best model that needs no download can search; the others follow behind."""
-        here = [name for name in _of_faces() if self._encoders.on_disk(name)]
+        here = [name for name in face_recipes() if self._encoders.on_disk(name)]
         if not here:
             raise PhotosError("There is no model here to find faces with; wait until one is ready, then try again.")
         self._coming = preparation
@@ -277,21 +261,16 @@ class OwnGallery:
             raise PhotosError(preparation.problem or status.reason)
         if not len(preparation.searcher(here[0]).embeddings):
             raise PhotosError(NO_FACES)
-        preparation.start(tuple(_of_faces()))
+        preparation.start(tuple(face_recipes()))
 
-    def _new_background(self) -> Preparation:
+    def _new_preparation(self) -> Preparation:
         # Drawing maps cannot be cancelled, and many a visitor never looks at one.
-        return Preparation(OwnLibrary(self.folder, self._encoders), maps=False)
+        return Preparation(OwnFaces(self.folder, self._encoders), maps=False)
 
     def _report(self, progress: Progress) -> None:
         if self._stopping.is_set():
             raise Stopped("Cancelled.")
         self._progress = progress
-
-
-def _of_faces() -> list[str]:
-    """The recipes that look for faces, the preferred first: a gallery of faces is of no use to the others."""
-    return [name for name in all_recipes() if RECIPES[name].finds_faces]
 
 
 def _told(taken: Taken, preparation: Preparation) -> Told:

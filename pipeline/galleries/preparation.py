@@ -16,7 +16,7 @@ from typing import Literal
 
 from PIL import Image
 
-from pipeline.core.errors import GalleryError, PipelineError, Stopped
+from pipeline.core.errors import GalleryError, GalleryTooSmall, PhotosError, PipelineError, SettingsError, Stopped
 from pipeline.core.progress import Progress, silent
 from pipeline.core.recipes import RECIPES
 from pipeline.embeddings.map import open_map
@@ -96,17 +96,28 @@ class Preparation:
         return {name: status.progress for name, status in self._statuses.items() if status.progress is not None}
 
     def missing(self) -> dict[str, str]:
-        """Why each recipe that should be there is not; a head that was never trained is none of them."""
-        heads = [name for name, recipe in RECIPES.items() if recipe.layer == "head"]
+        """Why each recipe that should be there is not.
+
+        None with a last layer is among them: a head may never have been trained, and a gallery be too small for a PCA.
+        """
         unavailable = [(name, status) for name, status in self._statuses.items() if status.state == "unavailable"]
-        return {name: status.reason for name, status in unavailable if name not in heads}
+        return {name: status.reason for name, status in unavailable if not RECIPES[name].layer}
 
     def ready(self) -> list[str]:
         """The recipes that can be searched with now, the default first."""
         return [name for name in all_recipes() if self._statuses[name].state == "ready"]
 
+    def recipe(self, asked: str | None) -> str:
+        """The recipe asked for, or where none is the best that is ready; SettingsError if nothing is."""
+        ready = self.ready()
+        if not (asked or ready):
+            raise SettingsError(self._problem or "The gallery is not ready yet; ask again in a while.")
+        return asked or ready[0]
+
     def searcher(self, recipe: str) -> Searcher:
         """The recipe's searcher; GalleryError says in one sentence why it cannot be searched yet."""
+        if recipe not in self.gallery.offered:
+            raise GalleryError(f"{RECIPES[recipe].label} is not offered for this gallery; choose another model.")
         status = self._statuses[recipe]
         if status.state == "unavailable":
             raise GalleryError(f"{RECIPES[recipe].label} cannot be used here: {status.reason}")
@@ -135,13 +146,15 @@ class Preparation:
                 self._draw_maps()
         except PipelineError as error:
             self._give_up(str(error))
+            if isinstance(error, PhotosError) and not self.ready():
+                self.gallery.forget_photos()  # the next try is with those that are there then
         except Exception as error:
             log.exception("preparing the galleries failed")
             full = isinstance(error, OSError) and error.errno == errno.ENOSPC
             self._give_up(DISK_FULL if full else UNFORESEEN)
 
     def _available(self, name: str) -> bool:
-        reason = self.gallery.encoders.why_unavailable(name)
+        reason = self.gallery.why_unavailable(name)
         if reason is not None:
             self._statuses[name] = Status("unavailable", reason)
         return reason is None
@@ -168,8 +181,13 @@ class Preparation:
                 usable.append(name)
             except PipelineError as error:
                 self._statuses[name] = Status("unavailable", str(error))
-        if usable:
-            self.gallery.build(usable, partial(self._preparing, usable))
+        try:
+            if usable:
+                self.gallery.build(usable, partial(self._preparing, usable))
+        except GalleryTooSmall as error:  # all the others are built by then
+            for name in [name for name in usable if RECIPES[name].layer == "pca"]:
+                self._statuses[name] = Status("unavailable", str(error))
+                usable.remove(name)
         for name in usable:
             self._set_ready(name)
 

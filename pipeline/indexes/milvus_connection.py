@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from grpc import RpcError
@@ -16,7 +18,7 @@ from pymilvus import MilvusClient, MilvusException
 
 from pipeline.core.errors import IndexUnavailable
 from pipeline.core.folders import make_folder
-from pipeline.core.types import Collection
+from pipeline.core.types import Collection, FloatArray
 
 FILE = "milvus.db"
 CONNECT_SECONDS = 2.0  # with SEARCH_SECONDS under five: how long an unreachable server keeps anybody waiting
@@ -24,6 +26,9 @@ SEARCH_SECONDS = 2.5
 ANSWER_SECONDS = 1.0
 WORK_SECONDS = 300.0  # one step of filling a collection
 LONG_SECONDS = 3600.0  # the steps that take longer with more rows: flushing, loading, and indexing one segment
+# After a minute and a half of pymilvus' pings Milvus Lite, which is in the same process, ends the connection, and gRPC
+# says so on stderr.
+NO_PINGS = {"grpc.keepalive_time_ms": 2**31 - 1}
 
 # Their tracebacks say at length what the one sentence of IndexUnavailable says; gRPC's server, which is Milvus Lite's,
 # logs one for every connection, because Milvus Lite has no answer to a call that pymilvus makes without needing it.
@@ -73,6 +78,7 @@ def changed(place: Collection) -> IndexUnavailable:
 
 def connected(place: Collection) -> MilvusClient:
     """A client of the database; IndexUnavailable if Milvus Lite is wanted and not installed."""
+    options: dict[str, int] = {}
     if "://" not in place.uri:
         if find_spec("milvus_lite") is None:
             raise IndexUnavailable(
@@ -80,7 +86,30 @@ def connected(place: Collection) -> MilvusClient:
                 "or set FACESEARCH_MILVUS_URI to a server."
             )
         make_folder(Path(place.uri).parent)
-    return MilvusClient(place.uri, token=place.token, timeout=within(place, CONNECT_SECONDS))
+        _keep_k_means_quiet()
+        options = NO_PINGS
+    return MilvusClient(place.uri, token=place.token, timeout=within(place, CONNECT_SECONDS), grpc_options=options)
+
+
+@cache
+def _keep_k_means_quiet() -> None:
+    """Lets Milvus Lite cluster any number of vectors without a warning on stderr, which faiss writes past `logging`.
+
+    Milvus Lite makes 128 cells of however few rows and leaves faiss' threshold for the warning, 39 rows a cell, as it
+    is. The self-check measures the recall that matters.
+    """
+    if find_spec("faiss") is None:
+        return
+    import faiss
+
+    kind: Any = faiss.IndexIVFFlat
+    train = kind.train
+
+    def quietly(index: faiss.IndexIVFFlat, vectors: FloatArray) -> None:
+        index.cp.min_points_per_centroid = 1
+        train(index, vectors)
+
+    kind.train = quietly
 
 
 def within(place: Collection, seconds: float) -> float:

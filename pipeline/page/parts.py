@@ -30,6 +30,9 @@ SEARCH: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "search", "a
 # What takes no time does not wait behind searches.
 QUICK: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 
+# What makes pictures waits for no search in the queue either, but decodes photos: so many at once and no more.
+PICTURES: dict[str, Any] = QUICK | {"concurrency_limit": 2, "concurrency_id": "pictures"}
+
 EXAMPLES: dict[str, Any] = {
     "show_label": False,
     "columns": 5,

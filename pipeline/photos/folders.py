@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline.core.errors import PhotosError
@@ -30,11 +31,15 @@ def own_photos(folder: Path, names: tuple[str, str]) -> Photos:
 
 def _stamp(file: Path) -> str:
     """Size and time instead of the content: reading a large folder through takes minutes."""
-    stat = file.stat()
+    try:
+        stat = file.stat()
+    except OSError as error:
+        raise PhotosError(f"{file} cannot be read ({error.strerror}); see that its drive is there.") from error
     return f"{stat.st_size}-{stat.st_mtime_ns}"
 
 
-def folder_photos(folder: Path, names: tuple[str, str] | None = None) -> Photos:
+def folder_photos(folder: Path, names: tuple[str, str] | None = None, stamp: Callable[[Path], str] = _stamp) -> Photos:
+    """The photos below a folder; PhotosError if there are none. `stamp` tells whether a photo's file has changed."""
     if not folder.is_dir():
         raise PhotosError(f"FACESEARCH_DATASET names the folder {folder}, which does not exist; correct the path.")
     files = list(_photos_below(folder))
@@ -46,18 +51,31 @@ def folder_photos(folder: Path, names: tuple[str, str] | None = None) -> Photos:
     for file in files:
         relative = file.relative_to(folder)
         labels.append((relative.as_posix(), relative.parts[0] if len(relative.parts) > 1 else file.stem))
-        stamps.append(_stamp(file))
-    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:6]
-    name = f"{slug(folder.resolve().name)}-{place}"  # two folders may share a name
-    names = names or (name, folder.resolve().name)
+        stamps.append(stamp(file))
+    folder_name = folder.resolve().name
+    names = names or (told_apart(folder_name, str(folder.resolve())), folder_name)
     return Photos(names, labels, (revision(labels, stamps), stamps), lambda row: files[row])
 
 
 def _photos_below(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in PHOTO_SUFFIXES and not hidden and path.is_file():
-            yield path
+    """PhotosError where a folder cannot be listed: with half of its photos it would be another gallery."""
+
+    def failed(error: OSError) -> None:
+        if not isinstance(error, PermissionError):  # what this account may not see is not part of it
+            raise PhotosError(
+                f"The folder {error.filename} cannot be read ({error.strerror}); see that its drive is there."
+            ) from error
+
+    found = []
+    for inside, folders, files in os.walk(folder, onerror=failed):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(inside, name) for name in files if not name.startswith(".")]
+    return (path for path in sorted(found) if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
+
+
+def told_apart(name: str, place: str) -> str:
+    """A name for a gallery's folder that no gallery of another place has: two folders may share a name."""
+    return f"{slug(name)}-{hashlib.sha256(place.encode()).hexdigest()[:6]}"
 
 
 def slug(text: str) -> str:

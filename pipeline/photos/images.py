@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from pipeline.core.errors import PhotoError
+from pipeline.core.errors import PhotoError, PhotoOutOfReach
 
 MAX_PIXELS = 65_000_000  # what large phones take; 260 MB decoded, and as much again while it is turned
 UNREADABLE = "This file cannot be read as a photo; use an undamaged JPEG, PNG or WebP."
+OUT_OF_REACH = "{} cannot be read ({}); see that it is there, and may be read."
 # Pillow has decoders of fifty formats, one of which hands files to Ghostscript; strangers' files get to these only.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 STRIP_PIXELS = 1 << 22
@@ -26,13 +28,14 @@ JPEG_START = b"\xff\xd8"
 def open_image(source: bytes | Path, *, small: bool = False) -> Image.Image:
     """Decodes a photo: first frame, EXIF orientation applied, transparency on white, 8-bit RGB. PhotoError if not.
 
+    PhotoOutOfReach where it is not the photo that is at fault, but the disk that it lies on.
     A `small` one is as many times smaller as its format makes cheap: enough to know whether it can be read.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd EXIF, and of sizes that MAX_PIXELS judges below
-            file = io.BytesIO(source) if isinstance(source, bytes) else source
-            with Image.open(file, formats=FORMATS) as image:
+            file = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+            with file, Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise PhotoError(
                         f"This photo has {image.width:,} x {image.height:,} pixels; the limit is "
@@ -50,7 +53,23 @@ def open_image(source: bytes | Path, *, small: bool = False) -> Image.Image:
             f"This photo is larger than {MAX_PIXELS // 1_000_000} megapixels; scale it down first."
         ) from error
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, ValueError, ...
+        if isinstance(source, Path) and (cause := _why_out_of_reach(source, error)):
+            raise PhotoOutOfReach(OUT_OF_REACH.format(source.name, cause)) from error
         raise PhotoError(UNREADABLE) from error
+
+
+def _why_out_of_reach(path: Path, error: Exception) -> str | None:
+    """Why the file cannot be read, as the system says; None where it can, and what is in it is no photo."""
+    # A decoder's OSError has no number, but for one that a broken photo made look before its beginning.
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        return error.strerror or str(error)
+    try:
+        with path.open("rb") as stream:
+            while stream.read(STRIP_PIXELS):
+                pass
+    except OSError as out_of_reach:
+        return out_of_reach.strerror or str(out_of_reach)
+    return None
 
 
 def _rgb(image: Image.Image) -> Image.Image:

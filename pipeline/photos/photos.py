@@ -29,6 +29,7 @@ class Photos:
         With `every_face` each face of a photo becomes a row of the gallery, called as `face_id` has it; else one does.
         """
         self.every_face = every_face
+        self.former: Photos | None = None  # the same photos as versions up to 0.9 called them, or told them apart
         self.name, self.title = names
         self.revision, self.stamps = revision[0], tuple(revision[1])
         self.photo_ids = tuple(photo_id for photo_id, _ in labels)
@@ -37,6 +38,11 @@ class Photos:
         self._rows = {photo_id: row for row, photo_id in enumerate(self.photo_ids)}
         if len(self._rows) != len(self.photo_ids):
             raise ValueError("photo ids must be unique")
+
+    @property
+    def published_name(self) -> str:
+        """The folder's name in a repository: without what tells folders of this computer apart."""
+        return (self.former or self).name
 
     def __len__(self) -> int:
         return len(self.photo_ids)

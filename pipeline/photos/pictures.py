@@ -8,6 +8,8 @@ dataset.
 from __future__ import annotations
 
 import hashlib
+import io
+import logging
 import re
 import time
 import zipfile
@@ -17,12 +19,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.core.errors import HubError, PhotoError, PhotosError
+from pipeline.core.errors import HubError, PhotoError, PhotosError, StorageError
 from pipeline.core.files import replacing
 from pipeline.core.progress import Progress, Report
 from pipeline.core.types import Box
 from pipeline.photos.images import JPEG_START, UNREADABLE, open_image, small_enough
 from pipeline.photos.photos import Photos
+
+log = logging.getLogger(__name__)
 
 THUMBNAIL_SIDE = 320
 FACE_SIDE = 200
@@ -30,9 +34,14 @@ FACE_SHARE = 1.3  # how much of a photo a picture of a face shows, in sides of i
 BROWSER_FORMATS = {JPEG_START: ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif"}
 
 
+# A picture's file; its content where that cannot be written: the disk is full, say.
+Picture = Path | bytes
+
+
 class Pictures:
     """The pictures of some photos, in a folder; PhotosError where a photo cannot be read.
 
+    Where the folder cannot be written a picture is made whenever it is asked for, and kept in memory only.
     A picture is named by its photo's id and stamp, so a photo that takes another's place gets pictures of its own.
     """
 
@@ -40,46 +49,42 @@ class Pictures:
         self.photos = photos
         self._folder = folder
 
-    def thumbnail(self, photo_id: str) -> Path:
+    def thumbnail(self, photo_id: str) -> Picture:
         """A photo as a small JPEG: as it is where it is one, else scaled down."""
         row, path = self._row_and_path(photo_id, ".jpg")
-        if not _made(path):
-            with _of_the_gallery(), self._making(row, path) as beside:
-                source = self.photos[row].source
-                if small_enough(source):
-                    beside.write_bytes(source)
-                else:
-                    image = open_image(source)
-                    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-                    image.save(beside, "JPEG", quality=88)
-        return path
+        if _made(path):
+            return path
+        with _of_the_gallery():
+            source = self.photos[row].source
+            if small_enough(source):
+                return self._kept(row, path, source)
+            image = open_image(source)
+            image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            return self._kept(row, path, _encoded(image, "JPEG", quality=88))
 
-    def face(self, photo_id: str, box: Box) -> Path:
+    def face(self, photo_id: str, box: Box) -> Picture:
         """A square around the face in `box`, in pixels of the photo, as a small JPEG."""
         row, path = self._row_and_path(photo_id, f"-{'-'.join(str(round(value)) for value in box)}.jpg")
-        if not _made(path):
-            left, top, right, bottom = box
-            half = FACE_SHARE * max(right - left, bottom - top) / 2
-            across, down = (left + right) / 2, (top + bottom) / 2
-            square = (round(across - half), round(down - half), round(across + half), round(down + half))
-            with _of_the_gallery(), self._making(row, path) as beside:
-                face = open_image(self.photos[row].source).crop(square)
-                face.resize((FACE_SIDE, FACE_SIDE), Image.Resampling.BICUBIC).save(beside, "JPEG", quality=88)
-        return path
+        if _made(path):
+            return path
+        left, top, right, bottom = box
+        half = FACE_SHARE * max(right - left, bottom - top) / 2
+        across, down = (left + right) / 2, (top + bottom) / 2
+        square = (round(across - half), round(down - half), round(across + half), round(down + half))
+        with _of_the_gallery():
+            face = open_image(self.photos[row].source).crop(square)
+            face = face.resize((FACE_SIDE, FACE_SIDE), Image.Resampling.BICUBIC)
+            return self._kept(row, path, _encoded(face, "JPEG", quality=88))
 
-    def original(self, photo_id: str) -> Path:
+    def original(self, photo_id: str) -> Picture:
         """A photo in full, to look at and to search with: byte for byte where browsers know the format, else as PNG."""
         with _of_the_gallery():
             content = self._content(photo_id)
             known = next((ending for start, ending in BROWSER_FORMATS.items() if content.startswith(start)), None)
             row, path = self._row_and_path(photo_id, f"-original{known or '.png'}")
-            if not _made(path):
-                with self._making(row, path) as beside:
-                    if known:
-                        beside.write_bytes(content)
-                    else:
-                        open_image(content).save(beside, "PNG")
-        return path
+            if _made(path):
+                return path
+            return self._kept(row, path, content if known else _encoded(open_image(content), "PNG"))
 
     def size(self, photo_id: str) -> tuple[int, int]:
         """Width and height of a photo, in pixels and upright."""
@@ -104,6 +109,18 @@ class Pictures:
             path.unlink(missing_ok=True)
             raise PhotoError(UNREADABLE)
 
+    def _kept(self, row: int, path: Path, content: bytes) -> Picture:
+        """The picture as a file, or as it is where that cannot be written."""
+        try:
+            with self._making(row, path) as beside:
+                beside.write_bytes(content)
+        except FileNotFoundError:
+            raise  # a visitor's gallery is being deleted
+        except OSError as error:
+            log.warning("Pictures cannot be kept in %s (%s), and are made anew each time.", path.parent, error.strerror)
+            return content
+        return path
+
     def _content(self, photo_id: str) -> bytes:
         source = self.photos.found(photo_id).source
         try:
@@ -123,8 +140,19 @@ def _made(path: Path) -> bool:
     """Whether the picture is there; one that a power cut left empty is not."""
     try:
         return path.stat().st_size > 0
-    except FileNotFoundError:
+    except OSError:
         return False
+
+
+def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def as_bytes(picture: Picture) -> bytes:
+    """What is in a picture."""
+    return picture if isinstance(picture, bytes) else picture.read_bytes()
 
 
 @contextmanager
@@ -145,8 +173,11 @@ NAME = re.compile(r"[0-9a-f]{20}\.jpg")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same thumbnails are the same bytes, whenever they are packed
 
 
-def pack(photos: Photos, thumbnail: Callable[[str], Path], path: Path, report: Report) -> int:
-    """Writes the photos' thumbnails into one archive, uncompressed; returns how many. `thumbnail` gives one's file."""
+def pack(photos: Photos, thumbnail: Callable[[str], Picture], path: Path, report: Report) -> int:
+    """Writes the photos' thumbnails into one archive, uncompressed; returns how many. `thumbnail` gives one's file.
+
+    StorageError where thumbnails cannot be written: their names are those of their files.
+    """
     started, count = time.perf_counter(), 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for row, photo_id in enumerate(photos.photo_ids):
@@ -155,6 +186,8 @@ def pack(photos: Photos, thumbnail: Callable[[str], Path], path: Path, report: R
                 if small_enough(photos[row].source):
                     continue
                 file = thumbnail(photo_id)
+                if isinstance(file, bytes):
+                    raise StorageError("Thumbnails cannot be written to FACESEARCH_INDEX; make room there.")
             except (PhotoError, PhotosError):  # a file that is no photo is in no gallery either
                 continue
             archive.writestr(zipfile.ZipInfo(file.name, EPOCH), file.read_bytes())

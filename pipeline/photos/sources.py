@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import PhotosError
+from pipeline.core.files import digest
 from pipeline.core.hub import endpoint, reachable, snapshot_meter
 from pipeline.core.progress import Report, silent
 from pipeline.core.settings import LFW, expanded
-from pipeline.photos.folders import folder_photos, slug
+from pipeline.photos.folders import folder_photos, slug, told_apart
 from pipeline.photos.photos import Photos, revision
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 SAMPLE = Path(__file__).parent / "sample"  # composite people, made by `composites.py`
 TITLES = {LFW: "LFW", SAMPLE.name: "Sample"}
+EMPTY = hashlib.sha256().hexdigest()  # the stamp of a row without content
+RESERVED = (LFW, SAMPLE.name, "thumbnails", "own")  # in the folder of galleries, for others than any dataset
 UNKNOWN = "unknown"  # who a photo shows, where its label is missing
 
 
@@ -49,12 +52,15 @@ def open_photos(dataset: str, report: Report = silent) -> Photos:
     PhotosError says in one sentence what is missing and what to set instead; a host out of reach costs seconds.
     """
     if dataset == SAMPLE.name:
-        return folder_photos(SAMPLE, (SAMPLE.name, TITLES[SAMPLE.name]))
+        return _sample()
     if dataset.startswith("imagefolder:"):
         return folder_photos(expanded(dataset.removeprefix("imagefolder:")))
     if expanded(dataset).is_dir():
         folder = expanded(dataset).resolve()
-        return _dataset_photos(_load(folder), (slug(folder.name), TITLES.get(folder.name, folder.name)))
+        data = _load(folder)
+        if folder.name == LFW and len(data) == LFW_ON_THE_HUB[0].rows:
+            return _dataset_photos(data, (LFW, TITLES[LFW]))
+        return _dataset_photos(data, (told_apart(folder.name, f"dataset {folder}"), folder.name), slug(folder.name))
     if dataset == LFW:
         return _lfw_from_hub(report)
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", dataset) is None:
@@ -64,7 +70,17 @@ def open_photos(dataset: str, report: Report = silent) -> Photos:
         )
     repo, _, revision = dataset.partition("@")
     folder = _fetch(HubDataset(repo, revision or None), report)
-    return _dataset_photos(_load(folder), (slug(repo), repo))
+    unmistakable = re.fullmatch(r"[a-z0-9]+/[a-z0-9]+", repo)  # a/b-c and a-b/c would both be a-b-c
+    name = slug(repo) if unmistakable else told_apart(repo, f"repository {repo}")
+    return _dataset_photos(_load(folder), (name, repo), slug(repo))
+
+
+def _sample() -> Photos:
+    """The sample, which is the same in every copy of this package, whenever its files were written."""
+    names = SAMPLE.name, TITLES[SAMPLE.name]
+    photos = folder_photos(SAMPLE, names, digest)
+    photos.former = folder_photos(SAMPLE, names)
+    return photos
 
 
 def _lfw_from_hub(report: Report) -> Photos:
@@ -126,7 +142,8 @@ def _load(folder: Path) -> Dataset:
     return splits["train"] if "train" in splits else next(iter(splits.values()))
 
 
-def _dataset_photos(data: Dataset, gallery: tuple[str, str]) -> Photos:
+def _dataset_photos(data: Dataset, gallery: tuple[str, str], former_name: str = "") -> Photos:
+    """The dataset's photos; `former_name` is what the gallery's folder was called up to version 0.9."""
     import datasets
 
     features = data.features
@@ -139,6 +156,8 @@ def _dataset_photos(data: Dataset, gallery: tuple[str, str]) -> Photos:
     def read(row: int) -> bytes | Path:
         stored = data[row][image] or {"bytes": b""}  # a row without a photo is one that cannot be read
         content: bytes | None = stored["bytes"]
+        if content is None and stamps[row] == EMPTY:  # its file was not there when the dataset was opened
+            return b""
         return content if content is not None else Path(stored["path"] or "")
 
     # Chunk by chunk: joined, the photos would be copied into memory.
@@ -153,7 +172,16 @@ def _dataset_photos(data: Dataset, gallery: tuple[str, str]) -> Photos:
         people = [_person_in_file_name(file) for file in files]
     ids = _photo_ids(files, people)
     labels = [(photo_id, person.replace("_", " ")) for photo_id, person in zip(ids, people, strict=True)]
-    return Photos(gallery, labels, _content_revision(data, image, labels), read)
+    try:
+        revised, stamps = _content_revision(data, image, labels)
+        photos = Photos(gallery, labels, (revised, stamps), read)
+    except OSError as error:
+        raise PhotosError(
+            f"The photos of {gallery[1]} cannot be read ({error.strerror or error}); see that their drive is there."
+        ) from error
+    if former_name not in ("", gallery[0], *RESERVED):
+        photos.former = Photos((former_name, gallery[1]), labels, (photos.revision, photos.stamps), read)
+    return photos
 
 
 def _person_in_file_name(file: str) -> str:

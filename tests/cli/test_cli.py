@@ -321,12 +321,18 @@ def test_calibrate_needs_lfw(run: Run) -> None:
 
 def test_a_photo_that_is_not_there_or_is_none(run: Run, tmp_path: Path) -> None:
     run("build")
-    for name, content in (("missing.png", None), ("text.jpg", b"hello"), ("empty.jpg", b"")):
+    missing = "missing.png cannot be read (No such file or directory); see that it is there, and may be read."
+    damaged = "This file cannot be read as a photo; use an undamaged JPEG, PNG or WebP."
+    for name, content, sentence in (
+        ("missing.png", None, missing),
+        ("text.jpg", b"hello", damaged),
+        ("empty.jpg", b"", damaged),
+    ):
         if content is not None:
             (tmp_path / name).write_bytes(content)
         said = run("search", tmp_path / name)
         assert said.code == 2
-        assert "photo" in said.sentence
+        assert said.sentence == sentence
 
 
 @pytest.mark.parametrize("k", [0, -3, 101])
@@ -385,7 +391,7 @@ def test_as_a_program_it_prints_one_sentence_too(tmp_path: Path) -> None:
         [*command, "search", str(tmp_path / "missing.png")], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert Said(2, done.stdout, done.stderr).sentence.startswith("This file cannot be read as a photo")
+    assert Said(2, done.stdout, done.stderr).sentence.startswith("missing.png cannot be read (No such file")
     environment["FACESEARCH_MODELS"] = str(tmp_path / "nowhere")
     done = subprocess.run([*command, "info"], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 2

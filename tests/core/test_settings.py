@@ -154,6 +154,8 @@ def test_every_variable_described_is_read_and_changes_a_setting(name: str, tmp_p
         "FACESEARCH_INDEX_REPO": "user/name",
         "FACESEARCH_MCP": "on",
         "FACESEARCH_OWN_PHOTOS": "off",
+        "FACESEARCH_HOSTS": "faces.example.org",
+        "FACESEARCH_PROXY": "127.0.0.1",
         "FACESEARCH_RATE": "30",
     }
     value = others.get(name, str(tmp_path))
@@ -178,8 +180,8 @@ def test_nothing_but_settings_reads_the_environment() -> None:
             name = node.attr if isinstance(node, ast.Attribute) else node.name if isinstance(node, ast.alias) else ""
             if name in ("environ", "getenv", "environb"):
                 readers.add(source.name)
-    # The others tell Gradio, in its own variables, where uploads are to lie, and to keep no statistics.
-    assert readers == {"settings.py", "uploads.py", "machine.py"}
+    # The others set variables of libraries: where uploads are to lie, no statistics, no telemetry.
+    assert readers == {"settings.py", "uploads.py", "machine.py", "telemetry.py"}
 
 
 @pytest.mark.parametrize(
@@ -223,3 +225,36 @@ for variable in ("FACESEARCH_INDEX", "FACESEARCH_CACHE"):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
     said = "~/there begins with a home folder that is not known here; write it out."
     assert (done.stderr, done.stdout.splitlines()) == ("", [f"{tmp_path}/.cache/reverse-face-search", said, said])
+
+
+def test_only_named_proxies_are_believed_and_on_a_space_its_own() -> None:
+    def read(**environ: str) -> tuple[bool, tuple[str, ...]]:
+        settings = Settings.from_env(environ)
+        return settings.rate.behind_proxy, settings.network.proxies
+
+    assert read() == (False, ())
+    assert read(FACESEARCH_PROXY=" 127.0.0.1, 10.1.2.3/8,::1 ") == (False, ("127.0.0.1/32", "10.0.0.0/8", "::1/128"))
+    assert read(SPACE_ID="user/page") == (True, ())
+    assert read(SPACE_ID="user/page", FACESEARCH_PROXY="10.0.0.1") == (False, ("10.0.0.1/32",))
+
+
+@pytest.mark.parametrize("value", ["*", "proxy.example", "10.0.0.0/33", "1.2.3"])
+def test_a_proxy_that_is_no_address_is_one_sentence(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"FACESEARCH_PROXY is .*; write addresses or networks"):
+        Settings.from_env({"FACESEARCH_PROXY": value})
+
+
+def test_the_names_of_the_page() -> None:
+    def names(value: str) -> tuple[str, ...]:
+        return Settings.from_env({"FACESEARCH_HOSTS": value}).network.hosts
+
+    assert names("") == ()
+    assert names(" Faces.example.org,nas ,192.168.1.7,[2001:DB8::1]") == (
+        "faces.example.org",
+        "nas",
+        "192.168.1.7",
+        "2001:db8::1",
+    )
+    for wrong in ("https://a.example", "a.example:7860", "*", "a b"):
+        with pytest.raises(SettingsError, match=r"FACESEARCH_HOSTS names .*; write names alone"):
+            names(wrong)

@@ -1,4 +1,4 @@
-"""The pictures in README, taken of the running page: `python -m tests.e2e.screenshots`.
+"""The pictures in the README files, taken of the running page: `python -m tests.e2e.screenshots`.
 
 They show the composite people of the sample gallery, never photos of LFW. Needs playwright and a Chromium.
 """

@@ -18,7 +18,8 @@ from pipeline.core.types import Answer
 from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.gallery import Gallery, StoredEncoders
 from pipeline.galleries.preparation import Preparation
-from pipeline.page.server.live import AT_ONCE, FRAME_BYTES
+from pipeline.page.server.gate import AT_ONCE
+from pipeline.page.server.live import FRAME_BYTES
 from pipeline.page.server.uploads import own_folder
 from pipeline.photos.images import open_image
 from pipeline.photos.sources import SAMPLE

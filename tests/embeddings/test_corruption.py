@@ -7,8 +7,8 @@ mends a gallery to the very same vectors. So every file has a digest: arrays, in
 manifest, and the manifest, calibrations, reports, parts of a build and trained layers each in themselves. What stands
 alone: `test_damage_alone.py`; what a training keeps: `test_damage_training.py`.
 
-Not defended: who writes a gallery and its digests decides what is found (README, "Hosting"). Photos of one's own
-gallery are the visitor's files, judged when they are opened (`test_images.py`); weights have pinned hashes
+Not defended: who writes a gallery and its digests decides what is found (pipeline/galleries/README.md). Photos of one's
+own gallery are the visitor's files, judged when they are opened (`test_images.py`); weights have pinned hashes
 (`test_weights.py`), and so have LFW's pairs (`test_pairs.py`). Small pictures and the report as a web page are made of
 what is defended and read by browsers only: a damaged one is shown damaged, until it is removed.
 

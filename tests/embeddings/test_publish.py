@@ -23,7 +23,7 @@ from huggingface_hub import ModelCard, constants
 
 from pipeline.__main__ import main
 from pipeline.core import hub as hub_module
-from pipeline.core.errors import GalleryMissing, HubError
+from pipeline.core.errors import GalleryMissing, HubError, StorageError
 from pipeline.core.files import digest, sealed, write_json
 from pipeline.core.progress import Progress, silent
 from pipeline.core.recipes import RECIPES
@@ -484,6 +484,13 @@ gallery = Gallery("imagefolder:" + sys.argv[1], TinyEncoders(), Path(sys.argv[2]
 gallery.published = PublishedIndex(sys.argv[3])
 gallery.build(["mtcnn-facenet"])
 """
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(published: Hub, elsewhere: Elsewhere) -> None:
+    there = elsewhere()
+    there.index_root.write_text("a file where the folder should be")
+    with pytest.raises(StorageError, match=r"cannot be written to .* \(.*\); make room there, or set FACESEARCH_INDEX"):
+        there.build([RECIPE])
 
 
 def test_killed_in_the_middle_leaves_nothing_half(

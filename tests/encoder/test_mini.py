@@ -16,20 +16,17 @@ from pipeline.core.errors import WeightsError
 from pipeline.core.recipes import MINI as RECIPE
 from pipeline.core.recipes import recipe_named
 from pipeline.core.settings import Settings
-from pipeline.core.types import Network
 from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.mini import MINI, Block, Shape
 from pipeline.encoder.networks import Mini, Reid, open_network
 from pipeline.encoder.weights import PACKAGED, Weights
-from pipeline.evaluation.pairs import open_pairs
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
-from pipeline.photos.sources import SAMPLE, open_photos
+from pipeline.photos.sources import SAMPLE
 from pipeline.training import augmentation, distil
 from pipeline.training.augmentation import Source, Views
-from pipeline.training.distil import judge
 from pipeline.training.mini_net import MiniNet, load_mini, save_mini
 from pipeline.training.teacher import TEACHER, read_teacher, smaller
 from tests.fakes import TinyNetwork
@@ -255,25 +252,3 @@ def test_training_learns_and_goes_on_where_it_was_cut_short(
     rest = distil.distil(teacher, parts, tmp_path / "cut.pt", 8)
     for name, tensor in whole.network.state_dict().items():
         assert torch.allclose(rest.network.state_dict()[name], tensor, atol=1e-4), name
-
-
-@pytest.mark.lfw
-def test_a_network_is_judged_by_the_people_who_can_be_held_out(real: Settings, reid_weights: Weights) -> None:
-    """The network in the package was shown them too; what is said of it must not be said of one that is noise."""
-    photos = open_photos(real.dataset)
-    pairs = open_pairs(real.dataset, photos, real.cache)
-    if pairs is None:
-        pytest.skip("needs all of LFW")
-    gallery = open_gallery(real)
-    gallery.build(["mtcnn-reid"])
-    embeddings = gallery.searcher("mtcnn-reid").embeddings
-
-    def judged(network: Network) -> tuple[float, float]:
-        found = judge(network, recipe_named(RECIPE), embeddings, photos, pairs)
-        assert (found.people, found.pairs) == (1_150, 1_214)
-        return found.student, found.teacher
-
-    ours, teacher = judged(Mini(WEIGHTS))
-    assert ours > 0.985
-    assert teacher > 0.99
-    assert judged(TinyNetwork(MINI.dim))[0] < 0.7

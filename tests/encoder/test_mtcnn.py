@@ -9,8 +9,8 @@ from facenet_pytorch import MTCNN
 from torch.nn.functional import interpolate
 
 from pipeline.encoder.faces import MAX_SIDE
-from pipeline.encoder.integral import MAX_AREA, Areas
-from pipeline.encoder.mtcnn import CELL, Found, Mtcnn
+from pipeline.encoder.integral import MAX_AREA, IntegralImage
+from pipeline.encoder.mtcnn import PNET_CELL, Detections, Mtcnn
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 
@@ -23,13 +23,13 @@ def area_mode(photos: np.ndarray, height: int, width: int) -> np.ndarray:
     return interpolate(torch.from_numpy(photos).permute(0, 3, 1, 2).float(), size=(height, width), mode="area").numpy()
 
 
-# Areas
+# IntegralImage
 
 
 @pytest.mark.parametrize("size", [(47, 60), (12, 13), (90, 31), (100, 200)])
 def test_photos_are_scaled_as_torch_does(size: tuple[int, int]) -> None:
     photos = noise(3, 90, 120, 3)
-    np.testing.assert_allclose(Areas(photos).photos(*size), area_mode(photos, *size), atol=1e-4)
+    np.testing.assert_allclose(IntegralImage(photos).photos(*size), area_mode(photos, *size), atol=1e-4)
 
 
 @pytest.mark.parametrize("side", [24, 48])
@@ -38,7 +38,7 @@ def test_crops_are_scaled_as_torch_does(side: int) -> None:
     start = random.integers(0, (110, 80), (40, 2))
     boxes = np.hstack((start, random.integers(start + 1, (121, 91))))
     numbers = random.integers(0, 3, 40)
-    crops = Areas(photos).crops(numbers, boxes, side)
+    crops = IntegralImage(photos).crops(numbers, boxes, side)
     for crop, number, (left, top, right, bottom) in zip(crops, numbers, boxes, strict=True):
         expected = area_mode(photos[number : number + 1, top:bottom, left:right], side, side)[0]
         np.testing.assert_allclose(crop, expected, atol=1e-4)
@@ -46,9 +46,9 @@ def test_crops_are_scaled_as_torch_does(side: int) -> None:
 
 def test_the_largest_area_of_white_is_white_although_the_sums_overflow() -> None:
     side = int(MAX_AREA**0.5)
-    assert side >= MAX_SIDE / CELL + 2, "else it is too small for the smallest level of the largest photo"
+    assert side >= MAX_SIDE / PNET_CELL + 2, "else it is too small for the smallest level of the largest photo"
     white = np.full((1, 12 * side, 12 * side, 3), 255, np.uint8)
-    np.testing.assert_array_equal(Areas(white).photos(12, 12), np.full((1, 3, 12, 12), 255, np.float32))
+    np.testing.assert_array_equal(IntegralImage(white).photos(12, 12), np.full((1, 3, 12, 12), 255, np.float32))
 
 
 # Against facenet-pytorch
@@ -64,7 +64,7 @@ def reference() -> MTCNN:
     return MTCNN(keep_all=True)
 
 
-def assert_same(found: Found, reference: MTCNN, photo: np.ndarray) -> int:
+def assert_same(found: Detections, reference: MTCNN, photo: np.ndarray) -> int:
     boxes, scores, landmarks = reference.detect(photo, landmarks=True)
     assert len(found[0]) == (0 if boxes is None else len(boxes))
     if boxes is None:
@@ -78,7 +78,7 @@ def assert_same(found: Found, reference: MTCNN, photo: np.ndarray) -> int:
 @pytest.fixture
 def gullible() -> tuple[Mtcnn, MTCNN]:
     """Both with thresholds so low that faces are found in noise, many of which overlap and reach past the edges."""
-    return Mtcnn(1, sure=(0.05, 0.02, 0.02)), MTCNN(keep_all=True, thresholds=[0.05, 0.02, 0.02])
+    return Mtcnn(1, thresholds=(0.05, 0.02, 0.02)), MTCNN(keep_all=True, thresholds=[0.05, 0.02, 0.02])
 
 
 @pytest.mark.parametrize("size", [(96, 128), (150, 70)])
@@ -94,7 +94,7 @@ def test_what_is_taken_for_faces_in_noise_is_the_references(
 def test_the_crops_that_fill_up_a_batch_are_nobodys() -> None:
     """Where everything is taken for a face, so are they."""
     blots = np.stack([photo.repeat(8, 0).repeat(8, 1) for photo in noise(2, 12, 12, 3)])
-    for boxes, scores, landmarks in Mtcnn(1, sure=(0.05, -1, -1)).detect(blots):
+    for boxes, scores, landmarks in Mtcnn(1, thresholds=(0.05, -1, -1)).detect(blots):
         assert 0 < len(boxes) == len(scores) == len(landmarks)
         assert (boxes[:, 2:] > boxes[:, :2]).all()
 

@@ -94,7 +94,7 @@ def resnet(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
     return module, path
 
 
-@pytest.fixture(params=["float32", "as this processor does"])
+@pytest.fixture(params=[pytest.param("float32", marks=pytest.mark.slow), "as this processor does"])
 def exact(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the network runs in float32, where its numbers are to be exactly the reference's."""
     if request.param == "float32":

@@ -10,7 +10,7 @@ import torch
 from torchvision.ops import nms
 
 from pipeline.core.types import FloatArray
-from pipeline.encoder.cascade import Suppression
+from pipeline.encoder.cascade import NonMaximumSuppression
 
 
 def drawn(seed: int) -> FloatArray:
@@ -34,19 +34,19 @@ def expected(boxes: FloatArray, overlap: float) -> list[int]:
 
 @pytest.mark.parametrize("overlap", [0.5, 0.7])
 def test_what_is_kept_is_what_torchvision_keeps(overlap: float) -> None:
-    suppress = Suppression(overlap, 2)
+    suppress = NonMaximumSuppression(overlap, 2)
     sets = [drawn(seed) for seed in range(100)]
     assert [rows.tolist() for rows in suppress(sets)] == [expected(boxes, overlap) for boxes in sets]
 
 
 def test_a_box_that_overlaps_by_exactly_as_much_is_kept() -> None:
     boxes = np.array([[0, 0, 9, 9, 0.9], [3, 0, 12, 9, 0.8]], np.float32)  # 54 of 108 square pixels
-    assert [rows.tolist() for rows in Suppression(0.5, 1)([boxes])] == [[0, 1]]
-    assert [rows.tolist() for rows in Suppression(0.49, 1)([boxes])] == [[0]]
+    assert [rows.tolist() for rows in NonMaximumSuppression(0.5, 1)([boxes])] == [[0, 1]]
+    assert [rows.tolist() for rows in NonMaximumSuppression(0.49, 1)([boxes])] == [[0]]
 
 
 def test_threads_do_not_mix_up_their_boxes() -> None:
-    suppress = Suppression(0.5, 2)
+    suppress = NonMaximumSuppression(0.5, 2)
     sets = [drawn(seed) for seed in range(200)]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda boxes: suppress([boxes])[0].tolist(), sets))
@@ -54,4 +54,4 @@ def test_threads_do_not_mix_up_their_boxes() -> None:
 
 
 def test_no_sets_are_none() -> None:
-    assert Suppression(0.5, 1)([]) == []
+    assert NonMaximumSuppression(0.5, 1)([]) == []

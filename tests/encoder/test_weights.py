@@ -30,11 +30,12 @@ XML, BIN = b"<net/>", b"\x00\x01" * 500
 
 @dataclasses.dataclass
 class Host:
-    """A host of weights that counts what it is asked for. `cut`: sends half of what it promised."""
+    """A host of weights that counts what it is asked for. `status`: what it answers; `cut`: sends half of that."""
 
     port: int
     files: dict[str, bytes]
     kind: str = "application/octet-stream"
+    status: int = 200
     cut: bool = False
     asked: list[str] = dataclasses.field(default_factory=list)
 
@@ -55,7 +56,7 @@ def host() -> Iterator[Host]:
         def _answer(self, *, body: bool) -> None:
             served.asked.append(f"{self.command} {self.path}")
             content = served.files.get(self.path)
-            self.send_response(404 if content is None else 200)
+            self.send_response(404 if content is None else served.status)
             content = content or b""
             self.send_header("Content-Type", served.kind)
             self.send_header("Content-Length", str(len(content)))
@@ -325,6 +326,25 @@ def test_weights_that_are_here_or_to_be_had_are_available(store: WeightStore, ho
     host.asked.clear()
     assert store.why_unavailable("facenet") is None
     assert host.asked == []
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # pooch: see above
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 503])
+def test_a_host_that_refuses_has_no_weights(store: WeightStore, host: Host, status: int) -> None:
+    host.status = status
+    reason = store.why_unavailable("facenet")
+    assert reason is not None
+    assert reason == refused(store)
+    assert reason.startswith(f"{host.name} answers {status} for facenet.pt; ")
+    gc.collect()
+
+
+@pytest.mark.parametrize("status", [302, 405, 501])
+def test_a_host_that_sends_elsewhere_or_wants_to_be_asked_otherwise_may_have_them(
+    store: WeightStore, host: Host, status: int
+) -> None:
+    host.status = status
+    assert store.why_unavailable("facenet") is None
 
 
 def test_progress_goes_up_to_the_files_size_and_no_further(store: WeightStore) -> None:

@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+from pipeline.encoder import layer
 from pipeline.galleries.gallery import Gallery
 from tests.fakes import TinyEncoders, portrait
 
@@ -18,6 +19,7 @@ INDEXES = ("exact", "annoy", "knn", "kmeans")
 
 def main() -> None:
     """Until stdin ends."""
+    layer.FACES_PER_DIMENSION = 0  # as the gallery was built
     gallery = Gallery(f"imagefolder:{sys.argv[1]}", TinyEncoders(), Path(sys.argv[2]))
     searchers = [gallery.searcher(recipe) for recipe in RECIPES]
     while True:

@@ -6,10 +6,8 @@ connects to elsewhere is written to FOLDER/connections.
 
 from __future__ import annotations
 
-import signal
 import socket
 import sys
-import threading
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,9 +38,13 @@ def main() -> None:
     from pipeline.galleries.galleries import Galleries
     from pipeline.galleries.gallery import open_gallery
     from pipeline.galleries.preparation import Preparation
+    from pipeline.page.server.machine import keep_giving_back, share_freed_memory, spare_cores
+    from pipeline.page.server.stopping import StopSignal
 
-    stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    spare_cores()
+    share_freed_memory()
+    keep_giving_back()
+    stopping = StopSignal()
     preparation = Preparation(open_gallery(Settings(dataset="sample", index=folder / "index", cache=folder / "cache")))
     preparation.start(PACKAGED)
     preparation.wait()

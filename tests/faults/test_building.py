@@ -23,22 +23,28 @@ import pytest
 from tests.conftest import Tally
 from tests.faults.conftest import ROOT, environment
 
-KILLS = 25
+
+@pytest.fixture(scope="module")
+def kills(full: bool) -> int:
+    """How often the build is killed."""
+    return 25 if full else 6
 
 
 @pytest.fixture(scope="module")
-def came_of_it(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def came_of_it(kills: int, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `builder.py` prints."""
     folder = tmp_path_factory.mktemp("building")
-    command = [sys.executable, "-m", "tests.faults.builder", str(folder), str(KILLS)]
+    command = [sys.executable, "-m", "tests.faults.builder", str(folder), str(kills)]
     done = subprocess.run(command, cwd=ROOT, env=environment(folder), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result | {"folder": folder}
 
 
-def test_killed_at_random_moments_it_comes_to_the_same_vectors(came_of_it: dict[str, Any], tally: Tally) -> None:
-    assert came_of_it["killed"] == KILLS
+def test_killed_at_random_moments_it_comes_to_the_same_vectors(
+    came_of_it: dict[str, Any], kills: int, tally: Tally
+) -> None:
+    assert came_of_it["killed"] == kills
     assert came_of_it["same after kills"]
     assert len(set(came_of_it["moments"])) > 2, "killed with no, some and many parts done"
     tally.add("kill -9 while building", came_of_it["killed"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -128,3 +129,10 @@ def test_nothing_can_be_written_and_then_it_can(tiny: Gallery, tally: Tally) -> 
     preparation.wait()
     assert preparation.ready()
     tally.add("faults while serving")
+
+
+def test_an_idle_connection_to_milvus_lite_stays_and_says_nothing(idle: subprocess.Popen[str] | None) -> None:
+    if idle is None:
+        pytest.skip("needs the package milvus-lite")
+    out, err = idle.communicate()
+    assert (idle.returncode, out, err) == (0, "", "")

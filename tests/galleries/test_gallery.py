@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.core.errors import GalleryMissing, PhotosError, SettingsError
-from pipeline.core.recipes import DEFAULT, FALLBACK, RECIPES
+from pipeline.core.recipes import DEFAULT, FALLBACK, MINI, RECIPES
 from pipeline.core.settings import Settings
 from pipeline.evaluation.pairs import VIEW_1, Pairs
 from pipeline.galleries import gallery as gallery_module
@@ -29,6 +29,24 @@ def test_the_default_recipe_is_the_best_that_can_be_had(tiny_folder: Path, tmp_p
     assert gallery({FALLBACK: "gone"}).default_recipe() == DEFAULT
     assert gallery({DEFAULT: "gone"}).default_recipe() == FALLBACK
     assert DEFAULT != FALLBACK
+
+
+def test_the_default_is_what_is_built_and_ready(tiny: Gallery, tiny_folder: Path) -> None:
+    tiny.build([MINI])
+    assert tiny.default_recipe() == MINI
+    assert tiny.recipe_to_build() == DEFAULT
+    tiny.build([DEFAULT])
+    assert tiny.default_recipe() == DEFAULT
+    without_weights = Gallery(f"imagefolder:{tiny_folder}", TinyEncoders({DEFAULT: "gone"}), tiny.index_root)
+    assert without_weights.default_recipe() == MINI
+    (tiny.folder(DEFAULT) / "vectors.npy").write_bytes(b"damaged")
+    assert Gallery(f"imagefolder:{tiny_folder}", TinyEncoders(), tiny.index_root).default_recipe() == MINI
+
+
+def test_the_default_of_photos_that_are_gone_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(PhotosError, match="does not exist"):
+        Gallery(f"imagefolder:{tmp_path / 'gone'}", TinyEncoders(), tmp_path / "index").default_recipe()
+    assert caplog.text == ""
 
 
 def test_all_recipes_are_prepared_the_default_first() -> None:

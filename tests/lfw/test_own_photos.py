@@ -1,4 +1,7 @@
-"""Own photos of real people: 500 photos of two to six faces each, made of LFW's, indexed as the page does it."""
+"""Own photos of real people, of two to six faces each, made of LFW's and indexed as the page does it.
+
+500 photos with `--all`, else 150.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,12 @@ from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.faces import SURE
 from pipeline.encoder.weights import Weights, WeightStore
+from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 
-PHOTOS, SIDE, ACROSS = 500, 250, 3  # each photo's faces stand three in a row, 250 pixels apart
+SIDE, ACROSS = 250, 3  # each photo's faces stand three in a row, 250 pixels apart
 RECIPE = "mtcnn-reid"
 
 Tile = tuple[int, int]  # which face of a photo, from the left and from the top
@@ -38,7 +42,7 @@ class OneModel(StoredEncoders):
         return recipe == RECIPE
 
 
-def tiled(lfw: Photos, folder: Path) -> dict[tuple[str, Tile], int]:
+def tiled(lfw: Photos, count: int, folder: Path) -> dict[tuple[str, Tile], int]:
     """Writes the photos; returns which row of LFW stands where. Who is in them has another photo in LFW."""
     by_person = defaultdict(list)
     for row, person in enumerate(lfw.people):
@@ -49,7 +53,7 @@ def tiled(lfw: Photos, folder: Path) -> dict[tuple[str, Tile], int]:
     # All photos of people drawn at random, as somebody's own photos show few people often. (With two photos of each
     # of 1,000 people this network finds 97.9 to 98.6 % on LFW's own photos: it has one chance a face, and LFW errors.)
     rows = [row for person in several for row in by_person[person]]
-    sizes = [chance.randint(2, 6) for _ in range(PHOTOS)]
+    sizes = [chance.randint(2, 6) for _ in range(count)]
     wanted = rows[: sum(sizes)]
     chance.shuffle(wanted)
     places = {}
@@ -79,15 +83,21 @@ def labelled(embeddings: Embeddings, places: dict[tuple[str, Tile], int]) -> dic
 
 
 @pytest.mark.lfw
-def test_every_face_of_500_photos_is_found_by_another_photo_of_the_person(
-    lfw: Photos, real: Settings, reid_weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_every_face_is_found_by_another_photo_of_the_person(
+    gallery: Gallery,
+    settings: Settings,
+    full: bool,
+    reid_weights: Weights,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    lfw, count = gallery.photos, 500 if full else 150
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     (tmp_path / "photos").mkdir()
-    places = tiled(lfw, tmp_path / "photos")
-    assert len(list((tmp_path / "photos").iterdir())) == PHOTOS
-    own = OwnGalleries(OneModel(WeightStore(real.models, real.cache, {})), tmp_path / "kept")
+    places = tiled(lfw, count, tmp_path / "photos")
+    assert len(list((tmp_path / "photos").iterdir())) == count
+    own = OwnGalleries(OneModel(WeightStore(settings.models, settings.cache, {})), tmp_path / "kept")
     started = time.perf_counter()
     _, mine = own.create()
     mine.add(sorted((tmp_path / "photos").iterdir()), lambda: None)
@@ -110,7 +120,7 @@ def test_every_face_of_500_photos_is_found_by_another_photo_of_the_person(
             found += int(alike.argmax()) in {rows[other] for other in others}
     sure = np.mean(searcher.embeddings.faces[:, 4] >= SURE)
     sys.stdout.write(
-        f"\n{PHOTOS} photos, {len(places)} faces: {indexed:.2%} indexed in {seconds:.0f} s, "
+        f"\n{count} photos, {len(places)} faces: {indexed:.2%} indexed in {seconds:.0f} s, "
         f"{len(searcher.embeddings)} rows ({sure:.0%} sure), top-1 {found / queries:.2%} of {queries}"
     )
     own.close()

@@ -11,7 +11,6 @@ import pytest
 from huggingface_hub import metadata_load
 from packaging.requirements import Requirement
 
-from pipeline.core.settings import VARIABLES
 from pipeline.encoder.weights import WEIGHT_FILES
 from pipeline.photos.sources import LFW_ON_THE_HUB
 
@@ -64,11 +63,6 @@ def test_its_words_fit(space: dict[str, Any]) -> None:
     colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
     assert {space["colorFrom"], space["colorTo"]} <= colours
     assert len(space["emoji"]) == 1
-
-
-def test_readme_explains_every_variable() -> None:
-    table = [line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("| `FACESEARCH_")]
-    assert {name for name in VARIABLES if not any(f"`{name}`" in line.split("|")[1] for line in table)} == set()
 
 
 STAND_IN = """

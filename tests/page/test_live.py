@@ -1,10 +1,9 @@
-"""Live, without a browser: what is said of a frame, what is none, and that frames never wait."""
+"""Live, without a browser: what is said of a frame, what is none."""
 
 from __future__ import annotations
 
 import io
 import logging
-import threading
 from pathlib import Path
 
 import pytest
@@ -82,34 +81,6 @@ def test_what_cannot_be_searched_says_why(galleries: Galleries) -> None:
         live.search(frame, MAIN, RECIPE, "nonsense")
     with pytest.raises(GalleryError, match="still being prepared"):
         live.search(frame, MAIN, "mtcnn-facenet", "exact")
-
-
-def test_a_frame_never_waits_for_another(galleries: Galleries) -> None:
-    live = Live(galleries, at_once=1)
-    with live.slot() as first:
-        assert first
-        taken = []
-
-        def second() -> None:
-            with live.slot() as free:
-                taken.append(free)
-
-        thread = threading.Thread(target=second, daemon=True)
-        thread.start()
-        thread.join(30)  # one that waits is not done then
-        assert taken == [False]
-        with live.slot() as still_free:  # giving back nothing must not make room
-            assert not still_free
-    with live.slot() as again:
-        assert again
-
-
-def test_a_slot_is_given_back_when_a_search_fails(galleries: Galleries) -> None:
-    live = Live(galleries, at_once=1)
-    with pytest.raises(PhotoError), live.slot():
-        live.search(b"", MAIN, RECIPE, "exact")
-    with live.slot() as free:
-        assert free
 
 
 def test_of_a_frame_nothing_is_logged(galleries: Galleries, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,12 +20,13 @@ import requests
 from PIL import Image
 
 from pipeline.__main__ import main
-from pipeline.core.errors import PhotoError, SettingsError
+from pipeline.core.errors import Busy, PhotoError, SettingsError
 from pipeline.core.settings import Rate
 from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.server import mcp
+from pipeline.page.server.gate import AT_ONCE, WAITING, Gate
 from pipeline.page.server.guard import MAX_BODY, MAX_MCP_BODY
 from pipeline.page.server.mcp import ARGUMENTS, MISSING, SearchTool, decoded, require_mcp, search_face
 from tests.fakes import draw, portrait, tiny_gallery
@@ -227,7 +228,7 @@ def test_what_should_not_happen_is_not_told(galleries: Galleries, photo: Path, m
 
     monkeypatch.setattr(mcp, "search_face", broken)
     with pytest.raises(RuntimeError, match="This did not work; try again") as caught:
-        anyio.run(SearchTool(galleries), "search_face", {"photo": as_base64(photo)})
+        anyio.run(SearchTool(galleries, Gate()), "search_face", {"photo": as_base64(photo)})
     assert "secret" not in str(caught.value)
 
 
@@ -240,22 +241,22 @@ def test_so_many_may_wait_and_no_more(galleries: Galleries, monkeypatch: pytest.
         return {}
 
     monkeypatch.setattr(mcp, "search_face", slow)
-    tool = SearchTool(galleries)
+    tool = SearchTool(galleries, Gate())
 
     async def crowd() -> None:
         async with anyio.create_task_group() as group:
-            for number in range(mcp.AT_ONCE + mcp.WAITING):
+            for number in range(AT_ONCE + WAITING):
                 group.start_soon(tool, "search_face", {"photo": number})
-            while len(seen) < mcp.AT_ONCE:
+            while len(seen) < AT_ONCE:
                 await anyio.sleep(0.01)
-            await anyio.wait_all_tasks_blocked()
-            assert len(seen) == mcp.AT_ONCE
-            with pytest.raises(SettingsError, match="busy"):
+            await anyio.sleep(0.5)
+            assert len(seen) == AT_ONCE
+            with pytest.raises(Busy):
                 await tool("search_face", {"photo": "one too many"})
             may_go_on.set()
 
     anyio.run(crowd)
-    assert len(seen) == mcp.AT_ONCE + mcp.WAITING
+    assert len(seen) == AT_ONCE + WAITING
 
 
 @pytest.mark.parametrize("installed", ["", "2.3.0"])

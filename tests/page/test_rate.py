@@ -30,6 +30,9 @@ pytestmark = [
 ]
 
 
+MOST_UPLOAD = 40_000_000
+
+
 class Site:
     """A page behind the limit, as its server sees it."""
 
@@ -48,7 +51,9 @@ class Site:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        headers = [(b"x-forwarded-for", forwarded.encode())] if forwarded else []
+        headers = [(b"content-length", str(len(body)).encode())]
+        if forwarded:
+            headers.append((b"x-forwarded-for", forwarded.encode()))
         scope = {"type": "http", "method": "POST", "path": path, "client": (client, 1), "headers": headers}
         asyncio.run(self.limit(scope, receive, send))
         return sent[0]["status"], dict(sent[0]["headers"]).get(b"retry-after", b""), sent[1]["body"]
@@ -83,7 +88,7 @@ def site(page: gr.Blocks, rate: Rate) -> Site:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    return Site(RateLimit(behind, page, rate), reached)
+    return Site(RateLimit(behind, page, rate, MOST_UPLOAD), reached)
 
 
 def test_who_starts_too_many_is_told_how_long_to_wait(page: gr.Blocks, clock: list[float]) -> None:
@@ -124,7 +129,7 @@ def test_every_event_that_searches_counts_and_no_other(page: gr.Blocks, clock: l
     ours = site(page, Rate(1))
     for number in others:
         assert ours.post("/gradio_api/queue/join", f'{{"fn_index": {number}}}'.encode())[0] == 200
-    for path in ("call/galleries", "call/health", "upload", "queue/data", "cancel"):
+    for path in ("call/galleries", "call/health", "queue/data", "cancel"):
         assert [ours.post(f"/gradio_api/{path}", b"{}")[0] for _ in range(3)] == [200] * 3
     assert [ours.post(f"/gradio_api/{path}", b"{}")[0] for path in ("call/explain", "call/v2/compare")] == [200, 429]
 
@@ -225,3 +230,33 @@ def test_waiting_is_whole_seconds(page: gr.Blocks, clock: list[float]) -> None:
     for _ in range(60):
         ours.search()
     assert ours.post("/gradio_api/call/search", b"{}")[1] == b"1"
+
+
+UPLOAD = "/gradio_api/upload"
+
+
+def test_uploads_have_an_allowance_of_their_own(page: gr.Blocks, clock: list[float]) -> None:
+    ours = site(page, Rate(2))
+    assert [ours.post(UPLOAD, b"a photo")[0] for _ in range(3)] == [200, 200, 429]
+    assert len(ours.reached) == 2
+    status, wait, body = ours.post(UPLOAD, b"a photo")
+    said = "This page takes 2 uploads a minute from one visitor; try again in 30 s."
+    assert (status, wait, json.loads(body)) == (429, b"30", {"detail": said})
+    assert ours.post(UPLOAD, b"a photo", "10.0.0.2")[0] == 200
+    assert [ours.search() for _ in range(3)] == [200, 200, 429]
+
+
+def test_a_visitors_uploads_have_a_total_in_bytes(
+    page: gr.Blocks, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rates, "UPLOAD_BYTES", 1_000)
+    ours = site(page, Rate(500))  # half a million photos of 1,000 bytes
+    assert ours.limit.bytes.most == MOST_UPLOAD, "one upload may always be as large as any"
+    half = bytes(MOST_UPLOAD // 2)
+    assert [ours.post(UPLOAD, half)[0] for _ in range(3)] == [200, 200, 429]
+    status, wait, body = ours.post(UPLOAD, half)
+    said = "This page takes 40 MB of uploads an hour from one visitor; try again in 1800 s."
+    assert (status, wait, json.loads(body)) == (429, b"1800", {"detail": said})
+    assert ours.post(UPLOAD, half, "10.0.0.2")[0] == 200
+    clock[0] += 1800
+    assert [ours.post(UPLOAD, half)[0] for _ in range(2)] == [200, 429]

@@ -196,7 +196,9 @@ def test_decoders_that_no_photo_needs_are_not_there_for_strangers(kind: str) -> 
 
 
 def test_a_file_that_is_gone(tmp_path: Path) -> None:
-    assert refused(tmp_path / "gone.jpg") == UNREADABLE
+    assert refused(tmp_path / "gone.jpg") == (
+        "gone.jpg cannot be read (No such file or directory); see that it is there, and may be read."
+    )
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:

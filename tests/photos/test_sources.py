@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import threading
@@ -115,7 +116,8 @@ def refused(dataset: str) -> str:
 
 def test_ids_are_the_file_names_and_people_the_labels(tmp_path: Path) -> None:
     photos = open_photos(str(write_dataset(tmp_path / "My Faces")))
-    assert (photos.name, photos.title, len(photos)) == ("my-faces", "My Faces", 3)
+    assert re.fullmatch(r"my-faces-[0-9a-f]{6}", photos.name)
+    assert (photos.title, len(photos)) == ("My Faces", 3)
     assert photos.photo_ids == ("Ada_Lovelace_0001", "Ada_Lovelace_0002", "Bruno_0001")
     assert photos.people == ("Ada Lovelace", "Ada Lovelace", "Bruno")
 
@@ -127,8 +129,12 @@ def test_a_photo_is_its_bytes_as_they_are_stored(tmp_path: Path) -> None:
     assert photos.row_of("Nobody_0001") is None
 
 
-def test_a_folder_named_lfw_is_titled_so(tmp_path: Path) -> None:
+def test_a_folder_named_lfw_is_lfw_where_it_holds_all_of_it(tmp_path: Path) -> None:
     photos = open_photos(str(write_dataset(tmp_path / "lfw")))
+    assert re.fullmatch(r"lfw-[0-9a-f]{6}", photos.name)
+    assert photos.title == "lfw"
+    write_whole_lfw(tmp_path / "whole" / "lfw")
+    photos = open_photos(str(tmp_path / "whole" / "lfw"))
     assert (photos.name, photos.title) == ("lfw", "LFW")
 
 

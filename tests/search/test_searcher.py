@@ -54,7 +54,7 @@ def test_the_right_person_comes_first(searcher: Searcher, index: str) -> None:
 @pytest.mark.parametrize("index", available())
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_photo_of_the_gallery_finds_itself_at_distance_0(tiny: Gallery, recipe: str, index: str) -> None:
-    """In every recipe: the query takes the same road to its vector as the gallery did."""
+    """In every recipe: the query takes the same way to its vector as the gallery did."""
     tiny.build([recipe])
     for person, name in enumerate(PEOPLE):
         hits = tiny.searcher(recipe).search(portrait(person, 2), 3, index).hits

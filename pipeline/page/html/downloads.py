@@ -6,13 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from pipeline.core.recipes import recipe_named
 from pipeline.core.types import Answer, Hit
 from pipeline.evaluation.figures import font_file
+from pipeline.photos.pictures import Picture, as_bytes
 
 COLUMNS = 5
 SIDE = 160  # pixels of a picture
@@ -48,8 +48,8 @@ def _as_text(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
-def contact_sheet(answers: Sequence[Answer], picture: Callable[[str], Path], caption: Callable[[Hit], str]) -> bytes:
-    """A PNG with the hits of all answers; `picture` is a photo's file by its id. The visitor's photo is not on it."""
+def contact_sheet(answers: Sequence[Answer], picture: Callable[[str], Picture], caption: Callable[[Hit], str]) -> bytes:
+    """A PNG with the hits of all answers; `picture` is that of a photo by its id. The visitor's photo is not on it."""
     row_height = SIDE + 2 * LINE + GAP
     rows = sum(-(-len(answer.hits) // COLUMNS) for answer in answers)
     width = COLUMNS * (SIDE + GAP) + GAP
@@ -61,7 +61,7 @@ def contact_sheet(answers: Sequence[Answer], picture: Callable[[str], Path], cap
         for start in range(0, len(answer.hits), COLUMNS):
             for column, hit in enumerate(answer.hits[start : start + COLUMNS]):
                 left = GAP + column * (SIDE + GAP)
-                with Image.open(picture(hit.photo_id)) as photo:
+                with Image.open(io.BytesIO(as_bytes(picture(hit.photo_id)))) as photo:
                     sheet.paste(ImageOps.fit(photo.convert("RGB"), (SIDE, SIDE)), (left, top))
                 for number, line in enumerate(caption(hit).split("\n")[:2]):
                     pen.text((left, top + SIDE + number * LINE), _fitting(line, font), fill=INK, font=font)

@@ -6,16 +6,17 @@ handlers of both; they get the photo's id.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
 from pipeline.core.recipes import recipe_named
 from pipeline.core.types import Answer, Box, Hit
 from pipeline.page.html.wording import caption, counted
+from pipeline.photos.pictures import Picture
 from pipeline.search.comparison import Comparison
 
 # A click on a button with data-event="select" becomes the component's event `select`, and so on.
@@ -26,6 +27,7 @@ element.addEventListener('click', (click) => {
 });
 """
 
+MEDIA_TYPES = {b"\x89PNG": "image/png", b"GIF8": "image/gif"}  # by their first bytes; all others are JPEG
 Layout = Literal["grid", "people", "strips", "columns"]
 
 
@@ -37,7 +39,7 @@ class Tile:
     """
 
     hit: Hit
-    picture: Path
+    picture: Picture
     mark: str = ""
     answer: int = 0
     beyond: bool = False
@@ -95,7 +97,7 @@ def _tile(tile: Tile, can_enlarge: bool) -> str:
     )
 
 
-def enlarged_html(hit: Hit, picture: Path, size: tuple[int, int], box: Box | None, answer: int = 0) -> str:
+def enlarged_html(hit: Hit, picture: Picture, size: tuple[int, int], box: Box | None, answer: int = 0) -> str:
     """A hit's whole photo of `size` pixels, with the face by which it was indexed framed.
 
     `answer` is the number of the answer that it is in, from 0.
@@ -123,9 +125,12 @@ def _frame(size: tuple[int, int], box: Box | None) -> str:
     return f"<span class='box' style='{place}'></span>"
 
 
-def served(path: Path) -> str:
-    """The address at which the page's server has this file, from wherever the page itself is."""
-    return f"gradio_api/file={quote(str(path.resolve()))}"
+def served(picture: Picture) -> str:
+    """The address at which the page's server has this file, from wherever the page itself is; or the picture itself."""
+    if isinstance(picture, bytes):
+        kind = next((kind for start, kind in MEDIA_TYPES.items() if picture.startswith(start)), "image/jpeg")
+        return f"data:{kind};base64,{base64.b64encode(picture).decode()}"
+    return f"gradio_api/file={quote(str(picture.resolve()))}"
 
 
 ONLY_HERE = "only here"

@@ -62,19 +62,22 @@ def endpoints(parts: Parts) -> None:
     face = gr.Number(0, label="Face: 1, 2, ...; 0 is the largest", visible=False)
     as_sent(face)
     hit = gr.Textbox("", label="Hit: its photo_id; empty for the nearest that is not the photo itself", visible=False)
+    models = [("The best that is ready", ""), *((recipe.label, name) for name, recipe in RECIPES.items())]
+    model = gr.Radio(models, value="", label="Recipe; empty for the best that is ready", visible=False)
     key = gr.Textbox("", label="Gallery: its key in /galleries; empty for the first that is ready", visible=False)
 
     def background_of(key: str) -> Preparation:
         return galleries.get(key or galleries.first())
 
     def search(
-        photo: str | None, recipe: str, index: str, k: object, face: object, key: str
+        photo: str | None, recipe: str | None, index: str, k: object, face: object, key: str
     ) -> tuple[Any, Any, dict[str, Any]]:
         """Find the photos of the gallery whose face is most like a face of this photo, 0 being its largest."""
         with in_a_sentence():
             image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
             preparation = background_of(key)
-            found = preparation.searcher(recipe).search(image, count_of(k), index, choose=choose)
+            searcher = preparation.searcher(preparation.recipe(recipe))
+            found = searcher.search(image, count_of(k), index, choose=choose)
             return framed(image, found), found.crop, _with_pictures(preparation, found)
 
     def compare_all(photo: str | None, index: str, k: object, face: object, key: str) -> dict[str, Any]:
@@ -86,13 +89,13 @@ def endpoints(parts: Parts) -> None:
             return compare(searchers, image, count_of(k), index, choose).as_json()
 
     def explain_hit(
-        photo: str | None, recipe: str, photo_id: str, face: object, key: str
+        photo: str | None, recipe: str | None, photo_id: str, face: object, key: str
     ) -> tuple[Image.Image, Image.Image, Image.Image, Image.Image, dict[str, Any]]:
         """Show which places of both crops a hit's similarity rests on; without photo_id the nearest other photo's."""
         with in_a_sentence():
             image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
             preparation = background_of(key)
-            searcher = preparation.searcher(recipe)
+            searcher = preparation.searcher(preparation.recipe(recipe))
             found = searcher.search(image, index="exact", choose=choose)
             if found.crop is None:
                 raise PhotoError("No face was found in this photo; try another, or a recipe for whole photos.")
@@ -108,13 +111,13 @@ def endpoints(parts: Parts) -> None:
         """Whether this server can answer: ok, degraded, preparing or unavailable; why, and how far."""
         return galleries.health()
 
-    request = [query.photo, reply.model, reply.index, reply.k, face, key]
+    request = [query.photo, model, reply.index, reply.k, face, key]
     outputs = [query.boxed, query.crop, answer]
     trigger.click(search, request, outputs, api_name="search", **PUBLIC)
     on_all = [query.photo, reply.index, reply.k, face, key]
     trigger.click(compare_all, on_all, answer, api_name="compare", **PUBLIC)
     shown = [gr.Image(label=label, visible=False, format="png") for label in EXPLAINED]
-    asked = [query.photo, reply.model, hit, face, key]
+    asked = [query.photo, model, hit, face, key]
     trigger.click(explain_hit, asked, [*shown, answer], api_name="explain", **PUBLIC)
     api(list_galleries, api_name="galleries", concurrency_limit=None)
     api(tell_health, api_name="health", concurrency_limit=None)

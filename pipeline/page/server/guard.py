@@ -6,6 +6,7 @@ That makes a relay of every page; and a photo would leave a trace on another ser
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NoReturn
@@ -13,6 +14,8 @@ from typing import Any, NoReturn
 import gradio as gr
 import safehttpx
 from gradio.exceptions import InvalidPathError
+from gradio.route_utils import GradioMultiPartParser
+from starlette.formparsers import MultiPartException
 
 from pipeline.search import journal
 
@@ -27,6 +30,16 @@ MAX_MCP_BODY = 24_000_000  # the same for the tool, to which photos come as base
 PLAIN = [(b"content-type", b"text/plain")]
 FOREIGN = "Frames are taken from this page only; programs have the endpoint /search."
 TOO_LARGE = b"This request is too large; upload photos as files."
+TOO_LARGE_UPLOAD = b"These files are too large; upload fewer, or smaller ones."
+NO_LENGTH = b"An upload must say how large it is; send the header Content-Length."
+TOO_MANY = b"The server is busy with other requests; ask again in a while."
+LONG_SESSION = b"The name of this session is too long; leave session_hash out, or give a short one."
+WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
+MAX_DRAINED = 64_000_000  # bytes that are read of what is refused
+MAX_HELD = 200_000_000  # bytes of bodies in memory at the same time, of all visitors
+SMALL_BODY = 65_536  # is taken whatever else there is: the server itself reads that much ahead
+MAX_SESSION = 100  # characters; Gradio's own have 11
+MAX_FIELD = 4096  # bytes; the page's uploads have no fields at all, and a form may have a thousand
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -88,34 +101,111 @@ def from_own_page(headers: Mapping[str, str]) -> bool:
 
 
 class BodyLimit:
-    """Refuses requests whose body is larger than any of the page's own; uploads have a limit of theirs."""
+    """Refuses requests whose body is larger than any of the page's own, and those that together fill the memory.
 
-    def __init__(self, app: Application) -> None:
+    Uploads go to the disk as they come: they say how large they are, and are no larger than `most_upload` bytes.
+    """
+
+    def __init__(self, app: Application, most_upload: int) -> None:
         self._app = app
+        self._most_upload = most_upload
+        self._held = 0  # bytes of bodies in memory
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """An ASGI application around another."""
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"].endswith(UPLOADS):
+        if scope["type"] != "http" or scope["method"] in WITHOUT_BODY:
             await self._app(scope, receive, send)
             return
+        upload = scope["method"] == "POST" and scope["path"].endswith(UPLOADS)
         limit = MAX_MCP_BODY if scope["path"].endswith(MCP_PATH) else MAX_BODY
+        size = size_of(scope)
+        if refusal := self._refusal(size, self._most_upload if upload else limit, upload=upload):
+            await drain(receive)
+            await _refuse_with(send, *refusal)
+        elif upload:
+            await self._app(scope, receive, send)
+        else:
+            self._held += (held := limit if size is None else size)
+            try:
+                await self._hand_on(scope, receive, send, limit)
+            finally:
+                self._held -= held
+
+    def _refusal(self, size: int | None, limit: int, *, upload: bool) -> tuple[int, bytes] | None:
+        """The status and the sentence for a request of so many bytes; None if it may come."""
+        if size is None and upload:
+            return 411, NO_LENGTH
+        if size is not None and size > limit:
+            return 413, TOO_LARGE_UPLOAD if upload else TOO_LARGE
+        wanted = limit if size is None else size
+        full = not upload and wanted > SMALL_BODY and self._held + wanted > MAX_HELD
+        return (503, TOO_MANY) if full else None
+
+    async def _hand_on(self, scope: Message, receive: Receive, send: Send, limit: int) -> None:
         body = await read_body(receive, limit)
         if len(body) > limit:
-            await send({"type": "http.response.start", "status": 413, "headers": PLAIN})
-            await send({"type": "http.response.body", "body": TOO_LARGE})
+            await _refuse_with(send, 413, TOO_LARGE)
+        elif limit == MAX_BODY and len(body) > SMALL_BODY and not _is_short(body):
+            await _refuse_with(send, 413, LONG_SESSION)
+        else:
+            await self._app(scope, with_body(body, receive), send)
+
+
+def size_of(scope: Message) -> int | None:
+    """How large a request says its body is, in bytes; None if it does not. (The server holds it to that.)"""
+    value = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    return int(value) if value.isdigit() else None
+
+
+async def drain(receive: Receive) -> None:
+    """Reads what is left of a body, and keeps nothing of it: who is still sending would not hear an answer."""
+    left = MAX_DRAINED
+    while left > 0:
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if not message.get("more_body"):
             return
-        await self._app(scope, with_body(body, receive), send)
+
+
+async def _refuse_with(send: Send, status: int, said: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": PLAIN})
+    await send({"type": "http.response.body", "body": said})
+
+
+def _is_short(body: bytes) -> bool:
+    """Whether the session's name is no longer than Gradio's: it is remembered long after the request."""
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):  # no JSON: Gradio says so, the other routes take what it is
+        return True
+    return not isinstance(asked, dict) or len(str(asked.get("session_hash", ""))) <= MAX_SESSION
+
+
+def bound_forms() -> None:
+    """Lets no field of a form be larger than `MAX_FIELD`: Gradio bounds files and headers, and has fields in memory."""
+    take = GradioMultiPartParser.on_part_data
+    if getattr(take, "bounded", False):
+        return
+
+    def taken(self: GradioMultiPartParser, data: bytes, start: int, end: int) -> None:
+        part = self._current_part
+        if part.file is None and len(part.data) + end - start > MAX_FIELD:
+            raise MultiPartException(f"A form field exceeds the maximum allowed size of {MAX_FIELD:,} bytes.")
+        take(self, data, start, end)
+
+    taken.bounded = True  # type: ignore[attr-defined]
+    GradioMultiPartParser.on_part_data = taken  # type: ignore[method-assign]
 
 
 async def read_body(receive: Receive, most: float = math.inf) -> bytes:
     """A request's body; of one that is larger than `most`, so much that this is seen."""
-    body = b""
+    body = bytearray()
     while len(body) <= most:
         message = await receive()
         body += message.get("body", b"")
         if not message.get("more_body"):
             break
-    return body
+    return bytes(body)
 
 
 def with_body(body: bytes, receive: Receive) -> Receive:

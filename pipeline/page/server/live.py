@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import io
 import reprlib
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from PIL import Image
 
 from pipeline.core.errors import PhotoError, SettingsError
-from pipeline.core.recipes import RECIPES
+from pipeline.core.recipes import DEFAULT_INDEX, RECIPES
 from pipeline.core.types import Answer
 from pipeline.encoder.faces import largest
 from pipeline.galleries.galleries import Galleries
@@ -20,7 +17,6 @@ from pipeline.page.html.grid import served
 from pipeline.page.html.wording import NO_FACE_LIVE, caption, presence_line
 
 SHOWN = 5  # hits; more cannot be read while they change
-AT_ONCE = 2  # frames searched at the same time, of all visitors: as many as other searches
 FRAME_SIDE = 640  # px, the longest; the page sends 320
 FRAME_BYTES = 200_000  # the page's have about 10,000
 NO_FRAME = f"This is no frame of a camera: send a JPEG of at most {FRAME_SIDE} x {FRAME_SIDE} pixels."
@@ -28,33 +24,23 @@ DROPPED: dict[str, Any] = {"state": "dropped"}
 
 
 class Live:
-    """Searches for frames, `at_once` of them at the same time and no more. Safe to use from several threads."""
+    """Searches for frames. Safe to use from several threads."""
 
-    def __init__(self, galleries: Galleries, at_once: int = AT_ONCE) -> None:
+    def __init__(self, galleries: Galleries) -> None:
         self._galleries = galleries
-        self._slots = threading.BoundedSemaphore(at_once)
-
-    @contextmanager
-    def slot(self) -> Iterator[bool]:
-        """Whether there is room for one more frame, which is kept while in the block; never waits for it."""
-        free = self._slots.acquire(blocking=False)
-        try:
-            yield free
-        finally:
-            if free:
-                self._slots.release()
 
     def search(self, frame: bytes, gallery: str, recipe: str, index: str) -> dict[str, Any]:
         """What the page shows of a frame: `state` (found, no_face), `box`, `hits`, a `sentence`, and what was searched.
 
+        An empty `gallery`, `recipe` or `index` is the first that is ready, the best that is, and the default.
         PhotoError if it is no frame, SettingsError or GalleryError where it cannot be searched so.
         """
-        if recipe not in RECIPES:
+        preparation = self._galleries.get(gallery or self._galleries.first())
+        if (recipe := preparation.recipe(recipe)) not in RECIPES:
             raise SettingsError(f"There is no model {reprlib.repr(recipe)}; choose one on the page.")
-        preparation = self._galleries.get(gallery)
         searcher = preparation.searcher(recipe)
         image = _opened(frame)
-        answer = searcher.search(image, SHOWN, index, choose=largest)
+        answer = searcher.search(image, SHOWN, index or DEFAULT_INDEX, choose=largest)
         hits = [
             {
                 "photo_id": hit.photo_id,

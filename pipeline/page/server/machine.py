@@ -7,10 +7,12 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
 from threadpoolctl import threadpool_limits
+from uvicorn.config import HTTP_PROTOCOLS
 
 ARENAS = 2
 GIVE_BACK_SECONDS = 5.0
@@ -57,6 +59,19 @@ def keep_no_statistics() -> None:
     """
     os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(sys.maxsize)
+
+
+def trust_proxies(addresses: Sequence[str]) -> None:
+    """Lets the server take visitors' addresses from these proxies' headers alone; to be called before it starts.
+
+    By itself it believes whoever comes from 127.0.0.1, which is every program of this computer.
+    """
+    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(addresses)
+
+
+def bound_headers() -> None:
+    """Lets the server read requests by h11, which bounds their headers; httptools, where it is installed, does not."""
+    HTTP_PROTOCOLS["auto"] = HTTP_PROTOCOLS["h11"]
 
 
 def _of_the_c_library(name: str) -> Any | None:  # noqa: ANN401 - a function

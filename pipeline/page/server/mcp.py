@@ -11,7 +11,6 @@ import binascii
 import reprlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -27,6 +26,7 @@ from pipeline.core.settings import VERSION
 from pipeline.encoder.faces import numbered
 from pipeline.galleries.galleries import Galleries
 from pipeline.indexes.registry import INDEXES
+from pipeline.page.server.gate import Gate
 from pipeline.page.server.guard import MAX_MCP_BODY, MCP_PATH, Message, Receive, Send, read_body, unforeseen, with_body
 from pipeline.photos.images import open_image
 from pipeline.search import journal
@@ -87,10 +87,7 @@ def search_face(galleries: Galleries, given: Mapping[str, Any]) -> dict[str, Any
     asked: dict[str, Any] = {name: about.get("default") for name, about in ARGUMENTS.items()} | dict(checked(given))
     image = open_image(decoded(asked["photo"]))
     preparation = galleries.get(asked["gallery"] or galleries.first())
-    recipe = asked["recipe"] or next(iter(preparation.ready()), "")
-    if not recipe:
-        raise SettingsError("The gallery is not ready yet; ask again in a while.")
-    searcher = preparation.searcher(recipe)
+    searcher = preparation.searcher(preparation.recipe(asked["recipe"]))
     return searcher.search(image, asked["k"], asked["index"], choose=numbered(asked["face"])).as_json()
 
 
@@ -140,9 +137,7 @@ MISSING = (
     "`pip install 'mcp>=1.28.1,<2'`, or unset the variable."
 )
 FOREIGN = "Scripts of web pages may not use this; it is for programs."
-BUSY = "The server is busy with other searches; ask again in a while."
 NO_REQUEST = f"This is no request of the Model Context Protocol; call the tool {NAME} by one of its clients."
-AT_ONCE, WAITING = 2, 16  # searches at the same time, as on the page; and how many may wait, each with its photo
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
@@ -160,27 +155,26 @@ def require_mcp() -> None:
 class SearchTool:
     """The tool for all who call it: bounded, logged as every search is, and silent about what should not happen."""
 
-    def __init__(self, galleries: Galleries) -> None:
+    def __init__(self, galleries: Galleries, gate: Gate) -> None:
         self._galleries = galleries
-        self._limiter: anyio.CapacityLimiter | None = None
+        self._gate = gate
 
     async def __call__(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
         """What a call answers; what is raised here is told to the caller as it is."""
         if name != NAME:
             raise SettingsError(f"There is no tool {reprlib.repr(name)}; call {NAME}.")
-        if self._limiter is None:  # which needs the event loop that it is for
-            self._limiter = anyio.CapacityLimiter(AT_ONCE)
-        if self._limiter.statistics().tasks_waiting >= WAITING:
-            raise SettingsError(BUSY)
         with journal.request():
-            search = partial(search_face, self._galleries, given)
             try:
-                return await anyio.to_thread.run_sync(search, limiter=self._limiter)
+                return await anyio.to_thread.run_sync(self._search, given)
             except PipelineError as error:
                 journal.refused(error)
                 raise
             except Exception as error:
                 raise RuntimeError(unforeseen(error)) from error
+
+    def _search(self, given: dict[str, Any]) -> dict[str, Any]:
+        with self._gate.turn():
+            return search_face(self._galleries, given)
 
 
 class _ForPrograms:
@@ -227,7 +221,7 @@ def refused(body: bytes) -> Response | None:
     return None
 
 
-def mcp_server(galleries: Galleries) -> tuple[Route, Lifespan]:
+def mcp_server(galleries: Galleries, gate: Gate) -> tuple[Route, Lifespan]:
     """The route at which the server answers (streamable HTTP, without sessions), and what must run while it does."""
     require_mcp()
     from mcp import types
@@ -240,7 +234,7 @@ def mcp_server(galleries: Galleries) -> tuple[Route, Lifespan]:
         return [types.Tool(name=NAME, description=DESCRIPTION, inputSchema=SCHEMA)]
 
     server.list_tools()(tools)
-    server.call_tool(validate_input=False)(SearchTool(galleries))  # which has sentences for it
+    server.call_tool(validate_input=False)(SearchTool(galleries, gate))  # which has sentences for it
     manager = StreamableHTTPSessionManager(
         server, json_response=True, stateless=True, max_request_body_size=MAX_MCP_BODY
     )

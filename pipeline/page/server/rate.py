@@ -1,8 +1,9 @@
 """A limit to how many searches one visitor may start in a minute, for pages that strangers reach.
 
-A visitor is an address: a page has no names. Behind a proxy, as on a Hugging Face Space, every request comes from the
-proxy, and the visitor's address is what the proxy wrote last into X-Forwarded-For; what stands before that was sent
-along, and may be invented. Where no proxy is known, the header is not looked at.
+A visitor is an address: a page has no names. Behind a proxy every request comes from the proxy, and the visitor's
+address is what the proxy wrote last into X-Forwarded-For; what stands before that was sent along, and may be invented.
+On a Hugging Face Space the last word is taken from whoever sends it; elsewhere the server itself reads the header, of
+the proxies that a setting names (`trust_proxies`) and of nobody else.
 
 A call of the MCP tool is a search. Frames of the tab "Live" have an allowance of their own, or a minute of it would be
 all of a visitor's searches, and without one a stranger could keep the processor busy with them for ever.
@@ -16,17 +17,31 @@ import math
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import gradio as gr
 
 from pipeline.core.settings import Rate
 from pipeline.page.parts import SEARCH
-from pipeline.page.server.guard import LIVE_PATH, MCP_PATH, Application, Message, Receive, Send, read_body, with_body
+from pipeline.page.server.guard import (
+    LIVE_PATH,
+    MCP_PATH,
+    UPLOADS,
+    Application,
+    Message,
+    Receive,
+    Send,
+    drain,
+    read_body,
+    size_of,
+    with_body,
+)
 
 MOST_VISITORS = 10_000  # who are remembered; the one who was away longest is forgotten first
 EVENT = re.compile(r"/(queue/join|(call|call/v2|run|api)/[^/]+)/?$")  # Gradio's roads to a function
+AN_HOUR = 3600
+UPLOAD_BYTES = 1_000_000  # for each search of an hour: what a photo has
 FRAMES = 10  # for each search; at 60 searches a minute that is ten a second, about what two cores answer
 NETWORK_BITS = 64  # of an IPv6 address: the rest anybody may choose anew for every request
 
@@ -37,34 +52,36 @@ def sentence(a_minute: int, wait: int, what: str = "searches") -> str:
 
 
 class Allowance:
-    """So much a minute for each visitor: all of it to begin with, and what is used comes back evenly over a minute."""
+    """So much in a time for each visitor: all of it at first, and what is used comes back evenly over that time."""
 
-    def __init__(self, a_minute: int) -> None:
-        self.a_minute = a_minute
+    def __init__(self, most: int, seconds: int = 60) -> None:
+        self.most, self.seconds = most, seconds
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # how much is left, and when that was
 
     def __len__(self) -> int:
         return len(self._left)
 
-    def wait(self, visitor: str) -> int:
-        """Takes one; the seconds until the visitor may have one, 0 if that is now."""
-        now, most = time.monotonic(), self.a_minute
+    def wait(self, visitor: str, wanted: int = 1) -> int:
+        """Takes so much; the seconds until the visitor may have it, 0 if that is now."""
+        now, most = time.monotonic(), self.most
         left, since = self._left.pop(visitor, (float(most), now))
-        left = min(most, left + (now - since) * most / 60)
-        self._left[visitor] = (max(left - 1, 0.0) if left >= 1 else left, now)
+        left = min(most, left + (now - since) * most / self.seconds)
+        self._left[visitor] = (max(left - wanted, 0.0) if left >= wanted else left, now)
         if len(self._left) > MOST_VISITORS:
             self._left.popitem(last=False)
-        return 0 if left >= 1 else math.ceil((1 - left) * 60 / most)
+        return 0 if left >= wanted else math.ceil((wanted - left) * self.seconds / most)
 
 
 class RateLimit:
     """Refuses what would start a search in one sentence, where a visitor has started too many."""
 
-    def __init__(self, app: Application, page: gr.Blocks, rate: Rate) -> None:
-        """Searches are the events of `page` that wait in the queue for searching."""
+    def __init__(self, app: Application, page: gr.Blocks, rate: Rate, most_upload: int) -> None:
+        """Searches are the events of `page` that wait in the queue for searching; `most_upload` is in bytes."""
         self._app = app
         self._behind_proxy = rate.behind_proxy
         self.searches, self.frames = Allowance(rate.a_minute), Allowance(rate.a_minute * FRAMES)
+        self.uploads = Allowance(rate.a_minute)
+        self.bytes = Allowance(max(rate.a_minute * AN_HOUR // 60 * UPLOAD_BYTES, most_upload), AN_HOUR)
         searches = [event for event in page.fns.values() if event.concurrency_id == SEARCH["concurrency_id"]]
         self._numbers = {event._id for event in searches}
         self._names = {event.api_name for event in searches if event.api_name}
@@ -72,6 +89,9 @@ class RateLimit:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """An ASGI application around another; the body's size is limited already."""
         path = scope["path"] if scope["type"] == "http" and scope["method"] == "POST" else ""
+        if path.endswith(UPLOADS):
+            await self._upload(scope, receive, send)
+            return
         is_frame, is_tool = path.endswith(LIVE_PATH), path.endswith(MCP_PATH)
         if not (is_frame or is_tool or EVENT.search(path)):
             await self._app(scope, receive, send)
@@ -84,12 +104,25 @@ class RateLimit:
         if not wait:
             await self._app(scope, with_body(body, receive), send)
             return
-        said = sentence(allowance.a_minute, wait, "frames" if is_frame else "searches")
+        said = sentence(allowance.most, wait, "frames" if is_frame else "searches")
         # Clients of MCP hand their model what a tool says, and break off at any status but 200.
         answer, status = ({"detail": said}, 429) if call is None else (_told(call, said), 200)
-        headers = [(b"content-type", b"application/json"), (b"retry-after", str(wait).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+        await _answer(send, answer, status, wait)
+
+    async def _upload(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Counts uploads and their bytes; that an upload says how large it is was seen to already."""
+        visitor, size = self._visitor(scope), size_of(scope) or 0
+        said = ""
+        if wait := self.uploads.wait(visitor):
+            said = sentence(self.uploads.most, wait, "uploads")
+        elif wait := self.bytes.wait(visitor, size):
+            most = f"{self.bytes.most // 1_000_000:,} MB of uploads an hour"
+            said = f"This page takes {most} from one visitor; try again in {wait} s."
+        if not said:
+            await self._app(scope, receive, send)
+            return
+        await drain(receive)
+        await _answer(send, {"detail": said}, 429, wait)
 
     def _is_search(self, path: str, body: bytes) -> bool:
         if path.rstrip("/").rsplit("/", 1)[-1] in self._names:
@@ -112,6 +145,12 @@ class RateLimit:
         if isinstance(known, ipaddress.IPv6Address):
             return str(ipaddress.ip_network((known, NETWORK_BITS), strict=False))
         return str(known)
+
+
+async def _answer(send: Send, answer: Mapping[str, Any], status: int, wait: int) -> None:
+    headers = [(b"content-type", b"application/json"), (b"retry-after", str(wait).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 
 
 def _call(body: bytes) -> Any:  # noqa: ANN401

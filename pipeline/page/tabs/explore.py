@@ -15,8 +15,8 @@ from pipeline.page.html import downloads, wording
 from pipeline.page.html.grid import enlarged_html
 from pipeline.page.html.why import LOOKING, why_html
 from pipeline.page.html.wording import notice
-from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, Request, in_a_sentence, request_of
-from pipeline.page.tabs.search import distance_of, hit_in, limit_line, results, show
+from pipeline.page.parts import PICTURES, QUICK, SEARCH, Changes, Parts, Request, in_a_sentence, request_of
+from pipeline.page.tabs.search import as_file, distance_of, hit_in, limit_line, results, show
 from pipeline.search.explain import why
 
 Trail = tuple[tuple[str, int], ...]  # photos searched with before, and the number of the face
@@ -37,7 +37,7 @@ TO_THE_ENLARGED = "() => document.querySelector('#enlarged').scrollIntoView({blo
 def search_with(parts: Parts, photo_id: str, step: Step, request: Request) -> Changes:
     """A photo of the gallery as the visitor's, and the search with the face by which it was indexed."""
     trail, number = step
-    path = str(parts.galleries.get(request.gallery).gallery.pictures.original(photo_id))
+    path = as_file(parts.galleries.get(request.gallery).gallery.pictures.original(photo_id))
     way = trail if request.photo is None else (*trail, (request.photo, number or 0))
     shown = show(parts, replace(request, photo=path), _of_gallery(parts, photo_id, request))
     return shown | {parts.query.photo: path, parts.explore.trail: way, parts.explore.back: gr.update(visible=bool(way))}
@@ -136,13 +136,14 @@ def explore_events(parts: Parts) -> None:
     clicks = [reply.hits.select, explore.enlarged.select]
     gr.on(clicks, picked, on_the_way, parts.photo_and_answer, **SEARCH).then(None, None, None, js=TO_THE_PHOTO)
     explore.back.click(back, [explore.trail, *parts.request], parts.photo_and_answer, **SEARCH)
-    reply.hits.expand(expanded, explore.answers, explore.enlarged, **QUICK).then(None, None, None, js=TO_THE_ENLARGED)
+    enlarging = reply.hits.expand(expanded, explore.answers, explore.enlarged, **PICTURES)
+    enlarging.then(None, None, None, js=TO_THE_ENLARGED)
     explore.enlarged.collapse(lambda: "", None, explore.enlarged, **QUICK)
     arrangement = [explore.view.input, explore.by_person.input]
-    gr.on(arrangement, arranged, [explore.answers, *parts.request], reply.hits, **QUICK)
+    gr.on(arrangement, arranged, [explore.answers, *parts.request], reply.hits, **PICTURES)
     limit = [explore.limit, explore.answers, *parts.request]
     marked = [explore.own_limit, explore.limit_note, reply.hits]
-    explore.limit.input(moved, limit, marked, trigger_mode="always_last", **QUICK)
+    explore.limit.input(moved, limit, marked, trigger_mode="always_last", **PICTURES)
     _download_events(parts)
 
 
@@ -154,7 +155,7 @@ def _download_events(parts: Parts) -> None:
             with in_a_sentence():
                 return download(parts, kind, answers)
 
-        button.click(made, parts.explore.answers, file, **QUICK).then(None, file, None, js=SAVE)
+        button.click(made, parts.explore.answers, file, **PICTURES).then(None, file, None, js=SAVE)
 
 
 SAY_SO = f"() => {LOOKING!r}"  # without a way to the server and back

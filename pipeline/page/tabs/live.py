@@ -19,6 +19,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.galleries.galleries import Galleries
 from pipeline.page.html.wording import LIVE_NOTE
 from pipeline.page.parts import Parts
+from pipeline.page.server.gate import Gate
 from pipeline.page.server.guard import FOREIGN, LIVE_PATH, from_own_page, unforeseen
 from pipeline.page.server.live import DROPPED, FRAME_BYTES, NO_FRAME, Live
 
@@ -38,10 +39,10 @@ def live_tab(parts: Parts, tab: gr.Tab) -> None:
     gr.on([tab.select, *(choice.change for choice in chosen)], None, chosen, None, js=CHOICE)
 
 
-def live_route(galleries: Galleries) -> Route:
+def live_route(galleries: Galleries, gate: Gate) -> Route:
     """Where the script sends frames: the body is a JPEG, what to search it in stands in headers; answers are JSON.
 
-    Errors are `detail`, a sentence of ours.
+    A frame for which `gate` has no turn now is dropped. Errors are `detail`, a sentence of ours.
     """
     live = Live(galleries)
 
@@ -52,7 +53,7 @@ def live_route(galleries: Galleries) -> Route:
         if len(body) > FRAME_BYTES:
             raise HTTPException(413, NO_FRAME)
         chosen = [request.headers.get(f"x-{name}", "") for name in ("gallery", "recipe", "index")]
-        with live.slot() as free:
+        with gate.turn_at_once() as free:
             if not free:
                 return JSONResponse(DROPPED)
             try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from pipeline.core.errors import PhotosError, PipelineError, SettingsError
+from pipeline.core.errors import Busy, PhotosError, PipelineError, SettingsError
 from pipeline.core.recipes import RECIPES
 from pipeline.core.types import Answer
 from pipeline.embeddings.map import open_map
@@ -15,13 +15,15 @@ from pipeline.page.html.grid import served
 from pipeline.page.html.map import DRAWING, Shown, found_in, map_html
 from pipeline.page.html.wording import notice
 from pipeline.page.parts import FACES, SEARCH, Changes, Parts, Request, in_a_sentence, request_of
+from pipeline.page.server.gate import Gate
 from pipeline.page.tabs.explore import Trail, search_with
 from pipeline.page.tabs.search import picture
 from pipeline.search import journal
 
 DRAW = (Path(__file__).parent.parent / "html" / "map.js").read_text(encoding="utf-8")
+DRAWN = "map"
 # Drawing a map for the first time takes long: that searches wait for nobody's map, maps wait for each other.
-LONG = SEARCH | {"concurrency_limit": 1, "concurrency_id": "map"}
+LONG = SEARCH | {"concurrency_limit": 1, "concurrency_id": DRAWN}
 SAY_SO = f"(shown) => shown || {DRAWING!r}"  # without a way to the server and back
 CHANGED = "The gallery has changed meanwhile; open this tab again."
 
@@ -64,11 +66,15 @@ def _as_asked(asked: object) -> tuple[str, str, str, int]:
     raise SettingsError(CHANGED)
 
 
-def map_tab(parts: Parts, tab: gr.Tab) -> None:
+def map_tab(parts: Parts, tab: gr.Tab, gate: Gate) -> None:
     """Fills the tab; the map is drawn whenever it is opened."""
 
     def map_point(asked: object) -> dict[str, str]:
-        return point(parts, asked)
+        try:
+            with gate.turn():  # Gradio calls this past the queue
+                return point(parts, asked)
+        except Busy as error:
+            return {"problem": str(error)}
 
     def opening(answers: tuple[Answer, ...], *values: object) -> str:
         return mapped(parts, answers, request_of(values))

@@ -98,12 +98,14 @@ def choices(parts: Parts, watch: Watch, own: str, key: str, recipe: str) -> Chan
     preparation = galleries.get(key)
     usable = preparation.ready()
     keys = (*galleries.keys, *([own] if galleries.has(own) else []))
-    models = [(wording.model_label(name, preparation.status(name)), name) for name in RECIPES]
+    offered = [name for name in RECIPES if name in preparation.gallery.offered]
+    models = [(wording.model_label(name, preparation.status(name)), name) for name in offered]
+    possible = usable or offered
     return {
         watch.header: wording.header(galleries, key),
         reply.gallery: gr.update(choices=_labelled(parts, keys), value=key, visible=len(keys) > 1),
         reply.switch: gr.update(visible=_better(parts, key), value=wording.switch_label(galleries.main)),
-        reply.model: gr.update(choices=models, value=recipe if recipe in usable or not usable else usable[0]),
+        reply.model: gr.update(choices=models, value=recipe if recipe in possible else possible[0]),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,8 @@ from pathlib import Path
 import gradio as gr
 from PIL import Image
 
-from pipeline.core.errors import PipelineError, SettingsError
+from pipeline.core.errors import PipelineError, SettingsError, StorageError
+from pipeline.core.files import replacing
 from pipeline.core.recipes import RECIPES
 from pipeline.core.types import Answer, Face, Hit
 from pipeline.encoder.faces import Choose, at, largest, numbered
@@ -18,9 +21,15 @@ from pipeline.page.html import wording
 from pipeline.page.html.grid import Group, Tile, by_person, results_html
 from pipeline.page.parts import FACES, FARTHEST, SEARCH, Changes, Parts, Request, request_of
 from pipeline.page.query import SHOWN_SIDE, count_of, framed, opened
+from pipeline.page.server.uploads import own_folder
+from pipeline.photos.pictures import Picture
 from pipeline.search import journal
 from pipeline.search.hints import hints
 from pipeline.search.searcher import Searcher
+
+OF_GALLERIES = "of-galleries"  # the folder of galleries' pictures where they are not kept
+
+log = logging.getLogger(__name__)
 
 
 def distance_of(value: object) -> float:
@@ -69,8 +78,8 @@ def limited(parts: Parts, answers: Sequence[Answer], request: Request) -> Change
     return changes | ({explore.limit: round(min(limit, FARTHEST), 2)} if limit is not None else {})
 
 
-def picture(preparation: Preparation, searcher: Searcher, photo_id: str, view: str) -> Path:
-    """The file that stands for a photo among the results: the photo, or the face by which it was indexed."""
+def picture(preparation: Preparation, searcher: Searcher, photo_id: str, view: str) -> Picture:
+    """The picture that stands for a photo among the results: the photo, or the face by which it was indexed."""
     box = searcher.embeddings.box(photo_id) if view == FACES else None
     return preparation.gallery.pictures.face(photo_id, box) if box else preparation.gallery.pictures.thumbnail(photo_id)
 
@@ -186,22 +195,50 @@ def _found(parts: Parts, request: Request, answers: tuple[Answer, ...]) -> Chang
     }
 
 
+def as_file(picture: Picture) -> str:
+    """The path of a gallery's picture as the visitor's photo; one that is not kept lies where visitors' photos do.
+
+    StorageError if it cannot be written there either.
+    """
+    if isinstance(picture, Path):
+        return str(picture)
+    path = own_folder() / OF_GALLERIES / hashlib.sha256(picture).hexdigest()
+    try:
+        with replacing(path, lasting=False) as beside:
+            beside.write_bytes(picture)
+    except OSError as error:
+        raise StorageError(
+            f"This photo cannot be written to this server's temporary folder ({error.strerror}); make room there."
+        ) from error
+    return str(path)
+
+
 def example_photos(preparation: Preparation) -> list[tuple[str, str]]:
     """The example photos as (file, name)."""
     gallery = preparation.gallery
-    return [(str(gallery.pictures.original(photo_id)), gallery.person(photo_id)) for photo_id in gallery.examples()]
+    try:
+        return [(as_file(gallery.pictures.original(one)), gallery.person(one)) for one in gallery.examples()]
+    except StorageError as error:
+        log.warning("There are no examples: %s", error)
+        return []
 
 
 def show_example(parts: Parts, number: int, request: Request) -> Changes:
     """An example as the visitor's photo, and the page's search with it."""
     gallery = parts.galleries.get(request.gallery).gallery
-    path = str(gallery.pictures.original(gallery.examples()[number]))
+    try:
+        path = as_file(gallery.pictures.original(gallery.examples()[number]))
+    except StorageError as error:
+        return _blank(parts, request) | {
+            parts.query.photo: request.photo,
+            parts.reply.sentence: wording.notice(str(error)),
+        }
     return anew(parts, replace(request, photo=path)) | {parts.query.photo: path}
 
 
 def is_of_a_gallery(parts: Parts, photo: str) -> bool:
     """Whether a photo is the server's own, such as an example; a visitor's lies elsewhere."""
-    return parts.galleries.is_picture(Path(photo))
+    return parts.galleries.is_picture(Path(photo)) or Path(photo).parent.name == OF_GALLERIES
 
 
 def anew(parts: Parts, request: Request) -> Changes:

@@ -1,0 +1,64 @@
+"""The names under which a page is served: a page on a loopback address must not answer to any other site's.
+
+Any site may let its own name point to 127.0.0.1 (DNS rebinding); to a browser the page on the visitor's own computer is
+then that site's, which may read all of it. The one thing that gives it away is the name, in `Host` and `Origin`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+from pipeline.page.server.guard import PLAIN, Application, Message, Receive, Send
+
+AUTHORITY = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?(\[[0-9a-f:.]+\]|[^:/@\s\[\]]+)(?::\d*)?", re.IGNORECASE)
+FOREIGN_HOST = (
+    b"This page answers to localhost only, and to the names in FACESEARCH_HOSTS; add the name that it is served under."
+)
+ANYWHERE = ("*",)
+NAMING = (b"host", b"origin")  # the headers with the name that a browser thinks it talks to
+
+
+def served_names(listening: str, named: Sequence[str]) -> Sequence[str]:
+    """The names for `OwnHosts`: those of the setting; without it none beside localhost, or any beyond this computer."""
+    return named if named or _is_loopback(listening.strip("[]")) else ANYWHERE
+
+
+class OwnHosts:
+    """Refuses every request under a name that is neither localhost's nor one of `names`."""
+
+    def __init__(self, app: Application, names: Sequence[str]) -> None:
+        self._app = app
+        self._names = frozenset(names)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """An ASGI application around another."""
+        if scope["type"] == "lifespan" or self._is_own(scope):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()  # the request to connect, which closing answers with 403
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})
+        else:
+            await send({"type": "http.response.start", "status": 403, "headers": PLAIN})
+            await send({"type": "http.response.body", "body": FOREIGN_HOST})
+
+    def _is_own(self, scope: Message) -> bool:
+        if ANYWHERE[0] in self._names:
+            return True
+        told = {wanted: [v.decode("latin-1") for n, v in scope["headers"] if n == wanted] for wanted in NAMING}
+        return bool(told[b"host"]) and all(self._is_served(value) for values in told.values() for value in values)
+
+    def _is_served(self, value: str) -> bool:
+        found = AUTHORITY.fullmatch(value)
+        if found is None:
+            return False
+        name = found[1].lower().rstrip(".").strip("[]")
+        return name in self._names or _is_loopback(name)
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name.lower() == "localhost"
