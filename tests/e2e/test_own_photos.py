@@ -280,9 +280,6 @@ def test_a_page_keeps_its_photos_while_it_is_open_and_takes_them_along(
     page.reload()  # is no farewell
     page.get_by_role("tab", name="My photos").click()
     page.locator("#own-state", has_text="3 photos can be searched.").wait_for()
-    page.context.set_offline(True)  # a phone that sleeps for a moment
-    page.wait_for_timeout(2000)
-    page.context.set_offline(False)
     page.wait_for_timeout(2 * own.grace * 1000)  # in which nobody touches the page
     assert files_of(tmp_path / "tmp") != []
     page.locator("#own-search").click()
