@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
 
 
 class StopSignal:
     """SIGTERM, and SIGINT while it is waited for; to be made and waited for in the main thread."""
 
     def __init__(self) -> None:
-        self._told, self._tell = os.pipe()
-        os.set_blocking(self._tell, False)
-        signal.signal(signal.SIGTERM, self._note)
+        self._told, tell = os.pipe()
+        os.set_blocking(tell, False)
+        # Written to by the interpreter as soon as the signal comes: a handler in Python runs only between two
+        # instructions, which a main thread that has just begun to read from the pipe does not reach.
+        signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, _nothing)
 
     def wait(self) -> None:
         """Returns when a signal has come, also where it came earlier. From then on signals change nothing."""
-        signal.signal(signal.SIGINT, self._note)
+        signal.signal(signal.SIGINT, _nothing)
         os.read(self._told, 1)
 
-    def _note(self, *_: object) -> None:
-        with suppress(BlockingIOError):  # so many signals have come that the pipe is full
-            os.write(self._tell, b"\0")
+
+def _nothing(*_: object) -> None:
+    """The handler: with one, a signal ends nothing, and is written to the pipe."""
