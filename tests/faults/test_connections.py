@@ -30,6 +30,7 @@ WATCHED: dict[str, list[str]] = {
     "search": ["--recipe", MINI, "--index", "milvus", str(PHOTO)],
     "explain": ["--recipe", MINI, "--json", str(PHOTO)],
     "info": [],
+    "own": ["list"],
     "doctor": [],
     "evaluate": ["--recipes", MINI],
     "copy-mtcnn": ["--out", "mtcnn.safetensors"],
