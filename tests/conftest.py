@@ -28,6 +28,7 @@ MILVUS_TESTS = {
     "tests.indexes.test_milvus",
     "tests.bench.test_indexes",
     "tests.bench.test_scale",
+    "tests.galleries.test_removal_milvus",
 }
 FACES_PER_DIMENSION = layer.FACES_PER_DIMENSION  # before tests lower it
 E2E, FAULTS = (Path(__file__).parent / name for name in ("e2e", "faults"))
