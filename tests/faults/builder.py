@@ -78,7 +78,8 @@ def main() -> None:
     result: dict[str, Any] = {"seconds": takes, "killed": 0, "finished": 0, "moments": []}
     chance, root = random.Random(SEED), folder / "killed"
     while result["killed"] < kills:
-        process, moment = forked(root), chance.uniform(0, takes)
+        # By chance, but early, in the middle and late alike, of however few kills.
+        process, moment = forked(root), (result["killed"] + chance.random()) / kills * takes
         time.sleep(moment)
         os.kill(process, signal.SIGKILL)
         if ended(process) == -signal.SIGKILL:

@@ -53,11 +53,17 @@ def owned(served: Served) -> list[Path]:
     return list(served.uploads.glob(f"{PREFIX}*"))
 
 
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def test_no_byte_is_on_disk_when_the_time_is_over(session: bytes, served: Served, tally: Tally) -> None:
     until = time.monotonic() + 4 * KEEP_SECONDS
-    while (left := [path for path in served.uploads.rglob("*") if path.is_file()]) and time.monotonic() < until:
+    # The lock by which a running page is known is empty, and stays until it ends.
+    while (left := [path for path in files_below(served.uploads) if path.stat().st_size]) and time.monotonic() < until:
         time.sleep(0.5)
     assert left == []
+    assert {path.suffix for path in files_below(served.uploads)} <= {".lock"}
     for path in served.folder.rglob("*"):
         if path.is_file():
             assert session[:4096] not in path.read_bytes(), path
