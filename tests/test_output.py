@@ -23,7 +23,8 @@ DATED = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO "
 TIMES = r"(\w+_ms=[\d.]+ ?)+"
 FOUND = rf"search request=\w+ recipe={MINI} index=milvus gallery=sample faces=1 outcome=found {TIMES}"
 REFUSED = r"search request=\w+ outcome=refused error=\w+ total_ms=[\d.]+"
-PROGRESS = re.compile(r"(Indexing|Drawing|Building the indexes|Filling Milvus|Looking|Measuring)[^:]*: +\d+%\|.*/s\]")
+TASKS = "Indexing|Drawing|Building the indexes|Filling Milvus|Looking|Measuring"
+PROGRESS = re.compile(rf"({TASKS})[^:]*: +\d+%\|.*(/s|s/ \w+)\]")  # below one a second tqdm says how long each takes
 
 
 @pytest.fixture(scope="module")
