@@ -7,13 +7,9 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.cli.common import Commands, ProgressBars, peak_memory
 from pipeline.core.settings import Settings
-
-if TYPE_CHECKING:
-    pass
 
 
 def add_commands(commands: Commands) -> None:
