@@ -63,17 +63,13 @@ def add_commands(commands: Commands) -> None:
 
 def search(options: argparse.Namespace) -> int:
     """Searches for a face of one photo."""
-    from pipeline.encoder.faces import numbered
+    from pipeline.galleries.ask import Question, Which, ask
     from pipeline.galleries.gallery import open_gallery
-    from pipeline.photos.images import open_image
-    from pipeline.search.searcher import check_request
 
-    check_request(options.k, options.index)
-    image = open_image(options.photo)
     gallery = open_gallery(Settings.from_env())
-    searcher = gallery.searcher(recipe_asked_for(options, gallery))
-    choose = None if options.whole_photo else numbered(options.face)
-    answer = searcher.search(image, options.k, options.index, choose=choose)
+    face = Which.WHOLE_PHOTO if options.whole_photo else options.face
+    question = Question(options.photo, options.index, options.k, face)
+    answer = ask(question, lambda: gallery.searcher(recipe_asked_for(options, gallery))).answers[0]
     if options.json:
         print(json.dumps(answer.as_json(), ensure_ascii=False))
     else:
@@ -110,19 +106,18 @@ def _print_answer(answer: Answer) -> None:
 
 def explain(options: argparse.Namespace) -> int:
     """Draws, or prints as JSON, what the similarity of a face and one hit rests on."""
-    from pipeline.encoder.faces import numbered
+    from pipeline.galleries.ask import Question, ask
     from pipeline.galleries.gallery import open_gallery
-    from pipeline.photos.images import open_image
     from pipeline.search.explain import EMBEDDINGS, nearest, picture, save_picture, why
 
-    image = open_image(options.photo)
     gallery = open_gallery(Settings.from_env())
-    searcher = gallery.searcher(recipe_asked_for(options, gallery))
-    answer = searcher.search(image, index="exact", choose=numbered(options.face))
+    question = Question(options.photo, "exact", face=options.face)
+    found = ask(question, lambda: gallery.searcher(recipe_asked_for(options, gallery)))
+    (answer,) = found.answers
     if answer.crop is None:
         _print_answer(answer)
         return 1
-    reason = why(searcher, answer.crop, gallery.photos.found(options.hit or nearest(answer)))
+    reason = why(found.searcher, answer.crop, gallery.photos.found(options.hit or nearest(answer)))
     out = options.out or (None if options.json else Path("why.png"))
     if out is not None:
         shown = picture(reason.explanation, (options.photo.name, reason.photo.photo_id), answer.recipe)

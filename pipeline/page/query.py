@@ -1,4 +1,4 @@
-"""What a browser or a program sent: its photo and its numbers, checked; and the photo with its faces framed."""
+"""The photo that a browser or a program sent, and the same with its faces framed."""
 
 from __future__ import annotations
 
@@ -7,38 +7,15 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.core.errors import PhotoError, SettingsError
-from pipeline.core.recipes import MAX_K
 from pipeline.core.types import Answer, Box
 from pipeline.encoder.faces import boxed
-from pipeline.photos.images import open_image
 
-MOST = 10**12
 SHOWN_SIDE = 900  # pixels; the boxed photo is for looking at
 
 
-def opened(photo: str | None) -> Image.Image:
-    """The photo the browser sent, decoded; PhotoError if there is none."""
-    if photo is None:
-        raise PhotoError("There is no photo yet; upload one, take one with the webcam, or click an example.")
-    return open_image(Path(photo))
-
-
-def whole(value: float) -> bool:
-    """Whether this is a whole number of any sensible size; JSON may hold NaN, infinity and numbers of 400 digits."""
-    return abs(value) <= MOST and value == int(value)
-
-
-def whole_number(value: object, what: str) -> int:
-    """A number as the browser sent it; SettingsError if it is none, or a broken one."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not whole(value):
-        raise SettingsError(f"{what} must be a whole number.")
-    return int(value)
-
-
-def count_of(k: object) -> int:
-    """The number of results asked for."""
-    return whole_number(k, f"The number of results, 1 to {MAX_K},")
+def as_path(photo: str | None) -> Path | None:
+    """Where the photo that the browser sent lies."""
+    return None if photo is None else Path(photo)
 
 
 def framed(image: Image.Image, answer: Answer) -> Image.Image:

@@ -52,8 +52,9 @@ def page_handler(preparation: Preparation) -> Callable[[str], dict[str, Any]]:
     """What the page does with a photo that was dropped on it."""
     import gradio as gr
 
+    from pipeline.galleries.ask import Which
     from pipeline.page.parts import PHOTOS, Parts, Request, query_column, reply_column
-    from pipeline.page.tabs.search import anew, show_every
+    from pipeline.page.tabs.search import anew, show
 
     with gr.Blocks():
         tabs = gr.Tabs()
@@ -66,7 +67,7 @@ def page_handler(preparation: Preparation) -> Callable[[str], dict[str, Any]]:
             changes = anew(parts, request)
             face = changes[query.face]
             several = face.get("visible") and len(face["choices"]) > 1
-            every = show_every(parts, request, 1)[reply.sentence] if several else ""
+            every = show(parts, request, Which.EVERY_FACE)[reply.sentence] if several else ""
         except Exception:
             return {"code": None, "said": traceback.format_exc()}
         refused = "role='alert'" in changes[reply.sentence]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -11,12 +12,11 @@ from PIL import Image
 from pipeline.core.errors import PhotoError
 from pipeline.core.recipes import RECIPES
 from pipeline.core.types import Answer
-from pipeline.encoder.faces import numbered
+from pipeline.galleries.ask import Question, ask, ask_all
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.html.grid import served
 from pipeline.page.parts import SEARCH, Parts, as_sent, in_a_sentence
-from pipeline.page.query import count_of, framed, opened, whole_number
-from pipeline.search.comparison import compare
+from pipeline.page.query import as_path, framed
 from pipeline.search.explain import nearest, why
 
 PUBLIC: dict[str, Any] = SEARCH | {"api_visibility": "public"}
@@ -66,40 +66,33 @@ def endpoints(parts: Parts) -> None:
     model = gr.Radio(models, value="", label="Recipe; empty for the best that is ready", visible=False)
     key = gr.Textbox("", label="Gallery: its key in /galleries; empty for the first that is ready", visible=False)
 
-    def background_of(key: str) -> Preparation:
-        return galleries.get(key or galleries.first())
-
     def search(
         photo: str | None, recipe: str | None, index: str, k: object, face: object, key: str
     ) -> tuple[Any, Any, dict[str, Any]]:
         """Find the photos of the gallery whose face is most like a face of this photo, 0 being its largest."""
         with in_a_sentence():
-            image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
-            preparation = background_of(key)
-            searcher = preparation.searcher(preparation.recipe(recipe))
-            found = searcher.search(image, count_of(k), index, choose=choose)
-            return framed(image, found), found.crop, _with_pictures(preparation, found)
+            preparation = galleries.get(key)
+            found = ask(Question(as_path(photo), index, k, face), partial(preparation.searcher, recipe))
+            (first,) = found.answers
+            return framed(found.image, first), first.crop, _with_pictures(preparation, first)
 
     def compare_all(photo: str | None, index: str, k: object, face: object, key: str) -> dict[str, Any]:
         """Search with every model that is ready: their answers, how many photos each two share, and each one's own."""
         with in_a_sentence():
-            image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
-            preparation = background_of(key)
-            searchers = [preparation.searcher(name) for name in RECIPES if name in preparation.ready()]
-            return compare(searchers, image, count_of(k), index, choose).as_json()
+            return ask_all(Question(as_path(photo), index, k, face), galleries.get(key).searchers).as_json()
 
     def explain_hit(
         photo: str | None, recipe: str | None, photo_id: str, face: object, key: str
     ) -> tuple[Image.Image, Image.Image, Image.Image, Image.Image, dict[str, Any]]:
         """Show which places of both crops a hit's similarity rests on; without photo_id the nearest other photo's."""
         with in_a_sentence():
-            image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
-            preparation = background_of(key)
-            searcher = preparation.searcher(preparation.recipe(recipe))
-            found = searcher.search(image, index="exact", choose=choose)
-            if found.crop is None:
+            preparation = galleries.get(key)
+            found = ask(Question(as_path(photo), "exact", face=face), partial(preparation.searcher, recipe))
+            (first,) = found.answers
+            if first.crop is None:
                 raise PhotoError("No face was found in this photo; try another, or a recipe for whole photos.")
-            reason = why(searcher, found.crop, preparation.gallery.photos.found(photo_id or nearest(found)))
+            hit = preparation.gallery.photos.found(str(photo_id or nearest(first)))
+            reason = why(found.searcher, first.crop, hit)
             heats = reason.explanation
             return heats.query.crop, heats.hit.crop, *heats.overlays(), reason.as_json()
 

@@ -5,28 +5,24 @@ from __future__ import annotations
 import gradio as gr
 
 from pipeline.core.errors import PipelineError
-from pipeline.core.recipes import RECIPES
-from pipeline.encoder.faces import numbered
+from pipeline.galleries.ask import Question, ask_all
 from pipeline.page.html.grid import ON_LOAD, comparison_html
 from pipeline.page.html.wording import notice
 from pipeline.page.parts import SEARCH, Changes, Parts, Request, in_a_sentence, request_of
-from pipeline.page.query import count_of, opened
+from pipeline.page.query import as_path
 from pipeline.page.tabs.explore import Trail, search_with
 from pipeline.page.tabs.search import tiles
 from pipeline.search import journal
-from pipeline.search.comparison import compare
 
 
 def compared(parts: Parts, number: int, request: Request) -> str:
     """The comparison as HTML, or in one sentence why there is none."""
     preparation = parts.galleries.get(request.gallery)
-    ready = preparation.ready()
-    if not ready:
+    if not preparation.ready():
         return notice("The gallery is not ready yet; open this tab again when it is.")
     try:
-        searchers = [preparation.searcher(name) for name in RECIPES if name in ready]
-        image = opened(request.photo)
-        comparison = compare(searchers, image, count_of(request.k), request.index, numbered(number))
+        question = Question(as_path(request.photo), request.index, request.k, number)
+        comparison = ask_all(question, preparation.searchers)
         pictures = [tiles(preparation, answer, request.view) for answer in comparison.answers]
     except PipelineError as error:
         journal.refused(error)

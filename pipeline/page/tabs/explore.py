@@ -10,7 +10,7 @@ import gradio as gr
 
 from pipeline.core.errors import PipelineError, SettingsError
 from pipeline.core.types import Answer
-from pipeline.encoder.faces import Choose, at, largest, numbered
+from pipeline.encoder.faces import Choose, at, largest
 from pipeline.page.html import downloads, wording
 from pipeline.page.html.grid import enlarged_html
 from pipeline.page.html.why import LOOKING, why_html
@@ -57,7 +57,7 @@ def go_back(parts: Parts, trail: Trail, request: Request) -> Changes:
     if not trail:
         return {parts.query.photo: request.photo}
     *way, (photo, number) = trail
-    shown = show(parts, replace(request, photo=photo), numbered(number))
+    shown = show(parts, replace(request, photo=photo), number)
     return shown | {
         parts.query.photo: photo,
         parts.explore.trail: tuple(way),

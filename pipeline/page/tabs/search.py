@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -15,12 +16,13 @@ from pipeline.core.errors import PipelineError, SettingsError, StorageError
 from pipeline.core.files import replacing
 from pipeline.core.recipes import RECIPES
 from pipeline.core.types import Answer, Face, Hit
-from pipeline.encoder.faces import Choose, at, largest, numbered
+from pipeline.encoder.faces import Choose, at
+from pipeline.galleries.ask import Question, Which, ask
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.html import wording
 from pipeline.page.html.grid import Group, Tile, by_person, results_html
 from pipeline.page.parts import FACES, FARTHEST, SEARCH, Changes, Parts, Request, request_of
-from pipeline.page.query import SHOWN_SIDE, count_of, framed, opened
+from pipeline.page.query import SHOWN_SIDE, as_path, framed
 from pipeline.page.server.uploads import own_folder
 from pipeline.photos.pictures import Picture
 from pipeline.search import journal
@@ -114,35 +116,23 @@ def hit_in(answers: Sequence[Answer], photo_id: str, number: int) -> tuple[Answe
     return (answers[number], found[0]) if found else None
 
 
-def show(parts: Parts, request: Request, choose: Choose | None) -> Changes:
-    """Searches with the face that `choose` picks, or with the whole photo for None, and shows what comes out."""
+def show(parts: Parts, request: Request, face: object, chosen: int = 1) -> Changes:
+    """Searches with `face` as a `Question` has it, and shows what comes out; of every face `chosen` stays chosen."""
     changes = _blank(parts, request)
     if request.photo is None:
         return changes
+    question = Question(as_path(request.photo), request.index, request.k, face)
     try:
-        image = opened(request.photo)
-        searcher = parts.galleries.get(request.gallery).searcher(request.recipe)
-        answer = searcher.search(image, count_of(request.k), request.index, choose=choose)
-        changes |= _seen(parts, image, answer)
-        changes |= _found(parts, request, (answer,))
-        changes[parts.reply.sentence] = wording.answer_line(answer, searcher.recall(request.index))
-        changes[parts.reply.whole] = gr.update(visible=not answer.found_face)
-    except PipelineError as error:
-        journal.refused(error)
-        changes[parts.reply.sentence] = wording.notice(str(error))
-    return changes
-
-
-def show_every(parts: Parts, request: Request, number: int) -> Changes:
-    """Searches with every face of the photo; `number` is the one that stays chosen."""
-    changes = _blank(parts, request)
-    try:
-        image = opened(request.photo)
-        searcher = parts.galleries.get(request.gallery).searcher(request.recipe)
-        answers = searcher.search_every_face(image, count_of(request.k), request.index)
-        changes |= _seen(parts, image, answers[max(0, min(number, len(answers)) - 1)])
+        preparation = parts.galleries.get(request.gallery)
+        found = ask(question, partial(preparation.searcher, request.recipe))
+        answers = found.answers
+        changes |= _seen(parts, found.image, answers[max(0, min(chosen, len(answers)) - 1)])
         changes |= _found(parts, request, answers)
-        changes[parts.reply.sentence] = wording.every_line(answers)
+        if face is Which.EVERY_FACE:
+            changes[parts.reply.sentence] = wording.every_line(answers)
+        else:
+            changes[parts.reply.sentence] = wording.answer_line(answers[0], found.searcher.recall(request.index))
+            changes[parts.reply.whole] = gr.update(visible=not answers[0].found_face)
     except PipelineError as error:
         journal.refused(error)
         changes[parts.reply.sentence] = wording.notice(str(error))
@@ -243,7 +233,7 @@ def is_of_a_gallery(parts: Parts, photo: str) -> bool:
 
 def anew(parts: Parts, request: Request) -> Changes:
     """The search with another photo: its largest face, and no way back to the one before."""
-    shown, explore = show(parts, request, largest), parts.explore
+    shown, explore = show(parts, request, 0), parts.explore
     return shown | {explore.trail: (), explore.back: gr.update(visible=False)}
 
 
@@ -263,16 +253,16 @@ def search_events(parts: Parts) -> None:
     with_face = [query.face, *parts.request]
 
     def of_number(number: int | None, *values: object) -> Changes:
-        return show(parts, request_of(values), numbered(number or 0))
+        return show(parts, request_of(values), number or 0)
 
     def of_point(event: gr.SelectData, *values: object) -> Changes:
         return show(parts, request_of(values), _at_shown(*event.index))
 
     def of_every(number: int | None, *values: object) -> Changes:
-        return show_every(parts, request_of(values), number or 1)
+        return show(parts, request_of(values), Which.EVERY_FACE, number or 1)
 
     def of_whole(*values: object) -> Changes:
-        return show(parts, request_of(values), None)
+        return show(parts, request_of(values), Which.WHOLE_PHOTO)
 
     def of_photo(*values: object) -> Changes:
         request = request_of(values)
