@@ -12,7 +12,7 @@ from pipeline.core.errors import PipelineError, SettingsError
 from pipeline.core.types import Answer
 from pipeline.encoder.faces import Choose, at, largest
 from pipeline.page.html import downloads, wording
-from pipeline.page.html.grid import enlarged_html
+from pipeline.page.html.grid import Tile, enlarged_html
 from pipeline.page.html.why import LOOKING, why_html
 from pipeline.page.html.wording import notice
 from pipeline.page.parts import PICTURES, QUICK, SEARCH, Changes, Parts, Request, in_a_sentence, request_of
@@ -72,8 +72,9 @@ def enlarge(parts: Parts, photo_id: str, number: int, answers: Sequence[Answer])
         return ""
     answer, hit = found
     preparation = parts.galleries.named(answer.gallery)
-    gallery, box = preparation.gallery, preparation.searcher(answer.recipe).embeddings.box(photo_id)
-    return enlarged_html(hit, gallery.pictures.original(photo_id), gallery.pictures.size(photo_id), box, number)
+    pictures, box = preparation.gallery.pictures, preparation.searcher(answer.recipe).embeddings.box(photo_id)
+    tile = Tile(hit, pictures.original(photo_id), answer=number)
+    return enlarged_html(tile, pictures.size(photo_id), box)
 
 
 def move_limit(parts: Parts, distance: object, answers: Sequence[Answer], request: Request) -> Changes:

@@ -5,7 +5,6 @@ Not `gr.Image(streaming=True)`: that writes every frame to a file, and sends fra
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 
 import gradio as gr
@@ -32,7 +31,7 @@ CHOICE = "(gallery, recipe, index) => { window.liveChoice = {gallery, recipe, in
 def live_tab(parts: Parts, tab: gr.Tab) -> None:
     """Fills the tab."""
     with tab:
-        gr.HTML(f"<p class='note'>{escape(LIVE_NOTE)}</p>")
+        gr.HTML(f"<p class='note'>{LIVE_NOTE}</p>")
         gr.HTML(MARKUP.read_text(encoding="utf-8"), js_on_load=SCRIPT.read_text(encoding="utf-8"), elem_id="live")
     reply = parts.reply
     chosen = [reply.gallery, reply.model, reply.index]
