@@ -36,11 +36,11 @@ class Which(Enum):
 class Question:
     """A photo, and how to search with it; nothing has been checked yet.
 
-    `photo` is a file, its bytes, or the picture itself. `face` is a face's number, 0 for the largest, or a `Which`, or
-    what chooses one (`Choose`).
+    `photo` is a file by its path, its bytes, or the picture itself. `face` is a face's number, 0 for the largest, or a
+    `Which`, or what chooses one (`Choose`).
     """
 
-    photo: Path | bytes | Image.Image | None
+    photo: Path | str | bytes | Image.Image | None
     index: object = DEFAULT_INDEX
     k: object = DEFAULT_K
     face: object = 0
@@ -88,10 +88,12 @@ def _checked(question: Question) -> tuple[Image.Image, int, str, Choose | None]:
     return _opened(question.photo), k, index, choose
 
 
-def _opened(photo: Path | bytes | Image.Image | None) -> Image.Image:
+def _opened(photo: Path | str | bytes | Image.Image | None) -> Image.Image:
     if photo is None:
         raise PhotoError("There is no photo yet; upload one, take one with the webcam, or click an example.")
-    return photo if isinstance(photo, Image.Image) else open_image(photo)
+    if isinstance(photo, Image.Image):
+        return photo
+    return open_image(Path(photo) if isinstance(photo, str) else photo)
 
 
 def _choose(face: object) -> Choose | None:

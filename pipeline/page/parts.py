@@ -1,34 +1,36 @@
-"""The search tab's components, and what its handlers are given: one request, and one object that holds every part."""
+"""The search tab's components; and what they and its handlers hand each other: one request, one answer to show."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
-from gradio.components import Component
-from gradio.data_classes import ImageData
 
-from pipeline.core.errors import PipelineError
 from pipeline.core.recipes import DEFAULT, DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
 from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.indexes.registry import INDEXES
 from pipeline.page.html import wording
 from pipeline.page.html.grid import ON_LOAD
-from pipeline.search import journal
+from pipeline.page.presenter import FARTHEST, Shown
+from pipeline.page.query import FACES, PHOTOS, Request, path_of
 
 # What a handler changes on the page, by component; what is not named stays as it is.
 Changes = dict[Block, Any]
+# What a handler is given: by component what the browser sent, or what the page keeps.
+Values = Mapping[Block, Any]
 
 KEEP_UPLOADS_SECONDS = 1800
 
+# Values come as the browser sent them: choices and numbers are judged in sentences of ours, by `Request` and by `ask`,
+# and photos are decoded in one place, by `open_image`.
+AS_SENT: dict[str, Any] = {"preprocess": False, "api_visibility": "private"}
 # Two cores: more searches at once would only make each slower. The rest queue, and are told their place.
-SEARCH: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "search", "api_visibility": "private"}
+SEARCH: dict[str, Any] = AS_SENT | {"concurrency_limit": 2, "concurrency_id": "search"}
 # What takes no time does not wait behind searches.
-QUICK: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+QUICK: dict[str, Any] = AS_SENT | {"show_progress": "hidden", "concurrency_limit": None}
 
 # What makes pictures waits for no search in the queue either, but decodes photos: so many at once and no more.
 PICTURES: dict[str, Any] = QUICK | {"concurrency_limit": 2, "concurrency_id": "pictures"}
@@ -42,8 +44,6 @@ EXAMPLES: dict[str, Any] = {
     "buttons": [],
     "allow_preview": False,
 }
-PHOTOS, FACES = "photos", "faces"
-FARTHEST = 1.5  # of the limit's slider; at 1.41 two vectors have nothing in common
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +78,7 @@ class Reply:
 
 @dataclass(frozen=True, eq=False)
 class Explore:
-    """What can be done with an answer. `answers` is what is shown, `trail` the way back: (photo, face) by steps.
-
-    `own_limit` is the limit that the visitor has set, with the gallery and the recipe that it is for.
-    """
+    """What can be done with an answer; the states are those of a `Request`."""
 
     back: gr.Button
     view: gr.Radio
@@ -110,87 +107,70 @@ class Parts:
     explore: Explore
     own: gr.State
 
-    def to_link(self, gallery: str) -> str:
-        """The gallery's key as links have it: that of a visitor's own photos opens them, and is never part of one."""
-        return gallery if gallery in self.galleries.keys else MAIN
-
     @property
-    def request(self) -> list[Component]:
-        """What a search depends on, in the order in which `request_of` takes their values."""
-        reply, explore = self.reply, self.explore
-        choices = [reply.gallery, reply.model, reply.index, reply.k]
-        return [self.query.photo, *choices, explore.view, explore.by_person, explore.own_limit]
+    def asked(self) -> set[Block]:
+        """What a search depends on, and what is shown: the inputs that `request` needs."""
+        query, reply, explore = self.query, self.reply, self.explore
+        chosen = {query.photo, query.face, reply.gallery, reply.model, reply.index, reply.k}
+        return chosen | {explore.view, explore.by_person, explore.own_limit, explore.answers, explore.trail, self.own}
 
-    @property
-    def photo_and_answer(self) -> list[Block]:
-        """What a search with a photo of the server's changes; handlers always give the photo: see `as_sent`."""
-        return [self.query.photo, *self.answer]
+    def request(self, values: Values) -> Request:
+        """The values of `asked` as a request; SettingsError for a choice that is none."""
+        query, reply, explore = self.query, self.reply, self.explore
+        return Request(
+            photo=path_of(values[query.photo]),
+            gallery=str(values[reply.gallery]),
+            recipe=values[reply.model],
+            index=values[reply.index],
+            k=values[reply.k],
+            face=values[query.face] or 0,
+            view=values[explore.view],
+            by_person=bool(values[explore.by_person]),
+            own_limit=values[explore.own_limit],
+            answers=values[explore.answers],
+            trail=values[explore.trail],
+            own=values[self.own],
+        )
 
     @property
     def answer(self) -> list[Block]:
         """What a search may change."""
         query, reply, explore = self.query, self.reply, self.explore
-        found = [query.boxed, query.crop, query.face, query.every, query.hints]
+        found = [query.photo, query.boxed, query.crop, query.face, query.every, query.hints]
         said = [reply.hits, reply.sentence, reply.whole, reply.note]
-        return [
-            *found,
-            *said,
-            explore.back,
-            explore.limit_box,
-            explore.limit,
-            explore.limit_note,
-            explore.enlarged,
-            explore.tools,
-            explore.link,
-            explore.answers,
-            explore.trail,
-        ]
+        limit = [explore.limit_box, explore.limit, explore.limit_note]
+        kept = [explore.answers, explore.trail]
+        return [*found, *said, *limit, *kept, explore.back, explore.enlarged, explore.tools, explore.link]
 
-
-@dataclass(frozen=True)
-class Request:
-    """What a search depends on. `k` is as the browser sent it; `view` is PHOTOS or FACES."""
-
-    photo: str | None
-    gallery: str
-    recipe: str
-    index: str
-    k: object
-    view: str
-    by_person: bool
-    own_limit: tuple[str, str, float] | None = None  # gallery, recipe, distance
-
-
-def request_of(values: Sequence[object]) -> Request:
-    """The values of `Parts.request` as a request."""
-    photo, gallery, recipe, index, k, view, by_person, own_limit = values
-    path = None if photo is None else str(photo)
-    limit = own_limit if isinstance(own_limit, tuple) else None
-    return Request(path, str(gallery), str(recipe), str(index), k, str(view), bool(by_person), limit)
-
-
-@contextmanager
-def in_a_sentence() -> Iterator[None]:
-    """Shows what goes wrong on the page, or tells the program that asked, in the error's own sentence."""
-    try:
-        yield
-    except PipelineError as error:
-        journal.refused(error)
-        raise gr.Error(str(error), print_exception=False) from error
-
-
-def as_sent(component: Component) -> None:
-    """Makes a component hand over what the browser sent, untouched: a photo's path, or any value of a number.
-
-    Every photo in this project is decoded by `open_image`, and numbers are judged in sentences of ours. (Set on the
-    object because a subclass makes Gradio write a stub file beside this one. It lasts as long as handlers give the
-    component values only: for `gr.update` and `gr.skip` Gradio makes the visitor a component anew, without this.)
-    """
-    component.preprocess = _as_sent  # type: ignore[method-assign]
-
-
-def _as_sent(payload: object) -> object:
-    return payload.path if isinstance(payload, ImageData) else payload
+    def changes(self, shown: Shown) -> Changes:
+        """The search tab as it is to be shown."""
+        query, reply, explore = self.query, self.reply, self.explore
+        several = shown.faces > 1
+        faces = [(f"Face {number}", number) for number in range(1, shown.faces + 1)]
+        changes: Changes = {
+            query.boxed: gr.update(value=shown.framed, alt_text=shown.framed_alt),
+            query.crop: shown.crop,
+            query.face: gr.update(choices=faces, value=shown.face, visible=several),
+            query.every: gr.update(visible=several),
+            query.hints: shown.hints,
+            reply.hits: shown.results,
+            reply.sentence: shown.sentence,
+            reply.whole: gr.update(visible=shown.whole),
+            reply.note: shown.note,
+            explore.limit_box: gr.update(visible=shown.limit is not None),
+            explore.limit_note: shown.limit_note,
+            explore.enlarged: "",
+            explore.tools: gr.update(visible=any(answer.hits for answer in shown.answers)),
+            explore.link: shown.link,
+            explore.answers: shown.answers,
+        }
+        if shown.limit is not None:
+            changes[explore.limit] = shown.limit
+        if shown.photo:
+            changes[query.photo] = shown.photo
+        if shown.trail is not None:
+            changes |= {explore.trail: shown.trail, explore.back: gr.update(visible=bool(shown.trail))}
+        return changes
 
 
 def query_column() -> Query:
@@ -215,7 +195,6 @@ def query_column() -> Query:
         with gr.Column(visible=False) as examples_box:
             gr.HTML(wording.ABOVE_EXAMPLES)
             tries = gr.Gallery(label="Examples", elem_id="examples", **EXAMPLES)
-    as_sent(photo)
     return Query(photo, boxed, crop, face, every, hints, examples_box, tries)
 
 
@@ -243,7 +222,6 @@ def reply_column() -> tuple[Reply, Explore]:
         tools, downloads, link = _tools()
         with gr.Accordion("What the numbers mean", open=False):
             gr.Markdown(wording.EXPLANATION)
-    as_sent(k)
     answers, trail = gr.State((), time_to_live=KEEP_UPLOADS_SECONDS), gr.State(())
     reply = Reply(gallery, switch, model, note, index, k, sentence, whole, again, hits)
     limits = (limit_box, limit, limit_note, gr.State(None))
@@ -262,10 +240,8 @@ def _arrangement() -> tuple[gr.Button, gr.Radio, gr.Checkbox]:
 
 
 def _limit() -> tuple[gr.Column, gr.Slider, gr.HTML]:
-    # In a box that is shown and hidden, so that the slider itself is only ever given values: see `as_sent`.
     with gr.Column(visible=False, elem_id="limit-box") as box:
         limit = gr.Slider(0, FARTHEST, FARTHEST, step=0.01, label=wording.LIMIT_LABEL, buttons=[], elem_id="limit")
-    as_sent(limit)
     return box, limit, gr.HTML(elem_id="limit-note")
 
 

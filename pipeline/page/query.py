@@ -1,21 +1,61 @@
-"""The photo that a browser or a program sent, and the same with its faces framed."""
+"""What the browser sent: the choices and the photo of a search; and that photo with its faces framed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from pipeline.core.types import Answer, Box
-from pipeline.encoder.faces import boxed
+from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, RECIPES
+from pipeline.core.types import Answer, Box, Face
+from pipeline.encoder.faces import Choose, at, boxed
+from pipeline.galleries.ask import choice
+from pipeline.galleries.galleries import MAIN
+from pipeline.galleries.own_galleries import PREFIX
+from pipeline.indexes.registry import INDEXES
 
 SHOWN_SIDE = 900  # pixels; the boxed photo is for looking at
+PHOTOS, FACES = "photos", "faces"
+Trail = tuple[tuple[str, object], ...]  # photos searched with before, and the number of the face
 
 
-def as_path(photo: str | None) -> Path | None:
-    """Where the photo that the browser sent lies."""
-    return None if photo is None else Path(photo)
+@dataclass(frozen=True)
+class Request:
+    """What a search depends on, and what the page shows; SettingsError for a choice that is none.
+
+    `k` and `face` are as the browser sent them: `ask` judges them. `view` is PHOTOS or FACES; `own_limit` the distance
+    that the visitor has set, with the gallery and the recipe that it is for. `answers` are shown, `trail` is the way
+    back; `own` is the key of the visitor's own gallery, or empty.
+    """
+
+    photo: str | None
+    gallery: str
+    recipe: str
+    index: str = DEFAULT_INDEX
+    k: object = DEFAULT_K
+    face: object = 0
+    view: str = PHOTOS
+    by_person: bool = False
+    own_limit: tuple[str, str, float] | None = None
+    answers: tuple[Answer, ...] = ()
+    trail: Trail = ()
+    own: str = ""
+
+    def __post_init__(self) -> None:
+        choice(self.recipe, RECIPES, "recipe")
+        choice(self.index, INDEXES, "index")
+        choice(self.view, (PHOTOS, FACES), "view")
+
+    @property
+    def linked(self) -> str:
+        """The gallery's key as links have it: that of a visitor's own photos opens them, and is never part of one."""
+        return MAIN if self.gallery.startswith(PREFIX) else self.gallery
+
+
+def path_of(sent: object) -> str | None:
+    """Where a photo lies that Gradio has looked at: as it was sent, uploaded or one of the server's."""
+    return sent["path"] if isinstance(sent, dict) else None
 
 
 def framed(image: Image.Image, answer: Answer) -> Image.Image:
@@ -31,3 +71,13 @@ def scaled(box: Box, scale: float) -> Box:
     """The same box where the photo is so many times as large."""
     left, top, right, bottom = box
     return left * scale, top * scale, right * scale, bottom * scale
+
+
+def at_framed(x: float, y: float) -> Choose:
+    """Picks the face at a point of the photo as `framed` shows it."""
+
+    def choose(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
+        scale = max(1.0, max(size) / SHOWN_SIDE)
+        return at(x * scale, y * scale)(faces, size)
+
+    return choose

@@ -15,8 +15,8 @@ from pipeline.core.types import Answer
 from pipeline.galleries.ask import Question, ask, ask_all
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.html.grid import served
-from pipeline.page.parts import SEARCH, Parts, as_sent, in_a_sentence
-from pipeline.page.query import as_path, framed
+from pipeline.page.parts import SEARCH, Parts
+from pipeline.page.query import framed, path_of
 from pipeline.search.explain import nearest, why
 
 PUBLIC: dict[str, Any] = SEARCH | {"api_visibility": "public"}
@@ -60,41 +60,37 @@ def endpoints(parts: Parts) -> None:
     galleries, query, reply = parts.galleries, parts.query, parts.reply
     answer, trigger = gr.JSON(label="Answer", visible=False), gr.Button(visible=False)
     face = gr.Number(0, label="Face: 1, 2, ...; 0 is the largest", visible=False)
-    as_sent(face)
     hit = gr.Textbox("", label="Hit: its photo_id; empty for the nearest that is not the photo itself", visible=False)
     models = [("The best that is ready", ""), *((recipe.label, name) for name, recipe in RECIPES.items())]
     model = gr.Radio(models, value="", label="Recipe; empty for the best that is ready", visible=False)
     key = gr.Textbox("", label="Gallery: its key in /galleries; empty for the first that is ready", visible=False)
 
     def search(
-        photo: str | None, recipe: str | None, index: str, k: object, face: object, key: str
+        photo: object, recipe: object, index: object, k: object, face: object, key: object
     ) -> tuple[Any, Any, dict[str, Any]]:
         """Find the photos of the gallery whose face is most like a face of this photo, 0 being its largest."""
-        with in_a_sentence():
-            preparation = galleries.get(key)
-            found = ask(Question(as_path(photo), index, k, face), partial(preparation.searcher, recipe))
-            (first,) = found.answers
-            return framed(found.image, first), first.crop, _with_pictures(preparation, first)
+        preparation = galleries.get(key)
+        found = ask(Question(path_of(photo), index, k, face), partial(preparation.searcher, recipe))
+        (first,) = found.answers
+        return framed(found.image, first), first.crop, _with_pictures(preparation, first)
 
-    def compare_all(photo: str | None, index: str, k: object, face: object, key: str) -> dict[str, Any]:
+    def compare_all(photo: object, index: object, k: object, face: object, key: object) -> dict[str, Any]:
         """Search with every model that is ready: their answers, how many photos each two share, and each one's own."""
-        with in_a_sentence():
-            return ask_all(Question(as_path(photo), index, k, face), galleries.get(key).searchers).as_json()
+        return ask_all(Question(path_of(photo), index, k, face), galleries.get(key).searchers).as_json()
 
     def explain_hit(
-        photo: str | None, recipe: str | None, photo_id: str, face: object, key: str
+        photo: object, recipe: object, photo_id: object, face: object, key: object
     ) -> tuple[Image.Image, Image.Image, Image.Image, Image.Image, dict[str, Any]]:
         """Show which places of both crops a hit's similarity rests on; without photo_id the nearest other photo's."""
-        with in_a_sentence():
-            preparation = galleries.get(key)
-            found = ask(Question(as_path(photo), "exact", face=face), partial(preparation.searcher, recipe))
-            (first,) = found.answers
-            if first.crop is None:
-                raise PhotoError("No face was found in this photo; try another, or a recipe for whole photos.")
-            hit = preparation.gallery.photos.found(str(photo_id or nearest(first)))
-            reason = why(found.searcher, first.crop, hit)
-            heats = reason.explanation
-            return heats.query.crop, heats.hit.crop, *heats.overlays(), reason.as_json()
+        preparation = galleries.get(key)
+        found = ask(Question(path_of(photo), "exact", face=face), partial(preparation.searcher, recipe))
+        (first,) = found.answers
+        if first.crop is None:
+            raise PhotoError("No face was found in this photo; try another, or a recipe for whole photos.")
+        hit = preparation.gallery.photos.found(str(photo_id or nearest(first)))
+        reason = why(found.searcher, first.crop, hit)
+        heats = reason.explanation
+        return heats.query.crop, heats.hit.crop, *heats.overlays(), reason.as_json()
 
     def list_galleries() -> dict[str, Any]:
         """What can be searched: the galleries, and every recipe with its state and its indexes' recall@20."""

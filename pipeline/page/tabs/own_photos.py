@@ -18,8 +18,9 @@ from gradio.blocks import Block
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.galleries.own_gallery import OwnGallery
 from pipeline.page.html import wording
-from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, in_a_sentence, request_of
-from pipeline.page.tabs.preparing import Watch, enter, poll
+from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, Values
+from pipeline.page.query import Request, path_of
+from pipeline.page.tabs.preparing import Watch
 
 POLL_SECONDS = 1.0
 PULSES = 10  # in the time that a gallery lives on unasked: as often an open page asks for it
@@ -123,16 +124,16 @@ class Actions:
         kept = gallery is not None and gallery.kept
         return self.show(key) | {self.parts.own: key, self.panel.keep: kept}
 
-    def dropped(self, files: list[str] | None, key: str, photo: str | None, kept: bool) -> Changes:
+    def dropped(self, values: Values) -> Changes:
         """Starts taking in what was dropped, into the visitor's gallery or a new one."""
-        paths = [Path(file) for file in files or []]
-        with in_a_sentence():
-            gallery = self.own.find(key)
-            if gallery is None:
-                key, gallery = self.own.create()
-            if gallery.preparation is None:
-                self.own.keep(key, kept=kept)
-            gallery.add(paths, self._forget(paths, photo))
+        paths = [Path(str(path_of(file))) for file in values[self.panel.drop] or []]
+        key = values[self.parts.own]
+        gallery = self.own.find(key)
+        if gallery is None:
+            key, gallery = self.own.create()
+        if gallery.preparation is None:
+            self.own.keep(key, kept=bool(values[self.panel.keep]))
+        gallery.add(paths, self._forget(paths, path_of(values[self.parts.query.photo])))
         return self.show(key) | {self.panel.drop: None, self.parts.own: key, self.panel.remembered: key}
 
     def cancelled(self, key: str) -> Changes:
@@ -142,36 +143,31 @@ class Actions:
             gallery.cancel()
         return self.show(key)
 
-    def searched(self, key: str, *values: object) -> Changes:
+    def searched(self, values: Values) -> Changes:
         """The search tab, in the visitor's gallery."""
-        with in_a_sentence():
-            found = enter(self.parts, self.watch, key, replace(request_of(values), gallery=key))
-            return found | {self.parts.tabs: gr.Tabs(selected="search")}
+        request = self.parts.request(values)
+        return self.watch.enter(request, request.own) | {self.parts.tabs: gr.Tabs(selected="search")}
 
-    def kept(self, wanted: bool, key: str, *values: object) -> Changes:
+    def kept(self, values: Values) -> Changes:
         """Keeps the gallery, or no longer."""
-        with in_a_sentence():
-            self.own.keep(key, kept=wanted)
-        return self._settled(key) | self._again(key, values)
+        request = self.parts.request(values)
+        self.own.keep(request.own, kept=bool(values[self.panel.keep]))
+        return self._settled(request.own) | self._again(request)
 
-    def discarded(self, photos: list[str], key: str, *values: object) -> Changes:
+    def discarded(self, values: Values) -> Changes:
         """Removes photos."""
-        gallery = self.own.find(key)
-        with in_a_sentence():
-            if gallery is not None:
-                gallery.discard(photos)
-        return self._settled(key) | self._again(key, values)
+        request, photos = self.parts.request(values), values[self.panel.photos]
+        gallery = self.own.find(request.own)
+        if gallery is not None:
+            gallery.discard([str(photo) for photo in photos] if isinstance(photos, list) else [])
+        return self._settled(request.own) | self._again(request)
 
-    def removed(self, key: str, *values: object) -> Changes:
+    def removed(self, values: Values) -> Changes:
         """Removes everything."""
-        with in_a_sentence():
-            self.own.remove(key)
+        request = self.parts.request(values)
+        self.own.remove(request.own)
         gone: Changes = {self.parts.own: "", self.panel.remembered: "", self.panel.keep: False}
-        return self.show("") | self._again(key, values) | gone
-
-    def polled(self, own: str, *state: str) -> Changes:
-        """Where the galleries stand now."""
-        return poll(self.parts, self.watch, own, state)
+        return self.show("") | self._again(request) | gone
 
     def _settled(self, key: str) -> Changes:
         gallery = self.own.find(key)
@@ -180,14 +176,13 @@ class Actions:
         # Without a gallery nothing has changed, and one may have been begun meanwhile.
         return self.show(key) if key else {}
 
-    def _again(self, key: str, values: Sequence[object]) -> Changes:
+    def _again(self, request: Request) -> Changes:
         """The search once more if it was in the visitor's gallery, which has changed or is gone."""
-        request = request_of(values)
-        if not key or request.gallery != key:
-            return {self.parts.query.photo: request.photo}
-        if self.parts.galleries.has(key):
-            return enter(self.parts, self.watch, key, request)
-        return enter(self.parts, self.watch, "", replace(request, gallery=self.parts.galleries.first()))
+        if not request.own or request.gallery != request.own:
+            return {self.parts.query.photo: gr.skip()}
+        if self.parts.galleries.has(request.own):
+            return self.watch.enter(request, request.own)
+        return self.watch.enter(replace(request, own=""), self.parts.galleries.first())
 
     def _forget(self, paths: Sequence[Path], photo: str | None) -> Callable[[], None]:
         """What deletes the uploaded files; but not the photo that is searched with, which may be one of them."""
@@ -207,17 +202,17 @@ def own_events(page: gr.Blocks, actions: Actions) -> None:
     parts, panel, watch = actions.parts, actions.panel, actions.watch
     outputs = [*panel.outputs, watch.timer]
     mine = [*outputs, parts.own, panel.remembered, panel.drop, panel.keep]
-    anew = list(dict.fromkeys([*mine, *watch.entering(parts)]))
-    choice = [parts.own, *parts.request]
+    anew = list(dict.fromkeys([*mine, *watch.entering]))
+    dropping: set[Block] = {panel.drop, parts.own, parts.query.photo, panel.keep}
     page.load(actions.loaded, panel.remembered, mine, **QUICK)
-    panel.drop.upload(actions.dropped, [panel.drop, parts.own, parts.query.photo, panel.keep], mine, **QUICK)
+    panel.drop.upload(actions.dropped, dropping, mine, **QUICK)
     panel.timer.tick(actions.show, [parts.own, panel.shown], outputs, **QUICK)
     panel.cancel.click(actions.cancelled, parts.own, outputs, **QUICK)
     entering = [
-        panel.search.click(actions.searched, choice, [*watch.entering(parts), parts.tabs], **SEARCH),
-        panel.keep.input(actions.kept, [panel.keep, *choice], anew, **SEARCH),
-        panel.discard.click(actions.discarded, [panel.photos, *choice], anew, **SEARCH),
-        panel.remove.click(actions.removed, choice, anew, **SEARCH),
+        panel.search.click(actions.searched, parts.asked, [*watch.entering, parts.tabs], **SEARCH),
+        panel.keep.input(actions.kept, {panel.keep, *parts.asked}, anew, **SEARCH),
+        panel.discard.click(actions.discarded, {panel.photos, *parts.asked}, anew, **SEARCH),
+        panel.remove.click(actions.removed, parts.asked, anew, **SEARCH),
     ]
     for event in entering:  # a poll that was under way meanwhile told of the gallery as it was
-        event.then(actions.polled, watch.asked(parts), watch.polled(parts), **QUICK)
+        event.then(watch.poll, watch.asked, watch.polled, **QUICK)
