@@ -56,7 +56,7 @@ class Galleries:
         own = self.own.find(key) if self.own and isinstance(key, str) else None
         if own is not None and own.preparation is not None:
             return own.preparation
-        return self._by_key[choice(key or self.first(), self._by_key, "gallery")]
+        return self._by_key[choice(self.first() if key in ("", None) else key, self._by_key, "gallery")]
 
     def named(self, name: str) -> Preparation:
         """The gallery that answers name so (`Answer.gallery`); SettingsError if there is none any more."""

@@ -110,7 +110,7 @@ class Preparation:
 
     def recipe(self, asked: object) -> str:
         """The recipe asked for, or where none is the best that is ready; SettingsError if there is no such one."""
-        if asked:
+        if asked not in ("", None):
             return choice(asked, RECIPES, "recipe")
         if not (ready := self.ready()):
             raise SettingsError(self._problem or "The gallery is not ready yet; ask again in a while.")

@@ -63,12 +63,11 @@ def framed(image: Image.Image, answer: Answer) -> Image.Image:
     scale = min(1.0, SHOWN_SIDE / max(image.size))
     if scale < 1:
         image = image.resize([max(1, round(side * scale)) for side in image.size], reducing_gap=2)
-    small = {face: replace(face, box=scaled(face.box, scale)) for face in answer.faces}
+    small = {face: replace(face, box=_scaled(face.box, scale)) for face in answer.faces}
     return boxed(image, tuple(small.values()), small[answer.face] if answer.face else None)
 
 
-def scaled(box: Box, scale: float) -> Box:
-    """The same box where the photo is so many times as large."""
+def _scaled(box: Box, scale: float) -> Box:
     left, top, right, bottom = box
     return left * scale, top * scale, right * scale, bottom * scale
 

@@ -53,14 +53,12 @@ def page_handler(preparation: Preparation) -> Callable[[str], dict[str, Any]]:
     import gradio as gr
 
     from pipeline.galleries.ask import Which
-    from pipeline.page.parts import Parts, query_column, reply_column
+    from pipeline.page.parts import Parts
     from pipeline.page.presenter import searched
     from pipeline.page.query import Request
 
     with gr.Blocks():
-        tabs = gr.Tabs()
-        query, (reply, explore) = query_column(), reply_column()
-    parts = Parts(Galleries(preparation), tabs, query, reply, explore, gr.State(""))
+        parts = Parts(Galleries(preparation), gr.Tabs())
 
     def handle(photo: str) -> dict[str, Any]:
         request = Request(photo, MAIN, MINI)

@@ -1,7 +1,7 @@
 """Results as HTML: tiles that can be clicked, in rows or columns with headings.
 
-A tile is a picture to search with (`select`) and a button that shows it large (`expand`). `ON_LOAD` tells the page's
-handlers of both; they get the photo's id.
+A tile is a picture to search with (`select`) and a button that shows it large (`expand`). `tiles.js` tells the
+page's handlers of both; they get the photo's id.
 """
 
 from __future__ import annotations
@@ -14,17 +14,10 @@ from urllib.parse import quote
 
 from pipeline.core.recipes import recipe_named
 from pipeline.core.types import Answer, Box, Hit
-from pipeline.page.html.wording import TEMPLATES, caption, counted
+from pipeline.page.html.sources import TEMPLATES
+from pipeline.page.html.wording import caption, counted
 from pipeline.photos.pictures import Picture
 from pipeline.search.comparison import Comparison
-
-# A click on a button with data-event="select" becomes the component's event `select`, and so on.
-ON_LOAD = """
-element.addEventListener('click', (click) => {
-  const button = click.target.closest('button[data-event]');
-  if (button) trigger(button.dataset.event, {photo: button.dataset.photo, answer: button.dataset.answer});
-});
-"""
 
 MEDIA_TYPES = {b"\x89PNG": "image/png", b"GIF8": "image/gif"}  # by their first bytes; all others are JPEG
 Layout = Literal["grid", "people", "strips", "columns"]
@@ -117,19 +110,5 @@ def comparison_html(comparison: Comparison, tiles: Sequence[Sequence[Tile]]) -> 
 def _column(comparison: Comparison, answer: Answer, tiles: Sequence[Tile]) -> Group:
     only = comparison.only(answer.recipe)
     marked = tuple(Tile(tile.hit, tile.picture, ONLY_HERE if tile.hit.photo_id in only else "") for tile in tiles)
-    return Group(recipe_named(answer.recipe).label, _note(answer, len(only)), marked)
-
-
-def _note(answer: Answer, only: int) -> str:
-    """How long it took, how far the answers reach, and how many are this model's alone."""
-    steps = answer.timings_ms
-    took = (
-        f"{steps['total']:.0f} ms: finding the face {steps['detect']:.0f}, embedding {steps['embed']:.0f}, "
-        f"searching {steps['search']:.1f}."
-    )
-    if not answer.found_face:
-        return f"{took} No face was found in this photo."
-    reach = f"Distances {answer.hits[0].distance:.2f} to {answer.hits[-1].distance:.2f}." if answer.hits else ""
-    people = len({hit.person for hit in answer.hits})
-    who = f"{people} different people" if people != 1 else "one person"
-    return f"{took} {reach} {who}; {only} of {len(answer.hits)} photos {ONLY_HERE}."
+    note = TEMPLATES("column", answer=answer, only=len(only), only_here=ONLY_HERE)
+    return Group(recipe_named(answer.recipe).label, note, marked)

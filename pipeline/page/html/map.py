@@ -16,18 +16,11 @@ from pipeline.core.recipes import recipe_named
 from pipeline.core.types import Answer, FloatArray, Hit
 from pipeline.embeddings.map import GalleryMap, well_known
 from pipeline.embeddings.store import Embeddings
-from pipeline.page.html.wording import TEMPLATES, counted
+from pipeline.page.html.sources import TEMPLATES
+from pipeline.page.html.wording import counted
 
-DRAWING = (
-    "<p class='quiet looking' role='status'>Drawing the map. Where that was not done before it takes about a "
-    "minute for 13,000 photos; it is kept.</p>"
-)
 STEPS = 65_535  # of a coordinate: more than there are pixels
 COLOURS = 6  # that are told apart with any kind of sight; after them they come again in another shape
-HELP = (
-    "Drag to move, use the wheel or two fingers to zoom, and point at a photo, or tap it, to see it. By keyboard, "
-    "arrows go from photo to photo, Enter opens one, plus and minus zoom, and 0 shows everything."
-)
 
 
 @dataclass(frozen=True)
@@ -65,7 +58,6 @@ def map_html(shown: Shown) -> str:
         title=shown.title,
         model=recipe_named(shown.embeddings.manifest["recipe"]["name"]).label,
         photos=counted(len(shown.embeddings), "photo"),
-        help=HELP,
         searched=bool(_queries(shown)),
         people=[(shown.people[person], person, count) for person, count in shown.known],
         everyone=len(shown.known) == len(shown.people),

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.core.types import FloatArray
-from pipeline.page.html.wording import TEMPLATES
+from pipeline.page.html.sources import TEMPLATES
 from pipeline.search.explain import NEGLIGIBLE, PLACES, Explanation, Why
 
 LOOKING = "<p class='quiet looking' role='status'>Looking at what this match rests on…</p>"

@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from urllib.parse import urlencode
 
 from pipeline.core.progress import Progress
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import VERSION
-from pipeline.core.templates import Templates
 from pipeline.core.types import Answer, Hit, Verdict
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.own_gallery import OwnGallery, Told
 from pipeline.galleries.preparation import Preparation, Status
 from pipeline.indexes.registry import INDEXES, why_unavailable
+from pipeline.page.html.sources import TEMPLATES
 from pipeline.photos.sources import SAMPLE
 
-TEMPLATES = Templates(Path(__file__).parent / "templates")
 TITLE = "Reverse Face Search"
-LEAD = "Who in the gallery looks most like this face?"
-PRIVACY = "Nothing you upload is kept."
-PRIVACY_OWN = "Nothing you upload is kept, unless you ask for it under My photos."
-SAMPLE_NOTE = "of 40 people who do not exist: each is the average of six others"
 CROP_ALT = "What the network sees of your photo"
 LIMIT_LABEL = "Grey out results farther than"
 FACE_NOTE = "Choose here, or click a face in the photo."
-ABOVE_EXAMPLES = "<p class='above'>Or try one of these:</p>"
-EXPLANATION = (
-    "The **distance** tells how alike two photos are to the chosen model: 0 is the same photo, 2 is as unlike as can "
-    "be. Each model has a scale of its own, so compare distances within one model only. A small distance is no proof "
-    "that two photos show the same person, and the search always answers, even when the gallery does not hold them.\n\n"
-    "The **percentage** is about two photos as a pair: of pairs this alike, half of all pairs being of one person, so "
-    "many are of one person. It is no proof, and it is not the chance that a result is right: a search compares your "
-    "photo with thousands of strangers and shows the most similar. The **words** count that too: of people who are not "
-    "in a gallery of this size, at most 1 in 100 would be told *very likely*, 1 in 50 *likely* or better, 1 in 10 "
-    "*unclear* or better. Both were measured on LFW.\n\n"
-    "LFW shows public figures of about 2002 to 2004. Children, people over 80, women and several ethnicities are rare "
-    "in it, so expect worse answers for them. FaceNet learned from photos of celebrities, some of whom are in LFW too, "
-    "and what the small networks learned from is not published in full: for people they never saw expect less than the "
-    "figures here say.\n\n"
-    "Your photo is searched on this server only, never sent on, and deleted from its temporary folder within the hour."
-)
 NO_FACE_LIVE = "No face is seen; come nearer, into the light, and look into the camera."
-LIVE_NOTE = (
-    "What the camera sees is searched on this server and forgotten at once. The camera is off when you stop it or "
-    "leave this tab. Gallery and model are those chosen under Search."
-)
 INDEX_NOTE = " ".join(f"{name}: {kind.summary}" for name, kind in INDEXES.items())
 
 
@@ -106,24 +80,15 @@ def header(galleries: Galleries, key: str) -> str:
     return TEMPLATES(
         "header",
         title=TITLE,
-        lead=LEAD,
-        privacy=PRIVACY_OWN if galleries.own else PRIVACY,
+        own=galleries.own is not None,
         problem=problem,
         nothing=nothing,
         coming=coming,
         version=VERSION,
-        **_described(shown),
+        photos=shown.gallery.photos if shown.ready() else None,
+        sample=SAMPLE.name,
+        fingerprint=shown.fingerprint(),
     )
-
-
-def _described(preparation: Preparation) -> dict[str, object]:
-    """The gallery for the header, once it is there."""
-    if not preparation.ready():
-        return {"photos": None}
-    photos = preparation.gallery.photos
-    kind = SAMPLE_NOTE if photos.name == SAMPLE.name else ""
-    size = counted(len(photos), "photo")
-    return {"photos": photos, "size": size, "kind": kind, "fingerprint": preparation.fingerprint()}
 
 
 def _coming(preparation: Preparation, *, named: bool) -> list[str]:
@@ -191,22 +156,8 @@ def answer_line(answer: Answer, recall: float) -> str:
 
     `recall` is the index's recall@20 against exact search on this gallery.
     """
-    if not answer.found_face:
-        return notice(
-            "No face was found in this photo. A face should be at least 20 pixels wide, upright and not covered; try "
-            "another photo, or search with the whole photo."
-        )
-    count, number = len(answer.faces), answer.face_number
-    return TEMPLATES(
-        "answer",
-        nearest="nearest photo" if len(answer.hits) == 1 else f"{len(answer.hits)} nearest photos",
-        searched="" if answer.face or not RECIPES[answer.recipe].finds_faces else " with the whole photo",
-        steps=answer.timings_ms,
-        index=answer.index,
-        recall=recall,
-        several=f" This photo shows {count} faces; these are for face {number}." if number and count > 1 else "",
-        presence=presence_line(answer),
-    )
+    whole = not answer.face and RECIPES[answer.recipe].finds_faces
+    return TEMPLATES("answer", answer=answer, recall=recall, whole=whole, presence=presence_line(answer))
 
 
 def every_line(answers: Sequence[Answer]) -> str:
@@ -227,9 +178,7 @@ def limit_line(false_alarms: float, beyond: int, count: int) -> str:
 
 def no_limit_line(*, whole_photo: bool) -> str:
     """Why there is no limit to set, in a few words."""
-    why = "on faces, not on whole photos" if whole_photo else "for this model here"
-    never = "were only measured" if whole_photo else "were not measured"
-    return f"<p class='limit-note quiet'>No limit to set: distances {never} {why}.</p>"
+    return TEMPLATES("no_limit", whole_photo=whole_photo)
 
 
 def boxed_alt(answer: Answer) -> str:
@@ -256,11 +205,6 @@ def notice(sentence: str) -> str:
 
 
 TAB = "My photos"
-INTRO = (
-    "<p class='above'>Find a person in your own photos: drop them here, or a zip of them, and every face in them can "
-    "be searched for. <span class='quiet'>They stay on this server, are shown to nobody but this browser, and are "
-    "deleted soon after you close the page, unless you keep them.</span></p>"
-)
 KEEP = "Keep on this computer"
 KEEP_NOTE = "Kept photos are offered again in this browser, also after a restart, until you remove them."
 

@@ -57,7 +57,7 @@ def _with_pictures(preparation: Preparation, answer: Answer) -> dict[str, Any]:
 
 def endpoints(parts: Parts) -> None:
     """Adds the endpoints; those that take a photo need components to hang on, which nobody sees."""
-    galleries, query, reply = parts.galleries, parts.query, parts.reply
+    galleries = parts.galleries
     answer, trigger = gr.JSON(label="Answer", visible=False), gr.Button(visible=False)
     face = gr.Number(0, label="Face: 1, 2, ...; 0 is the largest", visible=False)
     hit = gr.Textbox("", label="Hit: its photo_id; empty for the nearest that is not the photo itself", visible=False)
@@ -100,13 +100,13 @@ def endpoints(parts: Parts) -> None:
         """Whether this server can answer: ok, degraded, preparing or unavailable; why, and how far."""
         return galleries.health()
 
-    request = [query.photo, model, reply.index, reply.k, face, key]
-    outputs = [query.boxed, query.crop, answer]
+    request = [parts.photo, model, parts.index, parts.k, face, key]
+    outputs = [parts.boxed, parts.crop, answer]
     trigger.click(search, request, outputs, api_name="search", **PUBLIC)
-    on_all = [query.photo, reply.index, reply.k, face, key]
+    on_all = [parts.photo, parts.index, parts.k, face, key]
     trigger.click(compare_all, on_all, answer, api_name="compare", **PUBLIC)
     shown = [gr.Image(label=label, visible=False, format="png") for label in EXPLAINED]
-    asked = [query.photo, model, hit, face, key]
+    asked = [parts.photo, model, hit, face, key]
     trigger.click(explain_hit, asked, [*shown, answer], api_name="explain", **PUBLIC)
     api(list_galleries, api_name="galleries", concurrency_limit=None)
     api(tell_health, api_name="health", concurrency_limit=None)

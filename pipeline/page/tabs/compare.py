@@ -6,7 +6,8 @@ import gradio as gr
 
 from pipeline.galleries.ask import Question, ask_all
 from pipeline.galleries.preparation import Preparation
-from pipeline.page.html.grid import ON_LOAD, comparison_html
+from pipeline.page.html.grid import comparison_html
+from pipeline.page.html.sources import source
 from pipeline.page.html.wording import notice
 from pipeline.page.parts import SEARCH, Parts, Values
 from pipeline.page.presenter import attempted, tiles
@@ -26,7 +27,7 @@ def compared(preparation: Preparation, request: Request) -> str:
 def compare_tab(parts: Parts, tab: gr.Tab) -> None:
     """Fills the tab; the comparison is made whenever it is opened."""
     with tab:
-        shown = gr.HTML(js_on_load=ON_LOAD, elem_id="compare")
+        shown = gr.HTML(js_on_load=source("tiles.js"), elem_id="compare")
 
     def opening(values: Values) -> str:
         request = parts.request(values)

@@ -6,7 +6,7 @@ from pipeline.evaluation.report import HEADLINE_NOTE, drawings
 from pipeline.evaluation.tables import as_html, headline
 from pipeline.galleries.preparation import Preparation
 from pipeline.galleries.reports import load_report, report_path
-from pipeline.page.html.wording import TEMPLATES
+from pipeline.page.html.sources import TEMPLATES
 
 ABSENT = (
     "<p class='notice'>These galleries have not been evaluated yet. <code>python -m pipeline evaluate</code> does so "

@@ -13,6 +13,7 @@ from pipeline.core.types import Answer
 from pipeline.encoder.faces import at
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.html import downloads, wording
+from pipeline.page.html.sources import source
 from pipeline.page.html.why import LOOKING, why_html
 from pipeline.page.html.wording import notice
 from pipeline.page.parts import PICTURES, QUICK, SEARCH, Changes, Parts, Values
@@ -21,14 +22,6 @@ from pipeline.page.query import Request
 from pipeline.page.tabs.search import with_picture
 from pipeline.search.explain import why
 
-# The file goes into the page and from there to the visitor: nothing is left on the server.
-SAVE = """(file) => {
-  if (!file) return;
-  const anchor = document.createElement('a');
-  anchor.href = `data:${file.type};base64,${file.content}`;
-  anchor.download = file.name;
-  anchor.click();
-}"""
 TO_THE_PHOTO = "() => document.querySelector('#photo').scrollIntoView({block: 'nearest'})"
 TO_THE_ENLARGED = "() => document.querySelector('#enlarged').scrollIntoView({block: 'nearest'})"
 
@@ -58,7 +51,7 @@ def went_back(preparation: Preparation, request: Request) -> Shown:
 
 
 def download(parts: Parts, kind: str, answers: Sequence[Answer]) -> dict[str, str] | None:
-    """The answers as a file for `SAVE`: its name, type and content in base64; None if there are none any more."""
+    """The answers as a file for `save.js`: its name, type and content in base64; None if there are none any more."""
     if not answers:
         return None
     makers: dict[str, tuple[str, str, Callable[[], bytes]]] = {
@@ -77,40 +70,41 @@ def _sheet(parts: Parts, answers: Sequence[Answer]) -> bytes:
 
 def explore_events(parts: Parts) -> None:
     """What can be done with an answer."""
-    reply, explore, galleries = parts.reply, parts.explore, parts.galleries
 
     def picked(values: Values, event: gr.EventData) -> Changes:
         return parts.changes(search_with(parts, str(event.photo), parts.request(values)))
 
     def back(values: Values) -> Changes:
         request = parts.request(values)
-        return parts.changes(went_back(galleries.get(request.gallery), request))
+        return parts.changes(went_back(parts.galleries.get(request.gallery), request))
 
     def expanded(answers: tuple[Answer, ...], event: gr.EventData) -> str:
         found = hit_in(answers, str(event.photo), int(event.answer))
-        return enlarged(galleries.named(found[0].gallery), *found, int(event.answer)) if found else ""
+        return enlarged(parts.galleries.named(found[0].gallery), *found, int(event.answer)) if found else ""
 
     def arranged(values: Values) -> str:
         request = parts.request(values)
-        return results(galleries.named(request.answers[0].gallery), request.answers, request) if request.answers else ""
+        if not request.answers:
+            return ""
+        return results(parts.galleries.named(request.answers[0].gallery), request.answers, request)
 
     def limited(values: Values) -> Changes:
         request = parts.request(values)
         if not request.answers:
-            return {explore.limit_note: ""}
-        request, note, marked = moved(galleries.named(request.answers[0].gallery), request, values[explore.limit])
-        return {explore.own_limit: request.own_limit, explore.limit_note: note, reply.hits: marked}
+            return {parts.limit_note: ""}
+        request, note, marked = moved(parts.galleries.named(request.answers[0].gallery), request, values[parts.limit])
+        return {parts.own_limit: request.own_limit, parts.limit_note: note, parts.hits: marked}
 
-    clicks = [reply.hits.select, explore.enlarged.select]
+    clicks = [parts.hits.select, parts.enlarged.select]
     gr.on(clicks, picked, parts.asked, parts.answer, **SEARCH).then(None, None, None, js=TO_THE_PHOTO)
-    explore.back.click(back, parts.asked, parts.answer, **SEARCH)
-    enlarging = reply.hits.expand(expanded, explore.answers, explore.enlarged, **PICTURES)
+    parts.back.click(back, parts.asked, parts.answer, **SEARCH)
+    enlarging = parts.hits.expand(expanded, parts.answers, parts.enlarged, **PICTURES)
     enlarging.then(None, None, None, js=TO_THE_ENLARGED)
-    explore.enlarged.collapse(lambda: "", None, explore.enlarged, **QUICK)
-    arrangement = [explore.view.input, explore.by_person.input]
-    gr.on(arrangement, arranged, parts.asked, reply.hits, **PICTURES)
-    outputs = [explore.own_limit, explore.limit_note, reply.hits]
-    explore.limit.input(limited, {explore.limit, *parts.asked}, outputs, trigger_mode="always_last", **PICTURES)
+    parts.enlarged.collapse(lambda: "", None, parts.enlarged, **QUICK)
+    arrangement = [parts.view.input, parts.by_person.input]
+    gr.on(arrangement, arranged, parts.asked, parts.hits, **PICTURES)
+    outputs = [parts.own_limit, parts.limit_note, parts.hits]
+    parts.limit.input(limited, {parts.limit, *parts.asked}, outputs, trigger_mode="always_last", **PICTURES)
     _download_events(parts)
 
 
@@ -126,20 +120,15 @@ def picked_elsewhere(parts: Parts, shown: gr.HTML) -> None:
 
 def _download_events(parts: Parts) -> None:
     file = gr.JSON(visible="hidden", elem_id="file")
-    for kind, button in zip(("csv", "json", "sheet"), parts.explore.downloads, strict=True):
+    for kind, button in parts.downloads.items():
 
         def made(answers: tuple[Answer, ...], kind: str = kind) -> dict[str, str] | None:
             return download(parts, kind, answers)
 
-        button.click(made, parts.explore.answers, file, **PICTURES).then(None, file, None, js=SAVE)
+        button.click(made, parts.answers, file, **PICTURES).then(None, file, None, js=source("save.js"))
 
 
 SAY_SO = f"() => {LOOKING!r}"  # without a way to the server and back
-# Meanwhile the visitor may have enlarged something else or searched again: then what was found out is dropped.
-SHOW = """(told, shown) => {
-  const button = document.querySelector('#enlarged [data-event="expand"]');
-  return button?.dataset.photo === told.photo && button.dataset.answer === told.answer ? told.html : shown;
-}"""
 TO_THE_WHY = "() => document.querySelector('#why').scrollIntoView({block: 'nearest'})"
 
 
@@ -155,7 +144,6 @@ def explained(parts: Parts, photo_id: str, number: int, answers: Sequence[Answer
 
 def explain_events(parts: Parts) -> None:
     """The button of an enlarged result, and that nothing is said of one that is not shown any more."""
-    explore = parts.explore
 
     told = gr.JSON(visible="hidden")
 
@@ -164,8 +152,8 @@ def explain_events(parts: Parts) -> None:
         html = attempted(lambda: explained(parts, photo, int(answer), answers), notice)
         return {"photo": photo, "answer": answer, "html": html}
 
-    explore.enlarged.expand(None, None, explore.why, js=SAY_SO).then(None, None, None, js=TO_THE_WHY)
+    parts.enlarged.expand(None, None, parts.why, js=SAY_SO).then(None, None, None, js=TO_THE_WHY)
     hidden = SEARCH | {"show_progress": "hidden", "trigger_mode": "multiple"}
-    looking = explore.enlarged.expand(asked, explore.answers, told, **hidden)
-    looking.then(None, [told, explore.why], explore.why, js=SHOW).then(None, None, None, js=TO_THE_WHY)
-    explore.enlarged.change(None, None, explore.why, js="() => ''")
+    looking = parts.enlarged.expand(asked, parts.answers, told, **hidden)
+    looking.then(None, [told, parts.why], parts.why, js=source("why.js")).then(None, None, None, js=TO_THE_WHY)
+    parts.enlarged.change(None, None, parts.why, js="() => ''")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import gradio as gr
 
 from pipeline.core.errors import PhotosError, SettingsError
-from pipeline.core.recipes import RECIPES
 from pipeline.embeddings.map import open_map
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.html.grid import served
-from pipeline.page.html.map import DRAWING, Shown, found_in, map_html
+from pipeline.page.html.map import Shown, found_in, map_html
+from pipeline.page.html.sources import TEMPLATES, source
 from pipeline.page.html.wording import notice
 from pipeline.page.parts import SEARCH, Parts, Values
 from pipeline.page.presenter import attempted, picture
@@ -19,11 +17,9 @@ from pipeline.page.query import FACES, Request
 from pipeline.page.server.gate import Gate
 from pipeline.page.tabs.explore import picked_elsewhere
 
-DRAW = (Path(__file__).parent.parent / "html" / "map.js").read_text(encoding="utf-8")
 DRAWN = "map"
 # Drawing a map for the first time takes long: that searches wait for nobody's map, maps wait for each other.
 LONG = SEARCH | {"concurrency_limit": 1, "concurrency_id": DRAWN}
-SAY_SO = f"(shown) => shown || {DRAWING!r}"  # without a way to the server and back
 CHANGED = "The gallery has changed meanwhile; open this tab again."
 
 
@@ -41,20 +37,16 @@ def point(parts: Parts, asked: object) -> dict[str, str]:
 
     `asked` is what a browser sent: the gallery's key, the recipe, the fingerprint of what was drawn, and the row.
     """
-    key, recipe, fingerprint, row = _as_asked(asked)
-    preparation = parts.galleries.get(key)
-    searcher = preparation.searcher(recipe)
+    match asked:
+        case [key, recipe, fingerprint, int(row)]:
+            preparation = parts.galleries.get(key)
+            searcher = preparation.searcher(recipe)
+        case _:
+            raise SettingsError(CHANGED)
     if searcher.embeddings.manifest["fingerprint"] != fingerprint or not 0 <= row < len(searcher.embeddings):
         raise SettingsError(CHANGED)
     photo_id = searcher.embeddings.photo_ids[row]
     return {"photo": photo_id, "picture": served(picture(preparation, searcher, photo_id, FACES))}
-
-
-def _as_asked(asked: object) -> tuple[str, str, str, int]:
-    match asked:
-        case [str(key), str(recipe), str(fingerprint), int(row)] if recipe in RECIPES:
-            return key, recipe, fingerprint, row
-    raise SettingsError(CHANGED)
 
 
 def map_tab(parts: Parts, tab: gr.Tab, gate: Gate) -> None:
@@ -72,7 +64,8 @@ def map_tab(parts: Parts, tab: gr.Tab, gate: Gate) -> None:
         return attempted(lambda: mapped(parts.galleries.get(request.gallery), request), notice)
 
     with tab:
-        shown = gr.HTML(js_on_load=DRAW, elem_id="map", server_functions=[map_point])
-    tab.select(None, shown, shown, js=SAY_SO)
+        shown = gr.HTML(js_on_load=source("map.js"), elem_id="map", server_functions=[map_point])
+    # Said without a way to the server and back.
+    tab.select(None, shown, shown, js=f"(shown) => shown || {str(TEMPLATES('drawing'))!r}")
     tab.select(opening, parts.asked, shown, **LONG)
     picked_elsewhere(parts, shown)

@@ -85,7 +85,6 @@ def anew(preparation: Preparation, request: Request) -> Shown:
 
 def search_events(parts: Parts) -> None:
     """Searches whenever the visitor changes something."""
-    query, reply = parts.query, parts.reply
 
     def of_face(values: Values) -> Changes:
         request = parts.request(values)
@@ -111,11 +110,11 @@ def search_events(parts: Parts) -> None:
         request = parts.request(values)
         return parts.changes(example(parts.galleries.get(request.gallery), request, int(event.index)))
 
-    photos = [query.photo.input, query.photo.clear]
+    photos = [parts.photo.input, parts.photo.clear]
     gr.on(photos, of_photo, parts.asked, parts.answer, trigger_mode="always_last", **SEARCH)
-    choices = [reply.model.input, reply.index.input, reply.k.input, query.face.input]
+    choices = [parts.model.input, parts.index.input, parts.k.input, parts.face.input]
     gr.on(choices, of_face, parts.asked, parts.answer, trigger_mode="always_last", **SEARCH)
-    query.boxed.select(of_point, parts.asked, parts.answer, **SEARCH)
-    query.every.click(of_every, parts.asked, parts.answer, **SEARCH)
-    reply.whole.click(of_whole, parts.asked, parts.answer, **SEARCH)
-    query.examples.select(of_example, parts.asked, parts.answer, **SEARCH)
+    parts.boxed.select(of_point, parts.asked, parts.answer, **SEARCH)
+    parts.every.click(of_every, parts.asked, parts.answer, **SEARCH)
+    parts.whole.click(of_whole, parts.asked, parts.answer, **SEARCH)
+    parts.examples.select(of_example, parts.asked, parts.answer, **SEARCH)
