@@ -87,10 +87,10 @@ def answered(preparation: Preparation, request: Request, found: Found) -> Shown:
     several = len(answers) > 1
     number = request.face if several and isinstance(request.face, int) else 1
     answer = answers[max(0, min(number, len(answers)) - 1)]
-    one_line = partial(wording.answer_line, answer, found.searcher.recall(request.index))
+    recall = found.searcher.recall(request.index)
     return replace(
         unanswered(preparation, request),
-        sentence=wording.every_line(answers) if several else one_line(),
+        sentence=wording.every_line(answers) if several else wording.answer_line(answer, recall),
         framed=framed(found.image, answer),
         framed_alt=wording.boxed_alt(answer),
         crop=answer.crop,
