@@ -24,8 +24,7 @@ from pipeline.core.errors import PhotoError, PhotosError
 from pipeline.core.files import digest
 from pipeline.core.folders import PRIVATE_FILE, make_folder
 from pipeline.core.progress import Progress, Report
-from pipeline.photos.folders import PHOTO_SUFFIXES
-from pipeline.photos.images import open_image
+from pipeline.photos.images import SUFFIXES, open_image
 
 MAX_PHOTOS = 5_000  # in one gallery: an hour's work for two cores, if they are large
 MAX_ENTRIES = 20_000  # files of any kind in one zip
@@ -34,7 +33,7 @@ SPARE_BYTES = 500_000_000  # of disk that stay free for everybody else
 BLOCK = 1 << 20
 NAME_LENGTH = 50  # characters of a name that are kept, of up to four bytes each; file systems allow 255 bytes
 DISK_FULL = "The disk of this server is full; free some space, or drop fewer photos."
-WANTED = "drop JPEG, PNG, WebP, GIF, BMP or TIFF files, or a zip of them"
+WANTED = "drop JPEG, HEIC, PNG, WebP, AVIF, GIF, BMP or TIFF files, or a zip of them"
 BROKEN_ZIP = (zipfile.BadZipFile, ValueError, NotImplementedError)
 ENCRYPTED = 0x1  # bit of a zip entry's flags
 
@@ -67,7 +66,7 @@ def take(dropped: Sequence[Path], folder: Path, present: Path, report: Report) -
     if not dropped:
         raise PhotosError(f"Nothing was dropped; {WANTED}.")
     sources = [source for file in dropped for source in _sources(file)]
-    photos = [source for source in sources if source.name.suffix.lower() in PHOTO_SUFFIXES]
+    photos = [source for source in sources if source.name.suffix.lower() in SUFFIXES]
     if not photos:
         raise PhotosError(f"There are no photos in what you dropped; {WANTED}.")
     count = sum(path.is_file() for path in present.rglob("*"))

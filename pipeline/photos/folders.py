@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline.core.errors import PhotosError
+from pipeline.photos.images import SUFFIXES
 from pipeline.photos.photos import Photos, revision
 
-PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
 
 
 def own_photos(folder: Path, names: tuple[str, str]) -> Photos:
@@ -45,7 +45,7 @@ def folder_photos(folder: Path, names: tuple[str, str] | None = None, stamp: Cal
     files = list(_photos_below(folder))
     if not files:
         raise PhotosError(
-            f"There are no photos in {folder} (looked for {', '.join(sorted(PHOTO_SUFFIXES))}); choose another folder."
+            f"There are no photos in {folder} (looked for {', '.join(sorted(SUFFIXES))}); choose another folder."
         )
     labels, stamps = [], []
     for file in files:
@@ -70,7 +70,7 @@ def _photos_below(folder: Path) -> Iterator[Path]:
     for inside, folders, files in os.walk(folder, onerror=failed):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(inside, name) for name in files if not name.startswith(".")]
-    return (path for path in sorted(found) if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
+    return (path for path in sorted(found) if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 def told_apart(name: str, place: str) -> str:

@@ -19,7 +19,7 @@ from pipeline.galleries import uploads
 from pipeline.galleries.uploads import Taken, take
 from tests.fakes import portrait
 
-WANTED = "drop JPEG, PNG, WebP, GIF, BMP or TIFF files, or a zip of them"
+WANTED = "drop JPEG, HEIC, PNG, WebP, AVIF, GIF, BMP or TIFF files, or a zip of them"
 
 
 def png(image: Image.Image) -> bytes:
