@@ -27,8 +27,7 @@ from PIL import Image
 from pipeline.core.errors import PhotosError
 from pipeline.core.progress import Progress
 from pipeline.core.types import Photo
-from pipeline.photos.images import SUFFIXES
-from pipeline.photos.images import open_image
+from pipeline.photos.images import SUFFIXES, open_image
 from pipeline.photos.photos import Photos
 from pipeline.photos.sources import LFW_ON_THE_HUB, open_photos
 
