@@ -75,12 +75,12 @@ def people_of(photos: Sequence[PurePosixPath]) -> list[str]:
 
     A folder that all photos lie in tells nobody apart, unless those in it are years or dates.
     """
-    parts = [photo.parts for photo in photos]
-    while len({names[0] for names in parts}) == 1 and all(len(names) > 2 for names in parts):
-        if all(re.fullmatch(r"[\d\W_]+", names[1]) for names in parts):
+    folders = [photo.parts[:-1] for photo in photos]
+    while len({names[0] for names in folders if names}) == 1 and all(len(names) != 1 for names in folders):
+        if all(re.fullmatch(r"[\d\W_]+", names[1]) for names in folders if names):
             break
-        parts = [names[1:] for names in parts]
-    return [names[0] if len(names) > 1 else PurePosixPath(names[0]).stem for names in parts]
+        folders = [names[1:] for names in folders]
+    return [names[0] if names else photo.stem for names, photo in zip(folders, photos, strict=True)]
 
 
 def photos_below(folder: Path) -> Listing:
@@ -108,7 +108,7 @@ def photos_below(folder: Path) -> Listing:
                 folders.remove(name)
             elif linked:
                 seen.add(place)
-        why = {name: _why_left_out(name) for name in sorted(files)}
+        why = {name: why_left_out(PurePosixPath(name)) for name in sorted(files)}
         left_out += [(_readable(there / name, folder), reason) for name, reason in why.items() if reason]
         photos += [there / name for name, reason in why.items() if not reason and (there / name).is_file()]
     photos.sort()
@@ -118,10 +118,11 @@ def photos_below(folder: Path) -> Listing:
     return Listing(tuple((path, name) for name, path in named.items()), tuple(left_out))
 
 
-def _why_left_out(name: str) -> str:
-    if NOT_MEANT.match(name):
+def why_left_out(path: PurePosixPath) -> str:
+    """Why a file of a folder or a zip is none of its photos, by its path; empty if it is one."""
+    if any(NOT_MEANT.match(part) for part in path.parts):
         return HIDDEN
-    return "" if Path(name).suffix.lower() in SUFFIXES else OTHER
+    return "" if path.suffix.lower() in SUFFIXES else OTHER
 
 
 def _readable(path: Path, folder: Path) -> str:

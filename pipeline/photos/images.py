@@ -38,16 +38,17 @@ SMALL_BYTES = 64_000  # a JPEG below this is its own thumbnail
 JPEG_START = b"\xff\xd8"
 
 
-def open_image(source: bytes | Path, *, small: bool = False) -> Image.Image:
+def open_image(source: bytes | Path, *, side: int = 0) -> Image.Image:
     """Decodes a photo: first frame, EXIF orientation applied, transparency on white, 8-bit RGB. PhotoError if not.
 
     PhotoOutOfReach where it is not the photo that is at fault, but the disk that it lies on.
-    A `small` one is as many times smaller as its format makes cheap: enough to know whether it can be read.
+    With `side` it is as many times smaller as its format makes cheap and leaves so many pixels: a JPEG of 12 megapixels
+    is decoded three times as fast so.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd EXIF, and of sizes that are judged below
-            return _decoded(source, small=small)
+            return _decoded(source, side)
     except PhotoError:
         raise
     except Image.DecompressionBombError as error:
@@ -58,19 +59,19 @@ def open_image(source: bytes | Path, *, small: bool = False) -> Image.Image:
         if isinstance(source, Path) and (cause := _why_out_of_reach(source, error)):
             raise PhotoOutOfReach(OUT_OF_REACH.format(source.name, cause)) from error
         if repaired := _without_end(source):
-            return open_image(repaired, small=small)
+            return open_image(repaired, side=side)
         raise PhotoError(UNREADABLE) from error
 
 
-def _decoded(source: bytes | Path, *, small: bool) -> Image.Image:
+def _decoded(source: bytes | Path, side: int) -> Image.Image:
     file = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
     with file:
         boxed = file.read(12)[4:8] == b"ftyp"  # the container of HEIF and AVIF
         file.seek(0)
         with Image.open(file, formats=(*FORMATS, _heif()) if boxed else FORMATS) as image:
             _check(image)
-            if small:
-                image.draft("RGB", (1, 1))
+            if side:
+                image.draft("RGB", (side, side))
             elif image.width * image.height > MAX_PIXELS:
                 image.draft("RGB", (image.width // 2, image.height // 2))
             image.load()
