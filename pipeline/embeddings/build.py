@@ -69,10 +69,10 @@ def gallery_facts(photos: Photos, encoder: Encoder, folder: Path) -> dict[str, A
     }
 
 
-def open_embeddings(photos: Photos, encoder: Encoder, root: Path) -> Embeddings:
-    """The finished gallery of these photos by this encoder; GalleryError says why there is none."""
+def open_embeddings(photos: Photos, encoder: Encoder, root: Path, *, mapped: bool = True) -> Embeddings:
+    """The finished gallery of these photos by this encoder, see `load_embeddings`; GalleryError if there is none."""
     folder = embeddings_folder(root, photos, encoder.recipe.name)
-    embeddings = load_embeddings(folder, gallery_fingerprint(encoder, photos))
+    embeddings = load_embeddings(folder, gallery_fingerprint(encoder, photos), mapped=mapped)
     _check_size(len(embeddings), encoder.recipe)
     return embeddings
 

@@ -211,7 +211,7 @@ def _fetch_thumbnails(listing: Listing, fetching: Fetching) -> None:
     archive = get_file(listing, f"{path}/{PACK}", fetching.aside, bar)
     if digest(archive) != expected:
         raise HubError(f"The thumbnails in {listing.repo} are not what their manifest describes; {made_here}.")
-    unpack(archive, fetching.root / THUMBNAILS / photos.name)
+    unpack(archive, fetching.root / THUMBNAILS / photos.name, len(photos))
 
 
 def _is_built(photos: Photos, encoder: Encoder, root: Path) -> bool:

@@ -25,6 +25,7 @@ from pipeline.core.progress import Progress, Report
 from pipeline.core.types import Box
 from pipeline.photos.images import JPEG_START, UNREADABLE, open_image, small_enough
 from pipeline.photos.photos import Photos
+from pipeline.photos.zips import open_zip
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Pictures:
             source = self.photos[row].source
             if small_enough(source):
                 return self._kept(row, path, source)
-            image = open_image(source)
+            image = open_image(source, side=THUMBNAIL_SIDE)
             image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
             return self._kept(row, path, _encoded(image, "JPEG", quality=88))
 
@@ -198,13 +199,14 @@ def pack(photos: Photos, thumbnail: Callable[[str], Picture], path: Path, report
     return count
 
 
-def unpack(path: Path, folder: Path) -> int:
+def unpack(path: Path, folder: Path, most: int) -> int:
     """Puts an archive's thumbnails into `folder`, each whole or not at all; returns how many.
 
-    HubError, before anything is written, if there is something else in it than small JPEGs with a thumbnail's name.
+    HubError, before anything is written, if there is something else in it than small JPEGs with a thumbnail's name, or
+    more than `most` of them.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path, most) as archive:
             entries = archive.infolist()
             if not all(_is_thumbnail(archive, entry) for entry in entries):
                 raise HubError(f"{PACK} holds something else than thumbnails; they are made here instead.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,23 @@ def test_a_large_jpeg_is_not_kept_as_it_is(tmp_path: Path) -> None:
     assert len(content) > 64_000
     with Image.open(pictures(tmp_path, content).thumbnail("0")) as image:
         assert image.size == (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+
+
+def test_the_thumbnail_of_a_large_jpeg_needs_no_whole_decoding(tmp_path: Path) -> None:
+    """20 of 12 megapixels took 1.7 s, and take 0.55 s."""
+    content = encode(noise(40, 30).resize((4000, 3000)), "JPEG", quality=88)
+
+    def seconds(work: Callable[[], object]) -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    whole = min(seconds(lambda: open_image(content)) for _ in range(3))
+    made = min(seconds(lambda n=n: pictures(tmp_path / str(n), content).thumbnail("0")) for n in range(3))
+    assert made < 0.6 * whole
+    with Image.open(pictures(tmp_path / "0", content).thumbnail("0")) as thumbnail:
+        expected = open_image(content).resize((320, 240), Image.Resampling.LANCZOS)
+        assert np.abs(np.asarray(thumbnail, np.float32) - np.asarray(expected, np.float32)).mean() < 4
 
 
 def test_a_small_photo_in_another_format_becomes_jpeg_and_is_not_enlarged(tmp_path: Path) -> None:
