@@ -14,14 +14,18 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
+from PIL import Image
+
 from pipeline.core.recipes import recipe_named
-from pipeline.core.types import Answer, Box, Hit
+from pipeline.core.types import Answer, Box, Face, Hit
+from pipeline.encoder.look import Look
 from pipeline.page.html.sources import TEMPLATES
-from pipeline.page.html.wording import caption, counted
+from pipeline.page.html.wording import CROP_ALT, caption, counted
 from pipeline.photos.pictures import Picture
 from pipeline.search.comparison import Comparison
 
 MEDIA_TYPES = {b"\x89PNG": "image/png", b"GIF8": "image/gif"}  # by their first bytes; all others are JPEG
+FACE_SIDE, MOST = 112, 24  # of a face below the photo, in pixels; and of the other faces there
 Layout = Literal["grid", "people", "strips", "columns"]
 
 
@@ -42,7 +46,7 @@ class Tile:
     def word(self) -> str:
         """How likely it is the person searched for, or another word about the tile; empty where nothing is to say."""
         if self.mark or self.hit.is_query:
-            return self.mark or "the same photo"
+            return self.mark or "same photo"
         return self.hit.verdict.words if self.hit.verdict and not self.beyond else ""
 
     @property
