@@ -74,9 +74,8 @@ def build_page(galleries: Galleries, gate: Gate | None = None) -> gr.Blocks:
             header = gr.HTML(wording.header(galleries, MAIN), elem_id="header")
             # Its choices change while galleries get ready.
             title = (wording.gallery_label(galleries.main), MAIN)
-            gallery = gr.Radio(
-                [title], value=MAIN, label="Gallery", show_label=False, container=False, elem_id="gallery"
-            )
+            bare: dict[str, Any] = {"container": False, "show_label": False, "elem_classes": "positions"}
+            gallery = gr.Radio([title], value=MAIN, label="Gallery", elem_id="gallery", **bare)
         with gr.Tabs() as tabs:
             with gr.Tab("Search", id="search"), gr.Row(elem_id="main"):
                 parts = Parts(galleries, gallery, tabs)

@@ -166,7 +166,12 @@ class Parts:
     @property
     def answer(self) -> list[Block]:
         """What a search may change: all that `changes` gives where everything is to be shown."""
-        return list(self.changes(Shown("", None, "", "", limit=FARTHEST, photo="a photo", trail=())))
+        return list(self.changes(Shown("", None, "", "", limit=FARTHEST, trail=())))
+
+    @property
+    def photo_and_answer(self) -> list[Block]:
+        """What a search with a photo of the server's changes; the visitor's own is not veiled while it is searched."""
+        return [self.photo, *self.answer]
 
     def changes(self, shown: Shown) -> Changes:
         """The search tab as it is to be shown."""

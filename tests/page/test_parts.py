@@ -80,7 +80,8 @@ def test_a_gallery_that_was_invented_is_refused_when_it_is_looked_for(parts: Par
 def test_whatever_is_shown_is_among_what_a_search_may_change(parts: Parts) -> None:
     nothing = parts.changes(Shown("", ""))
     everything = parts.changes(Shown("", "", limit=2 * FARTHEST, photo="/x.png", trail=(("/y.png", 1),)))
-    assert nothing.keys() < everything.keys() == set(parts.answer)
+    assert nothing.keys() < everything.keys() == set(parts.photo_and_answer)
+    assert parts.photo not in parts.answer
     for left_alone in (parts.photo, parts.trail, parts.back, parts.limit):
         assert left_alone not in nothing
 

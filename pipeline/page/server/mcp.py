@@ -11,7 +11,6 @@ import binascii
 import reprlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -86,8 +85,8 @@ def search_face(galleries: Galleries, given: Mapping[str, Any]) -> dict[str, Any
     """
     asked: dict[str, Any] = {name: about.get("default") for name, about in ARGUMENTS.items()} | dict(checked(given))
     question = Question(decoded(asked["photo"]), asked["index"], asked["k"], asked["face"])
-    preparation = galleries.get(asked["gallery"])
-    return ask(question, partial(preparation.searcher, asked["recipe"])).answers[0].as_json()
+    found = ask(question, lambda: galleries.get(asked["gallery"]).searcher(asked["recipe"]))
+    return found.answers[0].as_json()
 
 
 def checked(given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -96,8 +96,8 @@ def explore_events(parts: Parts) -> None:
         return {parts.own_limit: request.own_limit, parts.limit_note: note, parts.hits: marked}
 
     clicks = [parts.hits.select, parts.enlarged.select]
-    gr.on(clicks, picked, parts.asked, parts.answer, **SEARCH).then(None, None, None, js=TO_THE_PHOTO)
-    parts.back.click(back, parts.asked, parts.answer, **SEARCH)
+    gr.on(clicks, picked, parts.asked, parts.photo_and_answer, **SEARCH).then(None, None, None, js=TO_THE_PHOTO)
+    parts.back.click(back, parts.asked, parts.photo_and_answer, **SEARCH)
     enlarging = parts.hits.expand(expanded, parts.answers, parts.enlarged, **PICTURES)
     enlarging.then(None, None, None, js=TO_THE_ENLARGED)
     parts.enlarged.collapse(lambda: "", None, parts.enlarged, **QUICK)
@@ -115,7 +115,7 @@ def picked_elsewhere(parts: Parts, shown: gr.HTML) -> None:
         found = parts.changes(search_with(parts, str(event.photo), parts.request(values)))
         return found | {parts.tabs: gr.Tabs(selected="search")}
 
-    shown.select(picked, parts.asked, [*parts.answer, parts.tabs], **SEARCH)
+    shown.select(picked, parts.asked, [*parts.photo_and_answer, parts.tabs], **SEARCH)
 
 
 def _download_events(parts: Parts) -> None:

@@ -39,7 +39,7 @@ class Watch:
         stands = [*choices, self.answerable, parts.examples_box, parts.examples]
         asked: set[Block] = {parts.own, parts.gallery, parts.role, parts.model, self.answerable}
         self.polling = (self.poll, asked, [*stands, parts.retry, self.timer])
-        self.entering = [*stands, *parts.answer]
+        self.entering = [*stands, *parts.photo_and_answer]
         self._connect(page)
 
     def _connect(self, page: gr.Blocks) -> None:
@@ -63,7 +63,7 @@ class Watch:
         page.load(restoring, None, [*chosen, parts.role], **QUICK).then(*self.polling, **QUICK)
         self.timer.tick(*self.polling, **QUICK)
         parts.retry.click(retried, *self.polling[1:], **QUICK)
-        self.answerable.change(self.first, {self.answerable, *parts.asked}, parts.answer, **SEARCH)
+        self.answerable.change(self.first, {self.answerable, *parts.asked}, parts.photo_and_answer, **SEARCH)
         # A poll that was under way meanwhile told of the gallery chosen before; so one more follows.
         parts.gallery.input(entered, parts.asked, self.entering, **SEARCH).then(*self.polling, **QUICK)
         parts.switch.click(switched, parts.asked, self.entering, **SEARCH).then(*self.polling, **QUICK)

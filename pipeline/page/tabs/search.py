@@ -123,4 +123,4 @@ def search_events(parts: Parts) -> None:
     gr.on([parts.frames.select, parts.faces.select], of_number, parts.asked, parts.answer, **SEARCH)
     parts.every.click(of_every, parts.asked, parts.answer, **SEARCH)
     parts.whole.click(of_whole, parts.asked, parts.answer, **SEARCH)
-    parts.examples.select(of_example, parts.asked, parts.answer, **SEARCH)
+    parts.examples.select(of_example, parts.asked, parts.photo_and_answer, **SEARCH)
