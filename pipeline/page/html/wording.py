@@ -155,8 +155,8 @@ def answer_line(answer: Answer, recall: float, of_person: int = 0, changed: str 
     """
     who = answer.hits[0].person if answer.hits else ""
     certainty = CERTAINTY.get(answer.person.words, "") if answer.person else ""
-    found = found_line(answer, who, of_person) if of_person else ""
-    said = {"recall": recall, "who": who, "certainty": certainty, "found": found, "changed": changed}
+    found = changed or (found_line(answer, who, of_person) if of_person else "")
+    said = {"recall": recall, "who": who, "certainty": certainty, "found": found}
     return TEMPLATES("answer", answer=answer, **said)
 
 
