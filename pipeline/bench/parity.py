@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from facenet_pytorch import MTCNN
@@ -10,7 +10,7 @@ from facenet_pytorch import MTCNN
 from pipeline.bench.results import Figures
 from pipeline.bench.speed import alike, as_faces
 from pipeline.core.errors import PhotoError
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked_slices
 from pipeline.embeddings.embed import BATCH
 from pipeline.encoder.faces import MtcnnDetector
 from pipeline.photos.images import open_image
@@ -31,20 +31,15 @@ def measure_agreement(photos: Photos, report: Report = silent) -> Agreement:
     """Finds the faces of all photos twice: here in batches, and by facenet-pytorch one by one."""
     reference, detector = MTCNN(keep_all=True), MtcnnDetector()
     same = theirs_none = ours_none = done = 0
-    started = time.perf_counter()
-    for start in range(0, len(photos), BATCH):
-        images, end = [], min(start + BATCH, len(photos))
-        for row in range(start, end):
-            try:
+    for rows in tracked_slices(len(photos), BATCH, "Comparing faces", "photos", report):
+        images = []
+        for row in range(rows.start, rows.stop):
+            with suppress(PhotoError):
                 images.append(open_image(photos[row].source))
-            except PhotoError:
-                continue
         for image, ours in zip(images, detector.detect(images), strict=True):
             theirs = as_faces(*reference.detect(image, landmarks=True))
             same += alike(theirs, ours)
             theirs_none += not theirs
             ours_none += not ours
         done += len(images)
-        elapsed = time.perf_counter() - started
-        report(Progress("Comparing faces", "photos", end, len(photos), end, elapsed))
     return Agreement(done, same / max(done, 1), theirs_none, ours_none)

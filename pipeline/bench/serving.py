@@ -17,9 +17,9 @@ from PIL import Image, ImageFilter
 
 from pipeline.bench.processes import running
 from pipeline.bench.results import Figures, middle_and_tail
-from pipeline.bench.visitor import Visit, Visitor, visiting
+from pipeline.bench.visitor import Visitor, visiting
 from pipeline.core.errors import ServingError
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.recipes import DEFAULT_K
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
@@ -69,31 +69,24 @@ def bench_serving(photos: Photos, load: Load, report: Report = silent) -> Servin
     rows = np.linspace(0, len(photos) - 1, min(len(photos), load.searches)).astype(int).tolist()
     small = [_jpeg(open_image(photos[row].source)) for row in rows]
     large = [_jpeg(_enlarged(open_image(photos[row].source))) for row in rows[: load.large]]
-    steps, started, done = WARM_UP + len(small) + len(large), time.perf_counter(), 0
-
-    def timed(visitor: Visitor, photo: bytes) -> Visit:
-        nonlocal done
-        visit = visitor.search(photo, load.recipe, load.index, DEFAULT_K)
-        done += 1
-        report(Progress("Searching", "searches", done, steps, done, time.perf_counter() - started))
-        return visit
-
+    warm_up = (small * WARM_UP)[:WARM_UP]
     with running() as page, visiting(page.url) as visitor:
         page_s = page.until(visitor.page)
         first_s = page.until(lambda: _answers(visitor, small[0], load))
-        for photo in (small * WARM_UP)[:WARM_UP]:
-            timed(visitor, photo)
-        visits = [timed(visitor, photo) for photo in small]
-        larger = [timed(visitor, photo) for photo in large]
+        visits = [
+            visitor.search(photo, load.recipe, load.index, DEFAULT_K)
+            for photo in tracked([*warm_up, *small, *large], "Searching", "searches", report)
+        ]
+        small_visits, large_visits = visits[WARM_UP : WARM_UP + len(small)], visits[WARM_UP + len(small) :]
         count, failures = _crowd(page.url, small, load)
         return ServingFigures(
             load.recipe,
             visitor.health()["ready"],
             round(page_s, 2),
             round(first_s, 2),
-            middle_and_tail([visit.ms for visit in visits], 1),
-            middle_and_tail([visit.ms for visit in larger], 1),
-            round(float(np.median([visit.answer["timings_ms"]["search"] for visit in visits])), 2),
+            middle_and_tail([visit.ms for visit in small_visits], 1),
+            middle_and_tail([visit.ms for visit in large_visits], 1),
+            round(float(np.median([visit.answer["timings_ms"]["search"] for visit in small_visits])), 2),
             load.clients,
             round(count / load.seconds, 1),
             failures,

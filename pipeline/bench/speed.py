@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from pipeline.bench.results import Figures
 from pipeline.core.errors import PhotoError, PhotosError
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.recipes import FALLBACK, MINI, recipe_named
 from pipeline.core.types import Face, Landmarks
 from pipeline.embeddings.embed import BATCH
@@ -75,16 +76,11 @@ def bench_speed(photos: Photos, encoders: Encoders, count: int, report: Report =
         variant(images[:2])
     times: dict[str, list[Milliseconds]] = {name: [] for name in variants}
     found: dict[str, list[list[Face]]] = {name: [] for name in variants}
-    started, turns = time.perf_counter(), min(ROUNDS, len(images))
-    total = turns * len(variants)
-    for turn in range(turns):
-        for place, (name, variant) in enumerate(variants.items()):
-            done = turn * len(variants) + place
-            report(Progress("Measuring", "steps", done, total, done, time.perf_counter() - started))
-            took, faces = variant(images[turn::turns])
-            times[name].append({step: ms / len(images[turn::turns]) for step, ms in took.items()})
-            found[name] += faces
-    report(Progress("Measuring", "steps", total, total, total, time.perf_counter() - started))
+    turns = min(ROUNDS, len(images))
+    for turn, name in tracked(list(product(range(turns), variants)), "Measuring", "steps", report):
+        took, faces = variants[name](images[turn::turns])
+        times[name].append({step: ms / len(images[turn::turns]) for step, ms in took.items()})
+        found[name] += faces
     milliseconds = {name: _medians(rounds) for name, rounds in times.items()}
     milliseconds[OURS] = {"decode": decode_ms, **milliseconds[OURS]}
     same = [alike(one, other) for one, other in zip(found[LOOP], found[OURS], strict=True)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.common import NAMES, Commands, ProgressBars, peak_memory, reduced_as_asked, takes_dim
 from pipeline.core.errors import GalleryMissing
-from pipeline.core.progress import Progress
+from pipeline.core.progress import tracked
 from pipeline.core.recipes import (
     RECIPES,
 )
@@ -86,12 +86,10 @@ def _draw_maps(gallery: Gallery, recipes: Sequence[str], bars: ProgressBars) -> 
     """Draws the maps that are not there yet."""
     from pipeline.embeddings.map import load_map, open_map
 
-    all_embeddings, started = [gallery.searcher(recipe).embeddings for recipe in recipes], time.perf_counter()
+    all_embeddings = [gallery.searcher(recipe).embeddings for recipe in recipes]
     missing = [embeddings for embeddings in all_embeddings if load_map(embeddings) is None]
-    for done, embeddings in enumerate(missing, start=1):
-        bars(Progress("Drawing maps", "maps", done - 1, len(missing), done - 1, time.perf_counter() - started))
+    for embeddings in tracked(missing, "Drawing maps", "maps", bars):
         open_map(embeddings)
-        bars(Progress("Drawing maps", "maps", done, len(missing), done, time.perf_counter() - started))
 
 
 def _recipes_asked_for(options: argparse.Namespace, gallery: Gallery) -> list[str]:

@@ -28,7 +28,7 @@ from pipeline.core.errors import (
     StorageError,
 )
 from pipeline.core.folders import make_folder
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.recipes import Recipe, fingerprint
 from pipeline.core.settings import EMBEDDED, Milvus
 from pipeline.embeddings.embed import NO_FACE, Job, Known, embed_parts
@@ -185,10 +185,10 @@ def missing_indexes(embeddings: Embeddings) -> list[str]:
 
 def _complete(embeddings: Embeddings, report: Report, milvus: Milvus) -> Embeddings:
     """The gallery with every index that can be had here."""
-    manifest, missing, started = dict(embeddings.manifest), missing_indexes(embeddings), time.perf_counter()
-    task = f"Building the indexes of {manifest['recipe']['name']}"
-    for done, name in enumerate(missing):
-        report(Progress(task, "indexes", done, len(missing), done, time.perf_counter() - started))
+    manifest, missing = dict(embeddings.manifest), missing_indexes(embeddings)
+    if not missing:
+        return embeddings
+    for name in tracked(missing, f"Building the indexes of {manifest['recipe']['name']}", "indexes", report):
         try:
             facts = build_index(name, embeddings.vectors, embeddings.folder, embeddings.collection(milvus), report)
         except IndexUnavailable as error:
@@ -196,9 +196,6 @@ def _complete(embeddings: Embeddings, report: Report, milvus: Milvus) -> Embeddi
             continue
         manifest["indexes"] = {**manifest["indexes"], name: facts}
         seal(embeddings.folder, manifest)
-    if not missing:
-        return embeddings
-    report(Progress(task, "indexes", len(missing), len(missing), len(missing), time.perf_counter() - started))
     return load_embeddings(embeddings.folder, manifest["fingerprint"])
 
 

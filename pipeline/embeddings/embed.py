@@ -6,7 +6,6 @@ an earlier gallery knows of a photo that has not changed since is taken from the
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.core.errors import PhotoError, PhotoOutOfReach, PhotosError
-from pipeline.core.progress import Progress, Report
+from pipeline.core.progress import Meter, Report
 from pipeline.core.types import Face, FloatArray
 from pipeline.embeddings.store import FACE_COLUMNS, Draft, Embeddings, Part, face_row
 from pipeline.encoder.encoder import Encoder
@@ -74,26 +73,18 @@ def embed_parts(photos: Photos, jobs: Sequence[Job], report: Report, shard: tupl
     missing = [{number for number in job.draft.missing() if number % shard[1] == shard[0]} for job in jobs]
     todo = sorted(set().union(*missing))
     to_work = sum(len(jobs[0].draft.rows(number)) for number in todo)
-    started, worked = time.perf_counter(), 0
-
-    def progressed(photos_done: int) -> None:
-        nonlocal worked
-        worked += photos_done
-        done = len(photos) - to_work + worked
-        report(Progress("Indexing", "photos", done, len(photos), worked, time.perf_counter() - started))
-
-    progressed(0)
+    meter = Meter("Indexing", "photos", len(photos), report, done=len(photos) - to_work)
     for number in todo:
         rows = jobs[0].draft.rows(number)
         working = [_Working(job, rows) for job, wanted in zip(jobs, missing, strict=True) if number in wanted]
         unknown = sorted(set().union(*(one.unknown for one in working)))
         if len(unknown) < len(rows):
-            progressed(len(rows) - len(unknown))
+            meter.advance(len(rows) - len(unknown))
         for batch, images, unreadable in _decoded(photos, unknown):
             _encode_batch(batch, images, working, every_face=photos.every_face)
             for one in working:
                 one.skip(unreadable)
-            progressed(len(batch) + len(unreadable))
+            meter.advance(len(batch) + len(unreadable))
         for one in working:
             one.job.draft.write(number, one.as_part())
 

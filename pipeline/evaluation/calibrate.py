@@ -5,14 +5,13 @@ See `calibration.py` for what is measured and what it means.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
 
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked_slices
 from pipeline.core.types import IntArray, Limit, Words
 from pipeline.embeddings.store import Embeddings
 from pipeline.evaluation import metrics
@@ -110,10 +109,9 @@ def stranger_limits(subject: Subject, task: str, report: Report = silent) -> tup
 def _counts_within(subject: Subject, task: str, report: Report) -> Iterator[IntArray]:
     """How many photos each stranger has within each distance, (q, distances), some queries at a time."""
     queries = subject.rows[(subject.others == 0) & (subject.rows >= 0)]
-    started, bins = time.perf_counter(), len(EDGES) - 1
-    for start in range(0, len(queries), CHUNK):
-        report(Progress(task, "strangers", start, len(queries), start, time.perf_counter() - started))
-        rows = queries[start : start + CHUNK]
+    bins = len(EDGES) - 1
+    for part in tracked_slices(len(queries), CHUNK, task, "strangers", report):
+        rows = queries[part]
         similarity = subject.vectors[rows] @ subject.vectors.T
         apart = np.sqrt(np.maximum(2 - 2 * similarity, 0))
         numbers = np.minimum((apart / STEP).astype(np.int64), bins - 1)
@@ -121,7 +119,6 @@ def _counts_within(subject: Subject, task: str, report: Report) -> Iterator[IntA
         numbers += np.arange(len(rows))[:, None] * (bins + 1)
         counts = np.bincount(numbers.ravel(), minlength=len(rows) * (bins + 1)).reshape(len(rows), bins + 1)
         yield np.cumsum(counts[:, :bins], axis=1)
-    report(Progress(task, "strangers", len(queries), len(queries), len(queries), time.perf_counter() - started))
 
 
 BINS = 10

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from pymilvus import DataType, MilvusClient, MilvusException
 
-from pipeline.core.progress import Progress, Report
+from pipeline.core.progress import Meter, Progress, Report
 from pipeline.core.types import Collection, FloatArray, IntArray
 from pipeline.indexes.milvus_connection import LONG_SECONDS, WORK_SECONDS
 
@@ -203,12 +203,12 @@ def _stamps(client: MilvusClient, name: str) -> dict[str, int]:
 
 
 def _send(send: Callable[..., object], name: str, rows: GalleryRows, todo: Sequence[int], report: Report) -> None:
-    started, before = time.perf_counter(), len(rows) - len(todo)
     size = max(1, min(BATCH_ROWS, BATCH_BYTES // (4 * rows.vectors.shape[1])))
+    meter = Meter("Filling Milvus", "rows", len(rows), report, done=len(rows) - len(todo))
     for start in range(0, len(todo), size):
-        send(name, [rows.record(row) for row in todo[start : start + size]], timeout=WORK_SECONDS)
-        sent = min(start + size, len(todo))
-        report(Progress("Filling Milvus", "rows", before + sent, len(rows), sent, time.perf_counter() - started))
+        batch = [rows.record(row) for row in todo[start : start + size]]
+        send(name, batch, timeout=WORK_SECONDS)
+        meter.advance(len(batch))
 
 
 def _ready(client: MilvusClient, name: str, plan: IndexPlan, changed: bool, report: Report) -> IndexPlan:

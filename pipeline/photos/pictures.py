@@ -11,7 +11,6 @@ import hashlib
 import io
 import logging
 import re
-import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from PIL import Image
 
 from pipeline.core.errors import HubError, PhotoError, PhotosError, StorageError
 from pipeline.core.files import replacing
-from pipeline.core.progress import Progress, Report
+from pipeline.core.progress import Report, tracked
 from pipeline.core.types import Box
 from pipeline.photos.images import JPEG_START, UNREADABLE, open_image, small_enough
 from pipeline.photos.photos import Photos
@@ -178,10 +177,9 @@ def pack(photos: Photos, thumbnail: Callable[[str], Picture], path: Path, report
 
     StorageError where thumbnails cannot be written: their names are those of their files.
     """
-    started, count = time.perf_counter(), 0
+    count = 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for row, photo_id in enumerate(photos.photo_ids):
-            report(Progress("Packing thumbnails", "photos", row, len(photos), row, time.perf_counter() - started))
+        for row, photo_id in enumerate(tracked(photos.photo_ids, "Packing thumbnails", "photos", report)):
             try:
                 if small_enough(photos[row].source):
                     continue
@@ -192,9 +190,6 @@ def pack(photos: Photos, thumbnail: Callable[[str], Picture], path: Path, report
                 continue
             archive.writestr(zipfile.ZipInfo(file.name, EPOCH), file.read_bytes())
             count += 1
-    report(
-        Progress("Packing thumbnails", "photos", len(photos), len(photos), len(photos), time.perf_counter() - started)
-    )
     return count
 
 

@@ -9,7 +9,6 @@ a good teacher is patient and consistent", arXiv:2106.05237).
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageFilter
 
 from pipeline.core.files import array_digest, digest, read_sealed, replacing, sealed, write_json
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.recipes import Recipe
 from pipeline.core.types import Face, FloatArray, IntArray, Landmarks
 from pipeline.embeddings.store import Embeddings
@@ -66,11 +65,9 @@ class Views:
 
     def make(self, source: Source, report: Report = silent) -> None:
         """Makes the parts that are not there yet, are damaged, or are of another source."""
-        started, count = time.perf_counter(), -(-len(self) // PART)
+        count = -(-len(self) // PART)
         todo = [part for part in range(count) if not self._is_whole(source, part)]
-        for done, part in enumerate(todo):
-            shown = count - len(todo) + done
-            report(Progress(f"Views ({self._name})", "parts", shown, count, done, time.perf_counter() - started))
+        for part in tracked(todo, f"Views ({self._name})", "parts", report, done=count - len(todo)):
             arrays: tuple[npt.NDArray[Any], ...] = self._made(source, part)
             for path, array in zip(self._paths(part), arrays, strict=True):
                 with replacing(path) as beside, beside.open("wb") as stream:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from torch.nn import functional
 
 from pipeline.core.files import replacing
 from pipeline.core.geometry import unit_rows
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.recipes import STEPS, Recipe
 from pipeline.core.types import FloatArray, IntArray, Network
 from pipeline.embeddings.store import Embeddings
@@ -101,8 +100,7 @@ def distil(
         done, curve = kept["steps"], kept["curve"]
         for name, part in keeping.items():
             part.load_state_dict(kept[name])
-    started, first = time.perf_counter(), done
-    for step in range(done, steps):
+    for step in tracked(range(done, steps), "Training", "steps", report, done=done):
         pixels, wanted = batches.pixels(batches.numbers(step + 1, BATCH), step)
         alike = _step(network, pixels.to(device), wanted.to(device), optimizer)
         schedule.step()
@@ -112,7 +110,6 @@ def distil(
             some = []
             parts_now = {name: part.state_dict() for name, part in keeping.items()}
             _keep(state, {**parts_now, "of": of, "steps": step + 1, "curve": curve})
-        report(Progress("Training", "steps", step + 1, steps, step + 1 - first, time.perf_counter() - started))
     return Trained(network.eval().cpu(), tuple(curve))
 
 

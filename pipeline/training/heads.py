@@ -6,7 +6,6 @@ thrown away. The vectors below it are the gallery's, so the backbone runs over t
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.core.errors import GalleryError
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.recipes import DEFAULT_EPOCHS
 from pipeline.core.types import IntArray
 from pipeline.embeddings.store import Embeddings
@@ -70,8 +69,7 @@ def train_head(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     curve: list[Epoch] = []
     best: Layer | None = None
-    started = time.perf_counter()
-    for number in range(1, epochs + 1):
+    for number in tracked(range(1, epochs + 1), "Training the head", "epochs", report):
         loss = _epoch(model, inputs[seen], targets[seen], (optimizer, schedule))
         accuracies = [_accuracy(model, inputs[part], targets[part]) for part in (seen, unseen)]
         curve.append(Epoch(number, round(loss, 4), *(round(value, 4) for value in accuracies)))
@@ -79,7 +77,6 @@ def train_head(
             weight, bias = dense.weight.detach().numpy() * scale, dense.bias.detach().numpy().copy()
             facts = {"epoch": str(number), "held_out_accuracy": str(curve[-1].held_out_accuracy)}
             best = Layer(np.ascontiguousarray(weight, np.float32), bias, rectified=True, facts=facts)
-        report(Progress("Training the head", "epochs", number, epochs, number, time.perf_counter() - started))
     assert best is not None
     return best, curve
 

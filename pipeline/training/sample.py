@@ -7,7 +7,6 @@ mixed with that of all their photos, which keeps the five as alike as photos of 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from PIL import Image, ImageFilter
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.geometry import similarity_transform, unit_rows
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.types import FloatArray, IntArray
 from pipeline.embeddings.store import Embeddings
 from pipeline.photos.images import open_image
@@ -42,16 +41,13 @@ def compose_sample(embeddings: Embeddings, photos: Photos, folder: Path, report:
 
     SettingsError if it has too few people with five photos.
     """
-    started = time.perf_counter()
-    for number, rows in enumerate(alike(embeddings)):
-        report(Progress("Composing", "people", number, PEOPLE, number, time.perf_counter() - started))
+    for number, rows in enumerate(tracked(alike(embeddings), "Composing", "people", report)):
         place = folder / f"Composite {number + 1:02}"
         place.mkdir(parents=True, exist_ok=True)
         laid = np.array([[_laid(*_face(embeddings, photos, row)) for row in person] for person in rows.tolist()])
         for turn in range(PHOTOS_EACH):
             average = OWN * laid[:, turn].mean(axis=0) + (1 - OWN) * laid.mean(axis=(0, 1))
             portrait(average, (SEED, number, turn)).save(place / f"{turn + 1}.jpg", quality=QUALITY, optimize=True)
-    report(Progress("Composing", "people", PEOPLE, PEOPLE, PEOPLE, time.perf_counter() - started))
 
 
 def alike(embeddings: Embeddings) -> list[IntArray]:
