@@ -34,17 +34,12 @@ def nearest_among(vectors: FloatArray, query: FloatArray, candidates: IntArray, 
 
 
 def rerank(vectors: FloatArray, queries: FloatArray, candidates: Iterable[IntArray], k: int) -> Neighbours:
-    """The k nearest of each query's candidate rows, queries (q, d)."""
+    """The k nearest of each query's candidate rows by exact distance: queries (q, d), at least k candidates each."""
+    nothing = Neighbours(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
     pairs = zip(queries, candidates, strict=True)
-    return stack([nearest_among(vectors, query, rows, k) for query, rows in pairs], k)
-
-
-def stack(answers: list[Neighbours], k: int) -> Neighbours:
-    """Single-query neighbours as one batch (q, k); without queries, (0, k)."""
-    if not answers:
-        return Neighbours(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
-    rows = np.concatenate([answer.rows for answer in answers])
-    return Neighbours(rows, np.concatenate([answer.distances for answer in answers]))
+    answers = [nothing, *(nearest_among(vectors, query, rows, k) for query, rows in pairs)]
+    rows, measured = ([getattr(answer, part) for answer in answers] for part in ("rows", "distances"))
+    return Neighbours(np.concatenate(rows), np.concatenate(measured))
 
 
 def similarity_transform(source: npt.ArrayLike, target: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -10,18 +10,15 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from grpc import RpcError
 from pymilvus import MilvusClient, MilvusException
 
-from pipeline.core.geometry import rerank, stack
 from pipeline.core.progress import Report, silent
-from pipeline.core.types import Collection, FloatArray, IntArray, Neighbours
+from pipeline.core.types import Collection, FloatArray, IntArray
 from pipeline.indexes.milvus_connection import (
     CONNECT_SECONDS,
     LONG_SECONDS,
@@ -47,11 +44,12 @@ from pipeline.indexes.milvus_rows import (
     synchronise,
     take_over,
 )
-from pipeline.indexes.recall import A_LOOK, least_effort
+from pipeline.indexes.recall import FEW_QUERIES, least_effort
+from pipeline.indexes.reranked import RerankedIndex
 
 ANSWER_BYTES = 2**26  # gRPC's server sends no more than 2**28
-AT_ONCE = 16  # queries a request
-MOST = 16_384  # neighbours that Milvus gives at once
+QUERIES_PER_REQUEST = 16
+MAX_NEIGHBOURS = 16_384  # that Milvus returns for a query
 LITE_CELLS = 128  # Milvus Lite 3.2 does not read nlist and makes this many
 LARGEST_EF = 32_768  # Milvus' own limit
 FIRST_EFFORT = {"IVF_FLAT": 8, "HNSW": 32}  # what the self-check begins with
@@ -75,37 +73,28 @@ class _Opened:
         return max(self.plan.nlist, LITE_CELLS) if self.plan.nlist else min(max(len(self.rows), 1), LARGEST_EF)
 
 
-class MilvusRows:
-    """A gallery's unit vectors (n, d) in Milvus. Connects at the first search, so that no other index waits for it."""
+class MilvusRows(RerankedIndex):
+    """A gallery's vectors in Milvus. Connects at the first search, so that no other index waits for it."""
 
     def __init__(self, vectors: FloatArray, place: Collection) -> None:
-        self._vectors = vectors
+        super().__init__(vectors)
         self._place = place
         self._opened: _Opened | None = None
         self._was_open = False
         self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._vectors)
 
     @property
     def recall_at_20(self) -> float:
         """The recall that was measured when the collection was filled; connects if that is not done yet."""
         return self._open().recall if len(self) else 1.0
 
-    def search(self, vectors: npt.ArrayLike, k: int) -> Neighbours:
-        """The k nearest rows of each query, (d,) or (q, d); IndexUnavailable if Milvus cannot be reached."""
-        queries = np.atleast_2d(np.asarray(vectors, np.float32))
-        k = min(k, len(self))
-        if not k or not len(queries):
-            return stack([], k) if not len(queries) else _nothing(len(queries))
-        candidates: list[IntArray] = []
-        # A few at a time, so that the time a server has to answer in need not grow with the number of queries.
-        for some in _groups(queries, k, AT_ONCE):
-            candidates += [np.arange(len(self))] * len(some) if k > MOST else self._candidates(some, k)
-        return rerank(self._vectors, queries, candidates, k)
+    def _candidates(self, queries: FloatArray, k: int) -> Iterator[IntArray]:
+        """Milvus' candidates; IndexUnavailable if it cannot be reached."""
+        # A few queries at a time, so that a server's time limit need not grow with their number.
+        for group in _groups(queries, k, QUERIES_PER_REQUEST):
+            yield from [np.arange(len(self))] * len(group) if k > MAX_NEIGHBOURS else self._requested(group, k)
 
-    def _candidates(self, queries: FloatArray, k: int) -> list[IntArray]:
+    def _requested(self, queries: FloatArray, k: int) -> list[IntArray]:
         known, seconds = self._opened, within(self._place, SEARCH_SECONDS)
         with speaking(self._place):
             opened, started = self._open(), time.monotonic()
@@ -151,7 +140,7 @@ def build(vectors: FloatArray, folder: Path, place: Collection, report: Report =
     return facts | opened.plan.params | {EFFORT_NAME[place.kind]: opened.effort, "recall_at_20": opened.recall}
 
 
-def open_rows(vectors: FloatArray, folder: Path, place: Collection) -> MilvusRows:
+def open_index(vectors: FloatArray, folder: Path, _: dict[str, Any], place: Collection) -> MilvusRows:
     """The collection that `build` filled. Nothing is connected yet."""
     return MilvusRows(vectors, located(place, folder))
 
@@ -193,25 +182,21 @@ def _complete(client: MilvusClient, rows: GalleryRows, report: Report) -> _Opene
 def _checked(opened: _Opened) -> _Opened:
     """With the least effort that reaches the recall wanted, and the recall it reaches."""
     effort, recall = least_effort(
-        opened.rows.vectors, lambda effort: _Probing(replace(opened, effort=effort)), opened.effort, opened.most
+        opened.rows.vectors, lambda effort: _OpenedIndex(replace(opened, effort=effort)), opened.effort, opened.most
     )
     return replace(opened, effort=effort, recall=recall)
 
 
-class _Probing:
-    """A collection searched with a certain effort, for measuring it."""
+class _OpenedIndex(RerankedIndex):
+    """A collection searched with its effort, to measure the recall."""
 
     def __init__(self, opened: _Opened) -> None:
+        super().__init__(opened.rows.vectors)
         self._opened = opened
 
-    def __len__(self) -> int:
-        return len(self._opened.rows)
-
-    def search(self, vectors: npt.ArrayLike, k: int) -> Neighbours:
-        queries = np.asarray(vectors, np.float32)
-        k = min(k, len(self))
-        groups = [_candidates(self._opened, some, k, WORK_SECONDS) for some in _groups(queries, k, A_LOOK)]
-        return rerank(self._opened.rows.vectors, queries, chain.from_iterable(groups), k)
+    def _candidates(self, queries: FloatArray, k: int) -> Iterator[IntArray]:
+        for group in _groups(queries, k, FEW_QUERIES):
+            yield from _candidates(self._opened, group, k, WORK_SECONDS)
 
 
 def _groups(queries: FloatArray, k: int, most: int) -> Iterator[FloatArray]:
@@ -251,7 +236,3 @@ def _candidates(opened: _Opened, queries: FloatArray, k: int, seconds: float) ->
 
 def _effort(plan: IndexPlan, effort: int, k: int) -> dict[str, int]:
     return {"nprobe": effort} if plan.nlist else {"ef": max(effort, k)}
-
-
-def _nothing(queries: int) -> Neighbours:
-    return Neighbours(np.empty((queries, 0), np.int64), np.empty((queries, 0), np.float32))
