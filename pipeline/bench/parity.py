@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from facenet_pytorch import MTCNN
 
-from pipeline.bench.results import Figures
 from pipeline.bench.speed import alike, as_faces
 from pipeline.core.errors import PhotoError
 from pipeline.core.progress import Report, silent, tracked_slices
@@ -18,8 +17,8 @@ from pipeline.photos.photos import Photos
 
 
 @dataclass(frozen=True)
-class Agreement(Figures):
-    """Of so many photos, the share with the same faces (`speed.alike`), and how many show none, there and here."""
+class Parity:
+    """How many photos were compared, the share with the same faces (`speed.alike`), and how many show none to each."""
 
     photos: int
     alike: float
@@ -27,7 +26,7 @@ class Agreement(Figures):
     faceless_ours: int
 
 
-def measure_agreement(photos: Photos, report: Report = silent) -> Agreement:
+def measure_parity(photos: Photos, report: Report = silent) -> Parity:
     """Finds the faces of all photos twice: here in batches, and by facenet-pytorch one by one."""
     reference, detector = MTCNN(keep_all=True), MtcnnDetector()
     same = theirs_none = ours_none = done = 0
@@ -42,4 +41,4 @@ def measure_agreement(photos: Photos, report: Report = silent) -> Agreement:
             theirs_none += not theirs
             ours_none += not ours
         done += len(images)
-    return Agreement(done, same / max(done, 1), theirs_none, ours_none)
+    return Parity(done, same / max(done, 1), theirs_none, ours_none)

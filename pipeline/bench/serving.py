@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from pipeline.bench.processes import running
-from pipeline.bench.results import Figures, middle_and_tail
+from pipeline.bench.timing import median_and_p95
 from pipeline.bench.visitor import Visitor, visiting
 from pipeline.core.errors import ServingError
 from pipeline.core.progress import Report, silent, tracked
@@ -30,7 +30,7 @@ QUALITY = 92
 
 
 @dataclass(frozen=True)
-class ServingFigures(Figures):
+class ServingFigures:
     """Seconds from the command on, milliseconds of a whole request, and what many clients get at once.
 
     `page_s` is when the page answers, `first_s` when the first search is answered; `small_ms` and `large_ms` are median
@@ -84,8 +84,8 @@ def bench_serving(photos: Photos, load: Load, report: Report = silent) -> Servin
             visitor.health()["ready"],
             round(page_s, 2),
             round(first_s, 2),
-            middle_and_tail([visit.ms for visit in small_visits], 1),
-            middle_and_tail([visit.ms for visit in large_visits], 1),
+            median_and_p95([visit.ms for visit in small_visits], 1),
+            median_and_p95([visit.ms for visit in large_visits], 1),
             round(float(np.median([visit.answer["timings_ms"]["search"] for visit in small_visits])), 2),
             load.clients,
             round(count / load.seconds, 1),

@@ -21,7 +21,6 @@ from facenet_pytorch import MTCNN, InceptionResnetV1
 from PIL import Image
 from torch import Tensor, nn
 
-from pipeline.bench.results import Figures
 from pipeline.core.errors import PhotoError, PhotosError
 from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.recipes import FALLBACK, MINI, recipe_named
@@ -45,7 +44,7 @@ Variant = Callable[[Sequence[Image.Image]], tuple[Milliseconds, list[list[Face]]
 
 
 @dataclass(frozen=True)
-class SpeedFigures(Figures):
+class SpeedFigures:
     """Medians over the rounds, in milliseconds a photo, by variant and step; and how alike two variants' faces are.
 
     `floor_ms` is the least the networks' multiplications can take at the measured rate of `rate_gmacs` 10^9 a second.

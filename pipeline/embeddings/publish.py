@@ -15,6 +15,7 @@ from pipeline.core.errors import HubError
 from pipeline.core.files import digest, read_sealed, sealed
 from pipeline.core.hub import endpoint, reachable
 from pipeline.core.progress import Report, silent
+from pipeline.core.tables import markdown_table
 from pipeline.embeddings.fetch import THUMBNAILS, travelling
 from pipeline.embeddings.store import MANIFEST, Embeddings
 from pipeline.photos.pictures import PACK, Pictures, pack
@@ -36,9 +37,11 @@ Face Search, and fetched by it where `FACESEARCH_INDEX_REPO` names this reposito
 `manifest.json` beside each gallery holds every file's SHA-256. A gallery is used only where the photos, the weights and
 the code are those it was built from. Face vectors are biometric data.
 
-| gallery | recipe | photos indexed | numbers each | photos' revision | weights' SHA-256 | fingerprint |
-|---|---|---|---|---|---|---|
 """
+COLUMNS = (
+    *("gallery", "recipe", "photos indexed", "dimension"),
+    *("photos' revision", "weights' SHA-256", "fingerprint"),
+)
 
 
 def publish(
@@ -138,12 +141,18 @@ def _manifests(api: HfApi, before: ModelInfo, all_embeddings: Sequence[Embedding
 def _card(manifests: Mapping[str, Mapping[str, Any]]) -> str:
     """What the repository's page says."""
     rows = [
-        f"| `{manifest['gallery']}` | `{manifest['recipe']['name']}` | {manifest['counts']['indexed']:,} "
-        f"| {manifest['recipe']['dim']} | `{manifest['photos_revision'][:16]}` "
-        f"| `{manifest['weights']['sha256'][:16]}` | `{manifest['fingerprint']}` |"
+        (
+            f"`{manifest['gallery']}`",
+            f"`{manifest['recipe']['name']}`",
+            f"{manifest['counts']['indexed']:,}",
+            str(manifest["recipe"]["dim"]),
+            f"`{manifest['photos_revision'][:16]}`",
+            f"`{manifest['weights']['sha256'][:16]}`",
+            f"`{manifest['fingerprint']}`",
+        )
         for manifest in manifests.values()
     ]
-    return ABOUT + "\n".join(rows) + "\n"
+    return ABOUT + "\n".join([*markdown_table(COLUMNS, rows), ""])
 
 
 def _refused(repo: str, error: Exception) -> HubError:

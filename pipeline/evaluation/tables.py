@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from pipeline.core.tables import markdown_table
+
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 NOTHING = "-"
 
@@ -168,8 +170,7 @@ def groups(recipe: dict[str, Any]) -> Table:
 def markdown(table: Table) -> str:
     """The table as README.md in this package has it."""
     header, rows = table
-    lines = [header, tuple("---" for _ in header), *((f"`{row[0]}`", *row[1:]) for row in rows)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join(markdown_table(header, ((f"`{row[0]}`", *row[1:]) for row in rows)))
 
 
 def _share(value: float) -> str:
