@@ -28,8 +28,8 @@ from pipeline.core.types import Face, Landmarks
 from pipeline.embeddings.embed import BATCH
 from pipeline.encoder.encoder import Encoders
 from pipeline.encoder.faces import MtcnnDetector, centred, cut_all
-from pipeline.encoder.networks import FACENET_MEAN, FACENET_SCALE, Scaled
-from pipeline.encoder.torch_networks import FACENET_SIDE, as_graph, native_bf16
+from pipeline.encoder.networks import NETWORKS, OpenvinoNetwork
+from pipeline.encoder.torch_networks import SIDES, as_graph, native_bf16
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 
@@ -170,8 +170,8 @@ def _batches(
 def _our_variant(encoders: Encoders) -> Variant:
     """What building a gallery does, step by step: FaceNet with random weights, the small networks that are here."""
     facenet, recipe = InceptionResnetV1(pretrained=None, classify=False), recipe_named("mtcnn-facenet")
-    graph, detector = as_graph(facenet, FACENET_SIDE), MtcnnDetector()
-    network = Scaled(graph, FACENET_MEAN, FACENET_SCALE)
+    graph, detector = as_graph(facenet, SIDES["facenet"]), MtcnnDetector()
+    network = OpenvinoNetwork(graph, NETWORKS["facenet"])
     compact = [encoders.get(name) for name in (FALLBACK, MINI) if encoders.on_disk(name)]
 
     def variant(images: Sequence[Image.Image]) -> tuple[Milliseconds, list[list[Face]]]:

@@ -68,7 +68,7 @@ class Run:
 def distil(options: argparse.Namespace) -> int:
     """Trains the network of mtcnn-mini to say what its teacher says, and keeps it."""
     from pipeline.encoder.encoder import Encoder
-    from pipeline.encoder.networks import Reid
+    from pipeline.encoder.networks import open_network
     from pipeline.galleries.gallery import open_gallery
     from pipeline.training.augmentation import Source
     from pipeline.training.distil import distil, open_views
@@ -82,7 +82,8 @@ def distil(options: argparse.Namespace) -> int:
     with closing(ProgressBars()) as bars:
         gallery.build([FALLBACK], bars)
         embeddings, weights = gallery.searcher(FALLBACK).embeddings, gallery.encoders.get(FALLBACK).weights
-        teacher = Encoder(recipe_named(f"{FALLBACK}+flip"), Reid(weights.paths[0]), None, weights)
+        flipped = recipe_named(f"{FALLBACK}+flip")
+        teacher = Encoder(flipped, open_network(flipped, weights), None, weights)
         source = Source(embeddings, gallery.photos, teacher, recipe_named(MINI))
         shown, apart = open_views(run.folder, embeddings, gallery.photos)
         parts = (shown,) if run.held_out else (shown, apart)
@@ -101,14 +102,17 @@ def distil(options: argparse.Namespace) -> int:
 
 def _of_the_held_out(settings: Settings, gallery: Gallery, weights: Path) -> str:
     """How well the network judges pairs of the people it was not shown, in a sentence."""
-    from pipeline.encoder.networks import Mini
+    from pipeline.encoder.networks import open_network
+    from pipeline.encoder.weights import Weights
     from pipeline.evaluation.pairs import open_pairs
     from pipeline.training.distil import judge
 
     pairs = open_pairs(settings.dataset, gallery.photos, settings.cache)
     if pairs is None:
         return "Nothing is said of the people held out: LFW's pairs are there for all of LFW only."
-    found = judge(Mini(weights), recipe_named(MINI), gallery.searcher(FALLBACK).embeddings, gallery.photos, pairs)
+    recipe = recipe_named(MINI)
+    network = open_network(recipe, Weights("mini", (weights,), "", custom=True))
+    found = judge(network, recipe, gallery.searcher(FALLBACK).embeddings, gallery.photos, pairs)
     return (
         f"{found.pairs:,} pairs of {found.people:,} people held out: {found.student:.4f} right, its teacher "
         f"{found.teacher:.4f}; mean cosine of the two {found.cosine:.3f}."

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pipeline.core.files import replacing
-from pipeline.encoder.mini import MINI, Block, Shape
+from pipeline.encoder.mini import Block, Shape
 
 SQUEEZED = 8  # of how many channels one remains between squeeze and excitation
 
@@ -76,13 +75,3 @@ def save_mini(network: MiniNet, path: Path, facts: Mapping[str, str]) -> None:
     state = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
     with replacing(path) as beside:
         save_file(state, beside, dict(facts))
-
-
-def load_mini(path: Path) -> MiniNet:
-    """The network that comes with this package; ValueError if the file holds something else."""
-    network = MiniNet(MINI).eval()
-    try:
-        network.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise ValueError(f"{path} does not hold the network") from error
-    return network
