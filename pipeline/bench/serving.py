@@ -9,7 +9,7 @@ import io
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from PIL import Image, ImageFilter
 
 from pipeline.bench.processes import running
 from pipeline.bench.timing import median_and_p95
-from pipeline.bench.visitor import Visitor, visiting
+from pipeline.bench.visitor import Visitor
 from pipeline.core.errors import ServingError
 from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.recipes import DEFAULT_K
@@ -70,7 +70,7 @@ def bench_serving(photos: Photos, load: Load, report: Report = silent) -> Servin
     small = [_jpeg(open_image(photos[row].source)) for row in rows]
     large = [_jpeg(_enlarged(open_image(photos[row].source))) for row in rows[: load.large]]
     warm_up = (small * WARM_UP)[:WARM_UP]
-    with running() as page, visiting(page.url) as visitor:
+    with running() as page, closing(Visitor(page.url)) as visitor:
         page_s = page.until(visitor.page)
         first_s = page.until(lambda: _answers(visitor, small[0], load))
         visits = [
@@ -107,7 +107,7 @@ def _crowd(url: str, photos: Sequence[bytes], load: Load) -> tuple[int, int]:
     until, counts, failures = time.perf_counter() + load.seconds, [0] * load.clients, [0] * load.clients
 
     def ask(number: int) -> None:
-        with visiting(url) as visitor:
+        with closing(Visitor(url)) as visitor:
             while time.perf_counter() < until:
                 try:
                     visitor.search(photos[(number + counts[number]) % len(photos)], load.recipe, load.index, DEFAULT_K)

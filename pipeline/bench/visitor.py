@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,13 +95,3 @@ def _taken(reply: httpx.Response) -> Any:  # noqa: ANN401
         return answer
     said = answer.get("detail") if isinstance(answer, dict) else None
     raise ServingError(str(said or f"The page refused a request with status {reply.status_code}."))
-
-
-@contextmanager
-def visiting(url: str) -> Iterator[Visitor]:
-    """A visitor who leaves in the end."""
-    visitor = Visitor(url)
-    try:
-        yield visitor
-    finally:
-        visitor.close()

@@ -17,6 +17,7 @@ from pipeline.cli.common import (
     NAMES,
     Commands,
     ProgressBars,
+    add_command,
     configured_gallery,
     peak_memory,
     positive,
@@ -50,7 +51,7 @@ COLUMNS: dict[str, Callable[[IndexFigures], str]] = {
 
 def add_commands(commands: Commands) -> None:
     """Adds the commands below, each with its arguments."""
-    command = commands.add_parser("bench", help="measure how long photos take to become vectors")
+    command = add_command(commands, "bench", bench, "measure how long photos take to become vectors")
     command.add_argument("--photos", type=positive, default=200, help="how many; default: %(default)s")
     takes_json(command)
     command.add_argument("--profile", type=Path, metavar="FILE", help="write where the time went, as an SVG, by py-spy")
@@ -64,23 +65,22 @@ def add_commands(commands: Commands) -> None:
     growing.add_argument("--start-server", action="store_true", help="start a Milvus server, as bench-scale does")
     growing.add_argument("--folder", type=Path, help="where to make a temporary folder; 5 GB for a million")
     growing.add_argument("--out", type=Path, default=Path("growth.svg"), help="the drawing; default: %(default)s")
-    command.set_defaults(command=bench)
 
-    command = commands.add_parser("bench-serving", help="measure the running page: its start, searches, many clients")
+    command = add_command(
+        commands, "bench-serving", bench_serving, "measure the running page: start, searches, many clients"
+    )
     command.add_argument("--recipe", metavar="NAME", help=NAMES)
     command.add_argument("--index", default=DEFAULT_INDEX, metavar="NAME", help="default: %(default)s")
     command.add_argument("--clients", type=positive, default=20, help="how many at once; default: %(default)s")
     command.add_argument("--seconds", type=float, default=20.0, help="for how long; default: %(default)s")
     takes_json(command)
-    command.set_defaults(command=bench_serving)
 
-    command = commands.add_parser("bench-indexes", help="measure every index on a gallery that is built")
+    command = add_command(commands, "bench-indexes", bench_indexes, "measure every index on a gallery that is built")
     command.add_argument("--recipe", metavar="NAME", help=NAMES)
     takes_dim(command)
     takes_json(command)
-    command.set_defaults(command=bench_indexes)
 
-    command = commands.add_parser("bench-scale", help="measure indexes on millions of faces drawn by numbers")
+    command = add_command(commands, "bench-scale", bench_scale, "measure indexes on millions of faces drawn by numbers")
     command.add_argument("--rows", type=positive, default=2_000_000, help="how many; default: %(default)s")
     command.add_argument("--dim", type=positive, default=256, help="numbers each; default: %(default)s")
     command.add_argument("--indexes", default="annoy,milvus", metavar="NAMES", help="default: %(default)s")
@@ -89,7 +89,6 @@ def add_commands(commands: Commands) -> None:
         "--start-server", action="store_true", help="start the Milvus server of `pip install milvus==2.3.5` for this"
     )
     takes_json(command)
-    command.set_defaults(command=bench_scale)
 
 
 def bench(options: argparse.Namespace) -> int:

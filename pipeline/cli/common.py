@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from tqdm import tqdm
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 NAMES = f"{', '.join(RECIPES)}, each with any of +{' +'.join(OPTIONS)} behind its name; default: the best that is built"
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], summary: str
+) -> argparse.ArgumentParser:
+    """Adds a command, which `run` performs, and returns its parser for its arguments."""
+    command = commands.add_parser(name, help=summary)
+    command.set_defaults(command=run)
+    return command
 
 
 def positive(text: str) -> int:

@@ -65,7 +65,7 @@ class Meter:
 
 
 def tracked(items: Collection[Item], task: str, unit: str, report: Report, done: int = 0) -> Iterator[Item]:
-    """The items, one by one, with a progress report before the first and after each of them.
+    """The items, one by one, with a progress report before the first and after each of them; none without items.
 
     Args:
         items: what is to be worked on; one unit each.
@@ -74,6 +74,8 @@ def tracked(items: Collection[Item], task: str, unit: str, report: Report, done:
         report: receives the progress.
         done: items that an earlier run finished, counted beside these.
     """
+    if not len(items):
+        return
     meter = Meter(task, unit, done + len(items), report, done)
     for item in items:
         yield item
@@ -82,6 +84,8 @@ def tracked(items: Collection[Item], task: str, unit: str, report: Report, done:
 
 def tracked_slices(count: int, size: int, task: str, unit: str, report: Report) -> Iterator[slice]:
     """Slices of at most `size` that together cover `count` rows, with progress in rows as `tracked` reports it."""
+    if not count:
+        return
     meter = Meter(task, unit, count, report)
     for start in range(0, count, size):
         stop = min(start + size, count)

@@ -38,7 +38,6 @@ ANGLE = 0.8  # of Barnes and Hut: as good as the usual 0.5 here, in two thirds o
 # Numbers a vector may have, and principal components of longer ones: their distances take minutes.
 WIDEST, REDUCED = 512, 256
 FEWEST = 4  # for which there is anything to lay out
-BLOCK = 256  # queries at a time: with 20,000 vectors 20 MB
 SEED = 1
 
 
@@ -105,14 +104,11 @@ def _others(vectors: FloatArray, rows: IntArray) -> list[list[int]]:
 
 def _nearest(vectors: FloatArray, queries: FloatArray, k: int) -> list[list[int]]:
     """The rows of the k nearest of vectors (n, d) to each query (q, d), nearest first."""
-    squares, nearest = np.einsum("nd,nd->n", vectors, vectors), []
-    for start in range(0, len(queries), BLOCK):
-        # Squared distances but for the query's own square, which is the same for all: one product instead of n.
-        far = squares - 2 * queries[start : start + BLOCK] @ vectors.T
-        near = np.argpartition(far, min(k, len(vectors)) - 1, axis=1)[:, :k]
-        order = np.take_along_axis(far, near, axis=1).argsort(axis=1, kind="stable")
-        nearest += np.take_along_axis(near, order, axis=1).tolist()
-    return nearest
+    from sklearn.neighbors import NearestNeighbors
+
+    fitted = NearestNeighbors(n_neighbors=k).fit(vectors)
+    rows: list[list[int]] = fitted.kneighbors(queries, return_distance=False).tolist()
+    return rows
 
 
 POINTS, FACTS = "map.npy", "map.json"

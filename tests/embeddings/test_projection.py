@@ -109,11 +109,3 @@ def test_of_a_few_vectors_nothing_is_said() -> None:
     vectors = groups()
     assert kept(vectors[:20], project(vectors[:20])) is None
     assert kept(vectors[:21], project(vectors[:21])) is not None
-
-
-def test_more_queries_than_a_block_are_answered_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors = groups()
-    expected = map._nearest(vectors, vectors, 3)
-    monkeypatch.setattr(map, "BLOCK", 7)
-    assert map._nearest(vectors, vectors, 3) == expected
-    assert [each[0] for each in expected] == list(range(len(vectors)))
