@@ -55,7 +55,7 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("--photos", type=positive, default=200, help="how many; default: %(default)s")
     takes_json(command)
     command.add_argument("--profile", type=Path, metavar="FILE", help="write where the time went, as an SVG, by py-spy")
-    command.add_argument("--growth", action="store_true", help="instead: how indexes grow, on faces drawn by numbers")
+    command.add_argument("--growth", action="store_true", help="instead: how indexes grow, on synthetic faces")
     command.add_argument(
         "--faces", action="store_true", help="instead: whether all photos' faces are facenet-pytorch's"
     )
@@ -67,7 +67,7 @@ def add_commands(commands: Commands) -> None:
     growing.add_argument("--out", type=Path, default=Path("growth.svg"), help="the drawing; default: %(default)s")
 
     command = add_command(
-        commands, "bench-serving", bench_serving, "measure the running page: start, searches, many clients"
+        commands, "bench-serving", bench_serving, "measure the running page: start, searches, clients"
     )
     command.add_argument("--recipe", metavar="NAME", help=NAMES)
     command.add_argument("--index", default=DEFAULT_INDEX, metavar="NAME", help="default: %(default)s")
@@ -80,7 +80,7 @@ def add_commands(commands: Commands) -> None:
     takes_dim(command)
     takes_json(command)
 
-    command = add_command(commands, "bench-scale", bench_scale, "measure indexes on millions of faces drawn by numbers")
+    command = add_command(commands, "bench-scale", bench_scale, "measure indexes on millions of synthetic faces")
     command.add_argument("--rows", type=positive, default=2_000_000, help="how many; default: %(default)s")
     command.add_argument("--dim", type=positive, default=256, help="numbers each; default: %(default)s")
     command.add_argument("--indexes", default="annoy,milvus", metavar="NAMES", help="default: %(default)s")

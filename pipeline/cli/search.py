@@ -16,9 +16,7 @@ from pipeline.indexes.registry import INDEXES
 
 def add_commands(commands: Commands) -> None:
     """Adds the commands below, each with its arguments."""
-    command = add_command(
-        commands, "search", search, "search the gallery with a photo; exit code 1 if it shows no face"
-    )
+    command = add_command(commands, "search", search, "search with a photo; exit code 1 if it shows no face")
     command.add_argument("photo", type=Path)
     takes_recipe(command)
     command.add_argument(
@@ -31,9 +29,7 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("--whole-photo", action="store_true", help="search with the whole photo, without a face")
     takes_json(command, "the answer as JSON")
 
-    command = add_command(
-        commands, "explain", explain, "draw which parts of a photo and a hit their similarity comes from"
-    )
+    command = add_command(commands, "explain", explain, "draw which parts of two photos their similarity comes from")
     command.add_argument("photo", type=Path)
     takes_recipe(command)
     command.add_argument("--hit", metavar="PHOTO_ID", help="default: the nearest that is not the photo itself")
@@ -41,11 +37,9 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("--out", type=Path, help="the picture; default: why.png, or none with --json")
     takes_json(command, "the figures as JSON, patch by patch")
 
-    command = add_command(
-        commands, "doctor", doctor, "check the installation and the galleries; exit code 1 if anything fails"
-    )
+    add_command(commands, "doctor", doctor, "check the installation; exit code 1 if anything fails")
 
-    command = add_command(commands, "info", info, "show the settings, the gallery and what can be searched")
+    add_command(commands, "info", info, "show the settings, the gallery and what can be searched")
 
 
 def _takes_face(command: argparse.ArgumentParser) -> None:

@@ -33,14 +33,10 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("--folder", type=Path, help="for training data and state; default: below FACESEARCH_CACHE")
     command.add_argument("--out", type=Path, default=Path("mini.safetensors"), help="default: %(default)s")
 
-    command = add_command(
-        commands, "copy-mtcnn", copy_mtcnn, "copy MTCNN's weights out of facenet-pytorch's wheel again"
-    )
+    command = add_command(commands, "copy-mtcnn", copy_mtcnn, "copy MTCNN's weights out of facenet-pytorch's wheel")
     command.add_argument("--out", type=Path, default=Path("mtcnn.safetensors"), help="default: %(default)s")
 
-    command = add_command(
-        commands, "compose-sample", compose_sample, "make the sample gallery again, from a gallery of LFW"
-    )
+    command = add_command(commands, "compose-sample", compose_sample, "make the sample gallery from a gallery of LFW")
     command.add_argument("--folder", type=Path, default=SAMPLE, help="where to; default: %(default)s")
 
 

@@ -27,11 +27,11 @@ from pipeline.core.errors import StorageError
 PERSONAL = re.compile(r"own-[0-9a-f]{32}")  # the name of a visitor's gallery
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 TOKEN = re.compile(r"[0-9a-f]{16}|\d+-\w{8}")  # what a temporary folder's name ends with; the latter up to version 0.9
-LEFT = (".removing", ".moving")  # how a hidden folder ends that a killed process was deleting or copying
+LEFTOVER_SUFFIXES = (".removing", ".moving")  # how a hidden folder ends that a killed process was deleting or copying
 REMOVAL_ATTEMPTS = 5  # a writer that was under way can add one file to a folder that is being emptied
 
 log = logging.getLogger(__name__)
-_held: dict[Path, FileLock] = {}  # by the folders of this process
+_locks: dict[Path, FileLock] = {}  # by the folders of this process
 
 
 def is_personal(path: Path) -> bool:
@@ -106,7 +106,7 @@ def move_folder(folder: Path, place: Path) -> None:
 
 def remove_leftovers(root: Path, prefix: str) -> None:
     """Deletes what a killed process was deleting from this folder, or copying into it, when it ended."""
-    for left in [path for path in root.glob(f".{prefix}*") if path.name.endswith(LEFT) and _is_mine(path)]:
+    for left in [path for path in root.glob(f".{prefix}*") if path.name.endswith(LEFTOVER_SUFFIXES) and _is_mine(path)]:
         remove_folder(left)
 
 
@@ -117,14 +117,14 @@ def temporary_folder(root: Path, prefix: str) -> Path:
     lock = FileLock(_lock_of(folder), mode=PRIVATE_FILE, thread_local=False)
     lock.acquire()  # before there is a folder: one without a holder of its lock is a dead process's
     folder.mkdir(mode=PRIVATE_FOLDER)
-    _held[folder] = lock
+    _locks[folder] = lock
     return folder
 
 
 def remove_temporary(folder: Path) -> None:
     """Deletes this process's folder and gives its lock up."""
     remove_folder(folder)
-    lock = _held.pop(folder, None)
+    lock = _locks.pop(folder, None)
     if lock is not None:
         _lock_of(folder).unlink(missing_ok=True)
         lock.release()

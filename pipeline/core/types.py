@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 Words = Literal["very likely", "likely", "unclear", "unlikely"]
-LEAST = 0.001  # nothing is said to be surer than this: LFW has more photos with a wrong name
+MIN_PROBABILITY = 0.001  # nothing is said to be surer than this: LFW has more photos with a wrong name
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Verdict:
         """The verdict as plain JSON values."""
         return {
             "same_person": self.words,
-            "pair_percent": round(100 * min(max(self.probability, LEAST), 1 - LEAST), 1),
+            "pair_percent": round(100 * min(max(self.probability, MIN_PROBABILITY), 1 - MIN_PROBABILITY), 1),
             "false_alarm_percent": round(100 * self.false_alarms, 1),
         }
 

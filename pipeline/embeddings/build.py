@@ -31,7 +31,7 @@ from pipeline.core.folders import make_folder
 from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.recipes import Recipe, fingerprint
 from pipeline.core.settings import EMBEDDED, Milvus
-from pipeline.embeddings.embed import NO_FACE, Job, Known, embed_parts
+from pipeline.embeddings.embed import NO_FACE, FormerResults, Job, embed_parts
 from pipeline.embeddings.store import LAYER, Draft, Embeddings, former_collection, load_embeddings, seal
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.layer import fit_pca, save_layer, why_too_few
@@ -207,7 +207,7 @@ def _below(encoders: Sequence[Encoder]) -> list[Encoder]:
 def _job(photos: Photos, encoder: Encoder, root: Path) -> Job:
     folder = embeddings_folder(root, photos, encoder.recipe.name)
     draft = Draft(folder, gallery_fingerprint(encoder, photos), len(photos))
-    return Job(encoder, draft, Known(photos, _former(folder, encoder)))
+    return Job(encoder, draft, FormerResults(photos, _former(folder, encoder)))
 
 
 def _former(folder: Path, encoder: Encoder) -> Embeddings | None:

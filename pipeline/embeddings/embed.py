@@ -35,7 +35,7 @@ BATCH_OF_LARGE = 8  # the same where every face is taken: people's own photos, o
 Embedded = tuple[FloatArray, FloatArray]  # a vector (d,) and its face (15,)
 
 
-class Known:
+class FormerResults:
     """What an earlier gallery by the same encoder knows of photos that have not changed since."""
 
     def __init__(self, photos: Photos, former: Embeddings | None) -> None:
@@ -65,7 +65,7 @@ class Job:
 
     encoder: Encoder
     draft: Draft
-    known: Known
+    known: FormerResults
 
 
 def embed_parts(photos: Photos, jobs: Sequence[Job], report: Report, shard: tuple[int, int] = (0, 1)) -> None:
@@ -76,7 +76,7 @@ def embed_parts(photos: Photos, jobs: Sequence[Job], report: Report, shard: tupl
     meter = Meter("Indexing", "photos", len(photos), report, done=len(photos) - to_work)
     for number in todo:
         rows = jobs[0].draft.rows(number)
-        working = [_Working(job, rows) for job, wanted in zip(jobs, missing, strict=True) if number in wanted]
+        working = [_PartInProgress(job, rows) for job, wanted in zip(jobs, missing, strict=True) if number in wanted]
         unknown = sorted(set().union(*(one.unknown for one in working)))
         if len(unknown) < len(rows):
             meter.advance(len(rows) - len(unknown))
@@ -89,7 +89,7 @@ def embed_parts(photos: Photos, jobs: Sequence[Job], report: Report, shard: tupl
             one.job.draft.write(number, one.as_part())
 
 
-class _Working:
+class _PartInProgress:
     """One job's results while a part is being worked on. `unknown` are the photo rows it has to embed."""
 
     def __init__(self, job: Job, rows: range) -> None:
@@ -129,7 +129,7 @@ class _Working:
 
 
 def _encode_batch(
-    rows: Sequence[int], images: Sequence[Image.Image], working: Sequence[_Working], *, every_face: bool
+    rows: Sequence[int], images: Sequence[Image.Image], working: Sequence[_PartInProgress], *, every_face: bool
 ) -> None:
     if not images:
         return

@@ -28,30 +28,32 @@ from pipeline.core.files import digest, read_sealed, replacing, sealed, write_js
 from pipeline.core.types import FloatArray, IntArray
 from pipeline.embeddings.store import Embeddings
 
-MOST = 20_000  # vectors that are laid out among themselves, which takes a minute; further ones are placed
+MAX_LAID_OUT = 20_000  # vectors that are laid out among themselves, which takes a minute; further ones are placed
 NEIGHBOURS = 10  # of which is measured how many the map keeps
-MEASURED = 1000  # vectors for which it is: the figure is good to about 1 %
-BESIDE = 0.002  # of the map's extent: how far from its nearest a vector goes that is placed, so that both are seen
+MEASURED_VECTORS = 1000  # vectors for which it is: the figure is good to about 1 %
+PLACED_DISTANCE = (
+    0.002  # of the map's extent: how far from its nearest a vector goes that is placed, so that both are seen
+)
 PERPLEXITY = 30.0
 STEPS = 500  # of 300 the map keeps 28 % instead of 42 %
 ANGLE = 0.8  # of Barnes and Hut: as good as the usual 0.5 here, in two thirds of the time
 # Numbers a vector may have, and principal components of longer ones: their distances take minutes.
-WIDEST, REDUCED = 512, 256
-FEWEST = 4  # for which there is anything to lay out
+MAX_DIMENSION, PCA_COMPONENTS = 512, 256
+MIN_VECTORS = 4  # for which there is anything to lay out
 SEED = 1
 
 
 def project(vectors: FloatArray) -> FloatArray:
     """A point (n, 2) for each unit vector (n, d), both coordinates from -1 to 1; the same vectors give the same map."""
-    if len(vectors) <= MOST:
+    if len(vectors) <= MAX_LAID_OUT:
         return _scaled(_layout(vectors))
     random = np.random.default_rng(SEED)
-    chosen = np.sort(random.choice(len(vectors), MOST, replace=False))
+    chosen = np.sort(random.choice(len(vectors), MAX_LAID_OUT, replace=False))
     laid_out, points = _scaled(_layout(vectors[chosen])), np.empty((len(vectors), 2), np.float32)
     points[chosen] = laid_out
     others = np.setdiff1d(np.arange(len(vectors)), chosen)
     nearest = [each[0] for each in _nearest(vectors[chosen], vectors[others], 1)]
-    points[others] = laid_out[nearest] + random.normal(0, BESIDE, (len(others), 2))
+    points[others] = laid_out[nearest] + random.normal(0, PLACED_DISTANCE, (len(others), 2))
     return _scaled(points)
 
 
@@ -62,7 +64,7 @@ def kept(vectors: FloatArray, points: FloatArray) -> float | None:
     """
     if len(vectors) <= 2 * NEIGHBOURS:
         return None
-    rows = np.random.default_rng(SEED).permutation(len(vectors))[:MEASURED]
+    rows = np.random.default_rng(SEED).permutation(len(vectors))[:MEASURED_VECTORS]
     pairs = zip(_others(vectors, rows), _others(points, rows), strict=True)
     return float(np.mean([len(set(near) & set(shown)) / NEIGHBOURS for near, shown in pairs]))
 
@@ -70,14 +72,14 @@ def kept(vectors: FloatArray, points: FloatArray) -> float | None:
 def _layout(vectors: FloatArray) -> FloatArray:
     """Points (n, 2) in no particular scale."""
     count = len(vectors)
-    if count < FEWEST or not np.ptp(vectors, axis=0).max() > 1e-6:
+    if count < MIN_VECTORS or not np.ptp(vectors, axis=0).max() > 1e-6:
         # Side by side; of vectors that are all one, whichever order they come in.
         return np.stack([np.arange(count), np.zeros(count)], axis=1).astype(np.float32)
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    if vectors.shape[1] > WIDEST and count > REDUCED:
-        vectors = PCA(REDUCED, svd_solver="randomized", random_state=SEED).fit_transform(vectors)
+    if vectors.shape[1] > MAX_DIMENSION and count > PCA_COMPONENTS:
+        vectors = PCA(PCA_COMPONENTS, svd_solver="randomized", random_state=SEED).fit_transform(vectors)
     perplexity = min(PERPLEXITY, (count - 1) / 3)
     fitted = TSNE(2, perplexity=perplexity, max_iter=STEPS, angle=ANGLE, init="pca", random_state=SEED)
     # Of this thread only. Several would wait for each other a thousand times, which takes minutes on a busy machine,
@@ -113,8 +115,8 @@ def _nearest(vectors: FloatArray, queries: FloatArray, k: int) -> list[list[int]
 
 POINTS, FACTS = "map.npy", "map.json"
 FORMAT = 1  # another one where maps are drawn otherwise
-COLOURED = 12  # people with a colour of their own: more cannot be told apart
-ENOUGH = 3  # photos that make a group
+MAX_COLOURS = 12  # people with a colour of their own: more cannot be told apart
+MIN_PHOTOS = 3  # photos that make a group
 
 log = logging.getLogger(__name__)
 _drawing = threading.Lock()  # one takes all the cores there are
@@ -162,7 +164,7 @@ def load_map(embeddings: Embeddings) -> GalleryMap | None:
 def well_known(embeddings: Embeddings) -> list[tuple[str, int]]:
     """The people to be told apart on the map, with their number of photos: those with the most, the most first."""
     counts = sorted(Counter(embeddings.people).items(), key=lambda each: (-each[1], each[0]))
-    return [(person, count) for person, count in counts[:COLOURED] if count >= ENOUGH]
+    return [(person, count) for person, count in counts[:MAX_COLOURS] if count >= MIN_PHOTOS]
 
 
 def _drawn(embeddings: Embeddings) -> GalleryMap:

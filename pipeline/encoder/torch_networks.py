@@ -24,7 +24,7 @@ SIDES = {"facenet": 160, "resnet50": 224}  # of the crops, in pixels
 
 
 def native_bf16() -> bool:
-    """Whether this processor multiplies bf16 itself; emulated, bf16 is slower than fp32."""
+    """Whether this processor has bf16 instructions; emulated, bf16 is slower than fp32."""
     check: Callable[[], bool] = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return bool(check())
 
@@ -35,7 +35,7 @@ def has_gpu() -> bool:
 
 
 class OnDevice:
-    """FaceNet or ResNet-50 as torch runs it, in float32: on a GPU. Safe to use from several threads."""
+    """FaceNet or ResNet-50 in torch on a GPU, in float32. Safe to use from several threads."""
 
     def __init__(self, weights: Weights, mean: Sequence[float], scale: Sequence[float], device: str = "cuda") -> None:
         """`mean` and `scale` are per channel, for pixels of 0 to 255; WeightsError if the weights do not fit."""
@@ -74,9 +74,9 @@ _MODULES: dict[str, Callable[[Weights], nn.Module]] = {"facenet": _facenet, "res
 
 
 def as_graph(module: nn.Module, side: int) -> openvino.Model:
-    """The module on batches (n, 3, side, side), as OpenVINO runs it."""
+    """The module on batches (n, 3, side, side) as a graph for OpenVINO."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch says of its tracer, which OpenVINO uses, that it is not the newest
+        warnings.simplefilter("ignore")  # torch deprecates its tracer, which OpenVINO uses
         graph = openvino.convert_model(module.eval(), example_input=torch.zeros(1, 3, side, side))
     graph.reshape([-1, 3, side, side])
     return graph

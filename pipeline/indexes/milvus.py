@@ -24,25 +24,25 @@ from pipeline.indexes.milvus_connection import (
     LONG_SECONDS,
     SEARCH_SECONDS,
     WORK_SECONDS,
-    answers,
-    changed,
+    changed_elsewhere,
     collection_name,
     connected,
-    located,
-    release,
-    speaking,
-    within,
+    is_alive,
+    milvus_errors,
+    release_file,
+    time_limit,
+    with_uri,
 )
 from pipeline.indexes.milvus_rows import (
-    MARK,
+    DIGEST,
     NLIST,
     GalleryRows,
     IndexPlan,
     count_rows,
-    note,
     properties,
+    rename_former,
+    set_properties,
     synchronise,
-    take_over,
 )
 from pipeline.indexes.recall import FEW_QUERIES, least_effort
 from pipeline.indexes.reranked import RerankedIndex
@@ -58,7 +58,7 @@ KIND, EFFORT, RECALL = "facesearch.kind", "facesearch.effort", "facesearch.recal
 
 
 @dataclass(frozen=True)
-class _Opened:
+class _OpenCollection:
     """A complete collection that is loaded. A search looks into so many cells, or at so many candidates (HNSW)."""
 
     client: MilvusClient
@@ -79,7 +79,7 @@ class MilvusRows(RerankedIndex):
     def __init__(self, vectors: FloatArray, place: Collection) -> None:
         super().__init__(vectors)
         self._place = place
-        self._opened: _Opened | None = None
+        self._opened: _OpenCollection | None = None
         self._was_open = False
         self._lock = threading.Lock()
 
@@ -95,14 +95,14 @@ class MilvusRows(RerankedIndex):
             yield from [np.arange(len(self))] * len(group) if k > MAX_NEIGHBOURS else self._requested(group, k)
 
     def _requested(self, queries: FloatArray, k: int) -> list[IntArray]:
-        known, seconds = self._opened, within(self._place, SEARCH_SECONDS)
-        with speaking(self._place):
+        known, seconds = self._opened, time_limit(self._place, SEARCH_SECONDS)
+        with milvus_errors(self._place):
             opened, started = self._open(), time.monotonic()
             try:
                 return _candidates(opened, queries, k, seconds)
             except (MilvusException, RpcError):
                 refused = time.monotonic() - started < 1
-                if not refused and answers(opened.client):  # it is there, and has much to do
+                if not refused and is_alive(opened.client):  # it is there, and has much to do
                     return _candidates(opened, queries, k, WORK_SECONDS)
                 with self._lock:
                     self._opened = None  # whatever happened to it, the next search begins anew
@@ -111,75 +111,75 @@ class MilvusRows(RerankedIndex):
             # It was refused at once by what was open before: the server was restarted, or the file was closed.
             return _candidates(self._open(), queries, k, seconds)
 
-    def _open(self) -> _Opened:
-        with self._lock, speaking(self._place):
+    def _open(self) -> _OpenCollection:
+        with self._lock, milvus_errors(self._place):
             if self._opened is None:
                 client = connected(self._place)
                 # Somebody took it over for a later state of the gallery; sending all of this one again would be absurd.
-                soon = within(self._place, CONNECT_SECONDS)
+                soon = time_limit(self._place, CONNECT_SECONDS)
                 if self._was_open and not client.has_collection(collection_name(self._place), timeout=soon):
-                    raise changed(self._place)
-                self._opened = _complete(client, GalleryRows(self._vectors, self._place), silent)
+                    raise changed_elsewhere(self._place)
+                self._opened = _synchronised(client, GalleryRows(self._vectors, self._place), silent)
                 self._was_open = True
             return self._opened
 
 
 def build(vectors: FloatArray, folder: Path, place: Collection, report: Report = silent) -> dict[str, Any]:
     """Fills the collection of unit vectors (n, d), unless it is complete already, and finds the effort it needs."""
-    place = located(place, folder)
+    place = with_uri(place, folder)
     facts = {"files": [], "collection": collection_name(place), "kind": place.kind}
     if not len(vectors):
         return facts | {EFFORT_NAME[place.kind]: 0, "recall_at_20": 1.0}
-    with speaking(place):
+    with milvus_errors(place):
         client = connected(place)
         try:
-            opened = _complete(client, GalleryRows(vectors, place), report)
+            opened = _synchronised(client, GalleryRows(vectors, place), report)
         finally:
             client.close()
-            release(place)
+            release_file(place)
     return facts | opened.plan.params | {EFFORT_NAME[place.kind]: opened.effort, "recall_at_20": opened.recall}
 
 
 def open_index(vectors: FloatArray, folder: Path, _: dict[str, Any], place: Collection) -> MilvusRows:
     """The collection that `build` filled. Nothing is connected yet."""
-    return MilvusRows(vectors, located(place, folder))
+    return MilvusRows(vectors, with_uri(place, folder))
 
 
 def drop(folder: Path, place: Collection) -> None:
     """Drops the collection and closes its file."""
-    place = located(place, folder)
-    with speaking(place):
+    place = with_uri(place, folder)
+    with milvus_errors(place):
         client = connected(place)
         client.drop_collection(collection_name(place), timeout=WORK_SECONDS)
         client.close()
-        release(place)
+        release_file(place)
 
 
 def close(folder: Path, place: Collection) -> None:
     """Closes the collection's file, if it is open in this process."""
-    release(located(place, folder))
+    release_file(with_uri(place, folder))
 
 
-def _complete(client: MilvusClient, rows: GalleryRows, report: Report) -> _Opened:
+def _synchronised(client: MilvusClient, rows: GalleryRows, report: Report) -> _OpenCollection:
     """The complete collection, brought to these rows now if it is not."""
     name, place = collection_name(rows.place), rows.place
-    noted = properties(client, name, within(place, CONNECT_SECONDS))
-    if noted.get(MARK) == rows.digest and noted.get(KIND) == place.kind:
+    noted = properties(client, name, time_limit(place, CONNECT_SECONDS))
+    if noted.get(DIGEST) == rows.digest and noted.get(KIND) == place.kind:
         client.load_collection(name, timeout=LONG_SECONDS)
         if count_rows(client, name) == len(rows):
             plan = IndexPlan(place.kind, int(noted[NLIST]))
-            return _Opened(client, rows, plan, int(noted[EFFORT]), float(noted[RECALL]))
-    left_over = take_over(client, place.former, name, rows.vectors.shape[1])
+            return _OpenCollection(client, rows, plan, int(noted[EFFORT]), float(noted[RECALL]))
+    left_over = rename_former(client, place.former, name, rows.vectors.shape[1])
     plan = synchronise(client, name, rows, report)
-    opened = _checked(_Opened(client, rows, plan, FIRST_EFFORT[place.kind]))
-    marks = {KIND: place.kind, EFFORT: str(opened.effort), RECALL: str(opened.recall), MARK: rows.digest}
-    note(client, name, marks)
+    opened = _with_checked_effort(_OpenCollection(client, rows, plan, FIRST_EFFORT[place.kind]))
+    marks = {KIND: place.kind, EFFORT: str(opened.effort), RECALL: str(opened.recall), DIGEST: rows.digest}
+    set_properties(client, name, marks)
     if left_over:
         client.drop_collection(left_over, timeout=WORK_SECONDS)
     return opened
 
 
-def _checked(opened: _Opened) -> _Opened:
+def _with_checked_effort(opened: _OpenCollection) -> _OpenCollection:
     """With the least effort that reaches the recall wanted, and the recall it reaches."""
     effort, recall = least_effort(
         opened.rows.vectors, lambda effort: _OpenedIndex(replace(opened, effort=effort)), opened.effort, opened.most
@@ -190,7 +190,7 @@ def _checked(opened: _Opened) -> _Opened:
 class _OpenedIndex(RerankedIndex):
     """A collection searched with its effort, to measure the recall."""
 
-    def __init__(self, opened: _Opened) -> None:
+    def __init__(self, opened: _OpenCollection) -> None:
         super().__init__(opened.rows.vectors)
         self._opened = opened
 
@@ -205,7 +205,7 @@ def _groups(queries: FloatArray, k: int, most: int) -> Iterator[FloatArray]:
     return (queries[start : start + size] for start in range(0, len(queries), size))
 
 
-def _candidates(opened: _Opened, queries: FloatArray, k: int, seconds: float) -> list[IntArray]:
+def _candidates(opened: _OpenCollection, queries: FloatArray, k: int, seconds: float) -> list[IntArray]:
     """k rows or more for each query; where the effort finds fewer, it is doubled.
 
     IndexUnavailable if rows that are not this gallery's stand in their place: another process changed the collection.
@@ -213,7 +213,7 @@ def _candidates(opened: _Opened, queries: FloatArray, k: int, seconds: float) ->
     effort, short, row_of = opened.effort, list(range(len(queries))), opened.rows.row_of
     found: list[IntArray] = [np.empty(0, np.int64)] * len(queries)
     while True:
-        answers = opened.client.search(
+        is_alive = opened.client.search(
             collection_name(opened.rows.place),
             [queries[number] for number in short],
             limit=k,
@@ -221,10 +221,10 @@ def _candidates(opened: _Opened, queries: FloatArray, k: int, seconds: float) ->
             consistency_level="Strong",
             timeout=seconds,
         )
-        for number, hits in zip(short, answers, strict=True):
+        for number, hits in zip(short, is_alive, strict=True):
             found[number] = np.array([row_of[hit.id] for hit in hits if hit.id in row_of], np.int64)
             if len(found[number]) < len(hits):
-                raise changed(opened.rows.place)
+                raise changed_elsewhere(opened.rows.place)
         short = [number for number in short if len(found[number]) < k]
         if not short:
             return found

@@ -36,7 +36,7 @@ for _noisy in ("pymilvus", "milvus_lite", "grpc._server"):
     logging.getLogger(_noisy).setLevel(logging.CRITICAL + 1)
 
 
-def located(place: Collection, folder: Path) -> Collection:
+def with_uri(place: Collection, folder: Path) -> Collection:
     """The collection with its address filled in: without one it is a file in the gallery's folder."""
     return replace(place, uri=place.uri or str(folder / FILE))
 
@@ -53,7 +53,7 @@ def shown(uri: str) -> str:
 
 
 @contextmanager
-def speaking(place: Collection) -> Iterator[None]:
+def milvus_errors(place: Collection) -> Iterator[None]:
     """Whatever Milvus raises, as one sentence without the token."""
     try:
         yield
@@ -68,7 +68,7 @@ def speaking(place: Collection) -> Iterator[None]:
         ) from error
 
 
-def changed(place: Collection) -> IndexUnavailable:
+def changed_elsewhere(place: Collection) -> IndexUnavailable:
     """What to say where the collection no longer holds the gallery that this process has open."""
     return IndexUnavailable(
         f"The collection of this gallery in Milvus at {shown(place.uri)} was changed by another process; start this "
@@ -88,7 +88,7 @@ def connected(place: Collection) -> MilvusClient:
         make_folder(Path(place.uri).parent)
         _keep_k_means_quiet()
         options = NO_PINGS
-    return MilvusClient(place.uri, token=place.token, timeout=within(place, CONNECT_SECONDS), grpc_options=options)
+    return MilvusClient(place.uri, token=place.token, timeout=time_limit(place, CONNECT_SECONDS), grpc_options=options)
 
 
 @cache
@@ -112,12 +112,12 @@ def _keep_k_means_quiet() -> None:
     kind.train = quietly
 
 
-def within(place: Collection, seconds: float) -> float:
+def time_limit(place: Collection, seconds: float) -> float:
     """The seconds for a server, which may be out of reach; many for a file, which only takes its time to be read."""
     return seconds if "://" in place.uri else WORK_SECONDS
 
 
-def answers(client: MilvusClient) -> bool:
+def is_alive(client: MilvusClient) -> bool:
     """Whether the database is there: asked after a search that took long."""
     try:
         client.list_collections(timeout=ANSWER_SECONDS)
@@ -126,7 +126,7 @@ def answers(client: MilvusClient) -> bool:
     return True
 
 
-def release(place: Collection) -> None:
+def release_file(place: Collection) -> None:
     """Lets other processes have the file: Milvus Lite keeps it locked until told, whatever its clients do."""
     if "://" not in place.uri:
         from milvus_lite.server_manager import server_manager_instance

@@ -23,12 +23,12 @@ from pipeline.indexes.milvus_connection import LONG_SECONDS, WORK_SECONDS
 
 BATCH_BYTES = 2**21  # of vectors a request; gRPC takes 64 MiB, the server's message log 5
 BATCH_ROWS = 2000
-PAGE = 16_384  # keys read at once; Milvus gives no more
-LONGEST = 65_535  # bytes of a text field, Milvus' own limit
+KEYS_PER_PAGE = 16_384  # keys read at once; Milvus gives no more
+MAX_TEXT_BYTES = 65_535  # bytes of a text field, Milvus' own limit
 SEGMENT_BYTES = 2**29  # a server seals a segment at 512 MB and indexes each by itself
 HNSW = {"M": 16, "efConstruction": 200}
 NLIST = "facesearch.nlist"
-MARK = "facesearch.digest"
+DIGEST = "facesearch.digest"
 POLL_SECONDS = 0.2
 SETTLE_SECONDS = 60.0  # the server counts the rows of segments that it merges as pending, and may leave it at that
 
@@ -114,19 +114,19 @@ def properties(client: MilvusClient, name: str, seconds: float = WORK_SECONDS) -
     return dict(client.describe_collection(name, timeout=seconds).get("properties", {}))
 
 
-def note(client: MilvusClient, name: str, values: dict[str, str]) -> None:
+def set_properties(client: MilvusClient, name: str, values: dict[str, str]) -> None:
     """Notes something of a collection, for good."""
     for _ in range(2):  # a server of version 2.3 that is started again has forgotten the last thing noted
         client.alter_collection_properties(name, values, timeout=WORK_SECONDS)
 
 
-def take_over(client: MilvusClient, former: str, name: str, dim: int) -> str:
+def rename_former(client: MilvusClient, former: str, name: str, dim: int) -> str:
     """Gives the former collection the new name, or returns its name if it is to be dropped once the new one is full."""
     if former in ("", name) or not client.has_collection(former, timeout=WORK_SECONDS):
         return ""
     if client.has_collection(name, timeout=WORK_SECONDS) or not _fits(client, former, dim):
         return former
-    note(client, former, {MARK: ""})
+    set_properties(client, former, {DIGEST: ""})
     try:
         client.rename_collection(former, name, timeout=WORK_SECONDS)
     except MilvusException:  # not every service that speaks Milvus' language can
@@ -137,7 +137,7 @@ def take_over(client: MilvusClient, former: str, name: str, dim: int) -> str:
 def synchronise(client: MilvusClient, name: str, rows: GalleryRows, report: Report) -> IndexPlan:
     """Deletes what is not the gallery's, sends what is missing or different, and loads it all, indexed."""
     plan = planned(rows.place.kind, *rows.vectors.shape)
-    there = _present(client, name, rows, plan)
+    there = _stored_stamps(client, name, rows, plan)
     foreign = [key for key in there if key not in rows.row_of]
     for start in range(0, len(foreign), BATCH_ROWS):
         client.delete(name, ids=foreign[start : start + BATCH_ROWS], timeout=WORK_SECONDS)
@@ -146,10 +146,10 @@ def synchronise(client: MilvusClient, name: str, rows: GalleryRows, report: Repo
     # Every upsert is a deletion too, even where there is nothing to delete, and has the server index a segment twice.
     _send(client.insert, name, rows, missing, report)
     _send(client.upsert, name, rows, different, report)
-    plan = _ready(client, name, plan, bool(foreign or missing or different), report)
+    plan = _flushed_and_loaded(client, name, plan, bool(foreign or missing or different), report)
     if count_rows(client, name) > len(rows):  # another process was inserting the same rows at the same time
         _send(client.upsert, name, rows, range(len(rows)), report)
-        plan = _ready(client, name, plan, True, report)
+        plan = _flushed_and_loaded(client, name, plan, True, report)
     if (count := count_rows(client, name)) != len(rows):
         raise MilvusException(message=f"{count} rows of {len(rows)} arrived")
     return plan
@@ -163,22 +163,22 @@ def count_rows(client: MilvusClient, name: str) -> int:
     return int(counted[0]["count(*)"])
 
 
-def _present(client: MilvusClient, name: str, rows: GalleryRows, plan: IndexPlan) -> dict[str, int]:
+def _stored_stamps(client: MilvusClient, name: str, rows: GalleryRows, plan: IndexPlan) -> dict[str, int]:
     """The stamps of the rows that are there, by key; the collection is made if there is none of this form."""
     dim = rows.vectors.shape[1]
     if client.has_collection(name, timeout=WORK_SECONDS):
         if _fits(client, name, dim):
-            note(client, name, {MARK: ""})
+            set_properties(client, name, {DIGEST: ""})
             if not client.list_indexes(name):  # cut off before that was done; without an index nothing can be read
                 _create_index(client, name, plan)
             client.load_collection(name, timeout=LONG_SECONDS)
             return _stamps(client, name)
         client.drop_collection(name, timeout=WORK_SECONDS)
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
-    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=LONGEST)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=MAX_TEXT_BYTES)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
     schema.add_field("stamp", DataType.INT64)
-    schema.add_field("person", DataType.VARCHAR, max_length=LONGEST)
+    schema.add_field("person", DataType.VARCHAR, max_length=MAX_TEXT_BYTES)
     # Strong: a search sees every row inserted before it. Without it, some 70% of the neighbours were missing.
     client.create_collection(name, schema=schema, consistency_level="Strong", timeout=WORK_SECONDS)
     return {}
@@ -193,7 +193,7 @@ def _fits(client: MilvusClient, name: str, dim: int) -> bool:
 
 def _stamps(client: MilvusClient, name: str) -> dict[str, int]:
     pages = client.query_iterator(
-        name, batch_size=PAGE, output_fields=["id", "stamp"], consistency_level="Strong", timeout=WORK_SECONDS
+        name, batch_size=KEYS_PER_PAGE, output_fields=["id", "stamp"], consistency_level="Strong", timeout=WORK_SECONDS
     )
     stamps: dict[str, int] = {}
     while page := pages.next():
@@ -211,17 +211,17 @@ def _send(send: Callable[..., object], name: str, rows: GalleryRows, todo: Seque
         meter.advance(len(batch))
 
 
-def _ready(client: MilvusClient, name: str, plan: IndexPlan, changed: bool, report: Report) -> IndexPlan:
+def _flushed_and_loaded(client: MilvusClient, name: str, plan: IndexPlan, changed: bool, report: Report) -> IndexPlan:
     """What was sent on disk, indexed and loaded; returns the plan that its index follows."""
     if changed:
         client.flush(name, timeout=LONG_SECONDS)
         client.release_collection(name, timeout=WORK_SECONDS)  # else what was just sent is searched without an index
-    plan = _index(client, name, plan, report)
+    plan = _indexed(client, name, plan, report)
     client.load_collection(name, timeout=LONG_SECONDS)
     return plan
 
 
-def _index(client: MilvusClient, name: str, plan: IndexPlan, report: Report) -> IndexPlan:
+def _indexed(client: MilvusClient, name: str, plan: IndexPlan, report: Report) -> IndexPlan:
     """Indexes the collection by the plan, unless it is indexed by one that is near, and waits until that is done."""
     kept = _indexed_as(client, name)
     if kept is not None and plan.is_near(kept):
@@ -246,7 +246,7 @@ def _indexed_as(client: MilvusClient, name: str) -> IndexPlan | None:
 
 
 def _create_index(client: MilvusClient, name: str, plan: IndexPlan) -> None:
-    note(client, name, {NLIST: str(plan.nlist)})  # Milvus Lite forgets it
+    set_properties(client, name, {NLIST: str(plan.nlist)})  # Milvus Lite forgets it
     index = MilvusClient.prepare_index_params()
     index.add_index("vector", index_type=plan.kind, metric_type="L2", params=plan.params)
     client.create_index(name, index, timeout=WORK_SECONDS, sync=False)

@@ -143,11 +143,11 @@ def close_index(name: str, folder: Path, collection: Collection) -> None:
 
 def why_unreachable(uri: str, token: str) -> str | None:
     """One sentence if the Milvus server there does not answer, else None; asks it, for seconds at most."""
-    from pipeline.indexes.milvus_connection import connected, speaking
+    from pipeline.indexes.milvus_connection import connected, milvus_errors
 
     place = Collection(uri, token, "", (), ())
     try:
-        with speaking(place):
+        with milvus_errors(place):
             connected(place).close()
     except IndexUnavailable as error:
         return str(error)

@@ -28,7 +28,7 @@ from pipeline.photos.sources import SAMPLE
 from pipeline.training import augmentation, distil
 from pipeline.training.augmentation import Source, Views
 from pipeline.training.mini_net import MiniNet, save_mini
-from pipeline.training.teacher import TEACHER, read_teacher, smaller
+from pipeline.training.teacher import TEACHER, pruned, read_teacher
 from tests.fakes import TinyNetwork
 
 WEIGHTS = PACKAGED["mini"]
@@ -140,7 +140,7 @@ def likeness(student: MiniNet, teacher: MiniNet, crops: torch.Tensor) -> float:
 
 def test_a_network_of_the_teachers_own_size_is_the_teacher(drawn: tuple[MiniNet, torch.Tensor]) -> None:
     teacher, crops = drawn
-    student = smaller(teacher, LARGE, crops[:128])
+    student = pruned(teacher, LARGE, crops[:128])
     assert likeness(student, teacher, crops[128:]) > 0.99
     with torch.inference_mode():
         inner = student.stem_act(student.stem(crops[:128]))
@@ -149,7 +149,7 @@ def test_a_network_of_the_teachers_own_size_is_the_teacher(drawn: tuple[MiniNet,
 
 def test_a_smaller_network_starts_like_its_teacher(drawn: tuple[MiniNet, torch.Tensor]) -> None:
     teacher, crops = drawn
-    alike = likeness(smaller(teacher, SMALL, crops[:128]), teacher, crops[128:])
+    alike = likeness(pruned(teacher, SMALL, crops[:128]), teacher, crops[128:])
     assert alike > 0.5
     assert alike > likeness(MiniNet(SMALL), teacher, crops[128:]) + 0.3
 
@@ -194,7 +194,7 @@ def made(source: Source, folder: Path, rows: range) -> Views:
 def test_views_are_made_once_and_are_the_same_again(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(augmentation, "PART", 8)
+    monkeypatch.setattr(augmentation, "VIEWS_PER_PART", 8)
     first = made(source, tmp_path / "one", range(6))
     assert len(first) == 6 * augmentation.VIEWS
     crops, vectors = first[np.arange(len(first))]
@@ -237,7 +237,7 @@ def test_the_people_held_out_are_a_fifth_and_always_the_same(sample: tuple[Embed
 def test_training_learns_and_goes_on_where_it_was_cut_short(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"BATCH": 8, "KEPT_EVERY": 2, "JUDGED_BY": 16}.items():
+    for name, value in {"BATCH": 8, "CHECKPOINT_STEPS": 2, "PRUNING_VIEWS": 16}.items():
         monkeypatch.setattr(distil, name, value)
     monkeypatch.setattr(distil, "MINI", Shape(112, 8, (Block(8, 16, 2), Block(16, 16, 2), Block(16, 16, 2)), 32, 256))
     teacher = MiniNet(Shape(128, 8, (Block(8, 16, 2), Block(16, 16, 2), Block(16, 16, 2)), 32, 256))
