@@ -1,4 +1,4 @@
-"""Whether the Hub can be reached. HF_ENDPOINT and HF_TOKEN are honoured, by the Hub's own client."""
+"""Reading repositories of the Hub. HF_ENDPOINT and HF_TOKEN are honoured, by the Hub's own client."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ INSTEAD = "it is built here instead"
 
 
 class HubGone(HubError):
-    """The Hub went away while something was fetched."""
+    """The Hub became unreachable while a file was fetched."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A repository at one commit: the size in bytes of every file by its path."""
+    """A repository at one commit, with the size in bytes of each file by its path."""
 
     repo: str
     commit: str
@@ -52,7 +52,7 @@ class Listing:
 
 
 def open_listing(repo: str) -> Listing:
-    """What the repository holds; HubError if it cannot be asked."""
+    """The listing of a repository, `user/name` or `user/name@revision`; HubError if it cannot be read."""
     from huggingface_hub import HfApi
 
     name, _, revision = repo.partition("@")
@@ -71,7 +71,7 @@ def open_listing(repo: str) -> Listing:
 
 
 def get_file(listing: Listing, path: str, aside: Path, bar: type[tqdm[Any]] | None = None) -> Path:
-    """A file of the repository, in `aside` by the same path; HubError if it cannot be had."""
+    """Downloads a file of the repository to the same path below `aside`; HubError if that fails."""
     from huggingface_hub import hf_hub_download
 
     try:

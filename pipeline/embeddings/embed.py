@@ -1,7 +1,7 @@
-"""Photos through encoders, part by part, into drafts of galleries.
+"""Embedding photos, part by part, into drafts.
 
-Several recipes are embedded in one pass: each photo is decoded once and its faces are found once for all of them. What
-an earlier gallery knows of a photo that has not changed since is taken from there.
+Several recipes are embedded in one pass: each photo is decoded once, and its faces are detected once for all recipes
+with the same detector. Results of an earlier build are reused for photos that have not changed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Embedded = tuple[FloatArray, FloatArray]  # a vector (d,) and its face (15,)
 
 
 class FormerResults:
-    """What an earlier gallery by the same encoder knows of photos that have not changed since."""
+    """The results of an earlier build by the same encoder, for photos that have not changed."""
 
     def __init__(self, photos: Photos, former: Embeddings | None) -> None:
         self._former = former
@@ -50,7 +50,7 @@ class FormerResults:
             self._faceless = {(one["photo_id"], one["stamp"]) for one in skipped if one["reason"] == NO_FACE}
 
     def of(self, row: int) -> list[Embedded] | str | None:
-        """The photo's vectors and faces as they were, or why it was skipped; None if it is new or has changed."""
+        """The photo's vectors and faces, or why it was skipped; None if it is new or has changed."""
         if self._of_now[row] in self._faceless:
             return NO_FACE
         there = self._rows.get(self._of_now[row])
@@ -61,7 +61,7 @@ class FormerResults:
 
 @dataclass(frozen=True)
 class Job:
-    """One encoder's share of a pass: where its parts go, and what is known already."""
+    """One encoder's work in a pass: its draft, and the results of an earlier build."""
 
     encoder: Encoder
     draft: Draft
@@ -69,7 +69,7 @@ class Job:
 
 
 def embed_parts(photos: Photos, jobs: Sequence[Job], report: Report, shard: tuple[int, int] = (0, 1)) -> None:
-    """Writes the parts that the drafts still miss, or every n-th of them from the i-th for a shard (i, n)."""
+    """Embeds and writes the parts missing from the drafts; with a shard (i, n) those whose number is i modulo n."""
     missing = [{number for number in job.draft.missing() if number % shard[1] == shard[0]} for job in jobs]
     todo = sorted(set().union(*missing))
     to_work = sum(len(jobs[0].draft.rows(number)) for number in todo)
@@ -90,7 +90,7 @@ def embed_parts(photos: Photos, jobs: Sequence[Job], report: Report, shard: tupl
 
 
 class _PartInProgress:
-    """One job's results while a part is being worked on. `unknown` are the photo rows it has to embed."""
+    """One job's results for a part. `unknown` are the photo rows that must be embedded."""
 
     def __init__(self, job: Job, rows: range) -> None:
         self.job = job
@@ -133,14 +133,14 @@ def _encode_batch(
 ) -> None:
     if not images:
         return
-    found: dict[int, list[tuple[Face, ...]]] = {}  # by detector: recipes that share one share its work
+    found: dict[int, list[tuple[Face, ...]]] = {}  # by detector, which several recipes may share
     for one in working:
         encoder = one.job.encoder
         if encoder.detector is not None and id(encoder.detector) not in found:
             found[id(encoder.detector)] = encoder.detector.detect(images)
         mine = [place for place, row in enumerate(rows) if row in one.unknown]
         faces = [found[id(encoder.detector)][place] for place in mine] if encoder.detector is not None else None
-        if every_face and faces is not None:  # a photo once for each of its faces, as if it showed no other
+        if every_face and faces is not None:  # each photo once for each of its faces
             apart = [(place, face) for place, several in zip(mine, faces, strict=True) for face in _apart(several)]
             mine, faces = [place for place, _ in apart], [face for _, face in apart]
         results = encoder.encode([images[place] for place in mine], encoder.of_gallery, faces)
@@ -155,7 +155,7 @@ def _apart(faces: tuple[Face, ...]) -> list[tuple[Face, ...]]:
 def _decoded(
     photos: Photos, rows: Sequence[int]
 ) -> Iterator[tuple[list[int], list[Image.Image], list[tuple[int, str]]]]:
-    """Batches of decoded photos with their rows, and what could not be read; the next batch decodes meanwhile."""
+    """Batches: rows, decoded photos, and rows that cannot be read with the reason. Decodes one batch ahead."""
 
     def decode(batch: Sequence[int]) -> tuple[list[int], list[Image.Image], list[tuple[int, str]]]:
         good, images, skipped = [], [], []
