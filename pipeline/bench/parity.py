@@ -1,4 +1,4 @@
-"""Whether the faces found here are facenet-pytorch's, photo by photo."""
+"""Parity of the detector with facenet-pytorch: the same faces, photo by photo."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Parity:
 
 
 def measure_parity(photos: Photos, report: Report = silent) -> Parity:
-    """Finds the faces of all photos twice: here in batches, and by facenet-pytorch one by one."""
+    """Detects the faces of all photos twice: here in batches, and by facenet-pytorch one by one."""
     reference, detector = MTCNN(keep_all=True), MtcnnDetector()
     same = theirs_none = ours_none = done = 0
     for rows in tracked_slices(len(photos), BATCH, "Comparing faces", "photos", report):

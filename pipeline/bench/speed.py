@@ -1,6 +1,6 @@
-"""Benchmark: how long a photo takes to become a vector, against facenet-pytorch as its README runs it, in one run.
+"""Benchmark of the pipeline from photo to vector against facenet-pytorch's README, in one run.
 
-FaceNet has random weights in all of it: its speed does not depend on them, so the figures need no download.
+FaceNet has random weights, on which its speed does not depend, so no download is needed.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from pipeline.encoder.torch_networks import SIDES, as_graph, native_bf16
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 
-ROUNDS = 5  # interleaved, so that a busy moment of the machine meets every variant
+ROUNDS = 5  # interleaved, so that a busy moment of the machine affects every variant
 THEIR_BATCH = 32
 CLOSE_BOXES, CLOSE_POINTS = 0.99, 1.0  # intersection over union; px
-RATE_SIDE = 1024  # of the matrices that are multiplied for the processor's rate
+RATE_SIDE = 1024  # of the matrices by whose product the processor's rate is measured
 LOOP, BATCHED, OURS = "README's loop", "its own batches", "ours"
 
 Milliseconds = dict[str, float]
@@ -45,9 +45,17 @@ Variant = Callable[[Sequence[Image.Image]], tuple[Milliseconds, list[list[Face]]
 
 @dataclass(frozen=True)
 class SpeedFigures:
-    """Medians over the rounds, in milliseconds a photo, by variant and step; and how alike two variants' faces are.
+    """The figures of all variants.
 
-    `floor_ms` is the least the networks' multiplications can take at the measured rate of `rate_gmacs` 10^9 a second.
+    Attributes:
+        photos: how many were measured.
+        milliseconds: a photo, by variant and step; medians over the rounds.
+        alike: share of the photos with the same faces as in facenet-pytorch's loop.
+        faceless_theirs: photos without a face in that loop.
+        faceless_ours: photos without a face here.
+        macs: multiply-adds a photo, of detection and of embedding.
+        rate_gmacs: measured rate of the processor, in 10^9 multiply-adds a second, by precision.
+        floor_ms: milliseconds that these multiply-adds take at this rate, at least.
     """
 
     photos: int
@@ -61,7 +69,7 @@ class SpeedFigures:
 
 
 def bench_speed(photos: Photos, encoders: Encoders, count: int, report: Report = silent) -> SpeedFigures:
-    """Takes `count` photos, spread over the gallery, through every variant, in turns."""
+    """Measures every variant on `count` photos spread over the gallery, in turns."""
     count = min(count, len(photos))
     rows = np.linspace(0, len(photos) - 1, count).astype(int).tolist()
     images, decode_ms = _decoded(photos, rows)
@@ -128,7 +136,7 @@ class _Clock:
 def _loop(
     images: Sequence[Image.Image], mtcnn: MTCNN, facenet: InceptionResnetV1
 ) -> tuple[Milliseconds, list[list[Face]]]:
-    """The loop of facenet-pytorch's README: one photo at a time, everything as it comes."""
+    """The loop of facenet-pytorch's README: one photo at a time."""
     clock, found = _Clock(), []
     for image in images:
         with clock.step("detect"):
@@ -146,7 +154,7 @@ def _loop(
 def _batches(
     images: Sequence[Image.Image], mtcnn: MTCNN, facenet: InceptionResnetV1
 ) -> tuple[Milliseconds, list[list[Face]]]:
-    """The same in batches, as facenet-pytorch offers them: of photos of one size."""
+    """facenet-pytorch's own batches, of photos of one size."""
     clock = _Clock()
     found: dict[int, list[Face]] = {}
     same_size: dict[tuple[int, int], list[int]] = defaultdict(list)
@@ -168,7 +176,7 @@ def _batches(
 
 
 def _our_variant(encoders: Encoders) -> Variant:
-    """What building a gallery does, step by step: FaceNet with random weights, the small networks that are here."""
+    """This project's pipeline step by step: FaceNet with random weights, and the small networks on this disk."""
     facenet, recipe = InceptionResnetV1(pretrained=None, classify=False), recipe_named("mtcnn-facenet")
     graph, detector = as_graph(facenet, SIDES["facenet"]), MtcnnDetector()
     network = OpenvinoNetwork(graph, NETWORKS["facenet"])
@@ -199,7 +207,7 @@ def _our_variant(encoders: Encoders) -> Variant:
 
 
 def as_faces(boxes: Any, scores: Any, points: Any) -> list[Face]:  # noqa: ANN401 - arrays or None
-    """What facenet-pytorch's `detect` says of one photo."""
+    """The faces that facenet-pytorch's `detect` returned for one photo."""
     if boxes is None:
         return []
     return [
@@ -209,7 +217,7 @@ def as_faces(boxes: Any, scores: Any, points: Any) -> list[Face]:  # noqa: ANN40
 
 
 def alike(theirs: Sequence[Face], ours: Sequence[Face]) -> bool:
-    """Whether both found the same faces: as many, largest first, each in the same place."""
+    """Whether both found the same faces: as many, and each with nearly the same box and landmarks."""
     return len(theirs) == len(ours) and all(
         overlap(one, other) >= CLOSE_BOXES
         and np.hypot(*(np.array(one.landmarks) - np.array(other.landmarks)).T).max() <= CLOSE_POINTS
@@ -229,7 +237,7 @@ def _medians(rounds: Sequence[Milliseconds]) -> Milliseconds:
 
 
 def _multiplications(images: Sequence[Image.Image], mtcnn: MTCNN, facenet: InceptionResnetV1) -> dict[str, float]:
-    """Multiply-adds a photo: of all three networks of MTCNN on all they look at, and of FaceNet on one crop."""
+    """Multiply-adds a photo: of MTCNN's networks on all their inputs, and of FaceNet on one crop."""
     counted = 0.0
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -250,7 +258,7 @@ def _multiplications(images: Sequence[Image.Image], mtcnn: MTCNN, facenet: Incep
 
 
 def _rate(kind: torch.dtype) -> float:
-    """The processor's multiply-adds in matrices of this kind, in 10^9 a second: the best of ten."""
+    """The processor's rate in matrix products of this type, in 10^9 multiply-adds a second: the best of ten."""
     one, times = torch.ones(RATE_SIDE, RATE_SIDE, dtype=kind), []
     for _ in range(10):
         started = time.perf_counter()

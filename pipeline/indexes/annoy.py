@@ -1,7 +1,7 @@
-"""Annoy's trees (angular, which IS the Euclidean distance of unit vectors), with a search effort that was checked.
+"""Annoy's random-projection trees, with a search effort chosen by measurement.
 
-With Annoy's default effort recall@20 on hard vectors is 0.24 to 0.44. So building ends with a self-check: queries drawn
-from the gallery, each without itself, against exact search; the effort doubles until recall@20 is at least 0.99.
+Annoy's `angular` is the Euclidean distance of unit vectors. With Annoy's default effort recall@20 on hard vectors is
+0.24 to 0.44, so building doubles the effort until recall@20 is at least 0.99 on queries drawn from the gallery.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def build(vectors: FloatArray, folder: Path, *_: object) -> dict[str, Any]:
     trees = _empty_trees(vectors)
     trees.set_seed(SEED)
     with replacing(folder / FILE) as beside:
-        trees.on_disk_build(str(beside))  # the same bytes as in memory, and millions of rows need not fit there
+        trees.on_disk_build(str(beside))  # the same bytes as in memory, which millions of rows may not fit into
         for row, vector in enumerate(vectors):
             trees.add_item(row, vector)
-        trees.build(TREES, n_jobs=1)  # every thread has a seed of its own; with one, all machines grow the same trees
+        trees.build(TREES, n_jobs=1)  # the same trees everywhere: each thread has a seed of its own
     every_node = 2 * TREES * max(len(vectors), 1)
     search_k, recall = least_effort(vectors, partial(AnnoyTrees, trees, vectors), TREES * K, every_node)
     return {"files": [FILE], "trees": TREES, "seed": SEED, "search_k": search_k, "recall_at_20": recall}

@@ -1,7 +1,7 @@
-"""k-means, then exact search inside the query's cluster, as one of the earlier projects did it.
+"""k-means, then exact search within the query's cluster, as one of the earlier projects did it.
 
-With one cluster probed, neighbours across a border are missed. How many is measured when the index is built and shown
-with every answer.
+With one cluster probed, neighbours in other clusters are missed. The recall is measured when the index is built and
+shown with every answer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SEED = 1
 
 
 class KmeansClusters(RerankedIndex):
-    """The gallery's rows by cluster. `probes` clusters are searched, and more only where they hold fewer than k."""
+    """The gallery's rows by cluster. The `probes` nearest clusters are searched, more if these have fewer than k rows."""
 
     def __init__(self, vectors: FloatArray, centres: FloatArray, labels: IntArray, probes: int = PROBES) -> None:
         """Unit vectors (n, d), cluster centres (c, d), and each vector's cluster (n,)."""
@@ -52,9 +52,9 @@ def build(vectors: FloatArray, folder: Path, *_: object) -> dict[str, Any]:
     centres, labels = np.empty((0, vectors.shape[1]), np.float32), np.empty(0, np.int64)
     if clusters:
         with warnings.catch_warnings():
-            # Fewer clusters than asked for are found where many vectors are the same; that is no mistake.
+            # Fewer clusters than requested are found where many vectors are the same; that is no error.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            with threadpool_limits(1):  # several threads add up in any order, and end in other clusters every time
+            with threadpool_limits(1):  # several threads sum in varying order, which changes the clusters
                 fitted = KMeans(clusters, random_state=SEED, n_init=1).fit(np.asarray(vectors))
         centres, labels = fitted.cluster_centers_.astype(np.float32), fitted.labels_.astype(np.int64)
     with replacing(folder / FILE) as beside, beside.open("wb") as stream:

@@ -1,7 +1,7 @@
 """Milvus, embedded (Milvus Lite) or a server: one collection per gallery, with photo and person beside every vector.
 
-A collection carries the digest of what it was filled with, noted last, so a half-done insert is never searched. Milvus
-proposes and exact distance decides: Milvus' own L2 is the square, and rounded.
+A collection's properties hold the digest of its rows, written last, so an incomplete insert is never searched. Milvus
+proposes candidates, which are reranked, because Milvus' own L2 is squared and rounded.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ from pipeline.indexes.milvus_rows import (
 from pipeline.indexes.recall import FEW_QUERIES, least_effort
 from pipeline.indexes.reranked import RerankedIndex
 
-ANSWER_BYTES = 2**26  # gRPC's server sends no more than 2**28
+ANSWER_BYTES = 2**26  # gRPC's server sends at most 2**28
 QUERIES_PER_REQUEST = 16
 MAX_NEIGHBOURS = 16_384  # that Milvus returns for a query
-LITE_CELLS = 128  # Milvus Lite 3.2 does not read nlist and makes this many
+LITE_CELLS = 128  # Milvus Lite 3.2 ignores nlist
 LARGEST_EF = 32_768  # Milvus' own limit
-FIRST_EFFORT = {"IVF_FLAT": 8, "HNSW": 32}  # what the self-check begins with
+FIRST_EFFORT = {"IVF_FLAT": 8, "HNSW": 32}  # that the recall check begins with
 EFFORT_NAME = {"IVF_FLAT": "nprobe", "HNSW": "ef"}
 KIND, EFFORT, RECALL = "facesearch.kind", "facesearch.effort", "facesearch.recall_at_20"
 
 
 @dataclass(frozen=True)
 class _OpenCollection:
-    """A complete collection that is loaded. A search looks into so many cells, or at so many candidates (HNSW)."""
+    """A complete, loaded collection. `effort` is the number of cells that a search probes, or of candidates (HNSW)."""
 
     client: MilvusClient
     rows: GalleryRows
@@ -69,7 +69,7 @@ class _OpenCollection:
 
     @property
     def most(self) -> int:
-        """The effort beyond which there is none."""
+        """The highest effort."""
         return max(self.plan.nlist, LITE_CELLS) if self.plan.nlist else min(max(len(self.rows), 1), LARGEST_EF)
 
 
@@ -85,7 +85,7 @@ class MilvusRows(RerankedIndex):
 
     @property
     def recall_at_20(self) -> float:
-        """The recall that was measured when the collection was filled; connects if that is not done yet."""
+        """The recall measured when the collection was filled; connects if that is not done yet."""
         return self._open().recall if len(self) else 1.0
 
     def _candidates(self, queries: FloatArray, k: int) -> Iterator[IntArray]:
@@ -102,20 +102,20 @@ class MilvusRows(RerankedIndex):
                 return _candidates(opened, queries, k, seconds)
             except (MilvusException, RpcError):
                 refused = time.monotonic() - started < 1
-                if not refused and is_alive(opened.client):  # it is there, and has much to do
+                if not refused and is_alive(opened.client):  # it is only busy
                     return _candidates(opened, queries, k, WORK_SECONDS)
                 with self._lock:
-                    self._opened = None  # whatever happened to it, the next search begins anew
+                    self._opened = None  # the next search connects again
                 if known is None or not refused:
                     raise
-            # It was refused at once by what was open before: the server was restarted, or the file was closed.
+            # Refused at once on an old connection: the server was restarted, or the file was closed.
             return _candidates(self._open(), queries, k, seconds)
 
     def _open(self) -> _OpenCollection:
         with self._lock, milvus_errors(self._place):
             if self._opened is None:
                 client = connected(self._place)
-                # Somebody took it over for a later state of the gallery; sending all of this one again would be absurd.
+                # Another process renamed it for a later state of the gallery; this state must not be sent again.
                 soon = time_limit(self._place, CONNECT_SECONDS)
                 if self._was_open and not client.has_collection(collection_name(self._place), timeout=soon):
                     raise changed_elsewhere(self._place)
@@ -125,7 +125,7 @@ class MilvusRows(RerankedIndex):
 
 
 def build(vectors: FloatArray, folder: Path, place: Collection, report: Report = silent) -> dict[str, Any]:
-    """Fills the collection of unit vectors (n, d), unless it is complete already, and finds the effort it needs."""
+    """Fills the collection with unit vectors (n, d), unless it is complete, and finds the search effort it needs."""
     place = with_uri(place, folder)
     facts = {"files": [], "collection": collection_name(place), "kind": place.kind}
     if not len(vectors):
@@ -141,7 +141,7 @@ def build(vectors: FloatArray, folder: Path, place: Collection, report: Report =
 
 
 def open_index(vectors: FloatArray, folder: Path, _: dict[str, Any], place: Collection) -> MilvusRows:
-    """The collection that `build` filled. Nothing is connected yet."""
+    """The collection that `build` filled; not connected yet."""
     return MilvusRows(vectors, with_uri(place, folder))
 
 
@@ -161,7 +161,7 @@ def close(folder: Path, place: Collection) -> None:
 
 
 def _synchronised(client: MilvusClient, rows: GalleryRows, report: Report) -> _OpenCollection:
-    """The complete collection, brought to these rows now if it is not."""
+    """The collection with exactly these rows; filled now if it is not complete."""
     name, place = collection_name(rows.place), rows.place
     noted = properties(client, name, time_limit(place, CONNECT_SECONDS))
     if noted.get(DIGEST) == rows.digest and noted.get(KIND) == place.kind:
@@ -180,7 +180,7 @@ def _synchronised(client: MilvusClient, rows: GalleryRows, report: Report) -> _O
 
 
 def _with_checked_effort(opened: _OpenCollection) -> _OpenCollection:
-    """With the least effort that reaches the recall wanted, and the recall it reaches."""
+    """The collection with the least effort that reaches the target recall, and its recall."""
     effort, recall = least_effort(
         opened.rows.vectors, lambda effort: _OpenedIndex(replace(opened, effort=effort)), opened.effort, opened.most
     )
@@ -200,7 +200,7 @@ class _OpenedIndex(RerankedIndex):
 
 
 def _groups(queries: FloatArray, k: int, most: int) -> Iterator[FloatArray]:
-    """The queries in requests whose answers stay small: Milvus Lite sends the vectors of all k rows along."""
+    """The queries in groups whose answers stay small, because Milvus Lite sends the vectors of all k rows too."""
     size = max(1, min(most, ANSWER_BYTES // (4 * queries.shape[1] * max(k, 1))))
     return (queries[start : start + size] for start in range(0, len(queries), size))
 
@@ -208,7 +208,7 @@ def _groups(queries: FloatArray, k: int, most: int) -> Iterator[FloatArray]:
 def _candidates(opened: _OpenCollection, queries: FloatArray, k: int, seconds: float) -> list[IntArray]:
     """k rows or more for each query; where the effort finds fewer, it is doubled.
 
-    IndexUnavailable if rows that are not this gallery's stand in their place: another process changed the collection.
+    IndexUnavailable if another process changed the collection to other rows.
     """
     effort, short, row_of = opened.effort, list(range(len(queries))), opened.rows.row_of
     found: list[IntArray] = [np.empty(0, np.int64)] * len(queries)
@@ -228,7 +228,7 @@ def _candidates(opened: _OpenCollection, queries: FloatArray, k: int, seconds: f
         short = [number for number in short if len(found[number]) < k]
         if not short:
             return found
-        if effort >= opened.most:  # HNSW's graph can be torn where many vectors are the same: compare with all
+        if effort >= opened.most:  # HNSW's graph can be disconnected where many vectors are the same: compare with all
             everything = np.arange(len(opened.rows))
             return [rows if len(rows) >= k else everything for rows in found]
         effort = min(2 * effort, opened.most)
