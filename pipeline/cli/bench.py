@@ -107,9 +107,6 @@ def bench_speed(options: argparse.Namespace) -> int:
     gallery = configured_gallery()
     with closing(ProgressBars()) as bars:
         figures = bench_speed(gallery.photos, gallery.encoders, options.photos, bars)
-    if options.json:
-        print(json.dumps(asdict(figures)))
-        return 0
     loop, batched, ours = (figures.milliseconds[variant] for variant in (LOOP, BATCHED, OURS))
     rows = [
         (
@@ -120,14 +117,21 @@ def bench_speed(options: argparse.Namespace) -> int:
         )
         for step in ours
     ]
-    print(f"{figures.photos} photos, milliseconds a photo{peak_memory()}")
-    print(*markdown_table(("step", LOOP, BATCHED, OURS, "ours is faster by", "floor"), rows), sep="\n")
     rates = ", ".join(f"{kind} {rate:.0f}" for kind, rate in figures.rate_gmacs.items())
-    print(f"Floor: multiply-adds over the measured rate of matrices, in 10^9 a second: {rates}.")
-    print(
+    return _print(
+        options,
+        asdict(figures),
+        f"{figures.photos} photos, milliseconds a photo{peak_memory()}",
+        *markdown_table(("step", LOOP, BATCHED, OURS, "ours is faster by", "floor"), rows),
+        f"Floor: multiply-adds over the measured rate of matrix products, in 10^9 a second: {rates}.",
         f"Faces as in {LOOP}: {figures.alike:.2%} of the photos; without a face: {figures.faceless_theirs} there, "
-        f"{figures.faceless_ours} here."
+        f"{figures.faceless_ours} here.",
     )
+
+
+def _print(options: argparse.Namespace, figures: object, *lines: str) -> int:
+    """Prints the figures as JSON if that was asked for, else the lines; returns the exit code."""
+    print(json.dumps(figures) if options.json else "\n".join(lines))
     return 0
 
 
@@ -137,14 +141,12 @@ def bench_faces(options: argparse.Namespace) -> int:
 
     with closing(ProgressBars()) as bars:
         found = measure_parity(configured_gallery().photos, bars)
-    if options.json:
-        print(json.dumps(asdict(found)))
-        return 0
-    print(
+    return _print(
+        options,
+        asdict(found),
         f"{found.photos:,} photos: the same faces in {found.alike:.2%}; without a face {found.faceless_theirs} by "
-        f"facenet-pytorch, {found.faceless_ours} here."
+        f"facenet-pytorch, {found.faceless_ours} here.",
     )
-    return 0
 
 
 def bench_growth(options: argparse.Namespace) -> int:
@@ -163,17 +165,16 @@ def bench_growth(options: argparse.Namespace) -> int:
     searching, building = exponents(figures, "search_ms_median"), exponents(figures, "build_s")
     as_json = [asdict(one) for one in figures]
     options.out.write_text(growth_svg(as_json), encoding="utf-8")
-    if options.json:
-        print(json.dumps({"figures": as_json, "search": searching, "build": building}))
-        return 0
+    lines = []
     for name in names:
         first = faster_from(figures, name) if name != "exact" and "exact" in names else None
         beats = (
             "" if name == "exact" else f"; faster than exact from {first:,}" if first else "; never faster than exact"
         )
-        print(f"{name}: searching grows as n^{searching[name]:.2f}, building as n^{building[name]:.2f}{beats}")
-    print(f"Drawn in {options.out}.")
-    return 0
+        lines.append(f"{name}: searching grows as n^{searching[name]:.2f}, building as n^{building[name]:.2f}{beats}")
+    return _print(
+        options, {"figures": as_json, "search": searching, "build": building}, *lines, f"Drawn in {options.out}."
+    )
 
 
 def _shown(figures: Iterable[IndexFigures], columns: Sequence[str], *, as_json: bool) -> list[IndexFigures]:
@@ -212,9 +213,6 @@ def bench_serving(options: argparse.Namespace) -> int:
     load = Load(recipe, options.index, clients=options.clients, seconds=options.seconds)
     with closing(ProgressBars()) as bars:
         figures = bench_serving(gallery.photos, load, bars)
-    if options.json:
-        print(json.dumps(asdict(figures)))
-        return 0
     rows = (
         ("page answers / first search answered", f"{figures.page_s:.1f} s / {figures.first_s:.1f} s"),
         ("search of a gallery photo, p50 / p95", "{:.0f} / {:.0f} ms".format(*figures.small_ms)),
@@ -226,9 +224,8 @@ def bench_serving(options: argparse.Namespace) -> int:
         ),
         ("resident memory", f"{figures.resident_bytes / 1e6:,.0f} MB"),
     )
-    print(f"{figures.recipe} by {load.index}; ready: {figures.ready}")
-    print(*markdown_table(("what", "measured"), rows), sep="\n")
-    return 0
+    title = f"{figures.recipe} by {load.index}; ready: {figures.ready}"
+    return _print(options, asdict(figures), title, *markdown_table(("what", "measured"), rows))
 
 
 def bench_indexes(options: argparse.Namespace) -> int:
@@ -241,12 +238,10 @@ def bench_indexes(options: argparse.Namespace) -> int:
     of_vectors = {"gallery": manifest["gallery"], "recipe": manifest["recipe"]["name"], "vectors": [count, dim]}
     with closing(ProgressBars()) as bars:
         figures = bench_indexes(embeddings, bars, gallery.milvus)
-    if options.json:
-        print(json.dumps({**of_vectors, "indexes": [asdict(one) for one in figures]}))
-        return 0
-    print(f"{of_vectors['recipe']} on {of_vectors['gallery']}: {count:,} vectors of {dim} numbers")
-    _shown(figures, ("index", "recall@20", "search, median", "p95", "build", "on disk"), as_json=False)
-    return 0
+    title = f"{of_vectors['recipe']} on {of_vectors['gallery']}: {count:,} vectors of {dim} numbers"
+    columns = ("index", "recall@20", "search, median", "p95", "build", "on disk")
+    table = markdown_table(columns, ([COLUMNS[column](one) for column in columns] for one in figures))
+    return _print(options, {**of_vectors, "indexes": [asdict(one) for one in figures]}, title, *table)
 
 
 def bench_scale(options: argparse.Namespace) -> int:

@@ -124,7 +124,8 @@ def build_embeddings(
                     log.warning("%s This is done now.", error)
                 pending.append(encoder)
         needed = [encoder for encoder in _below(pending) if encoder.recipe.name not in all_embeddings]
-        for encoder in _embed(photos, needed, root, report):
+        _embed(photos, needed, root, report)
+        for encoder in needed:
             all_embeddings[encoder.recipe.name] = _complete(open_embeddings(photos, encoder, root), report, milvus)
         for encoder in sorted(pending, key=lambda encoder: encoder.recipe.layer == "pca"):
             if encoder.below is not None:
@@ -186,16 +187,13 @@ def _clear_leftovers(folder: Path) -> None:
 
 def readable_again(photos: Photos, embeddings: Embeddings) -> list[str]:
     """The photos that could not be read during the build and now can, such as those of a drive that is back."""
-    unread = [str(one["photo_id"]) for one in embeddings.manifest["skipped"] if one["reason"] != NO_FACE]
-    return [photo_id for photo_id in unread if photos.row_of(photo_id) is not None and _can_be_read(photos, photo_id)]
-
-
-def _can_be_read(photos: Photos, photo_id: str) -> bool:
-    try:
-        open_image(photos.found(photo_id).source)
-    except (PhotoError, OSError):
-        return False
-    return True
+    readable = []
+    for one in embeddings.manifest["skipped"]:
+        if one["reason"] != NO_FACE and photos.row_of(one["photo_id"]) is not None:
+            with suppress(PhotoError, OSError):
+                open_image(photos.found(one["photo_id"]).source)
+                readable.append(str(one["photo_id"]))
+    return readable
 
 
 def missing_indexes(embeddings: Embeddings) -> list[str]:
@@ -240,18 +238,16 @@ def _former(folder: Path, encoder: Encoder) -> Embeddings | None:
     return former if former.manifest["fingerprint"] == built_as else None
 
 
-def _embed(photos: Photos, encoders: Sequence[Encoder], root: Path, report: Report) -> Sequence[Encoder]:
+def _embed(photos: Photos, encoders: Sequence[Encoder], root: Path, report: Report) -> None:
     """Embeds the photos with all encoders in one pass, without indexes."""
-    if encoders:
-        started = time.perf_counter()
-        jobs = [_job(photos, encoder, root) for encoder in encoders]
-        embed_parts(photos, jobs, report)
-        for job in jobs:
-            _finish(photos, job, time.perf_counter() - started)
-    return encoders
+    started, jobs = time.perf_counter(), [_job(photos, encoder, root) for encoder in encoders]
+    embed_parts(photos, jobs, report)
+    for job in jobs:
+        _finish(photos, job, time.perf_counter() - started)
 
 
 def _finish(photos: Photos, job: Job, seconds: float) -> None:
+    """Joins the parts of a draft and seals it, without indexes."""
     parts = [job.draft.read(number) for number in range(len(job.draft))]
     rows = np.concatenate([part.rows for part in parts]).tolist()
     skipped = [

@@ -70,6 +70,8 @@ class Job:
 
 def embed_parts(photos: Photos, jobs: Sequence[Job], report: Report, shard: tuple[int, int] = (0, 1)) -> None:
     """Embeds and writes the parts missing from the drafts; with a shard (i, n) those whose number is i modulo n."""
+    if not jobs:
+        return
     missing = [{number for number in job.draft.missing() if number % shard[1] == shard[0]} for job in jobs]
     todo = sorted(set().union(*missing))
     to_work = sum(len(jobs[0].draft.rows(number)) for number in todo)

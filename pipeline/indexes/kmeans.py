@@ -27,7 +27,7 @@ SEED = 1
 
 
 class KmeansClusters(RerankedIndex):
-    """The gallery's rows by cluster. The `probes` nearest clusters are searched, more if these have fewer than k rows."""
+    """The gallery's rows by cluster. The `probes` nearest are searched, more if these have fewer than k rows."""
 
     def __init__(self, vectors: FloatArray, centres: FloatArray, labels: IntArray, probes: int = PROBES) -> None:
         """Unit vectors (n, d), cluster centres (c, d), and each vector's cluster (n,)."""
