@@ -203,6 +203,8 @@ def _stamps(client: MilvusClient, name: str) -> dict[str, int]:
 
 
 def _send(send: Callable[..., object], name: str, rows: GalleryRows, todo: Sequence[int], report: Report) -> None:
+    if not todo:
+        return
     size = max(1, min(BATCH_ROWS, BATCH_BYTES // (4 * rows.vectors.shape[1])))
     meter = Meter("Filling Milvus", "rows", len(rows), report, done=len(rows) - len(todo))
     for start in range(0, len(todo), size):

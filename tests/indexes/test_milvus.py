@@ -258,7 +258,10 @@ def test_an_interrupted_insert_is_finished_and_nothing_is_sent_twice(
     facts = build_index("milvus", GALLERY, tmp_path, place, seen.append)
     assert sent.keys[300:] == [f"photo-{row}" for row in range(300, 600)]
     filling = [one for one in seen if one.task == "Filling Milvus"]
-    assert [(one.done, one.total, one.worked, one.unit) for one in filling] == [(600, 600, 300, "rows")]
+    assert [(one.done, one.total, one.worked, one.unit) for one in filling] == [
+        (300, 600, 0, "rows"),
+        (600, 600, 300, "rows"),
+    ]
     assert_like_exact(open_index("milvus", GALLERY, tmp_path, facts, place).search(QUERIES, 20), GALLERY, QUERIES, 20)
 
 
