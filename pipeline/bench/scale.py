@@ -130,12 +130,12 @@ def exponents(figures: Sequence[IndexFigures], of: str) -> dict[str, float]:
     return fitted
 
 
-def faster_from(figures: Sequence[IndexFigures], name: str, than: str = "exact") -> int | None:
-    """The smallest measured size from which on the index `name` has a smaller median than `than`; None if none."""
+def faster_from(figures: Sequence[IndexFigures], name: str) -> int | None:
+    """The smallest measured size from which on the index `name` has a smaller median than `exact`; None if none."""
     medians = {(one.index, one.rows): one.search_ms_median for one in figures}
     first = None
     for rows in sorted({one.rows for one in figures}, reverse=True):
-        if medians[name, rows] >= medians[than, rows]:
+        if medians[name, rows] >= medians["exact", rows]:
             break
         first = rows
     return first

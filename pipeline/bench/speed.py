@@ -1,4 +1,4 @@
-"""Benchmark of the pipeline from photo to vector against facenet-pytorch's README, in one run.
+"""Benchmark of the pipeline from photo to vector against facenet-pytorch's README, and whether the faces are the same.
 
 FaceNet has random weights, on which its speed does not depend, so no download is needed.
 """
@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pipeline.core.errors import PhotoError, PhotosError
-from pipeline.core.progress import Report, silent, tracked
+from pipeline.core.progress import Report, silent, tracked, tracked_slices
 from pipeline.core.recipes import FALLBACK, MINI, recipe_named
 from pipeline.core.types import Face, Landmarks
 from pipeline.embeddings.embed import BATCH
@@ -265,3 +265,31 @@ def _rate(kind: torch.dtype) -> float:
         one @ one
         times.append(time.perf_counter() - started)
     return float(RATE_SIDE**3 / min(times) / 1e9)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How many photos were compared, the share with the same faces (`alike`), and how many show none to each."""
+
+    photos: int
+    alike: float
+    faceless_theirs: int
+    faceless_ours: int
+
+
+def measure_parity(photos: Photos, report: Report = silent) -> Parity:
+    """Detects the faces of all photos twice: here in batches, and by facenet-pytorch one by one."""
+    reference, detector = MTCNN(keep_all=True), MtcnnDetector()
+    same = theirs_none = ours_none = done = 0
+    for rows in tracked_slices(len(photos), BATCH, "Comparing faces", "photos", report):
+        images = []
+        for row in range(rows.start, rows.stop):
+            with suppress(PhotoError):
+                images.append(open_image(photos[row].source))
+        for image, ours in zip(images, detector.detect(images), strict=True):
+            theirs = as_faces(*reference.detect(image, landmarks=True))
+            same += alike(theirs, ours)
+            theirs_none += not theirs
+            ours_none += not ours
+        done += len(images)
+    return Parity(done, same / max(done, 1), theirs_none, ours_none)

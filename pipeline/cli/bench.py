@@ -137,7 +137,7 @@ def _print(options: argparse.Namespace, figures: object, *lines: str) -> int:
 
 def bench_faces(options: argparse.Namespace) -> int:
     """Compares the faces of all photos with facenet-pytorch's."""
-    from pipeline.bench.parity import measure_parity
+    from pipeline.bench.speed import measure_parity
 
     with closing(ProgressBars()) as bars:
         found = measure_parity(configured_gallery().photos, bars)
