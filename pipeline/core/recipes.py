@@ -73,16 +73,13 @@ _RESNET50 = Recipe(
     dim=2048,
     version=2,  # since OpenVINO runs it
 )
-_MTCNN_RESNET50 = Recipe(
+_MTCNN_RESNET50 = replace(
+    _RESNET50,
     name="mtcnn-resnet50",
     label="MTCNN + ResNet-50",
     summary="The same ResNet-50, on the face that MTCNN found.",
-    network="resnet50",
     crop="box",
-    size=224,
     margin=20,  # FaceNet's 14 of 160 px, in proportion
-    dim=2048,
-    version=2,  # since OpenVINO runs it
 )
 _FACENET = Recipe(
     name="mtcnn-facenet",
