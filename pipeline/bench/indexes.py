@@ -212,7 +212,7 @@ def _bytes_in(folder: Path | None) -> int | None:
 
 
 def bench_indexes(embeddings: Embeddings, report: Report = silent, milvus: Milvus = EMBEDDED) -> list[IndexFigures]:
-    """Measures every index whose package is installed, built anew in a temporary folder, on a gallery's vectors.
+    """Measures every index whose package is installed, built in a temporary folder, on a gallery's vectors.
 
     The queries are drawn from the gallery and find themselves too. A Milvus server gets a collection of its own, which
     is dropped in the end.

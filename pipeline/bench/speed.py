@@ -128,6 +128,7 @@ class _Clock:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
+        """Adds the time of the block to this step."""
         started = time.perf_counter()
         yield
         self.ms[name] += (time.perf_counter() - started) * 1000

@@ -54,7 +54,7 @@ def add_commands(commands: Commands) -> None:
     command = add_command(commands, "bench", bench, "measure how long photos take to become vectors")
     command.add_argument("--photos", type=positive, default=200, help="how many; default: %(default)s")
     takes_json(command)
-    command.add_argument("--profile", type=Path, metavar="FILE", help="write where the time went, as an SVG, by py-spy")
+    command.add_argument("--profile", type=Path, metavar="FILE", help="write a flame graph (SVG), by py-spy")
     command.add_argument("--growth", action="store_true", help="instead: how indexes grow, on synthetic faces")
     command.add_argument(
         "--faces", action="store_true", help="instead: whether all photos' faces are facenet-pytorch's"
@@ -178,7 +178,7 @@ def bench_growth(options: argparse.Namespace) -> int:
 
 
 def _shown(figures: Iterable[IndexFigures], columns: Sequence[str], *, as_json: bool) -> list[IndexFigures]:
-    """The figures; printed as a table, each row as soon as it is measured, unless they are wanted `as_json`."""
+    """The figures, printed as a table, each row as soon as it is measured; with `as_json` nothing is printed."""
     measured: list[IndexFigures] = []
 
     def rows() -> Iterator[list[str]]:
@@ -193,7 +193,7 @@ def _shown(figures: Iterable[IndexFigures], columns: Sequence[str], *, as_json: 
 
 
 def profiled(file: Path) -> int:
-    """Runs this command anew under py-spy, which writes where its time went; SettingsError without py-spy."""
+    """Runs this command again under py-spy, which writes its flame graph to the file; SettingsError without py-spy."""
     spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
     if spy is None:
         raise SettingsError("Profiling needs py-spy; install it with `pip install py-spy`.")

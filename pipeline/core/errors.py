@@ -9,7 +9,7 @@
     ├── StorageError       the folder of the galleries cannot be written
     ├── WeightsError       a network's weights are unavailable, or have a wrong hash
     ├── HubError           a repository of galleries on the Hub cannot be read or written
-    ├── ServingError       a running page does not answer as it should
+    ├── ServingError       a running page cannot be started, or refuses a request
     ├── Busy               the server is at its limit; the request may succeed later
     ├── IndexUnavailable   an index outside the gallery (a Milvus server) cannot be reached or used
     └── GalleryError       a gallery on disk cannot be searched
@@ -60,7 +60,7 @@ class HubError(PipelineError):
 
 
 class ServingError(PipelineError):
-    """A running page cannot be started, or refused what was asked of it."""
+    """A running page cannot be started, or refused a request."""
 
 
 class Busy(PipelineError):

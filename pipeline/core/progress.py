@@ -68,11 +68,11 @@ def tracked(items: Collection[Item], task: str, unit: str, report: Report, done:
     """The items, one by one, with a progress report before the first and after each of them; none without items.
 
     Args:
-        items: what is to be worked on; one unit each.
-        task: what is done with them, as it is shown.
+        items: the work, one unit each.
+        task: its name, as shown to the user.
         unit: the items' name in the plural.
         report: receives the progress.
-        done: items that an earlier run finished, counted beside these.
+        done: items that an earlier run finished, counted in addition.
     """
     if not len(items):
         return

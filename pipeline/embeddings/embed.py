@@ -109,15 +109,18 @@ class _PartInProgress:
                 self._found[row] = known
 
     def add(self, row: int, vector: FloatArray | None, face: FloatArray) -> None:
+        """Adds the vector (d,) and face (15,) of a photo's row, or that it shows no face."""
         if vector is None:
             self._skipped[row] = NO_FACE
         else:
             self._found.setdefault(row, []).append((vector, face))
 
     def skip(self, unreadable: Sequence[tuple[int, str]]) -> None:
+        """Adds photos that cannot be read, with the reasons."""
         self._skipped |= {row: reason for row, reason in unreadable if row in self.unknown}
 
     def as_part(self) -> Part:
+        """The results, ordered by photo."""
         rows = [row for row in sorted(self._found) for _ in self._found[row]]
         embedded = [one for row in sorted(self._found) for one in self._found[row]]
         vectors: list[Any] = [vector for vector, _ in embedded]

@@ -136,15 +136,15 @@ class Encoders(Protocol):
         ...
 
     def on_disk(self, recipe: str) -> bool:
-        """Whether the recipe can be had without a download."""
+        """Whether the recipe is available without a download."""
         ...
 
     def why_unavailable(self, recipe: str) -> str | None:
-        """One sentence if the recipe cannot be had here, else None."""
+        """One sentence if the recipe is unavailable, else None."""
         ...
 
     def keep_head(self, recipe: str, layer: Layer) -> Path:
-        """Keeps a head that was trained; the recipe uses it from now on."""
+        """Stores a trained head, which the recipe uses from now on; returns its file."""
         ...
 
 
@@ -198,7 +198,7 @@ class StoredEncoders:
             self._fetching[network].release()
 
     def why_unavailable(self, recipe: str) -> str | None:
-        """One sentence if the recipe's weights are neither here nor to be had, else None."""
+        """One sentence if the recipe's weights are neither on this disk nor downloadable, else None."""
         chosen = recipe_named(recipe)
         reason = self._store.why_unavailable(chosen.network)
         if reason is None and chosen.layer == "head":

@@ -147,7 +147,7 @@ class Mtcnn:
         return [np.concatenate(head)[: len(pixels)] for head in zip(*seen, strict=True)]
 
     def _batch_size(self, crops: int) -> int:
-        """The batch size for so many crops: one photo's crops keep every stream busy."""
+        """The batch size with which this number of crops keeps every stream busy."""
         part = -(-crops // (REQUESTS_PER_STREAM * self._streams))
         return min(MAX_BATCH, part - part % -BATCH_STEP)
 

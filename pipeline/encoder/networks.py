@@ -117,7 +117,7 @@ def open_network(recipe: Recipe, weights: Weights, graphs: Path | None = None, *
     Args:
         recipe: names the network.
         weights: the network's.
-        graphs: the folder that keeps the graph made of torch's weights; without it they are converted anew.
+        graphs: the folder that keeps the graph made of torch's weights; without it they are converted every time.
         gpu: whether FaceNet and ResNet-50 run on an NVIDIA GPU where there is one.
 
     Raises:

@@ -17,7 +17,7 @@ from pipeline.indexes import annoy, kmeans
 from pipeline.indexes.exact import ExactIndex
 from pipeline.indexes.knn import KnnIndex
 
-Facts = dict[str, Any]  # what is remembered of an index that was built, in the gallery's manifest
+Facts = dict[str, Any]  # of an index that was built, as the gallery's manifest stores them
 
 
 def _nothing_to_build(*_: object) -> Facts:

@@ -135,11 +135,11 @@ def _load_state(state: Path, of: list[Any], device: str) -> dict[str, Any] | Non
     content = state.read_bytes()
     written, content = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
     if hashlib.sha256(content).digest() == written:
-        with suppress(Exception):  # a digest is soon made, and torch refuses what is no state by errors of any kind
+        with suppress(Exception):  # torch raises errors of any kind for a file that is no checkpoint
             value: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
             if value["of"] == of:
                 return value
-    log.warning("%s is damaged, or of another training; this one begins anew.", state.name)
+    log.warning("%s is damaged, or of another training; this one starts again.", state.name)
     return None
 
 
@@ -163,6 +163,7 @@ class _Batches:
         self._ends = np.cumsum([len(part) for part in parts])
 
     def numbers(self, step: int, count: int) -> IntArray:
+        """The numbers of the views in a step's batch."""
         return np.random.default_rng((SEED, step)).choice(self._ends[-1], count, replace=False)
 
     def pixels(self, numbers: IntArray, step: int | None = None) -> tuple[Tensor, Tensor]:

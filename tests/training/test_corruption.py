@@ -116,7 +116,7 @@ def test_a_state_is_what_was_kept_or_none(begun: Begun, caplog: pytest.LogCaptur
         begun.file.harmed(harm)
         if begun.state.read_bytes() != begun.file.content:
             assert distil._load_state(begun.state, of, "cpu") is None
-            assert caplog.messages == ["state.pt is damaged, or of another training; this one begins anew."]
+            assert caplog.messages == ["state.pt is damaged, or of another training; this one starts again."]
 
     damaged()
 
