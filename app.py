@@ -133,9 +133,11 @@ def launch(
     page = build_page(galleries, gate)
     names = served_names(str(options.get("server_name") or LOCALHOST_NAME), network.hosts)
     most = MOST_DROPPED if galleries.own else MOST_UPLOADED
-    served["middleware"] = [Middleware(OwnHosts, names=names), Middleware(BodyLimit, most_upload=most)]
-    if rate.a_minute:
-        served["middleware"].append(Middleware(RateLimit, page=page, rate=rate, most_upload=most))
+    served["middleware"] = [
+        Middleware(OwnHosts, names=names),
+        Middleware(BodyLimit, most_upload=most),
+        Middleware(RateLimit, page=page, rate=rate, most_upload=most),
+    ]
     page.launch(
         theme=THEME,
         css=wording.index_style(),

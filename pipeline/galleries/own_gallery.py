@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipeline.core.errors import PhotosError, PipelineError, SettingsError, Stopped, StorageError
+from pipeline.core.errors import Busy, PhotosError, PipelineError, SettingsError, Stopped, StorageError
 from pipeline.core.folders import make_folder, make_private, make_private_folder, move_folder, remove_folder
 from pipeline.core.progress import Progress
 from pipeline.core.settings import EMBEDDED
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.05
 REMOVED = "Your photos were removed; drop them again to search in them."
 BUSY = "Your photos are still being indexed; wait for that, or cancel it."
+FULL = "The photos of other visitors are being indexed; drop yours again in a while."
+TAKING = threading.BoundedSemaphore(16)  # drops that are taken in at the same time, each by a thread
 NO_FACES = "No face was found in these photos; drop photos in which faces are at least 20 pixels wide."
 
 
@@ -88,8 +90,22 @@ class OwnGallery:
         return self.preparation.gallery.photos.photo_ids if self.preparation and self.preparation.ready() else ()
 
     def add(self, dropped: Sequence[Path], done: Callable[[], None]) -> None:
-        """Starts taking in what was dropped, see `drops.take`; `done` is called when those files are needed no more."""
-        self._start(partial(self._add, tuple(dropped)), done)
+        """Starts taking in what was dropped, see `uploads.take`; `done` is called when those files are needed no more.
+
+        Busy where too many visitors' photos are being taken in, SettingsError while something is under way here.
+        """
+        if not TAKING.acquire(blocking=False):
+            raise Busy(FULL)
+
+        def all_done() -> None:
+            TAKING.release()
+            done()
+
+        try:
+            self._start(partial(self._add, tuple(dropped)), all_done)
+        except SettingsError:
+            TAKING.release()
+            raise
 
     def discard(self, photo_ids: Sequence[str]) -> None:
         """Deletes photos, and starts making the gallery anew without them; without any, it is removed.

@@ -26,7 +26,7 @@ from pipeline.core.files import digest
 from pipeline.core.folders import PRIVATE_FILE, make_folder
 from pipeline.core.progress import Progress, Report
 from pipeline.photos.folders import PHOTO_SUFFIXES
-from pipeline.photos.images import open_image
+from pipeline.photos.images import DROPPED, open_image
 from pipeline.photos.zips import open_zip
 
 MAX_PHOTOS = 5_000  # in one gallery: an hour's work for two cores, if they are large
@@ -123,7 +123,8 @@ def _take_all(photos: Sequence[_Source], folder: Path, present: Path, report: Re
 
 def _can_be_read(file: Path) -> bool:
     try:
-        open_image(file, side=1)
+        with DROPPED:
+            open_image(file, side=1)
     except PhotoError:
         return False
     return True
