@@ -11,6 +11,7 @@ import hashlib
 import io
 import logging
 import re
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +30,8 @@ from pipeline.photos.zips import open_zip
 
 log = logging.getLogger(__name__)
 
+# Whoever asks for pictures, so many photos are decoded for them at the same time: one takes up to 260 MB.
+DECODING = threading.Semaphore(2)
 THUMBNAIL_SIDE = 320
 FACE_SIDE = 200
 FACE_SHARE = 1.3  # how much of a photo a picture of a face shows, in sides of its box
@@ -158,9 +161,10 @@ def as_bytes(picture: Picture) -> bytes:
 
 @contextmanager
 def _of_the_gallery() -> Iterator[None]:
-    """PhotosError where a photo of the gallery cannot be read: the visitor's, of whom PhotoError speaks, is not it."""
+    """Takes a turn; PhotosError where a photo of the gallery cannot be read: PhotoError speaks of the visitor's."""
     try:
-        yield
+        with DECODING:
+            yield
     except (PhotoError, FileNotFoundError) as error:  # the latter where a visitor's gallery is being deleted
         raise PhotosError(
             "A photo of this gallery cannot be read any more; put the gallery's photos back where they were, or start "
