@@ -85,8 +85,13 @@ class Galleries:
 
     def is_picture(self, path: Path) -> bool:
         """Whether a file is a picture of one of the galleries, not what a visitor sent."""
-        of_main = path.resolve().is_relative_to(self.main.gallery.thumbnails_root.resolve())
-        return of_main or (self.own is not None and self.own.holds(path))
+        return any(path.resolve().is_relative_to(root) for root in self.picture_roots)
+
+    @property
+    def picture_roots(self) -> list[Path]:
+        """The folders of all pictures, and of nothing else."""
+        roots = [self.main.gallery.thumbnails_root, *([self.own.pictures] if self.own else [])]
+        return [root.resolve() for root in roots]
 
     def first(self) -> str:
         """The key of the one to search if none is asked for: the page's own once it is ready."""

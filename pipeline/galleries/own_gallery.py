@@ -43,9 +43,10 @@ class Told:
 class OwnGallery:
     """One visitor's photos. One task is done at a time, each in a thread; what is there stays searchable meanwhile."""
 
-    def __init__(self, folder: Path, encoders: Encoders, *, kept: bool = False) -> None:
-        """`folder` is the gallery's own, and need not exist yet."""
+    def __init__(self, folder: Path, encoders: Encoders, pictures: Path, *, kept: bool = False) -> None:
+        """`folder` is the gallery's own, and need not exist yet; `pictures` is that of all visitors' pictures."""
         self.folder = folder
+        self._pictures = pictures
         self.kept = kept
         self.preparation: Preparation | None = None  # None until there is something to search
         self.problem = ""
@@ -131,6 +132,7 @@ class OwnGallery:
 
     def resume(self) -> None:
         """Opens what is there already."""
+        make_private_folder(self._pictures / self.name)
         self.preparation = self._new_preparation()
         self._start(self._reindex, lambda: None)
 
@@ -152,6 +154,7 @@ class OwnGallery:
         with self._lock:
             self._close()
             self.preparation, self.told = None, None
+            remove_folder(self._pictures / self.name)
             remove_folder(self.folder)
 
     @property
@@ -221,6 +224,7 @@ class OwnGallery:
         make_private(self.folder)  # what others write, Milvus or a former version, is as the umask has it
         if self.preparation is None:
             try:
+                remove_folder(self._pictures / self.name)
                 remove_folder(self.folder)
             except StorageError as error:
                 log.warning("%s", error)
@@ -228,7 +232,7 @@ class OwnGallery:
 
     def _add(self, dropped: Sequence[Path]) -> None:
         incoming, photos = self.folder / "incoming", self.folder / "photos"
-        for folder in (self.folder.parent, self.folder):
+        for folder in (self.folder.parent, self.folder, self._pictures / self.name):
             make_private_folder(folder)  # nothing else makes it: see `core.folders`
         make_folder(photos)
         taken = take(dropped, incoming, photos, self._report)
@@ -281,7 +285,7 @@ class OwnGallery:
 
     def _new_preparation(self) -> Preparation:
         # Drawing maps cannot be cancelled, and many a visitor never looks at one.
-        return Preparation(OwnFaces(self.folder, self._encoders), maps=False)
+        return Preparation(OwnFaces(self.folder, self._encoders, self._pictures), maps=False)
 
     def _report(self, progress: Progress) -> None:
         if self._stopping.is_set():

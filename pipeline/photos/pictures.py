@@ -51,7 +51,7 @@ class Pictures:
 
     def __init__(self, photos: Photos, folder: Path) -> None:
         self.photos = photos
-        self._folder = folder
+        self.folder = folder
 
     def thumbnail(self, photo_id: str) -> Picture:
         """A photo as a small JPEG: as it is where it is one, else scaled down."""
@@ -99,7 +99,7 @@ class Pictures:
         """Deletes the pictures of photos whose files were deleted before: after that no more are made of them."""
         for photo_id in photo_ids:
             _, path = self._row_and_path(photo_id, "")
-            for picture in (*self._folder.glob(f"{path.name}*"), *self._folder.glob(f".{path.name}*")):
+            for picture in (*self.folder.glob(f"{path.name}*"), *self.folder.glob(f".{path.name}*")):
                 picture.unlink(missing_ok=True)
 
     @contextmanager
@@ -137,7 +137,7 @@ class Pictures:
         row = self.photos.row(photo_id)
         # Names of people in file names would stand in logs and browser histories; and ids may hold any character.
         named = f"{self.photos.photo_ids[row]}\0{self.photos.stamps[row]}"
-        return row, self._folder / f"{hashlib.sha256(named.encode()).hexdigest()[:20]}{ending}"
+        return row, self.folder / f"{hashlib.sha256(named.encode()).hexdigest()[:20]}{ending}"
 
 
 def _made(path: Path) -> bool:
