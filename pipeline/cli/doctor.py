@@ -151,14 +151,13 @@ def weights(settings: Settings) -> Iterator[Finding]:
 def embeddings(gallery: Gallery) -> Iterator[Finding]:
     """The photos, and what is built of them by each recipe whose weights are here."""
     try:
-        gallery.open_photos(_not_here)
+        photos = gallery.open_photos(_not_here)
     except Stopped:
         yield Finding("ok", f"dataset: {gallery.title} is not here yet, to be downloaded when it is needed")
         return
     except PipelineError as error:
         yield Finding("fail", "dataset", str(error))
         return
-    photos = gallery.photos
     yield Finding("ok", f"dataset: {photos.title}, {len(photos):,} photos of {len(set(photos.people)):,} people")
     for name in RECIPES:
         try:

@@ -6,7 +6,6 @@ import logging
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock
@@ -81,22 +80,24 @@ class Gallery:
         self._cache = cache
         self.milvus = milvus
         self.published: PublishedIndex | None = None  # where galleries are fetched from before any is built
+        self._photos: Photos | None = None
         self._searchers: dict[str, Searcher] = {}
         self._lock = threading.Lock()
 
-    @cached_property
+    @property
     def photos(self) -> Photos:
         """The gallery's photos, opened at first use; PhotosError if they cannot be had."""
-        return self._opened(silent)
+        return self.open_photos(silent)
 
-    def open_photos(self, report: Report) -> None:
-        """Opens the gallery's photos, if they are not, and says how far a download is; PhotosError as `photos`."""
-        if "photos" not in self.__dict__:
-            self.__dict__["photos"] = self._opened(report)
+    def open_photos(self, report: Report) -> Photos:
+        """The same, and says how far a download is."""
+        if self._photos is None:
+            self._photos = self._opened(report)
+        return self._photos
 
     def forget_photos(self) -> None:
         """Lets the photos be looked for again when they are next asked for."""
-        self.__dict__.pop("photos", None)
+        self._photos = None
 
     def _opened(self, report: Report) -> Photos:
         photos = open_photos(self._dataset, report)
@@ -106,8 +107,7 @@ class Gallery:
     @property
     def title(self) -> str:
         """What the gallery is called, also while its photos are not there yet."""
-        opened: Photos | None = self.__dict__.get("photos")  # asking for them would open them
-        return opened.title if opened else TITLES.get(self._dataset, re.split("[/:]", self._dataset)[-1])
+        return self._photos.title if self._photos else TITLES.get(self._dataset, re.split("[/:]", self._dataset)[-1])
 
     def default_recipe(self) -> str:
         """The recipe to use where none is asked for: the best that is built and ready, or else to be built."""

@@ -17,6 +17,7 @@ from pipeline.core.settings import EMBEDDED
 from pipeline.encoder.encoder import Encoders
 from pipeline.galleries.own_faces import OwnFaces, face_recipes
 from pipeline.galleries.preparation import Preparation
+from pipeline.galleries.task import Task
 from pipeline.galleries.uploads import Taken, take
 from pipeline.indexes.registry import close_index
 
@@ -40,11 +41,12 @@ class Told:
     faceless: int
 
 
-class OwnGallery:
-    """One visitor's photos. One task is done at a time, each in a thread; what is there stays searchable meanwhile."""
+class OwnGallery(Task):
+    """One visitor's photos. One thing is done at a time; what is there stays searchable meanwhile."""
 
     def __init__(self, folder: Path, encoders: Encoders, pictures: Path, *, kept: bool = False) -> None:
         """`folder` is the gallery's own, and need not exist yet; `pictures` is that of all visitors' pictures."""
+        super().__init__("own photos")
         self.folder = folder
         self._pictures = pictures
         self.kept = kept
@@ -55,8 +57,6 @@ class OwnGallery:
         self._encoders = encoders
         self._coming: Preparation | None = None
         self._progress: Progress | None = None
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
         self._lock = threading.RLock()  # of whatever moves or deletes the folder
 
     @property
@@ -65,19 +65,9 @@ class OwnGallery:
         return self.folder.name
 
     @property
-    def working(self) -> bool:
-        """Whether a task is under way that can be cancelled."""
-        return self._thread is not None and self._thread.is_alive()
-
-    @property
     def busy(self) -> bool:
         """Whether anything is under way, models that follow behind included."""
         return self.working or (self.preparation is not None and self.preparation.working)
-
-    def wait(self) -> None:
-        """Returns when the task under way is done."""
-        if self._thread is not None:
-            self._thread.join()
 
     @property
     def progress(self) -> Progress | None:
@@ -103,7 +93,7 @@ class OwnGallery:
             done()
 
         try:
-            self._start(partial(self._add, tuple(dropped)), all_done)
+            self._begin(partial(self._add, tuple(dropped)), all_done)
         except SettingsError:
             TAKING.release()
             raise
@@ -134,13 +124,11 @@ class OwnGallery:
         """Opens what is there already."""
         make_private_folder(self._pictures / self.name)
         self.preparation = self._new_preparation()
-        self._start(self._reindex, lambda: None)
+        self._begin(self._reindex, lambda: None)
 
     def cancel(self) -> None:
         """Ends the task under way and undoes it; returns when that is done."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+        self.stop()
 
     def end(self) -> None:
         """Ends the task under way and what is being prepared beyond it."""
@@ -193,16 +181,15 @@ class OwnGallery:
             for name in searcher.indexes:
                 close_index(name, searcher.embeddings.folder, searcher.embeddings.collection(EMBEDDED))
 
-    def _start(self, task: Callable[[], None], done: Callable[[], None]) -> None:
+    def _begin(self, task: Callable[[], None], done: Callable[[], None]) -> None:
         with self._lock:
             if self.removed:
                 raise SettingsError(REMOVED)
-            if self.working:
+            if not self._start(partial(self._run, task, done), self._forget):
                 raise SettingsError(BUSY)
-            self._stopping.clear()
-            self.problem, self._progress = "", None
-            self._thread = threading.Thread(target=self._run, args=[task, done], name="own photos", daemon=True)
-            self._thread.start()
+
+    def _forget(self) -> None:
+        self.problem, self._progress = "", None
 
     def _run(self, task: Callable[[], None], done: Callable[[], None]) -> None:
         try:
