@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,7 @@ def missing_indexes(embeddings: Embeddings) -> list[str]:
 
 def _complete(embeddings: Embeddings, report: Report, milvus: Milvus) -> Embeddings:
     """The gallery with every index that can be had here."""
-    manifest, missing, started = dict(embeddings.manifest), missing_indexes(embeddings), time.perf_counter()
+    manifest, missing, started = embeddings.manifest, missing_indexes(embeddings), time.perf_counter()
     task = f"Building the indexes of {manifest['recipe']['name']}"
     for done, name in enumerate(missing):
         report(Progress(task, "indexes", done, len(missing), done, time.perf_counter() - started))
@@ -194,12 +194,10 @@ def _complete(embeddings: Embeddings, report: Report, milvus: Milvus) -> Embeddi
         except IndexUnavailable as error:
             log.warning("The index %s is left out for now: %s", name, error)
             continue
-        manifest["indexes"] = {**manifest["indexes"], name: facts}
-        seal(embeddings.folder, manifest)
-    if not missing:
-        return embeddings
-    report(Progress(task, "indexes", len(missing), len(missing), len(missing), time.perf_counter() - started))
-    return load_embeddings(embeddings.folder, manifest["fingerprint"])
+        manifest = seal(embeddings.folder, {**manifest, "indexes": {**manifest["indexes"], name: facts}})
+    if missing:
+        report(Progress(task, "indexes", len(missing), len(missing), len(missing), time.perf_counter() - started))
+    return replace(embeddings, manifest=manifest)
 
 
 def _below(encoders: Sequence[Encoder]) -> list[Encoder]:
