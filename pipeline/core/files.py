@@ -8,8 +8,10 @@ import os
 import shutil
 import stat
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from pipeline.core.errors import WeightsError
 from pipeline.core.folders import PRIVATE_FILE, is_personal, make_folder
 
 SEAL = "sha256"  # the field of a sealed JSON file with the digest of all the others
+SETTLED_SECONDS = 2.0  # a file that was just written may be written again without a new time
 
 
 @contextmanager
@@ -131,3 +134,16 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
         while block := stream.read(1 << 20):
             hasher.update(block)
     return hasher.hexdigest()
+
+
+def digest_once(path: Path, algorithm: str = "sha256") -> str:
+    """The same of a large file; it is not read again by this process until it changes."""
+    told = path.stat()
+    if time.time() - told.st_ctime < SETTLED_SECONDS:
+        return digest(path, algorithm)
+    return _remembered(path, algorithm, (told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns))
+
+
+@cache
+def _remembered(path: Path, algorithm: str, stamp: tuple[int, ...]) -> str:
+    return digest(path, algorithm)

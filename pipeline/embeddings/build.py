@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +69,10 @@ def gallery_facts(photos: Photos, encoder: Encoder, folder: Path) -> dict[str, A
     }
 
 
-def open_embeddings(photos: Photos, encoder: Encoder, root: Path) -> Embeddings:
-    """The finished embeddings of these photos by this encoder, below `root`; GalleryError where there are none."""
+def open_embeddings(photos: Photos, encoder: Encoder, root: Path, *, mapped: bool = True) -> Embeddings:
+    """The finished embeddings of these photos by this encoder, see `load_embeddings`; GalleryError if none."""
     folder = embeddings_folder(root, photos, encoder.recipe.name)
-    embeddings = load_embeddings(folder, gallery_fingerprint(encoder, photos))
+    embeddings = load_embeddings(folder, gallery_fingerprint(encoder, photos), mapped=mapped)
     _check_size(len(embeddings), encoder.recipe)
     return embeddings
 
@@ -203,18 +203,15 @@ def missing_indexes(embeddings: Embeddings) -> list[str]:
 
 def _complete(embeddings: Embeddings, report: Report, milvus: Milvus) -> Embeddings:
     """The embeddings with every index that is installed."""
-    manifest, missing = dict(embeddings.manifest), missing_indexes(embeddings)
-    if not missing:
-        return embeddings
+    manifest, missing = embeddings.manifest, missing_indexes(embeddings)
     for name in tracked(missing, f"Building the indexes of {manifest['recipe']['name']}", "indexes", report):
         try:
             facts = build_index(name, embeddings.vectors, embeddings.folder, embeddings.collection(milvus), report)
         except IndexUnavailable as error:
             log.warning("The index %s is left out for now: %s", name, error)
             continue
-        manifest["indexes"] = {**manifest["indexes"], name: facts}
-        seal(embeddings.folder, manifest)
-    return load_embeddings(embeddings.folder, manifest["fingerprint"])
+        manifest = seal(embeddings.folder, {**manifest, "indexes": {**manifest["indexes"], name: facts}})
+    return replace(embeddings, manifest=manifest)
 
 
 def _below(encoders: Sequence[Encoder]) -> list[Encoder]:

@@ -7,9 +7,11 @@ with the same detector. Results of an earlier build are reused for photos that h
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from pipeline.core.types import Face, FloatArray
 from pipeline.embeddings.store import FACE_COLUMNS, Draft, Embeddings, Part, face_row
 from pipeline.encoder.encoder import Encoder
 from pipeline.photos.face_ids import photo_of
-from pipeline.photos.images import open_image
+from pipeline.photos.images import DROPPED, open_image
 from pipeline.photos.photos import Photos
 
 NO_FACE = "no face found"
@@ -33,6 +35,7 @@ BATCH = 40  # photos decoded and embedded at a time; memory for more buys no spe
 BATCH_OF_LARGE = 8  # the same where every face is taken: people's own photos, of 36 MB each once decoded
 
 Embedded = tuple[FloatArray, FloatArray]  # a vector (d,) and its face (15,)
+Decoded = tuple[list[int], list[Image.Image], list[tuple[int, str]]]  # rows, their photos; rows without, and why
 
 
 class FormerResults:
@@ -82,11 +85,13 @@ def embed_parts(photos: Photos, jobs: Sequence[Job], report: Report, shard: tupl
         unknown = sorted(set().union(*(one.unknown for one in working)))
         if len(unknown) < len(rows):
             meter.advance(len(rows) - len(unknown))
-        for batch, images, unreadable in _decoded(photos, unknown):
-            _encode_batch(batch, images, working, every_face=photos.every_face)
-            for one in working:
-                one.skip(unreadable)
-            meter.advance(len(batch) + len(unreadable))
+        with closing(_decoded(photos, unknown)) as batches:
+            for batch, images, unreadable in batches:
+                _encode_batch(batch, images, working, every_face=photos.every_face)
+                images.clear()  # before it is another visitor's turn
+                for one in working:
+                    one.skip(unreadable)
+                meter.advance(len(batch) + len(unreadable))
         for one in working:
             one.job.draft.write(number, one.as_part())
 
@@ -157,31 +162,41 @@ def _apart(faces: tuple[Face, ...]) -> list[tuple[Face, ...]]:
     return [(face,) for face in faces] or [()]
 
 
-def _decoded(
-    photos: Photos, rows: Sequence[int]
-) -> Iterator[tuple[list[int], list[Image.Image], list[tuple[int, str]]]]:
-    """Batches: rows, decoded photos, and rows that cannot be read with the reason. Decodes one batch ahead."""
+def _decoded(photos: Photos, rows: Sequence[int]) -> Generator[Decoded, None, None]:
+    """Batches of decoded photos with their rows, and what could not be read.
 
-    def decode(batch: Sequence[int]) -> tuple[list[int], list[Image.Image], list[tuple[int, str]]]:
-        good, images, skipped = [], [], []
-        for row in batch:
-            try:
-                images.append(open_image(photos[row].source))
-                good.append(row)
-            except (PhotoOutOfReach, OSError) as error:  # the latter where a dataset's own file is gone
-                raise PhotosError(OUT_OF_REACH.format(photos.photo_ids[row], error)) from error
-            except PhotoError as error:
-                skipped.append((row, str(error)))
-        return good, images, skipped
+    The next batch is decoded meanwhile; but of visitors' own photos, of which one batch is in memory at a time.
+    """
+
+    def decode(row: int) -> Image.Image | str:
+        try:
+            return open_image(photos[row].source)
+        except (PhotoOutOfReach, OSError) as error:  # the latter where a dataset's own file is gone
+            raise PhotosError(OUT_OF_REACH.format(photos.photo_ids[row], error)) from error
+        except PhotoError as error:
+            return str(error)
 
     size = BATCH_OF_LARGE if photos.every_face else BATCH
     batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-    if not batches:
-        return
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        coming = reader.submit(decode, batches[0])
-        for following in [*batches[1:], None]:
-            ready = coming.result()
-            if following is not None:
-                coming = reader.submit(decode, following)
+    with ThreadPoolExecutor(max_workers=2 if photos.every_face else 1) as readers:
+        if photos.every_face:
+            for batch in batches:
+                with DROPPED:
+                    yield _sorted_out(batch, readers.map(decode, batch))
+            return
+        coming: Iterable[Image.Image | str] = ()
+        for batch, following in zip_longest(batches, batches[1:], fillvalue=()):
+            ready = _sorted_out(batch, coming or readers.map(decode, batch))
+            coming = readers.map(decode, following)
             yield ready
+
+
+def _sorted_out(batch: Sequence[int], decoded: Iterable[Image.Image | str]) -> Decoded:
+    good, images, skipped = [], [], []
+    for row, one in zip(batch, decoded, strict=True):
+        if isinstance(one, str):
+            skipped.append((row, one))
+        else:
+            good.append(row)
+            images.append(one)
+    return good, images, skipped

@@ -13,7 +13,7 @@ import pooch
 import requests
 
 from pipeline.core.errors import WeightsError
-from pipeline.core.files import check_packaged, digest
+from pipeline.core.files import check_packaged, digest_once
 from pipeline.core.progress import Progress, Report
 
 CONNECT_SECONDS = 5
@@ -42,7 +42,7 @@ class WeightFile:
     def matches(self, path: Path) -> bool:
         """Whether the file at `path` is this one, byte for byte."""
         algorithm, expected = self.hash.split(":")
-        return digest(path, algorithm) == expected
+        return digest_once(path, algorithm) == expected
 
 
 _OMZ = "https://storage.openvinotoolkit.org/repositories/open_model_zoo/2023.0/models_bin/1"
@@ -206,7 +206,7 @@ def _weights(network: str, paths: tuple[Path, ...], *, custom: bool) -> Weights:
     combined = hashlib.sha256()
     for path in paths:
         try:
-            combined.update(digest(path).encode())
+            combined.update(digest_once(path).encode())
         except OSError as error:
             raise WeightsError(f"The {network} weights {path} cannot be read: {error.strerror}.") from error
     return Weights(network, paths, combined.hexdigest(), custom)

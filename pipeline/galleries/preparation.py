@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from pipeline.core.progress import Progress, silent
 from pipeline.core.recipes import RECIPES
 from pipeline.embeddings.map import open_map
 from pipeline.galleries.gallery import Gallery, all_recipes
+from pipeline.galleries.task import Task
 from pipeline.search.searcher import Searcher
 
 log = logging.getLogger(__name__)
@@ -41,46 +41,27 @@ class Status:
     custom_weights: bool = False
 
 
-class Preparation:
-    """Prepares a gallery's recipes in a thread, and tells how far it is."""
+class Preparation(Task):
+    """Prepares a gallery's recipes, and tells how far it is; stopped within a batch of photos, what is ready stays."""
 
     def __init__(self, gallery: Gallery, *, maps: bool = True) -> None:
         """With `maps` the galleries' maps are drawn at the end; else each when it is first looked at."""
+        super().__init__("prepare")
         self.gallery = gallery
         self._maps = maps
         self._statuses = dict.fromkeys(RECIPES, Status("waiting"))
         self._problem = ""
-        self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
-        self._lock = threading.Lock()
 
     def start(self, recipes: Sequence[str] = tuple(RECIPES)) -> None:
         """Starts preparing these, unless it is under way. Called again, it retries what was unavailable."""
-        with self._lock:
-            if self.working:
-                return
+
+        def forget() -> None:
             self._problem = ""
-            self._stopping.clear()
             for name, status in self._statuses.items():
                 if status.state == "unavailable":
                     self._statuses[name] = Status("waiting")
-            self._thread = threading.Thread(target=self._run, args=[recipes], name="prepare", daemon=True)
-            self._thread.start()
 
-    def stop(self) -> None:
-        """Ends preparing within a batch of photos, and returns when it has ended; what is ready stays so."""
-        self._stopping.set()
-        self.wait()
-
-    def wait(self, seconds: float | None = None) -> None:
-        """Returns when everything that can be ready is."""
-        if self._thread is not None:
-            self._thread.join(seconds)
-
-    @property
-    def working(self) -> bool:
-        """Whether something is being prepared."""
-        return self._thread is not None and self._thread.is_alive()
+        self._start(partial(self._run, recipes), forget)
 
     @property
     def problem(self) -> str:

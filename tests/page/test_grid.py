@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,14 @@ EVIL = "<b onclick='x'>\"&"
 
 
 def tile(rank: int, person: str = "Ada", mark: str = "") -> Tile:
-    return Tile(Hit(rank, f"{person}/{rank}.png", person, rank / 10), Path(f"/pictures/{rank}.jpg"), mark)
+    return Tile(Hit(rank, f"{person}/{rank}.png", person, rank / 10), Path(f"/index/lfw/{rank}.jpg"), mark)
 
 
 def test_a_tile_can_be_searched_with_and_enlarged_and_says_what_it_is() -> None:
     html = results_html([Group("", "", (tile(3),))])
     assert "<button type='button' class='pick' data-event='select' data-photo='Ada/3.png'" in html
     assert "alt='3 · Ada, distance 0.30'" in html
-    assert "src='gradio_api/file=/pictures/3.jpg'" in html
+    assert "src='pictures/lfw/3.jpg'" in html
     assert "data-event='expand' data-photo='Ada/3.png' aria-label='Enlarge 3 · Ada, distance 0.30'" in html
     assert ">3 · Ada\ndistance 0.30</div>" in html
     assert "<h3>" not in html
@@ -90,8 +91,12 @@ def test_without_a_face_there_is_no_frame() -> None:
     assert "class='box'" not in enlarged_html(Hit(1, "x", "A", 0.5), Path("/p.png"), (200, 100), None)
 
 
-def test_an_address_is_relative_to_the_page() -> None:
-    assert served(Path("/some folder/ü.jpg")) == "gradio_api/file=/some%20folder/%C3%BC.jpg"
+def test_an_address_is_relative_to_the_page_and_tells_nothing_of_folders() -> None:
+    assert served(Path("/some folder/lfw/0a.jpg")) == "pictures/lfw/0a.jpg"
+    address = served(Path("/some folder", f"own-{'0' * 32}", "0a.jpg"))
+    assert re.fullmatch(r"pictures/[0-9a-f]{64}/0a\.jpg", address)
+    assert served(Path("/another", f"own-{'0' * 32}", "0a.jpg")) == address
+    assert served(Path("/another", f"own-{'1' * 32}", "0a.jpg")) != address
 
 
 def test_what_is_beyond_the_limit_stays_and_says_so() -> None:

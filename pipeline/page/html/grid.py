@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from pipeline.core.recipes import recipe_named
 from pipeline.core.types import Answer, Box, Hit
+from pipeline.galleries.own_galleries import picture_token
 from pipeline.page.html.wording import caption, counted
 from pipeline.photos.pictures import Picture
 from pipeline.search.comparison import Comparison
@@ -130,7 +131,7 @@ def served(picture: Picture) -> str:
     if isinstance(picture, bytes):
         kind = next((kind for start, kind in MEDIA_TYPES.items() if picture.startswith(start)), "image/jpeg")
         return f"data:{kind};base64,{base64.b64encode(picture).decode()}"
-    return f"gradio_api/file={quote(str(picture.resolve()))}"
+    return quote(f"pictures/{picture_token(picture.parent.name)}/{picture.name}")
 
 
 ONLY_HERE = "only here"

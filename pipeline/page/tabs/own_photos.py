@@ -1,9 +1,8 @@
 """The tab "My photos": a gallery of what the visitor drops, for that visitor alone.
 
 Who a gallery belongs to is told by its key. The browser keeps it, so that the page can be loaded again; the server
-gives it to nobody else, and no link contains it. Gradio serves pictures from static folders only, to whoever knows
-their address: so each gallery's folder of pictures becomes one, and its name is as hard to guess as a key. The photos
-as they were dropped and the vectors lie beside that folder, and are not served.
+gives it to nobody else, and no link contains it. How its pictures are served: see `server.pictures`. The photos as they
+were dropped and the vectors lie elsewhere, and are not served.
 """
 
 from __future__ import annotations
@@ -101,16 +100,10 @@ class Actions:
 
     def __init__(self, parts: Parts, panel: Panel, watch: Watch, own: OwnGalleries) -> None:
         self.parts, self.panel, self.watch, self.own = parts, panel, watch, own
-        self._served: set[Path] = set()
 
     def show(self, key: str, shown: Sequence[str] = ()) -> Changes:
-        """Where the gallery stands; its pictures are served from now on."""
+        """Where the gallery stands."""
         gallery = self.own.find(key)
-        if gallery is not None and gallery.preparation is not None:
-            pictures = gallery.preparation.gallery.thumbnails_root.resolve()
-            if pictures not in self._served:
-                self._served.add(pictures)
-                gr.set_static_paths([pictures])
         # The other timer then tells of the new choice among the galleries.
         return shown_state(self.panel, gallery, shown, self.own.grace / PULSES) | {
             self.watch.timer: gr.update(active=True)
