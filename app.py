@@ -21,7 +21,7 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.settings import LOCAL, UNLIMITED, Network, Rate, Settings
 from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
 from pipeline.page.html import wording
-from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
+from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts
 from pipeline.page.server import machine
 from pipeline.page.server.endpoints import endpoints
 from pipeline.page.server.gate import Gate, around_events
@@ -45,8 +45,8 @@ from pipeline.page.tabs.evaluation import evaluation_tab
 from pipeline.page.tabs.explore import explain_events, explore_events
 from pipeline.page.tabs.live import live_route, live_tab
 from pipeline.page.tabs.map import DRAWN, map_tab
-from pipeline.page.tabs.own_photos import Actions, own_events, own_memory, own_panel
-from pipeline.page.tabs.preparing import preparation_events
+from pipeline.page.tabs.own_photos import OwnPhotos
+from pipeline.page.tabs.preparing import Watch
 from pipeline.page.tabs.search import search_events
 
 CSS = Path(__file__).parent / "pipeline" / "page" / "html" / "page.css"
@@ -71,28 +71,24 @@ def build_page(galleries: Galleries, gate: Gate | None = None) -> gr.Blocks:
     gate = gate or Gate()
     with GuardedBlocks(title=wording.TITLE, analytics_enabled=False, fill_width=True) as page:
         header = gr.HTML(wording.header(galleries, MAIN), elem_id="header")
-        memory = own_memory()
         with gr.Tabs() as tabs:
             with gr.Tab("Search", id="search"), gr.Row(elem_id="main"):
-                query, (reply, explore) = query_column(), reply_column()
+                parts = Parts(galleries, tabs)
             comparing = gr.Tab("Compare")
             mapping = gr.Tab("Map", id="map")
             live = gr.Tab("Live", id="live")
-            if galleries.own:
-                with gr.Tab(wording.TAB, id="own"):
-                    panel = own_panel(*memory)
+            own = gr.Tab(wording.TAB, id="own") if galleries.own else None
             with gr.Tab("Evaluation") as evaluation:
                 figures = gr.HTML(elem_id="evaluation")
-        parts = Parts(galleries, tabs, query, reply, explore, gr.State(""))
         search_events(parts)
         explore_events(parts)
         explain_events(parts)
         compare_tab(parts, comparing)
         map_tab(parts, mapping, gate)
         live_tab(parts, live)
-        watch = preparation_events(page, parts, header)
-        if galleries.own:
-            own_events(page, Actions(parts, panel, watch, galleries.own))
+        watch = Watch(page, parts, header)
+        if galleries.own and own:
+            OwnPhotos(page, own, watch, galleries.own)
         endpoints(parts)
         evaluation.select(partial(evaluation_tab, galleries.main), None, figures, api_visibility="private")
     keep_no_lists(page)

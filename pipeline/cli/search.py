@@ -50,16 +50,12 @@ def _takes_face(command: argparse.ArgumentParser) -> None:
 
 def search(options: argparse.Namespace) -> int:
     """Searches the gallery with a face of one photo."""
-    from pipeline.encoder.faces import numbered
-    from pipeline.photos.images import open_image
-    from pipeline.search.searcher import check_request
+    from pipeline.galleries.ask import Question, Which, ask
 
-    check_request(options.k, options.index)
-    image = open_image(options.photo)
     gallery = configured_gallery()
-    searcher = gallery.searcher(recipe_asked_for(options, gallery))
-    choose = None if options.whole_photo else numbered(options.face)
-    answer = searcher.search(image, options.k, options.index, choose=choose)
+    face = Which.WHOLE_PHOTO if options.whole_photo else options.face
+    question = Question(options.photo, options.index, options.k, face)
+    answer = ask(question, lambda: gallery.searcher(recipe_asked_for(options, gallery))).answers[0]
     if options.json:
         print(json.dumps(answer.as_json(), ensure_ascii=False))
     else:
@@ -96,18 +92,17 @@ def _print_answer(answer: Answer) -> None:
 
 def explain(options: argparse.Namespace) -> int:
     """Draws, or prints as JSON, which parts of a face and one hit their similarity comes from."""
-    from pipeline.encoder.faces import numbered
-    from pipeline.photos.images import open_image
+    from pipeline.galleries.ask import Question, ask
     from pipeline.search.explain import EMBEDDINGS, nearest, picture, save_picture, why
 
-    image = open_image(options.photo)
     gallery = configured_gallery()
-    searcher = gallery.searcher(recipe_asked_for(options, gallery))
-    answer = searcher.search(image, index="exact", choose=numbered(options.face))
+    question = Question(options.photo, "exact", face=options.face)
+    found = ask(question, lambda: gallery.searcher(recipe_asked_for(options, gallery)))
+    (answer,) = found.answers
     if answer.crop is None:
         _print_answer(answer)
         return 1
-    reason = why(searcher, answer.crop, gallery.photos.found(options.hit or nearest(answer)))
+    reason = why(found.searcher, answer.crop, gallery.photos.found(options.hit or nearest(answer)))
     out = options.out or (None if options.json else Path("why.png"))
     if out is not None:
         shown = picture(reason.explanation, (options.photo.name, reason.photo.photo_id), answer.recipe)

@@ -18,7 +18,8 @@
         ├── GalleryStale       it was built from other photos, weights or code
         └── GalleryDamaged     its files are not the ones its manifest describes
 
-Only app.py and __main__.py catch them: the page shows the sentence, the command line prints it and exits with 2.
+Each door catches them in one place: the page for all its events, and for what it says in place of an answer; the tool
+for programs, Live, and the command line, which prints the sentence and exits with 2.
 A photo without a face is not an error but a result (see `types.Encoded`).
 """
 

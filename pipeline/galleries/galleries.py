@@ -7,7 +7,6 @@ where no host can be reached. What the sample can be searched with besides is pr
 from __future__ import annotations
 
 import logging
-import reprlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import PACKAGED
 from pipeline.core.settings import VERSION, Settings
 from pipeline.embeddings.store import MANIFEST
+from pipeline.galleries.ask import choice
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.galleries.own_galleries import KEPT, OwnGalleries
 from pipeline.galleries.preparation import Preparation
@@ -50,14 +50,12 @@ class Galleries(Task):
         """The galleries' keys, the page's own first."""
         return tuple(self._by_key)
 
-    def get(self, key: str) -> Preparation:
-        """The gallery of this key; SettingsError if there is none."""
-        own = self.own.find(key) if self.own else None
+    def get(self, key: object) -> Preparation:
+        """The gallery of this key, or where it is empty of the first that is ready; SettingsError if there is none."""
+        own = self.own.find(key) if self.own and isinstance(key, str) else None
         if own is not None and own.preparation is not None:
             return own.preparation
-        if key not in self._by_key:
-            raise SettingsError(f"There is no gallery {reprlib.repr(key)}; choose one of {', '.join(self._by_key)}.")
-        return self._by_key[key]
+        return self._by_key[choice(self.first() if key in ("", None) else key, self._by_key, "gallery")]
 
     def named(self, name: str) -> Preparation:
         """The gallery that answers name so (`Answer.gallery`); SettingsError if there is none any more."""

@@ -19,6 +19,7 @@ from pipeline.core.errors import GalleryError, GalleryTooSmall, PhotosError, Pip
 from pipeline.core.progress import Progress, silent
 from pipeline.core.recipes import RECIPES
 from pipeline.embeddings.map import open_map
+from pipeline.galleries.ask import choice
 from pipeline.galleries.gallery import Gallery, all_recipes
 from pipeline.galleries.task import Task
 from pipeline.search.searcher import Searcher
@@ -88,15 +89,17 @@ class Preparation(Task):
         """The recipes that can be searched with now, the default first."""
         return [name for name in all_recipes() if self._statuses[name].state == "ready"]
 
-    def recipe(self, asked: str | None) -> str:
-        """The recipe asked for, or where none is the best that is ready; SettingsError if nothing is."""
-        ready = self.ready()
-        if not (asked or ready):
+    def recipe(self, asked: object) -> str:
+        """The recipe asked for, or where none is the best that is ready; SettingsError if there is no such one."""
+        if asked not in ("", None):
+            return choice(asked, RECIPES, "recipe")
+        if not (ready := self.ready()):
             raise SettingsError(self._problem or "The gallery is not ready yet; ask again in a while.")
-        return asked or ready[0]
+        return ready[0]
 
-    def searcher(self, recipe: str) -> Searcher:
-        """The recipe's searcher; GalleryError says in one sentence why it cannot be searched yet."""
+    def searcher(self, asked: object) -> Searcher:
+        """The searcher of the recipe as `recipe` has it; GalleryError says why it cannot be searched yet."""
+        recipe = self.recipe(asked)
         if recipe not in self.gallery.offered:
             raise GalleryError(f"{RECIPES[recipe].label} is not offered for this gallery; choose another model.")
         status = self._statuses[recipe]
@@ -107,6 +110,11 @@ class Preparation(Task):
                 f"{RECIPES[recipe].label} is still being prepared; wait for it or choose another model meanwhile."
             )
         return self.gallery.searcher(recipe)
+
+    def searchers(self) -> list[Searcher]:
+        """Those of all recipes that can be searched with now."""
+        ready = self.ready()
+        return [self.searcher(name) for name in RECIPES if name in ready]
 
     def fingerprint(self) -> str:
         """That of the best recipe's gallery that is ready, as its manifest has it; empty if none is."""

@@ -340,7 +340,9 @@ def test_a_gallery_is_found_by_its_key_alone(own: OwnGalleries, party: list[Path
     assert key not in str(galleries.health())
     assert len(key) >= 32
     assert key.removeprefix("own-") not in str(mine.folder)
-    for guess in ("", "own-", mine.name, key[:-1], "../kept"):
+    assert galleries.get("") is galleries.main, "and not the visitor's"
+    assert own.find("") is None
+    for guess in ("own-", mine.name, key[:-1], "../kept"):
         assert own.find(guess) is None
         with pytest.raises(SettingsError) as caught:
             galleries.get(guess)

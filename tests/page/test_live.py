@@ -73,7 +73,7 @@ def test_what_is_no_frame_gets_one_sentence(galleries: Galleries, frame: bytes) 
 
 def test_what_cannot_be_searched_says_why(galleries: Galleries) -> None:
     live, frame = Live(galleries), jpeg(portrait(0))
-    with pytest.raises(SettingsError, match="no model 'nonsense'"):
+    with pytest.raises(SettingsError, match="no recipe 'nonsense'"):
         live.search(frame, MAIN, "nonsense", "exact")
     with pytest.raises(SettingsError, match="no gallery 'nonsense'"):
         live.search(frame, "nonsense", RECIPE, "exact")
