@@ -63,6 +63,12 @@ def test_a_photo_whose_face_is_not_the_named_one_takes_the_other_s_name() -> Non
     assert told(audit(views_of(TRUE), named(("ann", "ann", "ann", "bob", *TRUE[4:])))) == [("rename", "3", "ann")]
 
 
+def test_photos_take_the_name_of_somebody_who_has_fewer() -> None:
+    people = ("ann",) * 3 + ("bob",) * 4
+    findings = audit(views_of(people), named(("ann", *("bob",) * 6)))
+    assert sorted(told(findings)) == [("rename", "1", "ann"), ("rename", "2", "ann")]
+
+
 def test_two_people_under_one_name() -> None:
     given = ("bob", "bob", "bob", "bob", "bob", "bob", *TRUE[6:8], *TRUE[8:])
     people = ("ann",) * 2 + ("bob",) * 6 + ("cy",) * 4
@@ -92,7 +98,8 @@ def test_names_that_are_alike_need_less(name: str) -> None:
     for view in views:  # at log-odds of 6.5
         distance = view.calibration.middle - 6.5 * view.calibration.width
         view.vectors[1, :2] = 1 - distance**2 / 2, np.sqrt(1 - (1 - distance**2 / 2) ** 2)
-    assert [each.correction.kind for each in audit(views, named(("Yingfan Wang", name)))] == ["merge"]
+    for both in (("Yingfan Wang", name), (name, "Yingfan Wang")):
+        assert [each.correction.kind for each in audit(views, named(both))] == ["merge"]
     assert audit(views, named(("Yingfan Wang", "Koichiro Matsuura"))) == []
 
 
