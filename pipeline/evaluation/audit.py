@@ -118,7 +118,7 @@ def audit(views: Sequence[View], names: Names, pictures: Sequence[tuple[int, int
         easier = alike or not {one, other}.isdisjoint({*main, *main.values()})
         if sure < (-np.inf if shared else SAME_NAMED if easier else SAME_ONE if single else SAME):
             continue
-        reason = "the same picture" if shared else "one person by both networks"
+        reason = "the same picture" if shared else "one person by every network"
         kind = "rename" if parted else "merge"
         if not parted or part not in explained:
             findings += _findings(kind, views, names, (clusters[part], clusters[whole]), (sure, reason))
@@ -127,7 +127,7 @@ def audit(views: Sequence[View], names: Names, pictures: Sequence[tuple[int, int
         both = clusters[part], clusters[main[part]]
         sure = -float(np.max([view.log_odds(*both) for view in views], axis=0).mean())
         if sure >= -APART:
-            findings += _findings("split", views, names, both, (sure, "another person by both networks"))
+            findings += _findings("split", views, names, both, (sure, "another person by every network"))
     return sorted(findings, key=lambda found: -found.sure)
 
 

@@ -45,9 +45,12 @@ def built(gallery: Gallery) -> Gallery:
 def test_the_audit_is_right_and_misses_little(built: Gallery, full: bool) -> None:
     figures = measure(built, PLANTED if full else PLANTED_IN_PART)
     sys.stdout.write(table(figures))
-    assert figures.right[0] >= 0.8 * figures.right[1]
-    assert figures.found[0] >= 0.8 * figures.found[1]
     assert figures.planted_share >= 0.95
+    if full:
+        assert figures.right[0] >= 0.8 * figures.right[1]
+        assert figures.found[0] >= 0.8 * figures.found[1]
+    else:  # of whose names two are known to be wrong, and one of these is beyond the audit
+        assert (figures.wrong, figures.missing) == ([], ["Nora_Bendijo_0002 Flor_Montulo_0001"])
 
 
 def test_what_is_known_in_public_is_in_our_errata(built: Gallery) -> None:

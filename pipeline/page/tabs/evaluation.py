@@ -21,7 +21,7 @@ def evaluation_tab(preparation: Preparation) -> str:
         return UNREADY
     report, names = load_report(preparation.gallery), audit_part(load_audit(preparation.gallery))
     if report is None:
-        return ABSENT + names
+        return f"{ABSENT}{names}"  # a sum would escape the former
     table, drawn = as_html(headline(report)), drawings(report)
     file = report_path(preparation.gallery).with_suffix(".html").name
     return TEMPLATES("evaluation", table=table, report=report, note=HEADLINE_NOTE, file=file, drawings=drawn) + names
