@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from pipeline.cli.common import Commands, ProgressBars, peak_memory, positive
 from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import (
+    COMPACT,
     DEFAULT_EPOCHS,
-    FALLBACK,
     HEADED,
     MINI,
     STEPS,
@@ -80,9 +80,9 @@ def distil(options: argparse.Namespace) -> int:
     run = Run(options.folder or settings.cache / "distil", options.steps, options.held_out)
     started = time.perf_counter()
     with closing(ProgressBars()) as bars:
-        gallery.build([FALLBACK], bars)
-        embeddings, weights = gallery.searcher(FALLBACK).embeddings, gallery.encoders.get(FALLBACK).weights
-        teacher = Encoder(recipe_named(f"{FALLBACK}+flip"), Reid(weights.paths[0]), None, weights)
+        gallery.build([COMPACT], bars)
+        embeddings, weights = gallery.searcher(COMPACT).embeddings, gallery.encoders.get(COMPACT).weights
+        teacher = Encoder(recipe_named(f"{COMPACT}+flip"), Reid(weights.paths[0]), None, weights)
         source = Source(embeddings, gallery.photos, teacher, recipe_named(MINI))
         shown, apart = open_views(run.folder, embeddings, gallery.photos)
         parts = (shown,) if run.held_out else (shown, apart)
@@ -108,7 +108,7 @@ def _of_the_held_out(settings: Settings, gallery: Gallery, weights: Path) -> str
     pairs = open_pairs(settings.dataset, gallery.photos, settings.cache)
     if pairs is None:
         return "Nothing is said of the people held out: LFW's pairs are there for all of LFW only."
-    found = judge(Mini(weights), recipe_named(MINI), gallery.searcher(FALLBACK).embeddings, gallery.photos, pairs)
+    found = judge(Mini(weights), recipe_named(MINI), gallery.searcher(COMPACT).embeddings, gallery.photos, pairs)
     return (
         f"{found.pairs:,} pairs of {found.people:,} people held out: {found.student:.4f} right, its teacher "
         f"{found.teacher:.4f}; mean cosine of the two {found.cosine:.3f}."
@@ -149,7 +149,7 @@ def compose_sample(options: argparse.Namespace) -> int:
 
     gallery = open_gallery(Settings.from_env())
     with closing(ProgressBars()) as bars:
-        compose_sample(gallery.searcher(FALLBACK).embeddings, gallery.photos, options.folder, bars)
+        compose_sample(gallery.searcher(COMPACT).embeddings, gallery.photos, options.folder, bars)
     files = [path.stat().st_size for path in options.folder.rglob("*.jpg")]
     print(f"{len(files)} photos of people who do not exist, {sum(files) / 1e6:.2f} MB, are in {options.folder}.")
     return 0

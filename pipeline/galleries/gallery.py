@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from pipeline.core.errors import PhotosError, PipelineError, SettingsError
 from pipeline.core.progress import Report, silent
-from pipeline.core.recipes import DEFAULT, FALLBACK, MINI, RECIPES, recipe_named
+from pipeline.core.recipes import MINI, PREFERRED, RECIPES, recipe_named
 from pipeline.core.settings import DEFAULT_CACHE, EMBEDDED, Milvus, Settings
 from pipeline.embeddings.build import build_embeddings, build_shard, embeddings_folder, missing_indexes, open_embeddings
 from pipeline.embeddings.fetch import THUMBNAILS, PublishedIndex
@@ -38,9 +38,6 @@ from pipeline.search.calibration import (
 from pipeline.search.searcher import Searcher, open_searcher
 
 log = logging.getLogger(__name__)
-
-# The recipes to use where none is asked for, the best first.
-PREFERRED = (DEFAULT, FALLBACK, MINI)
 
 # The ten people with six photos each that the ancestors searched for, by their first photo.
 EXAMPLES = tuple(

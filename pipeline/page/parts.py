@@ -13,7 +13,7 @@ from gradio.components import Component
 from gradio.data_classes import ImageData
 
 from pipeline.core.errors import PipelineError
-from pipeline.core.recipes import DEFAULT, DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
+from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, IMPROVED, MAX_K, RECIPES
 from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.indexes.registry import INDEXES
 from pipeline.page.html import wording
@@ -228,7 +228,7 @@ def reply_column() -> tuple[Reply, Explore]:
         gallery = gr.Radio([("The gallery", MAIN)], value=MAIN, label="Gallery", visible=False, elem_id="gallery")
         switch = gr.Button("Search it", visible=False, elem_id="switch", size="sm", variant="primary")
         again = gr.Button("Try to reach what is missing again", visible=False, elem_id="retry", size="sm")
-        model = gr.Radio(models, value=DEFAULT, label="Model", elem_id="model")
+        model = gr.Radio(models, value=IMPROVED, label="Model", elem_id="model")
         note = gr.HTML(elem_id="note")
         with gr.Accordion("Options", open=False):
             index = gr.Radio(indexes, value=DEFAULT_INDEX, label="Index", info=wording.INDEX_NOTE, elem_id="index")

@@ -17,7 +17,7 @@ from pipeline import __main__ as cli
 from pipeline.cli import common
 from pipeline.core.errors import WeightsError
 from pipeline.core.progress import Progress, Report
-from pipeline.core.recipes import DEFAULT, FALLBACK, HEADED, RECIPES
+from pipeline.core.recipes import DEFAULT, HEADED, IMPROVED, RECIPES
 from pipeline.core.settings import VARIABLES
 from pipeline.galleries import gallery as gallery_module
 from pipeline.galleries.gallery import Gallery
@@ -91,7 +91,7 @@ def test_build_takes_one_recipe_all_or_the_best_that_can_be_had(run: Run, tiny: 
     assert run("build", "--recipe", "resnet50").out.startswith("resnet50: 25 of 26 photos")
     assert not tiny.folder(DEFAULT).exists()
     tiny.encoders.unavailable[DEFAULT] = "Gone."
-    assert run("build").out.startswith(f"{FALLBACK}: ")
+    assert run("build").out.startswith(f"{IMPROVED}: ")
     tiny.encoders.unavailable.clear()
     lines = run("build", "--recipe", "all").out.split("\n")
     assert [line.split(":")[0] for line in lines if "photos of" in line] == list(RECIPES)
@@ -413,7 +413,7 @@ def test_info_says_what_is_here(run: Run, tiny: Gallery) -> None:
     assert list(recipes) == list(RECIPES)
     assert recipes[DEFAULT].endswith(": ready")
     assert recipes["resnet50"].endswith("unavailable: Its host cannot be reached.")
-    assert "There is no finished gallery" in recipes[FALLBACK]
+    assert "There is no finished gallery" in recipes[IMPROVED]
     assert {line.split()[1] for line in lines if line.startswith("setting")} == set(VARIABLES)
 
 

@@ -80,8 +80,8 @@ def presence_line(answer: Answer) -> str:
 
 def model_label(recipe: str, status: Status) -> str:
     """A model's name in the toggle, with its state where that is not simply ready."""
-    notes = {"waiting": "soon", "preparing": "soon", "ready": "", "unavailable": "unavailable"}
-    note = "custom weights" if status.custom_weights else notes[status.state]
+    notes = {"unasked": "not prepared", "ready": "", "unavailable": "unavailable"}
+    note = "custom weights" if status.custom_weights else notes.get(status.state, "soon")
     return f"{RECIPES[recipe].label} ({note})" if note else RECIPES[recipe].label
 
 
