@@ -37,6 +37,32 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class PersonVerdict:
+    """Whether the person that a search names first is right, by its whole list: in words, and two figures.
+
+    Half of all searches being for people of the gallery, `probability` is the share of those like this one whose first
+    name is right; `false_alarms` is the share of searches for strangers that look as sure. Not `named` where the
+    gallery does not say who is in it: then it is about the nearest photo, and `person` is what that is called.
+    """
+
+    person: str
+    words: Words
+    probability: float
+    false_alarms: float
+    named: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """The verdict as plain JSON values."""
+        return {
+            "name": self.person,
+            "is_right": self.words,
+            "person_percent": round(100 * min(max(self.probability, LEAST), 1 - LEAST), 1),
+            "false_alarm_percent": round(100 * self.false_alarms, 1),
+            "named": self.named,
+        }
+
+
+@dataclass(frozen=True)
 class Limit:
     """A distance, and the share of searches for strangers that have a hit within it: its `false_alarms`."""
 
@@ -200,7 +226,8 @@ class Hit:
 class Answer:
     """The answer to one search: what was found in the photo, and the hits, nearest first. No face: no hits.
 
-    Beyond the `limit` every hit is called unlikely; None where the recipe with these weights has not been calibrated.
+    `person` is the verdict; beyond the `limit` every hit is called unlikely. Both are None where the recipe with these
+    weights has not been calibrated.
     """
 
     recipe: str
@@ -212,6 +239,7 @@ class Answer:
     hits: tuple[Hit, ...]
     timings_ms: dict[str, float]
     limit: Limit | None = None
+    person: PersonVerdict | None = None
 
     def __post_init__(self) -> None:
         if [hit.rank for hit in self.hits] != list(range(1, len(self.hits) + 1)):
@@ -231,8 +259,8 @@ class Answer:
 
     @property
     def probably_absent(self) -> bool:
-        """Whether the person is probably not in the gallery: even the nearest photo is beyond the limit."""
-        return bool(self.hits) and self.limit is not None and self.hits[0].distance > self.limit.distance
+        """Whether the person is probably not in the gallery: even the first name is unlikely."""
+        return self.person is not None and self.person.words == "unlikely"
 
     def as_json(self) -> dict[str, Any]:
         """The answer as plain JSON values: the same from the command line and from the page's API."""
@@ -242,6 +270,7 @@ class Answer:
             "gallery": self.gallery,
             "faces": [face.as_json() for face in self.faces],
             "face": self.face.as_json() if self.face else None,
+            "person": self.person.as_json() if self.person else None,
             "hits": [hit.as_json() for hit in self.hits],
             "limit": self.limit.as_json() if self.limit else None,
             "probably_absent": self.probably_absent,
