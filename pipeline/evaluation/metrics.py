@@ -107,14 +107,16 @@ class Reliability:
     error: float
 
 
-def reliability(probabilities: Floats, outcomes: Bools, bins: int) -> Reliability:
+def reliability(probabilities: Floats, outcomes: Bools, bins: int, weights: Floats | None = None) -> Reliability:
     """How far probabilities (n,) of outcomes (n,) can be believed. Naeini, Cooper and Hauskrecht (2015)."""
     number = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
     counts = np.bincount(number, minlength=bins)
     filled = counts > 0
-    said = np.bincount(number, probabilities, bins)[filled] / counts[filled]
-    true = np.bincount(number, outcomes, bins)[filled] / counts[filled]
-    error = float(np.sum(counts[filled] * np.abs(said - true))) / max(len(probabilities), 1)
+    weights = np.ones(len(number)) if weights is None else weights
+    shares = np.bincount(number, weights, bins)[filled]
+    said = np.bincount(number, weights * probabilities, bins)[filled] / shares
+    true = np.bincount(number, weights * outcomes, bins)[filled] / shares
+    error = float(shares @ np.abs(said - true)) / max(float(shares.sum()), 1)
     return Reliability(tuple(counts[filled].tolist()), tuple(said.tolist()), tuple(true.tolist()), error)
 
 

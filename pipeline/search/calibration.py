@@ -5,8 +5,8 @@ Three things are measured on LFW, for one recipe with one set of weights, and th
 * `probability`: of pairs of photos at this distance, the share that shows one person, where as many pairs show one
   person as two: a logistic on the distance, fitted to the 3,200 pairs of View 1. It is about two photos that somebody
   has put side by side, and NOT the chance that a hit is right: a search compares with thousands of strangers.
-* `hits.false_alarms`: of searches for people who are not in a gallery of so many faces, the share with at least one hit
-  so near. Searched for were LFW's people with one photo each, in random parts of the rest, from one face to all of them.
+* `hits.false_alarms`: of searches for people who are not in a gallery of so many faces, the share with at least one
+  hit so near. Searched for were LFW's people with one photo each, in random parts of the rest, from one face to all of them.
 * `person`: of searches whose list looks like this one (`person.py`), half of them for people of the gallery, the share
   whose first name is right; and of searches for strangers the share that looks as sure. Fitted to searches of all of
   LFW and of parts of it, from one person to 3,000. This is what an answer says; the hits' figures are about each alone.
@@ -45,9 +45,9 @@ SHIPPED = Path(__file__).with_name("calibrations.json")
 OWN = "calibrations.json"  # beside the galleries: what was measured with weights that the shipped file does not know
 # Each word with the least probability and the most false alarms it may have; the first that is reached is given.
 WORDS: tuple[tuple[Words, float, float], ...] = (
-    ("very likely", 0.99, 0.002),
-    ("likely", 0.9, 0.01),
-    ("unclear", 0.5, 0.1),
+    ("very likely", 0.95, 0.002),
+    ("likely", 0.66, 0.01),
+    ("unclear", 0.33, 0.1),
 )
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9, 0.99)  # of false alarms, whose values are kept
 
