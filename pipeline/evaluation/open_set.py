@@ -5,7 +5,7 @@ On LFW it is judged by models that were fitted to searches for other people, in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -137,10 +137,14 @@ def judge_persons(
         _identified(found, as_they_are, len(drawn)),
         _identified(searches[whole], doubts[whole], len(drawn)),
         _identified(searches[whole & ~alike], doubts[whole & ~alike], len(drawn)),
-        tuple(_in_part(searches[searches.part == part], doubts[searches.part == part]) for part in np.unique(searches.part).tolist()),
+        tuple(_in_part(searches[mine], doubts[mine]) for mine in _parts(searches)),
         _ask(faces, models, folds),
         *_worth(searches[whole], doubts[whole], [models[fold] for fold in folds[searches.people[whole]].tolist()]),
     )
+
+
+def _parts(searches: Searches) -> Iterator[Bools]:
+    return (searches.part == part for part in np.unique(searches.part).tolist())
 
 
 def _are_apart(searches: Searches, faces: Faces, people: IntArray, apart: set[tuple[int, int]]) -> Bools:

@@ -67,7 +67,7 @@ def together(searches: Iterable[Searches]) -> Searches:
 
 @dataclass(frozen=True)
 class Faces:
-    """Unit vectors (n, d), who they show (n,), and the DEEP rows (n, DEEP) and distances nearest to each, but itself."""
+    """Unit vectors (n, d), who they show (n,), and the rows (n, DEEP) nearest to each with their distances."""
 
     vectors: FloatArray
     people: IntArray
@@ -166,7 +166,7 @@ def fit_person(searches: Searches, strangers: float) -> PersonModel:
 
 def fold_of_each(faces: Faces) -> IntArray:
     """The fold of each person, at random."""
-    return np.random.default_rng(SEED).integers(FOLDS, size=int(faces.people.max()) + 1)
+    return np.random.default_rng(SEED).permutation(int(faces.people.max()) + 1) % FOLDS
 
 
 def cross_fitted(searches: Searches, folds: IntArray, strangers: float) -> list[PersonModel]:

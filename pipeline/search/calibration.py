@@ -6,7 +6,7 @@ Three things are measured on LFW, for one recipe with one set of weights, and th
   person as two: a logistic on the distance, fitted to the 3,200 pairs of View 1. It is about two photos that somebody
   has put side by side, and NOT the chance that a hit is right: a search compares with thousands of strangers.
 * `hits.false_alarms`: of searches for people who are not in a gallery of so many faces, the share with at least one
-  hit so near. Searched for were LFW's people with one photo each, in random parts of the rest, from one face to all of them.
+  hit so near. Searched for were LFW's people with one photo, in random parts of the rest, from one face to all.
 * `person`: of searches whose list looks like this one (`person.py`), half of them for people of the gallery, the share
   whose first name is right; and of searches for strangers the share that looks as sure. Fitted to searches of all of
   LFW and of parts of it, from one person to 3,000. This is what an answer says; the hits' figures are about each alone.

@@ -29,11 +29,11 @@ EXPLANATION = (
     "The **distance** tells how alike two photos are to the chosen model: 0 is the same photo, 2 is as unlike as can "
     "be. Each model has a scale of its own, so compare distances within one model only. A small distance is no proof "
     "that two photos show the same person, and the search always answers, even when the gallery does not hold them.\n\n"
-    "The **percentage** is about two photos as a pair: of pairs this alike, half of all pairs being of one person, so "
-    "many are of one person. It is no proof, and it is not the chance that a result is right: a search compares your "
-    "photo with thousands of strangers and shows the most similar. The **words** count that too: of people who are not "
-    "in a gallery of this size, at most 1 in 100 would be told *very likely*, 1 in 50 *likely* or better, 1 in 10 "
-    "*unclear* or better. Both were measured on LFW.\n\n"
+    "The **percentage** is about the person that the results name first, and looks at all of them: how near the "
+    "nearest is, how far the nearest of somebody else, and how many show the same person. Of searches like yours, if "
+    "half of all are for people of the gallery, so many are right. The **words** are stricter: of people who are not "
+    "in a gallery of this size, at most 1 in 500 would be told *very likely*, 1 in 100 *likely* or better, 1 in 10 "
+    "*unclear* or better. Both were measured on LFW, and neither is a proof.\n\n"
     "LFW shows public figures of about 2002 to 2004. Children, people over 80, women and several ethnicities are rare "
     "in it, so expect worse answers for them. FaceNet learned from photos of celebrities, some of whom are in LFW too, "
     "and what the small networks learned from is not published in full: for people they never saw expect less than the "
@@ -48,6 +48,9 @@ LIVE_NOTE = (
 INDEX_NOTE = " ".join(f"{name}: {kind.summary}" for name, kind in INDEXES.items())
 
 
+SURENESS = {"very likely": "Very likely", "likely": "Likely", "unclear": "Perhaps"}
+
+
 def caption(hit: Hit) -> str:
     """A result's caption: rank and name, and below them the distance and, where there is one, the verdict."""
     note = ", the same photo" if hit.is_query else ""
@@ -56,8 +59,8 @@ def caption(hit: Hit) -> str:
 
 
 def verdict_line(verdict: Verdict) -> str:
-    """A verdict in words, and the percentage with what it is of."""
-    return f"same person: {verdict.words} ({percent(verdict.probability)} as a pair)"
+    """A hit's verdict in words; the percentage is the person's, see `person_line`."""
+    return f"same person: {verdict.words}"
 
 
 def percent(share: float) -> str:
@@ -67,15 +70,16 @@ def percent(share: float) -> str:
     return "over 99 %" if share > 0.99 else f"{round(100 * share)} %"
 
 
-def presence_line(answer: Answer) -> str:
-    """Whether the person is in the gallery at all, as far as that can be told; empty where nothing is known."""
-    if answer.limit is None or not answer.hits:
+def person_line(answer: Answer) -> str:
+    """Who it is and how sure that is, in one sentence; empty where nothing is known."""
+    verdict = answer.person
+    if verdict is None:
         return ""
-    alarms = percent(answer.limit.false_alarms)
-    where = f"distance {answer.limit.distance:.2f}, within which {alarms} of searches for strangers have a photo"
-    if answer.probably_absent:
-        return f"Probably not in this gallery: no photo is nearer than {where}."
-    return f"Perhaps in this gallery: the nearest photo is within {where}."
+    chance = f"{percent(verdict.probability)} of searches like this one are right"
+    who = verdict.person if verdict.named else f"the person in {answer.hits[0].photo_id}"
+    if verdict.words == "unlikely":
+        return f"Probably nobody in this gallery. Most like {who}, but only {chance}."
+    return f"{SURENESS[verdict.words]} {who}: {chance}."
 
 
 def model_label(recipe: str, status: Status) -> str:
@@ -190,7 +194,7 @@ def answer_line(answer: Answer, recall: float) -> str:
     searched = "" if answer.face or not RECIPES[answer.recipe].finds_faces else " with the whole photo"
     count, number = len(answer.faces), answer.face_number
     several = f" This photo shows {count} faces; these are for face {number}." if number and count > 1 else ""
-    told = escape(presence_line(answer))
+    told = escape(person_line(answer))
     presence = f"<br><span class='presence'>{told}</span>" if told else ""
     nearest = "nearest photo" if len(answer.hits) == 1 else f"{len(answer.hits)} nearest photos"
     return (

@@ -62,7 +62,7 @@ def limit_line(preparation: Preparation, answers: Sequence[Answer], request: Req
         return wording.no_limit_line(whole_photo=whole)
     beyond = sum(distance > limit for distance in distances)
     return wording.limit_line(
-        searcher.calibration.false_alarms(limit, len(searcher.embeddings)), beyond, len(distances)
+        searcher.calibration.hits.false_alarms(limit, len(searcher.embeddings)), beyond, len(distances)
     )
 
 
