@@ -58,8 +58,9 @@ def html_report(report: dict[str, Any], picture: Picture) -> str:
 HEADLINE_NOTE = (
     "Per cent, with the interval of 95 % over people. View 2: pairs judged rightly. TAR: pairs of one person "
     "recognised while one in a thousand pairs of two people is. 80/20: photos named rightly by their three nearest. "
-    "Found: photos of the people searched for. Top-1, recall@20, mAP@R: every photo searched with, of a person who has "
-    "another. Open set: of those, named rightly while one in a hundred who are not in the gallery is named at all."
+    "Found: photos of the people searched for, with the query and without. Top-1, recall@20, mAP@R: every photo "
+    "searched with, of a person who has another. Open set: of those, named rightly by the nearest distance while one "
+    "in a hundred who are not in the gallery is named at all; names as they are."
 )
 COST_NOTE = "In a batch, as when a gallery is built, timed in turns on the machine that made this report."
 STEP_NOTE = (

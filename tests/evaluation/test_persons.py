@@ -147,10 +147,8 @@ def test_corrections_make_other_people(drawn: Subject) -> None:
 
 def test_the_figures_of_the_verdict(drawn: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(persons, "PARTS", ((30, 8), (100, 3)))
-    calibration, resampled = (
-        known("mtcnn-reid", "w", (0.7, 0.9, 1.1), faces=900, middle=0.9),
-        resampled_people(400, 50, 0),
-    )
+    calibration = known("mtcnn-reid", "w", (0.7, 0.9, 1.1), faces=900, middle=0.9)
+    resampled = resampled_people(400, 50, 0)
     # Two strangers who are two photos of one person: each is named by the other.
     doubled = np.array(drawn.vectors)
     doubled[801] = doubled[800]
