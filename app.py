@@ -21,7 +21,7 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.settings import LOCAL, UNLIMITED, Network, Rate, Settings
 from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
 from pipeline.page.html import wording
-from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts, query_column, reply_column
+from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts
 from pipeline.page.server import machine
 from pipeline.page.server.endpoints import endpoints
 from pipeline.page.server.gate import Gate, around_events
@@ -36,6 +36,7 @@ from pipeline.page.server.machine import (
     trust_proxies,
 )
 from pipeline.page.server.mcp import mcp_server, require_mcp
+from pipeline.page.server.pictures import pictures_route
 from pipeline.page.server.rate import RateLimit
 from pipeline.page.server.stopping import StopSignal
 from pipeline.page.server.uploads import keep_no_lists, keep_swept, own_folder, remove
@@ -44,8 +45,8 @@ from pipeline.page.tabs.evaluation import evaluation_tab
 from pipeline.page.tabs.explore import explain_events, explore_events
 from pipeline.page.tabs.live import live_route, live_tab
 from pipeline.page.tabs.map import DRAWN, map_tab
-from pipeline.page.tabs.own_photos import Actions, own_events, own_memory, own_panel
-from pipeline.page.tabs.preparing import preparation_events
+from pipeline.page.tabs.own_photos import OwnPhotos
+from pipeline.page.tabs.preparing import Watch
 from pipeline.page.tabs.search import search_events
 
 CSS = Path(__file__).parent / "pipeline" / "page" / "html" / "page.css"
@@ -70,28 +71,24 @@ def build_page(galleries: Galleries, gate: Gate | None = None) -> gr.Blocks:
     gate = gate or Gate()
     with GuardedBlocks(title=wording.TITLE, analytics_enabled=False, fill_width=True) as page:
         header = gr.HTML(wording.header(galleries, MAIN), elem_id="header")
-        memory = own_memory()
         with gr.Tabs() as tabs:
             with gr.Tab("Search", id="search"), gr.Row(elem_id="main"):
-                query, (reply, explore) = query_column(), reply_column()
+                parts = Parts(galleries, tabs)
             comparing = gr.Tab("Compare")
             mapping = gr.Tab("Map", id="map")
             live = gr.Tab("Live", id="live")
-            if galleries.own:
-                with gr.Tab(wording.TAB, id="own"):
-                    panel = own_panel(*memory)
+            own = gr.Tab(wording.TAB, id="own") if galleries.own else None
             with gr.Tab("Evaluation") as evaluation:
                 figures = gr.HTML(elem_id="evaluation")
-        parts = Parts(galleries, tabs, query, reply, explore, gr.State(""))
         search_events(parts)
         explore_events(parts)
         explain_events(parts)
         compare_tab(parts, comparing)
         map_tab(parts, mapping, gate)
         live_tab(parts, live)
-        watch = preparation_events(page, parts, header)
-        if galleries.own:
-            own_events(page, Actions(parts, panel, watch, galleries.own))
+        watch = Watch(page, parts, header)
+        if galleries.own and own:
+            OwnPhotos(page, own, watch, galleries.own)
         endpoints(parts)
         evaluation.select(partial(evaluation_tab, galleries.main), None, figures, api_visibility="private")
     keep_no_lists(page)
@@ -115,7 +112,7 @@ def launch(
     kept. `options` go to Gradio's `launch`.
     """
     gate = Gate()
-    served: dict[str, Any] = {"routes": [live_route(galleries, gate)]}
+    served: dict[str, Any] = {"routes": [live_route(galleries, gate), pictures_route(galleries)]}
     if mcp:
         route, served["lifespan"] = mcp_server(galleries, gate)
         served["routes"].append(route)
@@ -128,14 +125,15 @@ def launch(
     keep_swept(own_folder(), keep_uploads)
     if galleries.own:
         galleries.own.start()
-    # Thumbnails are files of ours that never change: served as they are, cached by the browser.
-    gr.set_static_paths([galleries.main.gallery.thumbnails_root.resolve()])
+    gr.set_static_paths(galleries.picture_roots)  # as the visitor's photo and as examples, for which Gradio has files
     page = build_page(galleries, gate)
     names = served_names(str(options.get("server_name") or LOCALHOST_NAME), network.hosts)
     most = MOST_DROPPED if galleries.own else MOST_UPLOADED
-    served["middleware"] = [Middleware(OwnHosts, names=names), Middleware(BodyLimit, most_upload=most)]
-    if rate.a_minute:
-        served["middleware"].append(Middleware(RateLimit, page=page, rate=rate, most_upload=most))
+    served["middleware"] = [
+        Middleware(OwnHosts, names=names),
+        Middleware(BodyLimit, most_upload=most),
+        Middleware(RateLimit, page=page, rate=rate, most_upload=most),
+    ]
     page.launch(
         theme=THEME,
         css=wording.index_style(),

@@ -313,7 +313,7 @@ def open_galleries(folder: Path) -> dict[str, Gallery]:
     dataset = f"imagefolder:{folder / 'folder' / 'photos'}"
     return {
         "folder": Gallery(dataset, TinyEncoders(), folder / "folder" / "index"),
-        "own": OwnFaces(folder / "own", TinyEncoders()),
+        "own": OwnFaces(folder / "own", TinyEncoders(), folder / "pictures"),
     }
 
 

@@ -7,9 +7,12 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, NoReturn
 
 from pipeline.cli.torch_build import torch_build
 from pipeline.core.errors import (
@@ -18,9 +21,11 @@ from pipeline.core.errors import (
     GalleryMissing,
     PipelineError,
     SettingsError,
+    Stopped,
     WeightsError,
 )
 from pipeline.core.processors import usable_cores
+from pipeline.core.progress import Progress
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
 from pipeline.embeddings.build import missing_indexes, open_embeddings, readable_again
@@ -58,9 +63,30 @@ def examine() -> Iterator[Finding]:
     yield Finding("ok", f"settings: gallery {settings.dataset}, built in {settings.index}")
     yield from folder(settings)
     yield from weights(settings)
-    gallery = open_gallery(settings)
-    yield from embeddings(gallery)
+    with _caches_of_links(settings) as linked:
+        yield from embeddings(open_gallery(linked))
     yield from indexes(settings)
+
+
+@contextmanager
+def _caches_of_links(settings: Settings) -> Iterator[Settings]:
+    """Settings whose cache, and that of `datasets`, hold links to what is cached, and are gone after the block."""
+    try:
+        from datasets import config
+    except ImportError:  # said above
+        yield settings
+        return
+    with TemporaryDirectory() as folder:
+        own, photos = Path(folder, "own"), Path(folder, "photos")
+        for cache, links in ((settings.cache, own), (config.HF_DATASETS_CACHE, photos)):
+            if cache.is_dir():
+                no_locks = shutil.ignore_patterns("*.lock")
+                shutil.copytree(cache.resolve(), links, copy_function=os.symlink, ignore=no_locks)
+        cache, config.HF_DATASETS_CACHE = config.HF_DATASETS_CACHE, photos
+        try:
+            yield replace(settings, cache=own)
+        finally:
+            config.HF_DATASETS_CACHE = cache
 
 
 def environment() -> Iterator[Finding]:
@@ -125,7 +151,10 @@ def weights(settings: Settings) -> Iterator[Finding]:
 def embeddings(gallery: Gallery) -> Iterator[Finding]:
     """The photos, and what is built of them by each recipe whose weights are here."""
     try:
-        photos = gallery.photos
+        photos = gallery.open_photos(_not_here)
+    except Stopped:
+        yield Finding("ok", f"dataset: {gallery.title} is not here yet, to be downloaded when it is needed")
+        return
     except PipelineError as error:
         yield Finding("fail", "dataset", str(error))
         return
@@ -138,12 +167,16 @@ def embeddings(gallery: Gallery) -> Iterator[Finding]:
             continue  # said above
 
 
+def _not_here(progress: Progress) -> NoReturn:
+    raise Stopped("This would be a download.")
+
+
 def _built(gallery: Gallery, name: str) -> Finding:
     if reason := gallery.why_too_small(name):
         return Finding("ok", f"gallery {name} is not offered", reason)
     what, build = f"gallery {name}", f"run `python -m pipeline build --recipe {name}`"
     try:
-        opened = open_embeddings(gallery.photos, gallery.encoders.get(name), gallery.index_root)
+        opened = open_embeddings(gallery.photos, gallery.encoders.get(name), gallery.index_root, mapped=False)
     except GalleryMissing:
         return Finding("warn", f"{what} is not built", f"{build}, or start the page, which does")
     except GalleryDamaged as error:

@@ -1,4 +1,4 @@
-"""Every environment variable, its default and its meaning, once."""
+"""The environment variables: their meanings, defaults and checks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LFW = "lfw"
 
 
 def _home() -> Path:
-    """The home folder; where there is none, as for an account of a container, the folder for temporary files."""
+    """The home folder; the folder for temporary files where an account has none, as in a container."""
     try:
         return Path.home()
     except RuntimeError:
@@ -26,7 +26,7 @@ def _home() -> Path:
 
 
 DEFAULT_CACHE = _home() / ".cache" / "reverse-face-search"
-PERSISTENT = Path("/data")  # where a Hugging Face Space has its disk that outlives a restart, if it has one
+PERSISTENT = Path("/data")  # the persistent disk of a Hugging Face Space, if it has one
 VARIABLES: dict[str, str] = {
     "FACESEARCH_DATASET": (
         "The gallery: a Hub dataset id (`user/name` or `user/name@revision`), a local folder in the layout of one, or "
@@ -84,9 +84,9 @@ SECRET = ("FACESEARCH_MILVUS_URI", "FACESEARCH_MILVUS_TOKEN")  # an address may 
 
 @dataclass(frozen=True)
 class Milvus:
-    """Where Milvus is, a server's address or a file ending in .db, empty for a file in each gallery's folder.
+    """Milvus' address, a server's or a file ending in .db, empty for a file in each gallery's folder.
 
-    `kind` is how it indexes the vectors.
+    `kind` is the type of its index.
     """
 
     uri: str = field(default="", repr=False)  # may hold a password, like the token
@@ -95,12 +95,12 @@ class Milvus:
 
 
 EMBEDDED = Milvus()
-SPACE_RATE = 60  # nobody clicks faster; a program that does has a computer of its own
+SPACE_RATE = 60  # faster than anybody clicks
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How many searches one visitor may start in a minute, 0 for any number."""
+    """How many searches one visitor may start in a minute; 0 for any number."""
 
     a_minute: int = 0
     behind_proxy: bool = False  # a Space's own, whose address is not known: its last word names the visitor
@@ -111,7 +111,7 @@ UNLIMITED = Rate()
 
 @dataclass(frozen=True)
 class Network:
-    """What the page is called, beside localhost, and the addresses or networks of proxies whose word is taken."""
+    """The names of the page beside localhost, and the addresses or networks of trusted proxies."""
 
     hosts: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
@@ -145,7 +145,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Reads the variables; an empty value counts as unset. A folder or file that is not there is an error."""
+        """Reads the variables; an empty value counts as unset. SettingsError for a value that cannot be used."""
         values = {name: environ.get(name, "").strip() for name in VARIABLES}
         models = _existing(values, "FACESEARCH_MODELS")
         custom = {
@@ -186,7 +186,7 @@ def expanded(path: str) -> Path:
 
 
 def _default_folders(*, on_space: bool) -> tuple[Path, Path]:
-    """Where galleries and weights go unless told: the folder and the home are writable on a Space, but not kept."""
+    """The default folders of galleries and weights; on a Space those of its persistent disk, if it has one."""
     if on_space and PERSISTENT.is_dir() and os.access(PERSISTENT, os.W_OK):
         return PERSISTENT / "index", PERSISTENT / "cache"
     return Settings.index, Settings.cache
@@ -253,12 +253,12 @@ def _milvus_uri(value: str) -> str:
     if re.fullmatch(r"[\w.-]+:\d+", value):
         raise SettingsError(f"FACESEARCH_MILVUS_URI names {value} without a scheme; write http://{value}.")
     path = expanded(value)
-    # Milvus Lite takes nothing for a file that does not end so.
+    # Milvus Lite accepts only files that end so.
     return str(path if path.suffix == ".db" else path / "milvus.db")
 
 
 def values_to_show(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What each variable is set to, in words: without what is secret."""
+    """The value of each variable as it may be printed; secrets are not shown."""
     values = {name: environ.get(name, "").strip() for name in VARIABLES}
     return {
         name: "(set, not shown)" if value and name in SECRET else value or "(not set)" for name, value in values.items()
@@ -266,5 +266,5 @@ def values_to_show(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def environment_of_child(**more: str) -> dict[str, str]:
-    """This process's environment with these variables on top, for a process that it starts."""
+    """This process's environment with these variables added, for a child process."""
     return dict(os.environ) | more

@@ -13,7 +13,7 @@ import logging
 import math
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -89,10 +89,11 @@ class Embeddings:
         return Collection(milvus.uri, milvus.token, name, self.photo_ids, self.people, milvus.kind, former)
 
 
-def load_embeddings(folder: Path, fingerprint: str | None) -> Embeddings:
+def load_embeddings(folder: Path, fingerprint: str | None, *, mapped: bool = True) -> Embeddings:
     """The finished gallery in `folder`; GalleryMissing, GalleryStale or GalleryDamaged says why there is none.
 
-    `fingerprint` is the one it must have; with None, it may have any.
+    `fingerprint` is the one it must have; with None, it may have any. Vectors that are not `mapped` are read into
+    memory, and nothing is written.
     """
     if not (folder / MANIFEST).is_file():
         raise GalleryMissing(f"There is no finished gallery in {folder}; run `python -m pipeline build`.")
@@ -118,8 +119,8 @@ def load_embeddings(folder: Path, fingerprint: str | None) -> Embeddings:
             raise _damaged(folder, name)
     try:
         photos = json.loads((folder / "photos.json").read_text(encoding="utf-8"))
-        with apart(folder / "vectors.npy") as own:
-            vectors = np.load(own, mmap_mode="r", allow_pickle=False)
+        with apart(folder / "vectors.npy") if mapped else nullcontext(folder / "vectors.npy") as own:
+            vectors = np.load(own, mmap_mode="r" if mapped else None, allow_pickle=False)
         return Embeddings(
             folder=folder,
             vectors=vectors,
@@ -255,13 +256,19 @@ def _sum(part: Part) -> str:
     return array_digest(part.skipped, part.rows, part.vectors, part.faces)
 
 
-def seal(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Writes the manifest: the facts, the hash of every file of the gallery and its indexes, and its own."""
+def seal(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes and returns the manifest: the facts, the hash of every file of the gallery and its indexes, and its own.
+
+    Where the facts are those of a manifest, its `files` are not read again.
+    """
     files = OWN_FILES.union(*(index["files"] for index in facts["indexes"].values()))
     if "layer" in facts:
         files |= {LAYER}
-    hashes = {name: digest(folder / name) for name in sorted(files)}
-    write_json(folder / MANIFEST, sealed({**facts, "format": FORMAT, "files": hashes}))
+    known = facts.get("files", {})
+    hashes = {name: known.get(name) or digest(folder / name) for name in sorted(files)}
+    manifest = {**facts, "format": FORMAT, "files": hashes}
+    write_json(folder / MANIFEST, sealed(manifest))
+    return manifest
 
 
 def face_row(encoded: Encoded) -> FloatArray:

@@ -5,13 +5,12 @@ See `search/calibration.py` for what is measured and what it means, `persons.py`
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked_slices
 from pipeline.core.types import IntArray, Limit
 from pipeline.embeddings.corrections import Corrections
 from pipeline.embeddings.store import Embeddings
@@ -79,10 +78,9 @@ def stranger_limits(faces: Faces, task: str, report: Report = silent) -> Limits:
 def _counts_within(faces: Faces, task: str, report: Report) -> Iterator[IntArray]:
     """How many photos each stranger has within each distance, (q, distances), some queries at a time."""
     queries = np.flatnonzero(faces.others == 0)
-    started, bins = time.perf_counter(), len(EDGES) - 1
-    for start in range(0, len(queries), CHUNK):
-        report(Progress(task, "strangers", start, len(queries), start, time.perf_counter() - started))
-        rows = queries[start : start + CHUNK]
+    bins = len(EDGES) - 1
+    for part in tracked_slices(len(queries), CHUNK, task, "strangers", report):
+        rows = queries[part]
         similarity = faces.vectors[rows] @ faces.vectors.T
         apart = np.sqrt(np.maximum(2 - 2 * similarity, 0))
         numbers = np.minimum((apart / STEP).astype(np.int64), bins - 1)
@@ -90,7 +88,6 @@ def _counts_within(faces: Faces, task: str, report: Report) -> Iterator[IntArray
         numbers += np.arange(len(rows))[:, None] * (bins + 1)
         counts = np.bincount(numbers.ravel(), minlength=len(rows) * (bins + 1)).reshape(len(rows), bins + 1)
         yield np.cumsum(counts[:, :bins], axis=1)
-    report(Progress(task, "strangers", len(queries), len(queries), len(queries), time.perf_counter() - started))
 
 
 @dataclass(frozen=True)

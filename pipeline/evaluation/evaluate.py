@@ -62,7 +62,7 @@ def measure_costs(encoders: Sequence[Encoder], images: Sequence[Image.Image]) ->
 FORMAT = 3
 RESAMPLES, RESAMPLE_SEED = 1000, 5
 CHECKED, CHECK_SEED = 24, 6  # photos embedded anew: a tenth of them displaced is found 92 times in 100
-SURE = 5  # standard deviations that top-1 must be above chance
+MIN_CONFIDENCE = 5  # standard deviations that top-1 must be above chance
 DIGITS = 6
 PACKAGES = ("numpy", "scikit-learn", "torch", "torchvision", "facenet-pytorch", "openvino", "annoy", "pillow")
 # 80/20 accuracy of the projects this one descends from, and what they found of Albert Costa's six photos.
@@ -187,7 +187,7 @@ def check_vectors(searcher: Searcher, photos: Photos) -> None:
 def check_better_than_chance(embeddings: Embeddings, retrieval: Retrieval) -> None:
     """GalleryDamaged if the nearest photo shows the right person no more often than any photo would."""
     chance = retrieval.chance
-    needed = chance + SURE * float(np.sqrt(chance * (1 - chance) / retrieval.queries))
+    needed = chance + MIN_CONFIDENCE * float(np.sqrt(chance * (1 - chance) / retrieval.queries))
     if needed < 1 and retrieval.top1.value < needed:  # a handful of photos proves nothing either way
         raise _not_its_own(embeddings, f"top-1 is {retrieval.top1.value:.2%} where guessing gives {chance:.2%}")
 

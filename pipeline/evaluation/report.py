@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
-from html import escape
+from collections.abc import Callable
 from typing import Any
 
+from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 from pipeline.evaluation import figures, tables
@@ -17,23 +17,15 @@ Picture = Callable[[str], Image.Image]  # a photo id's RGB picture
 SHEET_SIDE, PAIR_SIDE = 64, 110  # pixels of one picture
 GAP = 3
 RIGHT, WRONG, QUERY = "#0072b2", "#d55e00", "#000000"
-META = "<meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1260px; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
-th, td { padding: 4px 10px; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap; }
-.scroll { overflow-x: auto; } img { max-width: 100%; height: auto; } figure { margin: 0; }
-.row { display: flex; flex-wrap: wrap; gap: 14px; } figcaption, .quiet { font-size: 13px; color: #555; }
-.pairs figure { width: 226px; }
-"""
 
 
 def html_report(report: dict[str, Any], picture: Picture) -> str:
     """The whole file; `report` as `evaluate.evaluate` returns it."""
     recipes = report["recipes"]
-    title = f"Evaluation on {report['title']}"
-    parts = [
-        f"<h1>{escape(title)}</h1>{_made_of(report)}",
+    made = f"{report['photos']:,} photos of {report['people']:,} people, made {report['made']}."
+    if report["pairs"]:
+        made += f" {report['pairs']['count']:,} pairs of View 2 from {report['pairs']['source']}."
+    sections = [
         _section("Which is better", tables.headline(report), HEADLINE_NOTE),
         *([_section("By how much", tables.steps(report), STEP_NOTE)] if report["steps"] else []),
         _section("What a photo costs", tables.costs(report), COST_NOTE),
@@ -43,16 +35,20 @@ def html_report(report: dict[str, Any], picture: Picture) -> str:
         _section("Naming a photo: the ancestors' split", tables.splits(report), SPLIT_NOTE),
         _section("Searching with every photo", tables.retrieval(report), RETRIEVAL_NOTE),
         _section("What the indexes lose", tables.indexes(report)),
-        "<h2>The people searched for</h2><p class='quiet'>The query first (black), then the 19 photos nearest to it: "
-        "the right person in blue, another one in orange with a bar below.</p>",
-        *(_sheet(recipe, picture) for recipe in recipes),
-        f"<h2>Who it fails</h2><p class='quiet'>{GROUP_NOTE}</p>",
-        *(f"<h3>{escape(recipe['label'])}</h3>{tables.as_html(tables.groups(recipe))}" for recipe in recipes),
-        *(_errors(recipe, picture) for recipe in recipes if recipe["verification"]),
-        _small_print(report),
     ]
-    head = f"{META}<title>{escape(title)}</title><style>{STYLE}</style>"
-    return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+    return tables.TEMPLATES(
+        "report",
+        title=f"Evaluation on {report['title']}",
+        made=made,
+        report=report,
+        sections=sections,
+        sheets=[_sheet(recipe, picture) for recipe in recipes],
+        group_note=GROUP_NOTE,
+        groups=[(recipe["label"], tables.as_html(tables.groups(recipe))) for recipe in recipes],
+        errors=[_errors(recipe, picture) for recipe in recipes if recipe["verification"]],
+        recipes=[_recipe_line(recipe) for recipe in recipes],
+        small_print=_small_print(report),
+    )
 
 
 HEADLINE_NOTE = (
@@ -97,7 +93,7 @@ GROUP_NOTE = (
 )
 
 
-def drawings(report: dict[str, Any]) -> str:
+def drawings(report: dict[str, Any]) -> Markup:
     """ROC, cumulative match and a distance histogram of each recipe."""
     recipes = report["recipes"]
     verified = [recipe for recipe in recipes if recipe["verification"]]
@@ -108,10 +104,10 @@ def drawings(report: dict[str, Any]) -> str:
             _drawing(figures.histogram_svg(recipe), f"Distances of pairs of one person and of two: {recipe['label']}")
             for recipe in verified
         ]
-    return f"<div class='row'>{''.join(drawn)}</div>"
+    return tables.TEMPLATES("drawings", drawn=drawn)
 
 
-def verdicts(report: dict[str, Any]) -> str:
+def verdicts(report: dict[str, Any]) -> Markup:
     """What percentages and words are worth."""
     rows = tables.percentages(report)[1]
     drawn = _drawing(figures.reliability_svg(report["recipes"]), "Pairs of one person over the percentage given")
@@ -121,29 +117,20 @@ def verdicts(report: dict[str, Any]) -> str:
         + _section("Who gets a name", tables.asked(report), ASKED_NOTE)
         + _section("What the words are worth", tables.words(report), WORD_NOTE)
         + _section("In galleries of other sizes", tables.parts(report))
-        + (believed if rows else "")
+        + (believed if rows else Markup())
     )
 
 
-def _drawing(svg: str, alternative: str) -> str:
+def _drawing(svg: str, alternative: str) -> Markup:
     # An image of its own: the names inside one SVG would meet those of the next in one page.
-    return (
-        f"<img alt='{escape(alternative)}' src='data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}'>"
-    )
+    return _image(svg.encode(), "svg+xml", alternative)
 
 
-def _section(title: str, table: tables.Table, note: str = "") -> str:
-    return f"<h2>{escape(title)}</h2>{tables.as_html(table)}<p class='quiet'>{escape(note)}</p>"
+def _section(title: str, table: tables.Table, note: str = "") -> Markup:
+    return tables.TEMPLATES("section", title=title, table=tables.as_html(table), note=note)
 
 
-def _made_of(report: dict[str, Any]) -> str:
-    made = f"{report['photos']:,} photos of {report['people']:,} people, made {report['made']}."
-    if report["pairs"]:
-        made += f" {report['pairs']['count']:,} pairs of View 2 from {report['pairs']['source']}."
-    return f"<p>{escape(made)}</p><ul>{''.join(f'<li>{escape(note)}</li>' for note in report['notes'])}</ul>"
-
-
-def _sheet(recipe: dict[str, Any], picture: Picture) -> str:
+def _sheet(recipe: dict[str, Any], picture: Picture) -> Markup:
     people = recipe["people"]
     found = f"{sum(one['found'] for one in people)} of {sum(one['of'] for one in people)}"
     longest = max((len(one["hits"]) for one in people), default=0)
@@ -156,7 +143,7 @@ def _sheet(recipe: dict[str, Any], picture: Picture) -> str:
                 bottom = place[1] + SHEET_SIDE
                 ImageDraw.Draw(sheet).rectangle((place[0], bottom, place[0] + SHEET_SIDE - 1, bottom + 2), fill=WRONG)
     said = f"{recipe['label']}: {found} found"
-    return f"<figure>{_jpeg(sheet, said)}<figcaption>{escape(said)}</figcaption></figure>"
+    return tables.TEMPLATES("figure", picture=_jpeg(sheet, said), caption=said)
 
 
 def _framed(image: Image.Image, colour: str) -> Image.Image:
@@ -166,46 +153,39 @@ def _framed(image: Image.Image, colour: str) -> Image.Image:
     return framed
 
 
-def _errors(recipe: dict[str, Any], picture: Picture) -> str:
+def _errors(recipe: dict[str, Any], picture: Picture) -> Markup:
     found = recipe["verification"]
-    return "".join(
-        f"<h3>{escape(recipe['label'])}: {title}</h3>{_pairs(found[kind], picture)}"
-        for kind, title in (
-            ("false_matches", "two people taken for one"),
-            ("false_misses", "one person not recognised"),
-        )
-    )
+    kinds = [
+        ("two people taken for one", [_pair(error, picture) for error in found["false_matches"]]),
+        ("one person not recognised", [_pair(error, picture) for error in found["false_misses"]]),
+    ]
+    return tables.TEMPLATES("errors", label=recipe["label"], kinds=kinds)
 
 
-def _pairs(errors: Sequence[dict[str, Any]], picture: Picture) -> str:
-    if not errors:
-        return "<p>None.</p>"
-    shown = []
-    for error in errors:
-        both = Image.new("RGB", (2 * PAIR_SIDE + GAP, PAIR_SIDE), "white")
-        for column, photo_id in enumerate(error["photo_ids"]):
-            small = picture(photo_id).resize((PAIR_SIDE, PAIR_SIDE), Image.Resampling.BILINEAR, reducing_gap=2)
-            both.paste(small, (column * (PAIR_SIDE + GAP), 0))
-        names = " and ".join(dict.fromkeys(error["people"]))
-        distance = "no face found" if error["distance"] is None else f"distance {error['distance']:.2f}"
-        shown.append(f"<figure>{_jpeg(both, names)}<figcaption>{escape(names)}, {distance}</figcaption></figure>")
-    return f"<div class='row pairs'>{''.join(shown)}</div>"
+def _pair(error: dict[str, Any], picture: Picture) -> Markup:
+    both = Image.new("RGB", (2 * PAIR_SIDE + GAP, PAIR_SIDE), "white")
+    for column, photo_id in enumerate(error["photo_ids"]):
+        small = picture(photo_id).resize((PAIR_SIDE, PAIR_SIDE), Image.Resampling.BILINEAR, reducing_gap=2)
+        both.paste(small, (column * (PAIR_SIDE + GAP), 0))
+    names = " and ".join(dict.fromkeys(error["people"]))
+    distance = "no face found" if error["distance"] is None else f"distance {error['distance']:.2f}"
+    return tables.TEMPLATES("figure", picture=_jpeg(both, names), caption=f"{names}, {distance}")
 
 
-def _jpeg(image: Image.Image, alternative: str) -> str:
+def _jpeg(image: Image.Image, alternative: str) -> Markup:
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=80)
-    return (
-        f"<img alt='{escape(alternative)}' src='data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}'>"
-    )
+    return _image(stream.getvalue(), "jpeg", alternative)
+
+
+def _image(content: bytes, kind: str, alternative: str) -> Markup:
+    return tables.TEMPLATES("picture", data=base64.b64encode(content).decode(), kind=kind, alternative=alternative)
 
 
 def _small_print(report: dict[str, Any]) -> str:
-    weights = "".join(f"<li>{escape(_recipe_line(recipe))}</li>" for recipe in report["recipes"])
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     seeds = ", ".join(f"{name} {seed}" for name, seed in report["seeds"].items())
-    said = f"Photos {report['photos_revision'][:16]}. Seeds: {seeds}. {versions}."
-    return f"<h2>What was measured</h2><ul>{weights}</ul><p class='quiet'>{escape(said)}</p>"
+    return f"Photos {report['photos_revision'][:16]}. Seeds: {seeds}. {versions}."
 
 
 def _recipe_line(recipe: dict[str, Any]) -> str:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
+from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
+from pipeline.core.tables import markdown_table
+from pipeline.core.templates import Templates
+
+TEMPLATES = Templates(Path(__file__).parent / "templates")
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 NOTHING = "-"
 
@@ -240,8 +246,7 @@ def groups(recipe: dict[str, Any]) -> Table:
 def markdown(table: Table) -> str:
     """The table as README.md in this package has it."""
     header, rows = table
-    lines = [header, tuple("---" for _ in header), *((f"`{row[0]}`", *row[1:]) for row in rows)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join(markdown_table(header, ((f"`{row[0]}`", *row[1:]) for row in rows)))
 
 
 def _share(value: float) -> str:
@@ -269,17 +274,7 @@ def _gain(figures: dict[str, float] | None) -> str:
     return f"{value} ({low} to {high})"
 
 
-def as_html(table: Table) -> str:
-    """The table as HTML; a cell is whatever a photo was called, so it is escaped."""
+def as_html(table: Table) -> Markup:
+    """The table as HTML."""
     header, rows = table
-    head = "".join(f"<th scope='col'>{escape(cell)}</th>" for cell in header)
-    # Focusable, so that the keyboard can scroll it.
-    scroll = "<div class='scroll' tabindex='0' role='group' aria-label='Table'>"
-    return f"{scroll}<table><thead><tr>{head}</tr></thead><tbody>{_body(rows)}</tbody></table></div>"
-
-
-def _body(rows: Sequence[tuple[str, ...]]) -> str:
-    return "".join(
-        f"<tr><th scope='row'>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>"
-        for row in rows
-    )
+    return TEMPLATES("table", header=header, rows=rows)

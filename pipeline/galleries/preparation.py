@@ -21,7 +21,9 @@ from pipeline.core.progress import Progress, silent
 from pipeline.core.recipes import RECIPES, STAND_INS, UNASKED
 from pipeline.embeddings.map import open_map
 from pipeline.embeddings.store import MANIFEST
+from pipeline.galleries.ask import choice
 from pipeline.galleries.gallery import Gallery, all_recipes
+from pipeline.galleries.task import Task
 from pipeline.search.searcher import Searcher
 
 log = logging.getLogger(__name__)
@@ -42,53 +44,42 @@ class Status:
     custom_weights: bool = False
 
 
-class Preparation:
-    """Prepares a gallery's recipes in a thread, and tells how far it is."""
+class Preparation(Task):
+    """Prepares a gallery's recipes, and tells how far it is; stopped within a batch of photos, what is ready stays."""
 
     def __init__(self, gallery: Gallery, *, maps: bool = True, on_demand: bool = True) -> None:
         """With `maps` the galleries' maps are drawn at the end; else each when it is first looked at.
 
         With `on_demand` a recipe that is not prepared is so as soon as somebody wants to search with it.
         """
+        super().__init__("prepare")
         self.gallery = gallery
         self._maps = maps
         self._on_demand = on_demand
         self._statuses = {name: Status("waiting" if name in UNASKED else "unasked") for name in RECIPES}
         self._wanted: set[str] = set()  # to be opened or built now
         self._problem = ""
-        self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
-        self._lock = threading.Lock()
 
     def start(self, recipes: Iterable[str] = UNASKED) -> None:
         """Starts preparing these, unless it is under way. Called again, it retries what was unavailable."""
-        with self._lock:
-            if not self.working:
-                self._stopping.clear()
-                self._go_on((*recipes, *self._in("unavailable")))
 
-    def _go_on(self, recipes: Iterable[str]) -> None:
-        """Prepares these as well, in a thread that waits for the one before it."""
-        self._problem = ""
-        for name in recipes:
-            self._want(name)
-        self._thread = threading.Thread(target=self._run, args=[self._thread], name="prepare", daemon=True)
-        self._thread.start()
+        def want() -> None:
+            self._problem = ""
+            for name in (*recipes, *self._in("unavailable")):
+                self._want(name)
 
-    def stop(self) -> None:
-        """Ends preparing within a batch of photos, and returns when it has ended; what is ready stays so."""
-        self._stopping.set()
-        self.wait()
+        self._start(self._run, want)
 
-    def wait(self, seconds: float | None = None) -> None:
-        """Returns when everything that can be ready is."""
-        if self._thread is not None:
-            self._thread.join(seconds)
+    def _prepare_too(self, recipe: str) -> None:
+        """Prepares what nobody has asked for yet, at the latest after what is under way."""
+        self._want(recipe)
+        if not self._start(self._run):
 
-    @property
-    def working(self) -> bool:
-        """Whether something is being prepared."""
-        return self._thread is not None and self._thread.is_alive()
+            def afterwards() -> None:
+                self.wait()
+                self._start(self._run)
+
+            threading.Thread(target=afterwards, name="prepare afterwards", daemon=True).start()
 
     @property
     def problem(self) -> str:
@@ -119,25 +110,26 @@ class Preparation:
         """The recipes in any of these states, the default first."""
         return [name for name in all_recipes() if self._statuses[name].state in states]
 
-    def recipe(self, asked: str | None) -> str:
-        """The recipe asked for, or where none is the best that is ready; SettingsError if nothing is."""
-        ready = self.ready()
-        if not (asked or ready):
+    def recipe(self, asked: object) -> str:
+        """The recipe asked for, or where none is the best that is ready; SettingsError if there is no such one."""
+        if asked not in ("", None):
+            return choice(asked, RECIPES, "recipe")
+        if not (ready := self.ready()):
             raise SettingsError(self._problem or "The gallery is not ready yet; ask again in a while.")
-        return asked or ready[0]
+        return ready[0]
 
-    def searcher(self, recipe: str) -> Searcher:
-        """The recipe's searcher; GalleryError says in one sentence why it cannot be searched yet.
+    def searcher(self, asked: object) -> Searcher:
+        """The searcher of the recipe as `recipe` has it; GalleryError says why it cannot be searched yet.
 
         If that is because nobody has asked for it, it is prepared from now on.
         """
+        recipe = self.recipe(asked)
         if recipe not in self.gallery.offered:
             raise GalleryError(f"{RECIPES[recipe].label} is not offered for this gallery; choose another model.")
-        with self._lock:
-            if self._statuses[recipe].state == "unasked":
-                if not self._on_demand:
-                    raise GalleryError(f"{RECIPES[recipe].label} is not prepared on this server; choose another model.")
-                self._go_on([recipe])
+        if self._statuses[recipe].state == "unasked":
+            if not self._on_demand:
+                raise GalleryError(f"{RECIPES[recipe].label} is not prepared on this server; choose another model.")
+            self._prepare_too(recipe)
         status = self._statuses[recipe]
         if status.state == "unavailable":
             raise GalleryError(f"{RECIPES[recipe].label} cannot be used here: {status.reason}")
@@ -147,14 +139,17 @@ class Preparation:
             )
         return self.gallery.searcher(recipe)
 
+    def searchers(self) -> list[Searcher]:
+        """Those of all recipes that can be searched with now."""
+        ready = self.ready()
+        return [self.searcher(name) for name in RECIPES if name in ready]
+
     def fingerprint(self) -> str:
         """That of the best recipe's gallery that is ready, as its manifest has it; empty if none is."""
         ready = self.ready()
         return str(self.gallery.searcher(ready[0]).embeddings.manifest["fingerprint"]) if ready else ""
 
-    def _run(self, before: threading.Thread | None) -> None:
-        if before is not None:
-            before.join()
+    def _run(self) -> None:
         try:
             self.gallery.open_photos(partial(self._preparing, tuple(self._wanted)))
             for name in self._in("unasked", "waiting", "preparing"):

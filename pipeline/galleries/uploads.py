@@ -15,8 +15,9 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -25,10 +26,11 @@ from pipeline.core.files import digest
 from pipeline.core.folders import PRIVATE_FILE, make_folder
 from pipeline.core.progress import Progress, Report
 from pipeline.photos.folders import PHOTO_SUFFIXES
-from pipeline.photos.images import open_image
+from pipeline.photos.images import DROPPED, open_image
+from pipeline.photos.zips import open_zip
 
 MAX_PHOTOS = 5_000  # in one gallery: an hour's work for two cores, if they are large
-MAX_ENTRIES = 20_000  # files of any kind in one zip
+MAX_ENTRIES = 20_000  # files of any kind in one drop, those in zips included
 MAX_BYTES = 20_000_000_000  # of all photos of one drop, unpacked: 5,000 of 4 MB
 SPARE_BYTES = 500_000_000  # of disk that stay free for everybody else
 BLOCK = 1 << 20
@@ -66,7 +68,11 @@ def take(dropped: Sequence[Path], folder: Path, present: Path, report: Report) -
     """
     if not dropped:
         raise PhotosError(f"Nothing was dropped; {WANTED}.")
-    sources = [source for file in dropped for source in _sources(file)]
+    sources: list[_Source] = []
+    for file in dict.fromkeys(dropped):
+        sources += _sources(file)
+        if len(sources) > MAX_ENTRIES:
+            raise PhotosError(f"You dropped more than {MAX_ENTRIES:,} files, those in zips included; drop fewer.")
     photos = [source for source in sources if source.name.suffix.lower() in PHOTO_SUFFIXES]
     if not photos:
         raise PhotosError(f"There are no photos in what you dropped; {WANTED}.")
@@ -92,43 +98,55 @@ def _check_size(photos: Sequence[_Source], folder: Path) -> None:
 def _take_all(photos: Sequence[_Source], folder: Path, present: Path, report: Report, *, others: int) -> Taken:
     taken: list[PurePosixPath] = []
     unreadable, known, left, started = others, 0, MAX_BYTES, time.perf_counter()
-    for done, photo in enumerate(photos):
-        report(Progress("Reading your photos", "photos", done, len(photos), done, time.perf_counter() - started))
-        beside = folder / ".coming"
-        with _no_space_in_a_sentence(), _opened(photo) as stream:
-            left -= _copy(stream, beside, left)
-        try:
-            open_image(beside, small=True)
-        except PhotoError:
-            unreadable += 1
-            continue
-        name = _free_name(photo.name, beside, (folder, present))
-        if name is None:
-            known += 1
-            continue
-        make_folder((folder / name).parent)
-        beside.replace(folder / name)
-        taken.append(name)
-    (folder / ".coming").unlink(missing_ok=True)
+    beside = folder / ".coming"
+    for file, inside in groupby(enumerate(photos), lambda numbered: numbered[1].file):
+        with _archive(file) as archive:  # opened once, however many photos are in it
+            for done, photo in inside:
+                report(
+                    Progress("Reading your photos", "photos", done, len(photos), done, time.perf_counter() - started)
+                )
+                with _no_space_in_a_sentence(), _opened(photo, archive) as stream:
+                    left -= _copy(stream, beside, left)
+                if not _can_be_read(beside):
+                    unreadable += 1
+                elif (name := _free_name(photo.name, beside, (folder, present))) is None:
+                    known += 1
+                else:
+                    make_folder((folder / name).parent)
+                    beside.replace(folder / name)
+                    taken.append(name)
+    beside.unlink(missing_ok=True)
     if not taken and not known:
         raise PhotosError(f"None of these files can be read as a photo; {WANTED}.")
     return Taken(tuple(taken), unreadable, known)
 
 
+def _can_be_read(file: Path) -> bool:
+    try:
+        with DROPPED:
+            open_image(file, side=1)
+    except PhotoError:
+        return False
+    return True
+
+
+@contextmanager
+def _archive(file: Path) -> Iterator[zipfile.ZipFile | None]:
+    """The file if it is a zip, open in the block; None for any other."""
+    if file.suffix.lower() != ".zip":
+        yield None
+        return
+    with _damage_in_a_sentence(file), open_zip(file, MAX_ENTRIES) as archive:
+        yield archive
+
+
 def _sources(file: Path) -> Iterator[_Source]:
     """The file, or if it is a zip, what is in it."""
-    if file.suffix.lower() != ".zip":
-        yield _Source(_cleaned(PurePosixPath(file.name)), file.stat().st_size, file)
-        return
-    try:
-        with zipfile.ZipFile(file) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    except BROKEN_ZIP as error:
-        raise _damaged(file) from error
-    if len(entries) > MAX_ENTRIES:
-        raise PhotosError(
-            f"{file.name} holds {len(entries):,} files, and {MAX_ENTRIES:,} is the limit; split it into several zips."
-        )
+    with _archive(file) as archive:
+        if archive is None:
+            yield _Source(_cleaned(PurePosixPath(file.name)), file.stat().st_size, file)
+            return
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     for entry in entries:
         path = PurePosixPath(entry.filename.replace("\\", "/"))
         _check_entry(file, entry, path)
@@ -157,17 +175,16 @@ def _plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else "_" for letter in text).strip(" .") or "_"
 
 
+def _opened(source: _Source, archive: zipfile.ZipFile | None) -> AbstractContextManager[IO[bytes]]:
+    return source.file.open("rb") if archive is None or source.entry is None else archive.open(source.entry)
+
+
 @contextmanager
-def _opened(source: _Source) -> Iterator[IO[bytes]]:
-    if source.entry is None:
-        with source.file.open("rb") as stream:
-            yield stream
-        return
+def _damage_in_a_sentence(file: Path) -> Iterator[None]:
     try:
-        with zipfile.ZipFile(source.file) as archive, archive.open(source.entry) as stream:
-            yield stream
+        yield
     except (*BROKEN_ZIP, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
-        raise _damaged(source.file) from error
+        raise _damaged(file) from error
 
 
 def _copy(stream: IO[bytes], path: Path, most: int) -> int:

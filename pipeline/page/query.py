@@ -1,44 +1,61 @@
-"""What a browser or a program sent: its photo and its numbers, checked; and the photo with its faces framed."""
+"""What the browser sent: the choices and the photo of a search; and that photo with its faces framed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from pipeline.core.errors import PhotoError, SettingsError
-from pipeline.core.recipes import MAX_K
-from pipeline.core.types import Answer, Box
-from pipeline.encoder.faces import boxed
-from pipeline.photos.images import open_image
+from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, RECIPES
+from pipeline.core.types import Answer, Box, Face
+from pipeline.encoder.faces import Choose, at, boxed
+from pipeline.galleries.ask import choice
+from pipeline.galleries.galleries import MAIN
+from pipeline.galleries.own_galleries import PREFIX
+from pipeline.indexes.registry import INDEXES
 
-MOST = 10**12
 SHOWN_SIDE = 900  # pixels; the boxed photo is for looking at
+PHOTOS, FACES = "photos", "faces"
+Trail = tuple[tuple[str, object], ...]  # photos searched with before, and the number of the face
 
 
-def opened(photo: str | None) -> Image.Image:
-    """The photo the browser sent, decoded; PhotoError if there is none."""
-    if photo is None:
-        raise PhotoError("There is no photo yet; upload one, take one with the webcam, or click an example.")
-    return open_image(Path(photo))
+@dataclass(frozen=True)
+class Request:
+    """What a search depends on, and what the page shows; SettingsError for a choice that is none.
+
+    `k` and `face` are as the browser sent them: `ask` judges them. `view` is PHOTOS or FACES; `own_limit` the distance
+    that the visitor has set, with the gallery and the recipe that it is for. `answers` are shown, `trail` is the way
+    back; `own` is the key of the visitor's own gallery, or empty.
+    """
+
+    photo: str | None
+    gallery: str
+    recipe: str
+    index: str = DEFAULT_INDEX
+    k: object = DEFAULT_K
+    face: object = 0
+    view: str = PHOTOS
+    by_person: bool = False
+    own_limit: tuple[str, str, float] | None = None
+    answers: tuple[Answer, ...] = ()
+    trail: Trail = ()
+    own: str = ""
+
+    def __post_init__(self) -> None:
+        choice(self.recipe, RECIPES, "recipe")
+        choice(self.index, INDEXES, "index")
+        choice(self.view, (PHOTOS, FACES), "view")
+
+    @property
+    def linked(self) -> str:
+        """The gallery's key as links have it: that of a visitor's own photos opens them, and is never part of one."""
+        return MAIN if self.gallery.startswith(PREFIX) else self.gallery
 
 
-def whole(value: float) -> bool:
-    """Whether this is a whole number of any sensible size; JSON may hold NaN, infinity and numbers of 400 digits."""
-    return abs(value) <= MOST and value == int(value)
-
-
-def whole_number(value: object, what: str) -> int:
-    """A number as the browser sent it; SettingsError if it is none, or a broken one."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not whole(value):
-        raise SettingsError(f"{what} must be a whole number.")
-    return int(value)
-
-
-def count_of(k: object) -> int:
-    """The number of results asked for."""
-    return whole_number(k, f"The number of results, 1 to {MAX_K},")
+def path_of(sent: object) -> str | None:
+    """Where a photo lies that Gradio has looked at: as it was sent, uploaded or one of the server's."""
+    return sent["path"] if isinstance(sent, dict) else None
 
 
 def framed(image: Image.Image, answer: Answer) -> Image.Image:
@@ -46,11 +63,20 @@ def framed(image: Image.Image, answer: Answer) -> Image.Image:
     scale = min(1.0, SHOWN_SIDE / max(image.size))
     if scale < 1:
         image = image.resize([max(1, round(side * scale)) for side in image.size], reducing_gap=2)
-    small = {face: replace(face, box=scaled(face.box, scale)) for face in answer.faces}
+    small = {face: replace(face, box=_scaled(face.box, scale)) for face in answer.faces}
     return boxed(image, tuple(small.values()), small[answer.face] if answer.face else None)
 
 
-def scaled(box: Box, scale: float) -> Box:
-    """The same box where the photo is so many times as large."""
+def _scaled(box: Box, scale: float) -> Box:
     left, top, right, bottom = box
     return left * scale, top * scale, right * scale, bottom * scale
+
+
+def at_framed(x: float, y: float) -> Choose:
+    """Picks the face at a point of the photo as `framed` shows it."""
+
+    def choose(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
+        scale = max(1.0, max(size) / SHOWN_SIDE)
+        return at(x * scale, y * scale)(faces, size)
+
+    return choose

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import PhotosError
 from pipeline.core.files import digest
-from pipeline.core.hub import endpoint, reachable, snapshot_meter
-from pipeline.core.progress import Report, silent
+from pipeline.core.hub import endpoint, meter, reachable
+from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.settings import LFW, expanded
 from pipeline.photos.folders import folder_photos, slug, told_apart
 from pipeline.photos.photos import Photos, revision
@@ -119,8 +119,10 @@ def _fetch(source: HubDataset, report: Report) -> Path:
             f"{endpoint()} cannot be reached for the dataset {source.repo}; connect, or set FACESEARCH_DATASET to a "
             "local copy of the dataset or to imagefolder:PATH for a folder of your own photos."
         )
+    task = f"Downloading {source.repo}"
+    report(Progress(task, "B", 0, 0, 0, 0.0))  # what it raises ends this before anything is downloaded
     try:
-        return Path(download(tqdm_class=snapshot_meter(f"Downloading {source.repo}", report)))
+        return Path(download(tqdm_class=meter(Progress(task, "B", 0, 0, 0, 0.0), report)))
     except Exception as error:  # the errors of whichever HTTP library the Hub's client uses, beside its own
         raise PhotosError(
             f"The dataset {source.repo} cannot be downloaded ({type(error).__name__}); check its name and your access, "

@@ -43,12 +43,11 @@ def hints(image: Image.Image, face: Face) -> tuple[str, ...]:
 
 def look(image: Image.Image, box: FloatArray) -> tuple[float, float]:
     """Sharpness (standard deviation of the Laplacian) and brightness (mean, 0 to 255) of the face in grey."""
-    grey = image.convert("L")
     if np.isfinite(box).all():
         left, top, right, bottom = np.clip(box, 0, [image.width, image.height] * 2).round().astype(int).tolist()
         if right > left and bottom > top:
-            grey = grey.crop((left, top, right, bottom))
-    pixels = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
+            image = image.crop((left, top, right, bottom))  # first: a whole photo of 12 megapixels takes 16 ms
+    pixels = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
     inner = pixels[1:-1, 1:-1]
     laplacian = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:] - 4 * inner
     return float(laplacian.std()), float(pixels.mean())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,11 +13,13 @@ from pipeline import __main__ as cli
 from pipeline.bench.processes import free_port
 from pipeline.cli import doctor
 from pipeline.cli.doctor import Finding, embeddings, environment, folder, indexes, weights
-from pipeline.core.recipes import DEFAULT, RECIPES
+from pipeline.core.recipes import DEFAULT, MINI, RECIPES
 from pipeline.core.settings import Milvus, Settings
 from pipeline.encoder.weights import WEIGHT_FILES
 from pipeline.galleries.gallery import Gallery
+from pipeline.photos.sources import SAMPLE
 from tests.fakes import TinyEncoders, portrait
+from tests.network import plain_environment
 
 
 def levels(findings: list[Finding], about: str) -> list[str]:
@@ -75,6 +80,38 @@ def test_galleries_that_are_not_built_built_stale_damaged_and_lack_an_index(tiny
 def test_photos_that_are_not_there(tmp_path: Path) -> None:
     (only,) = embeddings(Gallery(f"imagefolder:{tmp_path / 'gone'}", TinyEncoders(), tmp_path))
     assert (only.level, only.what) == ("fail", "dataset")
+
+
+def test_it_writes_nothing(tmp_path: Path) -> None:
+    """It had `datasets` write 112 MB, and copied every gallery's vectors."""
+    photos = tmp_path / "photos"
+    for number, photo in enumerate(sorted(SAMPLE.glob("*/1.jpg"))[:3]):
+        (photos / "train" / f"Person {number}").mkdir(parents=True)
+        shutil.copy(photo, photos / "train" / f"Person {number}")
+    here = plain_environment(tmp_path) | {"FACESEARCH_DATASET": str(photos), "TMPDIR": str(tmp_path)}
+
+    def run(*command: str, cache: str) -> str:
+        environment = here | {"HF_HOME": str(tmp_path / cache)}
+        asked = [sys.executable, "-B", "-m", "pipeline", *command]
+        return subprocess.run(asked, env=environment, capture_output=True, text=True).stdout
+
+    run("build", "--recipe", MINI, cache="warm")
+    before = everything_in(tmp_path)
+    for cache in ("warm", "cold"):  # which holds the photos already, or not
+        assert f"ok   gallery {MINI}: 3 photos" in run("doctor", cache=cache)
+        assert everything_in(tmp_path) == before
+
+
+def everything_in(folder: Path) -> dict[str, int]:
+    """Files and folders, and when they were changed: a folder is, by a file that is gone again."""
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_it_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.photos.sources.reachable", lambda: True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    (only,) = embeddings(Gallery("user/name", TinyEncoders(), tmp_path))
+    assert str(only) == "ok   dataset: name is not here yet, to be downloaded when it is needed"
 
 
 def test_milvus_that_is_not_installed_counts_only_where_it_is_set(tmp_path: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from pipeline.core.files import digest, replacing, write_json
+from pipeline.core import files
+from pipeline.core.files import digest, digest_once, replacing, write_json
 
 
 def test_the_old_file_stays_until_the_block_ends(tmp_path: Path) -> None:
@@ -102,3 +105,19 @@ def test_the_digest_is_sha256_unless_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     # FIPS 180-2, appendix B.1
     assert digest(tmp_path / "file") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_file_is_hashed_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "SETTLED_SECONDS", 0.05)
+    (path := tmp_path / "large").write_bytes(b"before")
+    assert digest_once(path) == digest(path), "just written, it may be written again within one tick of the clock"
+    path.write_bytes(b"behind")
+    assert digest_once(path) == digest(path)
+    time.sleep(0.1)
+    assert digest_once(path) == digest_once(path) == digest(path)
+    assert digest_once(path, "sha384") == digest(path, "sha384")
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    path.write_bytes(b"beyond")
+    os.utime(path, ns=times)
+    time.sleep(0.1)
+    assert digest_once(path) == digest(path), "of the same size, and dated back"

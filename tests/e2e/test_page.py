@@ -262,8 +262,8 @@ def test_the_api_answers_like_the_command_line(
         ("mtcnn-facenet", "exact", 0, "1 to 100"),
         ("mtcnn-facenet", "exact", 2.5, "whole number"),
         ("mtcnn-facenet", "exact", "20; drop", "whole number"),
-        ("nonsense", "exact", 20, "none of the page's choices"),
-        ("mtcnn-facenet", "nonsense", 20, "none of the page's choices"),
+        ("nonsense", "exact", 20, "no recipe 'nonsense'; choose one of "),
+        ("mtcnn-facenet", "nonsense", 20, "no index 'nonsense'; choose one of "),
     ],
 )
 def test_the_api_refuses_what_cannot_be(

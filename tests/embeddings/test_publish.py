@@ -312,9 +312,18 @@ def test_an_archive_with_anything_else_in_it_is_not_unpacked(
         archive.writestr(f"{'a' * 20}.jpg", JPEG)
         archive.writestr(name, content, method)
     with pytest.raises(HubError) as caught:
-        unpack(tmp_path / PACK, tmp_path / "a" / "folder")
+        unpack(tmp_path / PACK, tmp_path / "a" / "folder", 2)
     assert str(caught.value) == "thumbnails.zip holds something else than thumbnails; they are made here instead."
     assert sorted(path.name for path in tmp_path.iterdir()) == [PACK]
+
+
+def test_an_archive_of_more_thumbnails_than_photos_is_not_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / PACK, "w") as archive:
+        for letter in "ab":
+            archive.writestr(f"{letter * 20}.jpg", JPEG)
+    with pytest.raises(HubError, match="cannot be unpacked"):
+        unpack(tmp_path / PACK, tmp_path / "folder", 1)
+    assert unpack(tmp_path / PACK, tmp_path / "folder", 2) == 2
 
 
 # What is refused

@@ -383,3 +383,26 @@ def test_the_downloader_does_not_chatter(
     logger.setLevel("INFO")
     store.get("facenet", silent)
     assert caplog.records == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="needs /proc/self/io, which counts what was read")
+def test_weights_that_are_asked_for_again_are_not_read_again(
+    models: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A drop of three photos read 309 MB of them."""
+    monkeypatch.setattr("pipeline.core.files.SETTLED_SECONDS", 0)
+    (own := tmp_path / "own.pt").write_bytes(bytes(20_000_000))
+    store = WeightStore(models, cache, {"facenet": own})
+
+    def read_by_asking() -> int:
+        before = _bytes_read()
+        assert store.find("facenet") is not None
+        assert store.why_unavailable("facenet") is None
+        return _bytes_read() - before
+
+    assert read_by_asking() >= 20_000_000
+    assert read_by_asking() < 1_000_000
+
+
+def _bytes_read() -> int:
+    return int(Path("/proc/self/io").read_text().split()[1])

@@ -185,7 +185,7 @@ def test_steps_say_which_way() -> None:
 
 def test_a_table_as_markdown_and_as_html() -> None:
     table: tables.Table = (("recipe", "a"), [("x", "1 < 2")])
-    assert tables.markdown(table) == "| recipe | a |\n| --- | --- |\n| `x` | 1 < 2 |"
+    assert tables.markdown(table) == "| recipe | a |\n|---|---|\n| `x` | 1 < 2 |"
     assert "<th scope='row'>x</th><td>1 &lt; 2</td>" in tables.as_html(table)
 
 

@@ -18,7 +18,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MINI, PACKAGED
+from pipeline.core.recipes import MINI, PACKAGED
 from pipeline.core.settings import Settings
 from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.galleries.preparation import Preparation
@@ -52,25 +52,24 @@ def page_handler(preparation: Preparation) -> Callable[[str], dict[str, Any]]:
     """What the page does with a photo that was dropped on it."""
     import gradio as gr
 
-    from pipeline.page.parts import PHOTOS, Parts, Request, query_column, reply_column
-    from pipeline.page.tabs.search import anew, show_every
+    from pipeline.galleries.ask import Which
+    from pipeline.page.parts import Parts
+    from pipeline.page.presenter import searched
+    from pipeline.page.query import Request
 
     with gr.Blocks():
-        tabs = gr.Tabs()
-        query, (reply, explore) = query_column(), reply_column()
-    parts = Parts(Galleries(preparation), tabs, query, reply, explore, gr.State(""))
+        parts = Parts(Galleries(preparation), gr.Tabs())
 
     def handle(photo: str) -> dict[str, Any]:
-        request = Request(photo, MAIN, MINI, DEFAULT_INDEX, DEFAULT_K, PHOTOS, False)
+        request = Request(photo, MAIN, MINI)
         try:
-            changes = anew(parts, request)
-            face = changes[query.face]
-            several = face.get("visible") and len(face["choices"]) > 1
-            every = show_every(parts, request, 1)[reply.sentence] if several else ""
+            shown = searched(preparation, request)
+            parts.changes(shown)
+            every = searched(preparation, request, Which.EVERY_FACE).sentence if shown.faces > 1 else ""
         except Exception:
             return {"code": None, "said": traceback.format_exc()}
-        refused = "role='alert'" in changes[reply.sentence]
-        return {"code": 2 if refused else 0, "said": changes[reply.sentence], "every": every}
+        refused = "role='alert'" in shown.sentence
+        return {"code": 2 if refused else 0, "said": shown.sentence, "every": every}
 
     return handle
 

@@ -15,14 +15,17 @@ from typing import Any
 import pytest
 import requests
 
-from pipeline.core.recipes import MINI
-from pipeline.page.server.guard import FETCHED, MAX_BODY, NO_CHOICE, NOT_UPLOADED
+from pipeline.core.recipes import MINI, RECIPES
+from pipeline.indexes.registry import INDEXES
+from pipeline.page.server.guard import FETCHED, MAX_BODY, NOT_UPLOADED
 from tests.conftest import Tally
 from tests.faults.conftest import ROOT, Served
 from tests.faults.corpus import encode, face
 
 SECONDS = 60
 NUMBER = "The number of results, 1 to 100, must be a whole number."
+NO_RECIPE = f"There is no recipe {{}}; choose one of {', '.join(RECIPES)}."
+NO_INDEX = f"There is no index {{}}; choose one of {', '.join(INDEXES)}."
 
 
 def upload(served: Served) -> str:
@@ -103,16 +106,17 @@ def test_the_number_of_results(ask: Callable[[str], str], uploaded: str, k: str,
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        ({"recipe": "nope"}, NO_CHOICE),
-        ({"recipe": [MINI]}, NO_CHOICE),
-        ({"recipe": "../../etc"}, NO_CHOICE),
+        ({"recipe": "nope"}, NO_RECIPE.format("'nope'")),
+        ({"recipe": [MINI]}, NO_RECIPE.format(f"['{MINI}']")),
+        ({"recipe": "../../etc"}, NO_RECIPE.format("'../../etc'")),
         (
             {"recipe": "mtcnn-facenet"},
             "Improved is still being prepared; wait for it or choose another model meanwhile.",
         ),
-        ({"index": "nope"}, NO_CHOICE),
-        ({"index": {"a": 1}}, NO_CHOICE),
+        ({"index": "nope"}, NO_INDEX.format("'nope'")),
+        ({"index": {"a": 1}}, NO_INDEX.format("{'a': 1}")),
         ({"key": "nope"}, "There is no gallery 'nope'; choose one of main."),
+        ({"key": ["main"]}, "There is no gallery ['main']; choose one of main."),
         ({"face": -1}, "This photo shows 1 face, so there is no face -1; choose another."),
         ({"face": "x"}, "The face's number must be a whole number."),
     ],

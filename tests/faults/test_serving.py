@@ -12,17 +12,15 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import gradio as gr
 import pytest
 
 from pipeline.core.recipes import DEFAULT, RECIPES
 from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
-from pipeline.page.parts import PHOTOS, Parts, Request, query_column, reply_column
-from pipeline.page.tabs.search import anew
+from pipeline.page.presenter import searched
+from pipeline.page.query import Request
 from tests.conftest import Tally
 from tests.fakes import portrait
 
@@ -49,17 +47,10 @@ def preparation(tiny: Gallery) -> Preparation:
 def search(preparation: Preparation, tmp_path: Path, tally: Tally) -> Search:
     """What the page says to a photo of the gallery."""
     portrait(3, 1).save(tmp_path / "query.png")
-    with gr.Blocks():
-        tabs = gr.Tabs()
-        query, (reply, explore) = query_column(), reply_column()
-    parts = Parts(Galleries(preparation), tabs, query, reply, explore, gr.State(""))
 
     def search(index: str = "annoy") -> str:
         tally.add("faults while serving")
-        changes: dict[Any, Any] = anew(
-            parts, Request(str(tmp_path / "query.png"), MAIN, DEFAULT, index, 20, PHOTOS, False)
-        )
-        return str(changes[reply.sentence])
+        return searched(preparation, Request(str(tmp_path / "query.png"), MAIN, DEFAULT, index)).sentence
 
     return search
 

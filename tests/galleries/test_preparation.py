@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipeline.core.errors import GalleryError, WeightsError
 from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.recipes import BASELINE, DEFAULT, HEADED, IMPROVED, MINI, MINI_WHOLE, RECIPES, STAND_INS, UNASKED
 from pipeline.core.types import FloatArray
+from pipeline.embeddings import store
 from pipeline.encoder.encoder import Encoder
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
@@ -333,3 +335,33 @@ def test_waiting_before_anything_was_started_returns(tiny: Gallery) -> None:
     preparation.wait()
     with pytest.raises(GalleryError, match="is still being prepared"):
         preparation.searcher(DEFAULT)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often vectors were hashed, and copied to be mapped."""
+    counts: Counter[str] = Counter()
+    for name in ("digest", "apart"):
+        real = getattr(store, name)
+
+        def counted(path: Path, *, name: str = name, real: Callable[[Path], object] = real) -> object:
+            counts[name] += path.name == "vectors.npy"
+            return real(path)
+
+        monkeypatch.setattr(store, name, counted)
+    return counts
+
+
+def test_a_gallery_is_opened_once_a_start(tiny: Gallery, tiny_folder: Path, opened: Counter[str]) -> None:
+    """Three times after a build, of which each hashed every file and copied the vectors."""
+    preparation = Preparation(tiny, maps=False)
+    preparation.start([DEFAULT])
+    preparation.wait()
+    assert preparation.ready() == [DEFAULT]
+    assert opened == {"digest": 2, "apart": 1}, "once when it is sealed"
+    opened.clear()
+    again = Preparation(Gallery(f"imagefolder:{tiny_folder}", TinyEncoders(), tiny.index_root), maps=False)
+    again.start([DEFAULT])
+    again.wait()
+    assert again.ready() == [DEFAULT]
+    assert opened == {"digest": 1, "apart": 1}

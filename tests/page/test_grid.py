@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,14 @@ EVIL = "<b onclick='x'>\"&"
 
 
 def tile(rank: int, person: str = "Ada", mark: str = "") -> Tile:
-    return Tile(Hit(rank, f"{person}/{rank}.png", person, rank / 10), Path(f"/pictures/{rank}.jpg"), mark)
+    return Tile(Hit(rank, f"{person}/{rank}.png", person, rank / 10), Path(f"/index/lfw/{rank}.jpg"), mark)
 
 
 def test_a_tile_can_be_searched_with_and_enlarged_and_says_what_it_is() -> None:
     html = results_html([Group("", "", (tile(3),))])
     assert "<button type='button' class='pick' data-event='select' data-photo='Ada/3.png'" in html
     assert "alt='3 · Ada, distance 0.30'" in html
-    assert "src='gradio_api/file=/pictures/3.jpg'" in html
+    assert "src='pictures/lfw/3.jpg'" in html
     assert "data-event='expand' data-photo='Ada/3.png' aria-label='Enlarge 3 · Ada, distance 0.30'" in html
     assert ">3 · Ada\ndistance 0.30</div>" in html
     assert "<h3>" not in html
@@ -59,7 +60,7 @@ def test_names_are_escaped() -> None:
     for html in (
         results_html([Group(EVIL, EVIL, (one,))]),
         results_html([Group("", "", (Tile(one.hit, one.picture, EVIL),))]),
-        enlarged_html(one.hit, one.picture, (10, 10), None),
+        enlarged_html(one, (10, 10), None),
     ):
         assert EVIL not in html
         assert "<b " not in html
@@ -68,7 +69,7 @@ def test_names_are_escaped() -> None:
 
 
 def test_an_enlarged_photo_has_its_face_framed_in_parts_of_its_size() -> None:
-    html = enlarged_html(Hit(2, "Ada/2.png", "Ada", 0.25), Path("/p.png"), (200, 100), (50, 10, 150, 60))
+    html = enlarged_html(Tile(Hit(2, "Ada/2.png", "Ada", 0.25), Path("/p.png")), (200, 100), (50, 10, 150, 60))
     assert "left:25.00%;top:10.00%;width:50.00%;height:50.00%" in html
     assert "Ada/2.png · 200 x 100 pixels" in html
     assert "data-event='select' data-photo='Ada/2.png'>Search with this photo" in html
@@ -83,15 +84,19 @@ def test_an_enlarged_photo_has_its_face_framed_in_parts_of_its_size() -> None:
     ],
 )
 def test_a_frame_does_not_leave_the_photo(box: tuple[float, float, float, float], place: str) -> None:
-    assert place in enlarged_html(Hit(1, "x", "A", 0.5), Path("/p.png"), (200, 100), box)
+    assert place in enlarged_html(Tile(Hit(1, "x", "A", 0.5), Path("/p.png")), (200, 100), box)
 
 
 def test_without_a_face_there_is_no_frame() -> None:
-    assert "class='box'" not in enlarged_html(Hit(1, "x", "A", 0.5), Path("/p.png"), (200, 100), None)
+    assert "class='box'" not in enlarged_html(Tile(Hit(1, "x", "A", 0.5), Path("/p.png")), (200, 100), None)
 
 
-def test_an_address_is_relative_to_the_page() -> None:
-    assert served(Path("/some folder/ü.jpg")) == "gradio_api/file=/some%20folder/%C3%BC.jpg"
+def test_an_address_is_relative_to_the_page_and_tells_nothing_of_folders() -> None:
+    assert served(Path("/some folder/lfw/0a.jpg")) == "pictures/lfw/0a.jpg"
+    address = served(Path("/some folder", f"own-{'0' * 32}", "0a.jpg"))
+    assert re.fullmatch(r"pictures/[0-9a-f]{64}/0a\.jpg", address)
+    assert served(Path("/another", f"own-{'0' * 32}", "0a.jpg")) == address
+    assert served(Path("/another", f"own-{'1' * 32}", "0a.jpg")) != address
 
 
 def test_what_is_beyond_the_limit_stays_and_says_so() -> None:
@@ -107,5 +112,5 @@ def test_what_is_beyond_the_limit_stays_and_says_so() -> None:
 def test_a_tile_and_its_enlarged_photo_know_their_answer() -> None:
     one = Tile(Hit(1, "a", "Ada", 0.3), Path("/a.jpg"), answer=2)
     assert "data-answer='2' data-event='expand' data-photo='a'" in results_html([Group("", "", (one,))], "strips")
-    html = enlarged_html(one.hit, one.picture, (10, 10), None, 2)
+    html = enlarged_html(one, (10, 10), None)
     assert "data-answer='2' data-event='expand' data-photo='a'>Why this match?</button>" in html

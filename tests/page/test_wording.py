@@ -124,12 +124,12 @@ def test_a_models_note_gives_the_reason_escaped() -> None:
     assert "not the published file" in model_note(DEFAULT, Status("ready", custom_weights=True))
     note = model_note(DEFAULT, Status("unavailable", EVIL))
     assert "Unavailable here" in note
-    assert "&lt;b onclick=&#x27;x&#x27;&gt;&amp;" in note
+    assert "&lt;b onclick=&#39;x&#39;&gt;&amp;" in note
     assert EVIL not in note
 
 
 def test_a_notice_is_escaped_and_announced() -> None:
-    assert notice(EVIL) == "<p class='notice' role='alert'>&lt;b onclick=&#x27;x&#x27;&gt;&amp;</p>"
+    assert notice(EVIL) == "<p class='notice' role='alert'>&lt;b onclick=&#39;x&#39;&gt;&amp;</p>"
 
 
 def test_the_answer_line_has_the_numbers() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +45,44 @@ def test_a_large_jpeg_is_not_kept_as_it_is(tmp_path: Path) -> None:
     assert len(content) > 64_000
     with Image.open(pictures(tmp_path, content).thumbnail("0")) as image:
         assert image.size == (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+
+
+def test_the_thumbnail_of_a_large_jpeg_needs_no_whole_decoding(tmp_path: Path) -> None:
+    """20 of 12 megapixels took 1.7 s, and take 0.55 s."""
+    content = encode(noise(40, 30).resize((4000, 3000)), "JPEG", quality=88)
+
+    def seconds(work: Callable[[], object]) -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    whole = min(seconds(lambda: open_image(content)) for _ in range(3))
+    made = min(seconds(lambda n=n: pictures(tmp_path / str(n), content).thumbnail("0")) for n in range(3))
+    assert made < 0.6 * whole
+    with Image.open(pictures(tmp_path / "0", content).thumbnail("0")) as thumbnail:
+        expected = open_image(content).resize((320, 240), Image.Resampling.LANCZOS)
+        assert np.abs(np.asarray(thumbnail, np.float32) - np.asarray(expected, np.float32)).mean() < 4
+
+
+def test_two_photos_are_decoded_at_the_same_time_whoever_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll of the page passes no gate, and makes the pictures of ten examples where there are none yet."""
+    lock, most, now = threading.Lock(), 0, 0
+
+    def counted(source: bytes | Path, *, side: int = 0) -> Image.Image:
+        nonlocal most, now
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.02)
+        with lock:
+            now -= 1
+        return open_image(source, side=side)
+
+    monkeypatch.setattr("pipeline.photos.pictures.open_image", counted)
+    made = pictures(tmp_path, *[encode(noise(40, 30 + number), "WEBP") for number in range(9)])
+    with ThreadPoolExecutor(9) as pool:
+        list(pool.map(made.original, map(str, range(9))))
+    assert most == 2
 
 
 def test_a_small_photo_in_another_format_becomes_jpeg_and_is_not_enlarged(tmp_path: Path) -> None:

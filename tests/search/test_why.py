@@ -108,4 +108,4 @@ def test_the_strongest_place_in_words(place: tuple[int, int], words: str) -> Non
 
 def test_names_are_escaped() -> None:
     assert "<b>" not in why_html(explained("<b>'"))
-    assert "&lt;b&gt;&#x27;, as indexed" in why_html(explained("<b>'"))
+    assert "&lt;b&gt;&#39;, as indexed" in why_html(explained("<b>'"))

@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
 from itertools import chain
 from typing import Any
 
@@ -17,18 +16,11 @@ from pipeline.core.recipes import recipe_named
 from pipeline.core.types import Answer, FloatArray, Hit
 from pipeline.embeddings.map import GalleryMap, well_known
 from pipeline.embeddings.store import Embeddings
+from pipeline.page.html.sources import TEMPLATES
 from pipeline.page.html.wording import counted
 
-DRAWING = (
-    "<p class='quiet looking' role='status'>Drawing the map. Where that was not done before it takes about a "
-    "minute for 13,000 photos; it is kept.</p>"
-)
 STEPS = 65_535  # of a coordinate: more than there are pixels
 COLOURS = 6  # that are told apart with any kind of sight; after them they come again in another shape
-HELP = (
-    "Drag to move, use the wheel or two fingers to zoom, and point at a photo, or tap it, to see it. By keyboard, "
-    "arrows go from photo to photo, Enter opens one, plus and minus zoom, and 0 shows everything."
-)
 
 
 @dataclass(frozen=True)
@@ -60,17 +52,17 @@ class Shown:
 
 def map_html(shown: Shown) -> str:
     """The map with its legend."""
-    label = f"Map of {counted(len(shown.embeddings), 'photo')}. {HELP}"
-    yours = "<button type='button' data-do='yours'>Your photo</button>" if _queries(shown) else ""
-    return (
-        f"<section class='map' aria-label='Map' data-map='{escape(json.dumps(_data(shown), ensure_ascii=False))}'>"
-        f"<p class='note'>{_lead(shown)}</p><div class='board'>"
-        f"<div class='plane'><canvas tabindex='0' role='application' aria-label='{label}'></canvas>"
-        "<div class='zoom'><button type='button' data-do='in' aria-label='Zoom in'>+</button>"
-        "<button type='button' data-do='out' aria-label='Zoom out'>−</button>"  # noqa: RUF001 - a minus sign
-        f"<button type='button' data-do='whole'>Whole map</button>{yours}</div>"
-        "<div class='card' role='status'></div></div>"
-        f"{_legend(shown)}</div><p class='quiet'>{_limits(shown.drawn.kept)} {HELP}</p></section>"
+    return TEMPLATES(
+        "map",
+        data=json.dumps(_data(shown), ensure_ascii=False),
+        title=shown.title,
+        model=recipe_named(shown.embeddings.manifest["recipe"]["name"]).label,
+        photos=counted(len(shown.embeddings), "photo"),
+        searched=bool(_queries(shown)),
+        people=[(shown.people[person], person, count) for person, count in shown.known],
+        everyone=len(shown.known) == len(shown.people),
+        colours=COLOURS,
+        kept=shown.drawn.kept,
     )
 
 
@@ -118,58 +110,6 @@ def _queries(shown: Shown) -> list[dict[str, Any]]:
             several = len(shown.answers) > 1
             queries.append({"x": x, "y": y, "name": f"Face {answer.face_number}" if several else "Your photo"})
     return queries
-
-
-def _lead(shown: Shown) -> str:
-    label = recipe_named(shown.embeddings.manifest["recipe"]["name"]).label
-    return (
-        f"Every point is a photo of the gallery {escape(shown.title)} as the model {escape(label)} sees it: points "
-        "that are close together are faces it finds alike."
-    )
-
-
-def _limits(kept: float | None) -> str:
-    """What the map can say, in two sentences, with what was measured."""
-    measured = f"{kept:.0%} of every photo's ten nearest are still among its ten nearest here, and " if kept else ""
-    return (
-        f"So many numbers do not fit into two: {measured}directions, or how far apart groups lie, mean nothing. "
-        "Your photo stands where its nearest result does, even if that is not like it."
-    )
-
-
-def _legend(shown: Shown) -> str:
-    known, numbers = shown.known, shown.people
-    marks = _marks(shown)
-    if not known:
-        nobody = "No one has enough photos here for a colour of their own, so every point is grey."
-        return f"<div class='legend'><p>{nobody} {marks}</p></div>"
-    people = "".join(
-        f"<li><button type='button' data-person='{numbers[person]}' aria-pressed='false'>{_mark(place)}"
-        f"{escape(person)} <span class='count'>{count:,}</span></button></li>"
-        for place, (person, count) in enumerate(known)
-    )
-    all_of_them = len(known) == len(numbers)
-    who = "Everyone has" if all_of_them else f"The {len(known)} people with the most photos have"
-    if len(known) == 1 and not all_of_them:
-        who = "The one person with the most photos has"
-    rest = "" if all_of_them else "; everyone else is grey"
-    return (
-        f"<div class='legend'><p>{who} a colour and a shape{rest}. Choose one to see only that person. {marks}</p>"
-        f"<ul>{people}</ul></div>"
-    )
-
-
-def _marks(shown: Shown) -> str:
-    """What the other marks are, where there are any."""
-    if not _queries(shown):
-        return "Search with a photo to see where it stands."
-    return "The cross is your photo, and rings are its results."
-
-
-def _mark(place: int) -> str:
-    """A person's mark in the legend, by the person's place in it."""
-    shape = "<circle cx='6' cy='6' r='5'/>" if place < COLOURS else "<path d='M6 0L12 6L6 12L0 6Z'/>"
-    return f"<svg class='mark k{place % COLOURS}' viewBox='0 0 12 12' aria-hidden='true'>{shape}</svg>"
 
 
 def found_in(answers: Sequence[Answer], embeddings: Embeddings) -> tuple[Answer, ...]:

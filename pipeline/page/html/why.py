@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import base64
 import io
-from html import escape
 
 import numpy as np
 from PIL import Image
 
 from pipeline.core.types import FloatArray
+from pipeline.page.html.sources import TEMPLATES
 from pipeline.search.explain import NEGLIGIBLE, PLACES, Explanation, Why
 
 LOOKING = "<p class='quiet looking' role='status'>Looking at what this match rests on…</p>"
@@ -21,16 +21,14 @@ LOOKING = "<p class='quiet looking' role='status'>Looking at what this match res
 def why_html(why: Why) -> str:
     """The four pictures with their legend."""
     explanation = why.explanation
-    of_query, of_hit = explanation.overlays()
-    person = escape(why.photo.person)
-    return (
-        "<section class='why' aria-label='Why this match'><div class='pair'>"
-        f"{_side('Yours, as the network saw it', explanation.query.crop)}"
-        f"{_side(f'{person}, as indexed', explanation.hit.crop)}"
-        f"{_map('your photo', of_query, explanation.query.patches)}"
-        f"{_map(person, of_hit, explanation.hit.patches)}"
-        f"</div><p class='quiet'>{legend(explanation)}</p></section>"
-    )
+    heats, person = (explanation.query, explanation.hit), why.photo.person
+    titles = ("Yours, as the network saw it", f"{person}, as indexed")
+    crops = [(title, _inline(heat.crop)) for title, heat in zip(titles, heats, strict=True)]
+    maps = [
+        (whose, _inline(overlay), strongest_place(heat.patches))
+        for whose, overlay, heat in zip(("your photo", person), explanation.overlays(), heats, strict=True)
+    ]
+    return TEMPLATES("why", crops=crops, maps=maps, legend=legend(explanation))
 
 
 def legend(explanation: Explanation) -> str:
@@ -51,15 +49,6 @@ def strongest_place(patches: FloatArray) -> str:
     if (down, across) == ("middle", "middle"):
         return "most in the middle"
     return f"most at the {down} {across}"
-
-
-def _side(title: str, crop: Image.Image) -> str:
-    return f"<figure><figcaption>{title}</figcaption><img src='{_inline(crop)}' alt='{title}'></figure>"
-
-
-def _map(whose: str, overlay: Image.Image, patches: FloatArray) -> str:
-    said = f"What the match rests on in {whose}: {strongest_place(patches)}"
-    return f"<figure><img src='{_inline(overlay)}' alt='{said}'></figure>"
 
 
 def _inline(picture: Image.Image) -> str:

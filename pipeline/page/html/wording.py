@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from urllib.parse import urlencode
 
 from pipeline.core.progress import Progress
@@ -14,37 +13,14 @@ from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.own_gallery import OwnGallery, Told
 from pipeline.galleries.preparation import Preparation, Status
 from pipeline.indexes.registry import INDEXES, why_unavailable
+from pipeline.page.html.sources import TEMPLATES
 from pipeline.photos.sources import SAMPLE
 
 TITLE = "Reverse Face Search"
-LEAD = "Who in the gallery looks most like this face?"
-PRIVACY = "Nothing you upload is kept."
-PRIVACY_OWN = "Nothing you upload is kept, unless you ask for it under My photos."
-SAMPLE_NOTE = "of 40 people who do not exist: each is the average of six others"
 CROP_ALT = "What the network sees of your photo"
 LIMIT_LABEL = "Grey out results farther than"
 FACE_NOTE = "Choose here, or click a face in the photo."
-ABOVE_EXAMPLES = "<p class='above'>Or try one of these:</p>"
-EXPLANATION = (
-    "The **distance** tells how alike two photos are to the chosen model: 0 is the same photo, 2 is as unlike as can "
-    "be. Each model has a scale of its own, so compare distances within one model only. A small distance is no proof "
-    "that two photos show the same person, and the search always answers, even when the gallery does not hold them.\n\n"
-    "The **percentage** is about the person that the results name first, and looks at all of them: how near the "
-    "nearest is, how far the nearest of somebody else, and how many show the same person. Of searches like yours, if "
-    "half of all are for people of the gallery, so many are right. The **words** are stricter: of people who are not "
-    "in a gallery of this size, at most 1 in 500 would be told *very likely*, 1 in 100 *likely* or better, 1 in 10 "
-    "*unclear* or better. Both were measured on LFW, and neither is a proof.\n\n"
-    "LFW shows public figures of about 2002 to 2004. Children, people over 80, women and several ethnicities are rare "
-    "in it, so expect worse answers for them. FaceNet learned from photos of celebrities, some of whom are in LFW too, "
-    "and what the small networks learned from is not published in full: for people they never saw expect less than the "
-    "figures here say.\n\n"
-    "Your photo is searched on this server only, never sent on, and deleted from its temporary folder within the hour."
-)
 NO_FACE_LIVE = "No face is seen; come nearer, into the light, and look into the camera."
-LIVE_NOTE = (
-    "What the camera sees is searched on this server and forgotten at once. The camera is off when you stop it or "
-    "leave this tab. Gallery and model are those chosen under Search."
-)
 INDEX_NOTE = " ".join(f"{name}: {kind.summary}" for name, kind in INDEXES.items())
 
 
@@ -91,43 +67,42 @@ def model_label(recipe: str, status: Status) -> str:
 
 def model_note(recipe: str, status: Status) -> str:
     """What the chosen model is, and why it cannot be used where it cannot."""
-    custom = " The weights are this server's own, not the published file." if status.custom_weights else ""
-    reason = f" <b>Unavailable here:</b> {escape(status.reason)}" if status.state == "unavailable" else ""
-    return f"<p class='note'>{escape(RECIPES[recipe].summary)}{custom}{reason}</p>"
+    reason = status.reason if status.state == "unavailable" else ""
+    return TEMPLATES("note", summary=RECIPES[recipe].summary, custom=status.custom_weights, reason=reason)
 
 
 def header(galleries: Galleries, key: str) -> str:
     """The top of the page: what this is, and where the gallery of this key, and the one to come, stand."""
-    privacy = PRIVACY_OWN if galleries.own else PRIVACY
-    title = f"<div><h1>{TITLE}</h1><p>{LEAD} <span class='quiet'>{privacy}</span></p></div>"
-    main, problem = galleries.main, galleries.main.problem
-    if problem and not (galleries.ready() or galleries.is_ready(key)):
-        return f"<header>{title}</header>{notice(f'There is no gallery to search: {problem}')}"
-    below = notice(f"{main.gallery.title} is not here: {problem}") if problem else ""
-    return f"<header>{title}<p class='state' role='status'>{_gallery_state(galleries, key)}</p></header>{below}"
+    main, problem, shown = galleries.main, galleries.main.problem, galleries.get(key)
+    nothing = bool(problem) and not (galleries.ready() or shown.ready())
+    if problem:
+        what = "There is no gallery to search" if nothing else f"{main.gallery.title} is not here"
+        problem = f"{what}: {problem}"
+    coming = [line for other in galleries.keys for line in _coming(galleries.get(other), named=other != key)]
+    if key == SAMPLE.name and not coming and galleries.working and not main.ready():
+        coming = [f"{main.gallery.title} is being fetched."]
+    return TEMPLATES(
+        "header",
+        title=TITLE,
+        own=galleries.own is not None,
+        problem=problem,
+        nothing=nothing,
+        coming=coming,
+        version=VERSION,
+        photos=shown.gallery.photos if shown.ready() else None,
+        sample=SAMPLE.name,
+        fingerprint=shown.fingerprint(),
+    )
 
 
-def _gallery_state(galleries: Galleries, key: str) -> str:
-    preparation = galleries.get(key)
-    below = "".join(_coming(galleries.get(other), named=other != key) for other in galleries.keys)
-    if not preparation.ready():
-        return f"<b>Getting the gallery ready.</b> Search starts by itself when it is.{below}"
-    photos = preparation.gallery.photos
-    kind = f" {SAMPLE_NOTE}" if photos.name == SAMPLE.name else ""
-    if key == SAMPLE.name and not below and galleries.working and not galleries.main.ready():
-        below = f"<br>{escape(galleries.main.gallery.title)} is being fetched."
-    built_as = f" <span class='quiet'>· version {VERSION} · {preparation.fingerprint()}</span>"
-    return f"Gallery: <b>{escape(photos.title)}</b> · {counted(len(photos), 'photo')}{kind} · ready{built_as}{below}"
-
-
-def _coming(preparation: Preparation, *, named: bool) -> str:
-    """What is being prepared for a gallery, and how far it is; empty if nothing is."""
+def _coming(preparation: Preparation, *, named: bool) -> list[str]:
+    """What is being prepared for a gallery, and how far it is; nothing if nothing is."""
     coming = preparation.under_way()
     if not coming:
-        return ""
+        return []
     labels = ", ".join(RECIPES[name].label for name in coming)
     gallery = f" for {preparation.gallery.title}" if named else ""
-    return f"<br>Preparing {escape(labels)}{escape(gallery)}.<br>{escape(progress_line(next(iter(coming.values()))))}"
+    return [f"Preparing {labels}{gallery}.", progress_line(next(iter(coming.values())))]
 
 
 def gallery_label(preparation: Preparation) -> str:
@@ -185,25 +160,8 @@ def answer_line(answer: Answer, recall: float) -> str:
 
     `recall` is the index's recall@20 against exact search on this gallery.
     """
-    if not answer.found_face:
-        return notice(
-            "No face was found in this photo. A face should be at least 20 pixels wide, upright and not covered; try "
-            "another photo, or search with the whole photo."
-        )
-    steps = answer.timings_ms
-    searched = "" if answer.face or not RECIPES[answer.recipe].finds_faces else " with the whole photo"
-    count, number = len(answer.faces), answer.face_number
-    several = f" This photo shows {count} faces; these are for face {number}." if number and count > 1 else ""
-    told = escape(person_line(answer))
-    presence = f"<br><span class='presence'>{told}</span>" if told else ""
-    nearest = "nearest photo" if len(answer.hits) == 1 else f"{len(answer.hits)} nearest photos"
-    return (
-        f"<p class='answer' role='status'><b>The {nearest}{searched}</b> · "
-        f"{steps['total']:.0f} ms "
-        f"<span class='quiet'>(finding the face {steps['detect']:.0f}, embedding {steps['embed']:.0f}, searching by "
-        f"{escape(answer.index)} {steps['search']:.1f}, which finds {recall:.1%} of the true 20)</span>{several}"
-        f"{presence}</p>"
-    )
+    whole = not answer.face and RECIPES[answer.recipe].finds_faces
+    return TEMPLATES("answer", answer=answer, recall=recall, whole=whole, presence=person_line(answer))
 
 
 def every_line(answers: Sequence[Answer]) -> str:
@@ -214,21 +172,17 @@ def every_line(answers: Sequence[Answer]) -> str:
     count = counted(len(answers), "face")
     if len(answers) < len(answers[0].faces):
         count = f"the {len(answers)} largest of {len(answers[0].faces)} faces"
-    return f"<p class='answer' role='status'><b>The nearest photos of {count}, a row for each</b> · {took:.0f} ms</p>"
+    return TEMPLATES("every", count=count, took=took)
 
 
 def limit_line(false_alarms: float, beyond: int, count: int) -> str:
     """How often strangers come within the limit, and how many of the results are beyond it, in one sentence."""
-    grey = f"{beyond} of {count} results {'is' if beyond == 1 else 'are'} farther"
-    alarms = f"<b>{percent(false_alarms)}</b> of searches for people who are not in this gallery"
-    return f"<p class='limit-note' role='status'>{alarms} would show a photo this near; {grey}.</p>"
+    return TEMPLATES("limit", alarms=percent(false_alarms), beyond=beyond, count=count)
 
 
 def no_limit_line(*, whole_photo: bool) -> str:
     """Why there is no limit to set, in a few words."""
-    why = "on faces, not on whole photos" if whole_photo else "for this model here"
-    never = "were only measured" if whole_photo else "were not measured"
-    return f"<p class='limit-note quiet'>No limit to set: distances {never} {why}.</p>"
+    return TEMPLATES("no_limit", whole_photo=whole_photo)
 
 
 def boxed_alt(answer: Answer) -> str:
@@ -241,27 +195,20 @@ def boxed_alt(answer: Answer) -> str:
 
 def hints(sentences: Sequence[str]) -> str:
     """What is wrong with a photo as a query, as a list; empty if nothing is."""
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f"<div role='status'><ul class='hints'>{items}</ul></div>" if items else ""
+    return TEMPLATES("hints", sentences=sentences)
 
 
 def link(gallery: str, recipe: str, index: str, k: object) -> str:
     """A link to the page with these choices; the photo is not part of it."""
-    choices = escape(urlencode({"gallery": gallery, "recipe": recipe, "index": index, "k": k}))
-    return f"<a href='?{choices}'>Link to these choices</a> <span class='quiet'>(not to the photo)</span>"
+    return TEMPLATES("link", choices=urlencode({"gallery": gallery, "recipe": recipe, "index": index, "k": k}))
 
 
 def notice(sentence: str) -> str:
     """A sentence that asks for the visitor's attention."""
-    return f"<p class='notice' role='alert'>{escape(sentence)}</p>"
+    return TEMPLATES("notice", sentence=sentence)
 
 
 TAB = "My photos"
-INTRO = (
-    "<p class='above'>Find a person in your own photos: drop them here, or a zip of them, and every face in them can "
-    "be searched for. <span class='quiet'>They stay on this server, are shown to nobody but this browser, and are "
-    "deleted soon after you close the page, unless you keep them.</span></p>"
-)
 KEEP = "Keep on this computer"
 KEEP_NOTE = "Kept photos are offered again in this browser, also after a restart, until you remove them."
 
@@ -270,16 +217,13 @@ def state(gallery: OwnGallery | None) -> str:
     """Where the visitor's own gallery stands: how far it is, what is in it, what went wrong; empty if there is none."""
     if gallery is None:
         return ""
-    problem = notice(gallery.problem) if gallery.problem else ""
-    if gallery.working:
-        how_far = progress_line(gallery.progress) if gallery.progress else "Reading your photos."
-        return f"{problem}<p class='answer' role='status'>{escape(how_far)}</p>"
-    if gallery.told is not None:
-        return f"{problem}<p class='answer' role='status'>{escape(told_line(gallery.told))}</p>"
     count = len(gallery.photo_ids)
-    return problem + (
-        f"<p class='answer' role='status'>{counted(count, 'photo')} can be searched.</p>" if count else ""
-    )
+    said = f"{counted(count, 'photo')} can be searched." if count else ""
+    if gallery.working:
+        said = progress_line(gallery.progress) if gallery.progress else "Reading your photos."
+    elif gallery.told is not None:
+        said = told_line(gallery.told)
+    return TEMPLATES("own", problem=gallery.problem, said=said)
 
 
 def told_line(told: Told) -> str:

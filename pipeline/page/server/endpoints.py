@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -11,12 +12,11 @@ from PIL import Image
 from pipeline.core.errors import PhotoError
 from pipeline.core.recipes import RECIPES
 from pipeline.core.types import Answer
-from pipeline.encoder.faces import numbered
+from pipeline.galleries.ask import Question, ask, ask_all
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.html.grid import served
-from pipeline.page.parts import SEARCH, Parts, as_sent, in_a_sentence
-from pipeline.page.query import count_of, framed, opened, whole_number
-from pipeline.search.comparison import compare
+from pipeline.page.parts import SEARCH, Parts
+from pipeline.page.query import framed, path_of
 from pipeline.search.explain import nearest, why
 
 PUBLIC: dict[str, Any] = SEARCH | {"api_visibility": "public"}
@@ -57,51 +57,40 @@ def _with_pictures(preparation: Preparation, answer: Answer) -> dict[str, Any]:
 
 def endpoints(parts: Parts) -> None:
     """Adds the endpoints; those that take a photo need components to hang on, which nobody sees."""
-    galleries, query, reply = parts.galleries, parts.query, parts.reply
+    galleries = parts.galleries
     answer, trigger = gr.JSON(label="Answer", visible=False), gr.Button(visible=False)
     face = gr.Number(0, label="Face: 1, 2, ...; 0 is the largest", visible=False)
-    as_sent(face)
     hit = gr.Textbox("", label="Hit: its photo_id; empty for the nearest that is not the photo itself", visible=False)
     models = [("The best that is ready", ""), *((recipe.label, name) for name, recipe in RECIPES.items())]
     model = gr.Radio(models, value="", label="Recipe; empty for the best that is ready", visible=False)
     key = gr.Textbox("", label="Gallery: its key in /galleries; empty for the first that is ready", visible=False)
 
-    def background_of(key: str) -> Preparation:
-        return galleries.get(key or galleries.first())
-
     def search(
-        photo: str | None, recipe: str | None, index: str, k: object, face: object, key: str
+        photo: object, recipe: object, index: object, k: object, face: object, key: object
     ) -> tuple[Any, Any, dict[str, Any]]:
         """Find the photos of the gallery whose face is most like a face of this photo, 0 being its largest."""
-        with in_a_sentence():
-            image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
-            preparation = background_of(key)
-            searcher = preparation.searcher(preparation.recipe(recipe))
-            found = searcher.search(image, count_of(k), index, choose=choose)
-            return framed(image, found), found.crop, _with_pictures(preparation, found)
+        preparation = galleries.get(key)
+        found = ask(Question(path_of(photo), index, k, face), partial(preparation.searcher, recipe))
+        (first,) = found.answers
+        return framed(found.image, first), first.crop, _with_pictures(preparation, first)
 
-    def compare_all(photo: str | None, index: str, k: object, face: object, key: str) -> dict[str, Any]:
+    def compare_all(photo: object, index: object, k: object, face: object, key: object) -> dict[str, Any]:
         """Search with every model that is ready: their answers, how many photos each two share, and each one's own."""
-        with in_a_sentence():
-            image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
-            preparation = background_of(key)
-            searchers = [preparation.searcher(name) for name in RECIPES if name in preparation.ready()]
-            return compare(searchers, image, count_of(k), index, choose).as_json()
+        return ask_all(Question(path_of(photo), index, k, face), galleries.get(key).searchers).as_json()
 
     def explain_hit(
-        photo: str | None, recipe: str | None, photo_id: str, face: object, key: str
+        photo: object, recipe: object, photo_id: object, face: object, key: object
     ) -> tuple[Image.Image, Image.Image, Image.Image, Image.Image, dict[str, Any]]:
         """Show which places of both crops a hit's similarity rests on; without photo_id the nearest other photo's."""
-        with in_a_sentence():
-            image, choose = opened(photo), numbered(whole_number(face, "The face's number"))
-            preparation = background_of(key)
-            searcher = preparation.searcher(preparation.recipe(recipe))
-            found = searcher.search(image, index="exact", choose=choose)
-            if found.crop is None:
-                raise PhotoError("No face was found in this photo; try another, or a recipe for whole photos.")
-            reason = why(searcher, found.crop, preparation.gallery.photos.found(photo_id or nearest(found)))
-            heats = reason.explanation
-            return heats.query.crop, heats.hit.crop, *heats.overlays(), reason.as_json()
+        preparation = galleries.get(key)
+        found = ask(Question(path_of(photo), "exact", face=face), partial(preparation.searcher, recipe))
+        (first,) = found.answers
+        if first.crop is None:
+            raise PhotoError("No face was found in this photo; try another, or a recipe for whole photos.")
+        hit = preparation.gallery.photos.found(str(photo_id or nearest(first)))
+        reason = why(found.searcher, first.crop, hit)
+        heats = reason.explanation
+        return heats.query.crop, heats.hit.crop, *heats.overlays(), reason.as_json()
 
     def list_galleries() -> dict[str, Any]:
         """What can be searched: the galleries, and every recipe with its state and its indexes' recall@20."""
@@ -111,13 +100,13 @@ def endpoints(parts: Parts) -> None:
         """Whether this server can answer: ok, degraded, preparing or unavailable; why, and how far."""
         return galleries.health()
 
-    request = [query.photo, model, reply.index, reply.k, face, key]
-    outputs = [query.boxed, query.crop, answer]
+    request = [parts.photo, model, parts.index, parts.k, face, key]
+    outputs = [parts.boxed, parts.crop, answer]
     trigger.click(search, request, outputs, api_name="search", **PUBLIC)
-    on_all = [query.photo, reply.index, reply.k, face, key]
+    on_all = [parts.photo, parts.index, parts.k, face, key]
     trigger.click(compare_all, on_all, answer, api_name="compare", **PUBLIC)
     shown = [gr.Image(label=label, visible=False, format="png") for label in EXPLAINED]
-    asked = [query.photo, model, hit, face, key]
+    asked = [parts.photo, model, hit, face, key]
     trigger.click(explain_hit, asked, [*shown, answer], api_name="explain", **PUBLIC)
     api(list_galleries, api_name="galleries", concurrency_limit=None)
     api(tell_health, api_name="health", concurrency_limit=None)

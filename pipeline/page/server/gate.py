@@ -16,7 +16,6 @@ from typing import Any
 import gradio as gr
 
 from pipeline.core.errors import Busy
-from pipeline.page.parts import in_a_sentence
 
 AT_ONCE = 2  # two cores: more at once would only make each slower
 WAITING = 16  # threads, of the forty that a server has
@@ -56,7 +55,7 @@ class Gate:
 
         @wraps(function)
         def gated(*values: Any, **options: Any) -> Any:  # noqa: ANN401
-            with in_a_sentence(), self.turn():
+            with self.turn():
                 return function(*values, **options)
 
         return gated

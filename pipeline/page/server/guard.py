@@ -17,11 +17,11 @@ from gradio.exceptions import InvalidPathError
 from gradio.route_utils import GradioMultiPartParser
 from starlette.formparsers import MultiPartException
 
+from pipeline.core.errors import PipelineError
 from pipeline.search import journal
 
 FETCHED = "Photos are taken as files, not from addresses; download the photo and upload it."
 NOT_UPLOADED = "This is no photo that was uploaded here; upload it first."
-NO_CHOICE = "This is none of the page's choices; the endpoint /galleries lists them."
 MAX_BODY = 4_000_000  # bytes of a request that is no upload; one that names 5,000 photos has 1.5 million
 UPLOADS = "/gradio_api/upload"
 LIVE_PATH = "/gradio_api/live"
@@ -61,15 +61,6 @@ async def _refuse(*address: object, **options: object) -> NoReturn:
 class GuardedBlocks(gr.Blocks):
     """A page whose every error is a sentence of ours; what should not have happened is logged by kind and place."""
 
-    async def preprocess_data(self, *request: Any, **options: Any) -> list[Any]:  # noqa: ANN401
-        """The values of one event's components."""
-        try:
-            values: list[Any] = await super().preprocess_data(*request, **options)
-            return values
-        except gr.Error as error:  # Gradio's own names the value's Python type, and repeats it however long it is
-            sentence = error.message if error.message == FETCHED else NO_CHOICE
-            raise gr.Error(sentence, print_exception=False) from error
-
     async def process_api(self, *request: Any, **options: Any) -> dict[str, Any]:  # noqa: ANN401
         """Runs one event; `gr.Error` is all it raises."""
         with journal.request():
@@ -79,6 +70,9 @@ class GuardedBlocks(gr.Blocks):
             except gr.Error as error:
                 error.print_exception = False
                 raise
+            except PipelineError as error:
+                journal.refused(error)
+                raise gr.Error(str(error), print_exception=False) from error
             except InvalidPathError as error:
                 raise gr.Error(NOT_UPLOADED, print_exception=False) from error
             except Exception as error:  # Gradio's text may hold paths, and what the visitor sent

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import reprlib
+from functools import partial
 from typing import Any
 
 from PIL import Image
 
-from pipeline.core.errors import PhotoError, SettingsError
+from pipeline.core.errors import PhotoError
 from pipeline.core.recipes import DEFAULT_INDEX, RECIPES
 from pipeline.core.types import Answer
-from pipeline.encoder.faces import largest
+from pipeline.galleries.ask import Question, ask
 from pipeline.galleries.galleries import Galleries
 from pipeline.page.html.grid import served
 from pipeline.page.html.wording import NO_FACE_LIVE, caption, person_line
@@ -35,12 +35,10 @@ class Live:
         An empty `gallery`, `recipe` or `index` is the first that is ready, the best that is, and the default.
         PhotoError if it is no frame, SettingsError or GalleryError where it cannot be searched so.
         """
-        preparation = self._galleries.get(gallery or self._galleries.first())
-        if (recipe := preparation.recipe(recipe)) not in RECIPES:
-            raise SettingsError(f"There is no model {reprlib.repr(recipe)}; choose one on the page.")
-        searcher = preparation.searcher(recipe)
-        image = _opened(frame)
-        answer = searcher.search(image, SHOWN, index or DEFAULT_INDEX, choose=largest)
+        preparation = self._galleries.get(gallery)
+        question = Question(_opened(frame), index or DEFAULT_INDEX, SHOWN)
+        found = ask(question, partial(preparation.searcher, recipe))
+        answer = found.answers[0]
         hits = [
             {
                 "photo_id": hit.photo_id,
@@ -51,10 +49,10 @@ class Live:
         ]
         return {
             "state": "found" if answer.found_face else "no_face",
-            "box": _shares(answer, image.size),
+            "box": _shares(answer, found.image.size),
             "hits": hits,
             "sentence": person_line(answer) if answer.found_face else NO_FACE_LIVE,
-            "about": f"{RECIPES[recipe].label}, {preparation.gallery.title}",
+            "about": f"{RECIPES[answer.recipe].label}, {preparation.gallery.title}",
         }
 
 

@@ -23,12 +23,11 @@ from starlette.routing import Route
 from pipeline.core.errors import PhotoError, PipelineError, SettingsError
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
 from pipeline.core.settings import VERSION
-from pipeline.encoder.faces import numbered
+from pipeline.galleries.ask import Question, ask
 from pipeline.galleries.galleries import Galleries
 from pipeline.indexes.registry import INDEXES
 from pipeline.page.server.gate import Gate
 from pipeline.page.server.guard import MAX_MCP_BODY, MCP_PATH, Message, Receive, Send, read_body, unforeseen, with_body
-from pipeline.photos.images import open_image
 from pipeline.search import journal
 
 NAME = "search_face"
@@ -85,10 +84,9 @@ def search_face(galleries: Galleries, given: Mapping[str, Any]) -> dict[str, Any
     PhotoError if the photo is none, SettingsError or GalleryError where it cannot be searched so.
     """
     asked: dict[str, Any] = {name: about.get("default") for name, about in ARGUMENTS.items()} | dict(checked(given))
-    image = open_image(decoded(asked["photo"]))
-    preparation = galleries.get(asked["gallery"] or galleries.first())
-    searcher = preparation.searcher(preparation.recipe(asked["recipe"]))
-    return searcher.search(image, asked["k"], asked["index"], choose=numbered(asked["face"])).as_json()
+    question = Question(decoded(asked["photo"]), asked["index"], asked["k"], asked["face"])
+    found = ask(question, lambda: galleries.get(asked["gallery"]).searcher(asked["recipe"]))
+    return found.answers[0].as_json()
 
 
 def checked(given: Mapping[str, Any]) -> Mapping[str, Any]:

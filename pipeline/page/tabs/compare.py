@@ -4,49 +4,34 @@ from __future__ import annotations
 
 import gradio as gr
 
-from pipeline.core.errors import PipelineError
-from pipeline.core.recipes import RECIPES
-from pipeline.encoder.faces import numbered
-from pipeline.page.html.grid import ON_LOAD, comparison_html
+from pipeline.galleries.ask import Question, ask_all
+from pipeline.galleries.preparation import Preparation
+from pipeline.page.html.grid import comparison_html
+from pipeline.page.html.sources import source
 from pipeline.page.html.wording import notice
-from pipeline.page.parts import SEARCH, Changes, Parts, Request, in_a_sentence, request_of
-from pipeline.page.query import count_of, opened
-from pipeline.page.tabs.explore import Trail, search_with
-from pipeline.page.tabs.search import tiles
-from pipeline.search import journal
-from pipeline.search.comparison import compare
+from pipeline.page.parts import SEARCH, Parts, Values
+from pipeline.page.presenter import attempted, tiles
+from pipeline.page.query import Request
+from pipeline.page.tabs.explore import picked_elsewhere
 
 
-def compared(parts: Parts, number: int, request: Request) -> str:
-    """The comparison as HTML, or in one sentence why there is none."""
-    preparation = parts.galleries.get(request.gallery)
-    ready = preparation.ready()
-    if not ready:
+def compared(preparation: Preparation, request: Request) -> str:
+    """The comparison as HTML."""
+    if not preparation.ready():
         return notice("The gallery is not ready yet; open this tab again when it is.")
-    try:
-        searchers = [preparation.searcher(name) for name in RECIPES if name in ready]
-        image = opened(request.photo)
-        comparison = compare(searchers, image, count_of(request.k), request.index, numbered(number))
-        pictures = [tiles(preparation, answer, request.view) for answer in comparison.answers]
-    except PipelineError as error:
-        journal.refused(error)
-        return notice(str(error))
-    return comparison_html(comparison, pictures)
+    question = Question(request.photo, request.index, request.k, request.face)
+    comparison = ask_all(question, preparation.searchers)
+    return comparison_html(comparison, [tiles(preparation, answer, request.view) for answer in comparison.answers])
 
 
 def compare_tab(parts: Parts, tab: gr.Tab) -> None:
     """Fills the tab; the comparison is made whenever it is opened."""
     with tab:
-        shown = gr.HTML(js_on_load=ON_LOAD, elem_id="compare")
-    with_face = [parts.query.face, *parts.request]
+        shown = gr.HTML(js_on_load=source("tiles.js"), elem_id="compare")
 
-    def opening(number: int | None, *values: object) -> str:
-        return compared(parts, number or 0, request_of(values))
+    def opening(values: Values) -> str:
+        request = parts.request(values)
+        return attempted(lambda: compared(parts.galleries.get(request.gallery), request), notice)
 
-    def picked(event: gr.EventData, trail: Trail, number: int | None, *values: object) -> Changes:
-        with in_a_sentence():
-            found = search_with(parts, str(event.photo), (trail, number), request_of(values))
-            return found | {parts.tabs: gr.Tabs(selected="search")}
-
-    tab.select(opening, with_face, shown, **SEARCH)
-    shown.select(picked, [parts.explore.trail, *with_face], [*parts.photo_and_answer, parts.tabs], **SEARCH)
+    tab.select(opening, parts.asked, shown, **SEARCH)
+    picked_elsewhere(parts, shown)

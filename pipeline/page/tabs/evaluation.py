@@ -6,6 +6,7 @@ from pipeline.evaluation.report import HEADLINE_NOTE, drawings
 from pipeline.evaluation.tables import as_html, headline
 from pipeline.galleries.preparation import Preparation
 from pipeline.galleries.reports import load_report, report_path
+from pipeline.page.html.sources import TEMPLATES
 
 ABSENT = (
     "<p class='notice'>These galleries have not been evaluated yet. <code>python -m pipeline evaluate</code> does so "
@@ -21,8 +22,6 @@ def evaluation_tab(preparation: Preparation) -> str:
     report = load_report(preparation.gallery)
     if report is None:
         return ABSENT
-    where = report_path(preparation.gallery).with_suffix(".html").name
-    made = f"Measured on {report['photos']:,} photos, {report['made'][:10]}."
-    rest = f"The whole report, with the pictures of what went wrong, is <code>{where}</code> beside the galleries."
-    note = f"<p class='note'>{made} {HEADLINE_NOTE} {rest}</p>"
-    return as_html(headline(report)) + note + drawings(report)
+    table, drawn = as_html(headline(report)), drawings(report)
+    file = report_path(preparation.gallery).with_suffix(".html").name
+    return TEMPLATES("evaluation", table=table, report=report, note=HEADLINE_NOTE, file=file, drawings=drawn)

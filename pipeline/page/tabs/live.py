@@ -5,9 +5,6 @@ Not `gr.Image(streaming=True)`: that writes every frame to a file, and sends fra
 
 from __future__ import annotations
 
-from html import escape
-from pathlib import Path
-
 import gradio as gr
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -17,14 +14,12 @@ from starlette.routing import Route
 
 from pipeline.core.errors import PipelineError
 from pipeline.galleries.galleries import Galleries
-from pipeline.page.html.wording import LIVE_NOTE
+from pipeline.page.html.sources import TEMPLATES, source
 from pipeline.page.parts import Parts
 from pipeline.page.server.gate import Gate
 from pipeline.page.server.guard import FOREIGN, LIVE_PATH, from_own_page, unforeseen
 from pipeline.page.server.live import DROPPED, FRAME_BYTES, NO_FRAME, Live
 
-HERE = Path(__file__).parent.parent / "html"
-MARKUP, SCRIPT = HERE / "live.html", HERE / "live.js"
 # Tells the script what is chosen; it may be there later than this, so it is kept where the script looks.
 CHOICE = "(gallery, recipe, index) => { window.liveChoice = {gallery, recipe, index}; }"
 
@@ -32,10 +27,9 @@ CHOICE = "(gallery, recipe, index) => { window.liveChoice = {gallery, recipe, in
 def live_tab(parts: Parts, tab: gr.Tab) -> None:
     """Fills the tab."""
     with tab:
-        gr.HTML(f"<p class='note'>{escape(LIVE_NOTE)}</p>")
-        gr.HTML(MARKUP.read_text(encoding="utf-8"), js_on_load=SCRIPT.read_text(encoding="utf-8"), elem_id="live")
-    reply = parts.reply
-    chosen = [reply.gallery, reply.model, reply.index]
+        gr.HTML(TEMPLATES("live"))
+        gr.HTML(source("live.html"), js_on_load=source("live.js"), elem_id="live")
+    chosen = [parts.gallery, parts.model, parts.index]
     gr.on([tab.select, *(choice.change for choice in chosen)], None, chosen, None, js=CHOICE)
 
 

@@ -2,191 +2,130 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
-from gradio.components import Component
 
 from pipeline.core.recipes import DEFAULT_K, MAX_K, RECIPES
 from pipeline.galleries.galleries import MAIN
 from pipeline.indexes.registry import INDEXES
-from pipeline.page.html import wording
-from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, Request, request_of
-from pipeline.page.tabs.search import anew, example_photos, is_of_a_gallery, show_example
+from pipeline.page.html.sources import source
+from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, Values
+from pipeline.page.query import Request
+from pipeline.page.standing import Standing, labelled, polled, standing
+from pipeline.page.tabs.search import anew, example, example_photos, is_of_a_gallery
 
 POLL_SECONDS = 1.0
 # Until the first poll, where the one after the load was lost: sooner, it could overtake the load, which restores what a
 # link has chosen, and bring the answer to something else.
 LOST_SECONDS = 15.0
-# Keeps the address of the page that of the choices made, so that it can be sent to somebody or kept.
-ADDRESS = """(gallery, recipe, index, k) => {
-  const choices = new URLSearchParams(location.search);
-  for (const [name, value] of Object.entries({gallery, recipe, index, k})) choices.set(name, value);
-  if (gallery.startsWith('own-')) choices.delete('gallery');  // whoever had the link would have the photos
-  history.replaceState(null, '', `?${choices}`);
-}"""
 
 
-@dataclass(frozen=True, eq=False)
 class Watch:
-    """What else changes while galleries are being prepared; `answerable` is the key of the gallery that can answer."""
+    """What keeps the page up to date while galleries are being prepared, and answers an example once one can.
 
-    header: gr.HTML
-    timer: gr.Timer
-    answerable: gr.State
-
-    def state(self, parts: Parts) -> list[Block]:
-        """What shows where the galleries stand."""
-        query, reply = parts.query, parts.reply
-        chosen = [self.header, reply.gallery, reply.switch, reply.model, self.answerable]
-        return [*chosen, query.examples_box, query.examples]
-
-    def entering(self, parts: Parts) -> list[Block]:
-        """What entering a gallery may change."""
-        return [*self.state(parts), *parts.photo_and_answer]
-
-    def asked(self, parts: Parts) -> list[Component]:
-        """What a poll is told."""
-        return [parts.own, parts.reply.gallery, parts.reply.model, self.answerable]
-
-    def polled(self, parts: Parts) -> list[Block]:
-        """What a poll may change."""
-        return [*self.state(parts), parts.reply.retry, self.timer]
-
-
-def poll(parts: Parts, watch: Watch, own: str, state: Sequence[str]) -> Changes:
-    """The header, the choices, the retry, which gallery can answer, and its examples once it can.
-
-    `state` is what is chosen, gallery and recipe, and the gallery that could answer when this was last asked.
+    `answerable` is the key of the gallery that can answer; `polling` is an event's function, inputs and outputs.
     """
-    galleries, reply, (chosen, recipe, answerable) = parts.galleries, parts.reply, state
-    ready = galleries.ready()
-    chosen = chosen if galleries.has(chosen) else MAIN
-    # Somebody may have chosen what is not ready yet, and waits for it; who has chosen nothing gets what there is.
-    key = chosen if galleries.is_ready(chosen) or answerable or not ready else ready[0]
-    changes = choices(parts, watch, own, key, recipe)
-    # While this was being asked somebody may have chosen something else: what was not changed here is not sent back.
-    for choice, before in ((reply.gallery, state[0]), (reply.model, recipe)):
-        if changes[choice]["value"] == before:
-            del changes[choice]["value"]
-    return changes | {
-        reply.retry: gr.update(visible=_stuck(parts, key) and not galleries.working),
-        # Also while the way to another gallery is offered: an answer that comes late may offer it once too often.
-        watch.timer: gr.update(
-            value=POLL_SECONDS, active=galleries.working or is_own_working(parts, own) or _better(parts, key)
-        ),
-        **(_answering(parts, watch, key) if galleries.is_ready(key) and key != answerable else {}),
-    }
 
+    def __init__(self, page: gr.Blocks, parts: Parts, header: gr.HTML) -> None:
+        self.parts, self.header = parts, header
+        self.timer, self.answerable = gr.Timer(LOST_SECONDS), gr.State("")
+        choices = [header, parts.gallery, parts.switch, parts.model]
+        stands = [*choices, self.answerable, parts.examples_box, parts.examples]
+        asked: set[Block] = {parts.own, parts.gallery, parts.model, self.answerable}
+        self.polling = (self.poll, asked, [*stands, parts.retry, self.timer])
+        self.entering = [*stands, *parts.photo_and_answer]
+        self._connect(page)
 
-def is_own_working(parts: Parts, own: str) -> bool:
-    """Whether something is being done with the visitor's own gallery."""
-    gallery = parts.galleries.own.find(own) if parts.galleries.own else None
-    return gallery is not None and gallery.busy
+    def _connect(self, page: gr.Blocks) -> None:
+        parts = self.parts
 
+        def retried(values: Values) -> Changes:
+            parts.galleries.start()
+            return self.poll(values)
 
-def _better(parts: Parts, key: str) -> bool:
-    """Whether the page's own gallery is there and this is the one that stood in for it."""
-    return key in parts.galleries.keys and key != MAIN and MAIN in parts.galleries.ready()
+        def restoring(request: gr.Request) -> Changes:
+            return restored(parts, request)
 
+        def entered(values: Values) -> Changes:
+            request = parts.request(values)
+            return self.enter(request, request.gallery)
 
-def choices(parts: Parts, watch: Watch, own: str, key: str, recipe: str) -> Changes:
-    """The header, and what can be chosen where this gallery is: galleries, models, and the way to a better one."""
-    galleries, reply = parts.galleries, parts.reply
-    preparation = galleries.get(key)
-    usable = preparation.ready()
-    keys = (*galleries.keys, *([own] if galleries.has(own) else []))
-    offered = [name for name in RECIPES if name in preparation.gallery.offered]
-    models = [(wording.model_label(name, preparation.status(name)), name) for name in offered]
-    possible = usable or offered
-    return {
-        watch.header: wording.header(galleries, key),
-        reply.gallery: gr.update(choices=_labelled(parts, keys), value=key, visible=len(keys) > 1),
-        reply.switch: gr.update(visible=_better(parts, key), value=wording.switch_label(galleries.main)),
-        reply.model: gr.update(choices=models, value=recipe if recipe in possible else possible[0]),
-    }
+        def switched(values: Values) -> Changes:
+            return self.enter(parts.request(values), MAIN)
 
+        chosen = [parts.gallery, parts.model, parts.index, parts.k]
+        page.load(restoring, None, chosen, **QUICK).then(*self.polling, **QUICK)
+        self.timer.tick(*self.polling, **QUICK)
+        parts.retry.click(retried, *self.polling[1:], **QUICK)
+        self.answerable.change(self.first, {self.answerable, *parts.asked}, parts.photo_and_answer, **SEARCH)
+        # A poll that was under way meanwhile told of the gallery chosen before; so one more follows.
+        parts.gallery.input(entered, parts.asked, self.entering, **SEARCH).then(*self.polling, **QUICK)
+        parts.switch.click(switched, parts.asked, self.entering, **SEARCH).then(*self.polling, **QUICK)
+        made = [parts.gallery.input, parts.model.input, parts.index.input, parts.k.input]
+        gr.on(made, None, chosen, None, js=source("address.js"))
 
-def _labelled(parts: Parts, keys: Sequence[str]) -> list[tuple[str, str]]:
-    """Galleries as choices."""
-    return [(wording.gallery_label(parts.galleries.get(key)), key) for key in keys]
+    def first(self, values: Values) -> Changes:
+        """The first thing on the page is an answer; unless the visitor was faster."""
+        request = self.parts.request(values)
+        if not values[self.answerable] or request.photo is not None:
+            return {self.parts.photo: gr.skip()}
+        return self.parts.changes(example(self.parts.galleries.get(request.gallery), request))
 
+    def poll(self, values: Values) -> Changes:
+        """Where the galleries stand now; and its examples once the gallery that is chosen can answer."""
+        parts = self.parts
+        chosen, recipe, answerable = str(values[parts.gallery]), str(values[parts.model]), values[self.answerable]
+        now = polled(parts.galleries, values[parts.own], chosen, recipe, answerable)
+        # Meanwhile somebody may have chosen something else: what was not changed here is not sent back.
+        return self.changes(now, (chosen, recipe), answerable) | {
+            parts.retry: gr.update(visible=now.retry),
+            self.timer: gr.update(value=POLL_SECONDS, active=now.polling),
+        }
 
-def _answering(parts: Parts, watch: Watch, key: str) -> Changes:
-    query = parts.query
-    shown = {query.examples_box: gr.update(visible=True), query.examples: example_photos(parts.galleries.get(key))}
-    return {watch.answerable: key, **shown}
+    def changes(self, now: Standing, known: tuple[str, str] = ("", ""), answerable: str = "") -> Changes:
+        """The page with the galleries as they stand; choices that it is `known` to have are left alone."""
+        parts = self.parts
+        gallery, model = (
+            dict[str, Any]() if before == chosen else {"value": chosen}
+            for before, chosen in zip(known, (now.key, now.recipe), strict=True)
+        )
+        changes: Changes = {
+            self.header: now.header,
+            parts.gallery: gr.update(choices=now.galleries, visible=len(now.galleries) > 1, **gallery),
+            parts.switch: gr.update(visible=bool(now.switch), value=now.switch),
+            parts.model: gr.update(choices=now.models, **model),
+        }
+        if now.can_answer and now.key != answerable:
+            examples = example_photos(parts.galleries.get(now.key))
+            shown = {parts.examples_box: gr.update(visible=True), parts.examples: examples}
+            changes |= {self.answerable: now.key, **shown}
+        return changes
 
-
-def enter(parts: Parts, watch: Watch, own: str, request: Request) -> Changes:
-    """Another gallery: the visitor's photo is searched in it, or an example of its own."""
-    changes = choices(parts, watch, own, request.gallery, request.recipe)
-    request = replace(request, recipe=changes[parts.reply.model]["value"])
-    if not parts.galleries.is_ready(request.gallery):
-        return changes | anew(parts, request) | {parts.query.photo: request.photo}
-    theirs = request.photo is not None and not is_of_a_gallery(parts, request.photo)
-    found = anew(parts, request) | {parts.query.photo: request.photo} if theirs else show_example(parts, 0, request)
-    return changes | found | _answering(parts, watch, request.gallery)
-
-
-def _stuck(parts: Parts, key: str) -> bool:
-    return bool(parts.galleries.main.problem or parts.galleries.get(key).missing())
+    def enter(self, request: Request, key: str) -> Changes:
+        """The gallery of this key: the visitor's photo is searched in it, or an example of its own."""
+        parts = self.parts
+        now = standing(parts.galleries, request.own, key, request.recipe)
+        request = replace(request, gallery=key, recipe=now.recipe)
+        preparation = parts.galleries.get(key)
+        theirs = request.photo is not None and not is_of_a_gallery(parts, request.photo)
+        found = example(preparation, request) if now.can_answer and not theirs else anew(preparation, request)
+        return self.changes(now) | parts.changes(found)
 
 
 def restored(parts: Parts, request: gr.Request) -> Changes:
     """The choices in the page's address, as far as they are choices here."""
-    reply, given = parts.reply, dict(request.query_params)
+    given = dict(request.query_params)
     k = str(given.get("k", ""))
     possible = k.isascii() and k.isdigit() and 1 <= int(k) <= MAX_K
-    changes: Changes = {reply.k: int(k) if possible else DEFAULT_K}
+    changes: Changes = {parts.k: int(k) if possible else DEFAULT_K}
     if given.get("gallery") in parts.galleries.keys:
-        listed = _labelled(parts, parts.galleries.keys)
-        changes[reply.gallery] = gr.update(choices=listed, value=given["gallery"])
+        listed = labelled(parts.galleries, parts.galleries.keys)
+        changes[parts.gallery] = gr.update(choices=listed, value=given["gallery"])
     if given.get("recipe") in RECIPES:
-        changes[reply.model] = given["recipe"]
+        changes[parts.model] = given["recipe"]
     if given.get("index") in INDEXES:
-        changes[reply.index] = given["index"]
+        changes[parts.index] = given["index"]
     return changes
-
-
-def preparation_events(page: gr.Blocks, parts: Parts, header: gr.HTML) -> Watch:
-    """Keeps the page up to date while the gallery is being prepared, and answers an example once it can."""
-    query, reply = parts.query, parts.reply
-    watch = Watch(header, gr.Timer(LOST_SECONDS), gr.State(""))
-    inputs, outputs, entering = watch.asked(parts), watch.polled(parts), watch.entering(parts)
-
-    def polled(own: str, *state: str) -> Changes:
-        return poll(parts, watch, own, state)
-
-    def retried(own: str, *state: str) -> Changes:
-        parts.galleries.start()
-        return polled(own, *state)
-
-    def restoring(request: gr.Request) -> Changes:
-        return restored(parts, request)
-
-    def first(key: str, *values: object) -> Changes:
-        # The first thing on the page is an answer; unless the visitor was faster.
-        request = request_of(values)
-        return show_example(parts, 0, request) if key and request.photo is None else {query.photo: request.photo}
-
-    def entered(own: str, *values: object) -> Changes:
-        return enter(parts, watch, own, request_of(values))
-
-    def switched(own: str, *values: object) -> Changes:
-        return enter(parts, watch, own, replace(request_of(values), gallery=MAIN))
-
-    chosen = [reply.gallery, reply.model, reply.index, reply.k]
-    page.load(restoring, None, chosen, **QUICK).then(polled, inputs, outputs, **QUICK)
-    watch.timer.tick(polled, inputs, outputs, **QUICK)
-    reply.retry.click(retried, inputs, outputs, **QUICK)
-    watch.answerable.change(first, [watch.answerable, *parts.request], parts.photo_and_answer, **SEARCH)
-    # A poll that was under way meanwhile told of the gallery chosen before; so one more follows.
-    choice = [parts.own, *parts.request]
-    reply.gallery.input(entered, choice, entering, **SEARCH).then(polled, inputs, outputs, **QUICK)
-    reply.switch.click(switched, choice, entering, **SEARCH).then(polled, inputs, outputs, **QUICK)
-    made = [reply.gallery.input, reply.model.input, reply.index.input, reply.k.input]
-    gr.on(made, None, chosen, None, js=ADDRESS)
-    return watch
