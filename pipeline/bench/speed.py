@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from pipeline.core.errors import PhotoError, PhotosError
 from pipeline.core.progress import Report, silent, tracked, tracked_slices
-from pipeline.core.recipes import FALLBACK, MINI, recipe_named
+from pipeline.core.recipes import COMPACT, MINI, recipe_named
 from pipeline.core.types import Face, Landmarks
 from pipeline.embeddings.embed import BATCH
 from pipeline.encoder.encoder import Encoders
@@ -181,7 +181,7 @@ def _our_variant(encoders: Encoders) -> Variant:
     facenet, recipe = InceptionResnetV1(pretrained=None, classify=False), recipe_named("mtcnn-facenet")
     graph, detector = as_graph(facenet, SIDES["facenet"]), MtcnnDetector()
     network = OpenvinoNetwork(graph, NETWORKS["facenet"])
-    compact = [encoders.get(name) for name in (FALLBACK, MINI) if encoders.on_disk(name)]
+    compact = [encoders.get(name) for name in (COMPACT, MINI) if encoders.on_disk(name)]
 
     def variant(images: Sequence[Image.Image]) -> tuple[Milliseconds, list[list[Face]]]:
         clock, found = _Clock(), []

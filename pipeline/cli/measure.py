@@ -40,7 +40,7 @@ def calibrate(options: argparse.Namespace) -> int:
     if options.json:
         write_calibrations(options.json, measured)
     for one in measured:
-        limit = one.presence(one.sizes[-1])
+        limit = one.presence(one.hits.sizes[-1])
         print(
             f"{one.recipe}: as many pairs of one person as of two at distance {one.middle:.3f}, width {one.width:.3f}; "
             f"beyond {limit.distance:.3f} probably not in the gallery"
@@ -50,7 +50,7 @@ def calibrate(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Evaluates the galleries that are built, and writes the report."""
-    from pipeline.evaluation.tables import costs, headline, markdown, steps
+    from pipeline.evaluation.tables import asked, costs, headline, markdown, open_set, parts, steps, words
     from pipeline.galleries.gallery import open_gallery
     from pipeline.galleries.reports import make_report, save_report
 
@@ -65,6 +65,7 @@ def evaluate(options: argparse.Namespace) -> int:
     for name, reason in left_out.items():
         print(f"{name} is left out: {reason}", file=sys.stderr)
     paths = save_report(gallery, report, options.json, options.html)
-    print(*(markdown(table(report)) for table in (headline, steps, costs)), sep="\n\n")
+    tables = (table(report) for table in (headline, steps, costs, open_set, asked, words, parts))
+    print(*(markdown(table) for table in tables if table[1]), sep="\n\n")
     print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}; {paths[0]} and {paths[1]}.")
     return 0

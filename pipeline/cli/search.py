@@ -74,19 +74,18 @@ def _print_answer(answer: Answer) -> None:
         note = "  the same photo" if hit.is_query else ""
         verdict = ""
         if hit.verdict:
-            verdict = f"  {hit.verdict.words:<11} {hit.verdict.as_json()['pair_percent']:5.1f} % as a pair"
+            verdict = f"  {hit.verdict.words:<11}"
         print(f"{hit.rank:4}  {hit.distance:.4f}{verdict}  {hit.person:<32}  {hit.photo_id}{note}")
     if not answer.hits:
         print("This gallery has no face to compare with; add photos that show one.")
         return
-    if answer.limit is None:
+    if answer.person is None:
         print("No verdicts: these weights were never calibrated for such a search; see `python -m pipeline calibrate`.")
         return
-    found = "probably not in this gallery" if answer.probably_absent else "perhaps in this gallery"
+    said = answer.person.as_json()
     print(
-        f"This person is {found}: {answer.limit.false_alarms:.1%} of searches for strangers have a photo within "
-        f"{answer.limit.distance:.2f}. The percentages are of pairs this alike, half of all being of one person; they "
-        "are no proof."
+        f"{said['name']}: {said['is_right']}. Of searches like this one, half of all being for people of the gallery, "
+        f"{said['person_percent']} % are right; {said['false_alarm_percent']} % of searches for strangers look as sure."
     )
 
 

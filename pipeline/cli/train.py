@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.common import Commands, ProgressBars, add_command, configured_gallery, peak_memory, positive
 from pipeline.core.progress import Report, silent
-from pipeline.core.recipes import DEFAULT_EPOCHS, FALLBACK, HEADED, MINI, STEPS, recipe_named
+from pipeline.core.recipes import COMPACT, DEFAULT_EPOCHS, HEADED, MINI, STEPS, recipe_named
 from pipeline.core.settings import Settings
 from pipeline.photos.sources import SAMPLE
 
@@ -56,9 +56,9 @@ def distil(options: argparse.Namespace) -> int:
     state = folder / f"state-{'part' if options.held_out else 'all'}-{options.steps}.pt"  # to continue from
     started = time.perf_counter()
     with closing(ProgressBars()) as bars:
-        gallery.build([FALLBACK], bars)
-        embeddings, weights = gallery.searcher(FALLBACK).embeddings, gallery.encoders.get(FALLBACK).weights
-        flipped = recipe_named(f"{FALLBACK}+flip")
+        gallery.build([COMPACT], bars)
+        embeddings, weights = gallery.searcher(COMPACT).embeddings, gallery.encoders.get(COMPACT).weights
+        flipped = recipe_named(f"{COMPACT}+flip")
         teacher = Encoder(flipped, open_network(flipped, weights), None, weights)
         source = Source(embeddings, gallery.photos, teacher, recipe_named(MINI))
         shown, apart = open_views(folder, embeddings, gallery.photos)
@@ -88,7 +88,7 @@ def _held_out_sentence(settings: Settings, gallery: Gallery, weights: Path) -> s
         return "The people held out are not evaluated: LFW's pairs are available for all of LFW only."
     recipe = recipe_named(MINI)
     network = open_network(recipe, Weights("mini", (weights,), "", custom=True))
-    found = judge(network, recipe, gallery.searcher(FALLBACK).embeddings, gallery.photos, pairs)
+    found = judge(network, recipe, gallery.searcher(COMPACT).embeddings, gallery.photos, pairs)
     return (
         f"{found.pairs:,} pairs of {found.people:,} people held out: accuracy {found.student:.4f}, its teacher's "
         f"{found.teacher:.4f}; mean cosine of the two {found.cosine:.3f}."
@@ -127,7 +127,7 @@ def compose_sample(options: argparse.Namespace) -> int:
 
     gallery = configured_gallery()
     with closing(ProgressBars()) as bars:
-        compose_sample(gallery.searcher(FALLBACK).embeddings, gallery.photos, options.folder, bars)
+        compose_sample(gallery.searcher(COMPACT).embeddings, gallery.photos, options.folder, bars)
     files = [path.stat().st_size for path in options.folder.rglob("*.jpg")]
     print(f"{len(files)} photos of people who do not exist, {sum(files) / 1e6:.2f} MB, are in {options.folder}.")
     return 0

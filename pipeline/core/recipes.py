@@ -170,12 +170,18 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 BASELINE = "resnet50"
-DEFAULT = "mtcnn-facenet"
-# Used where the default's weights cannot be had: the one with 2.5 MB to download, then the one with nothing.
-FALLBACK = "mtcnn-reid"
+IMPROVED = "mtcnn-facenet"
+COMPACT = "mtcnn-reid"
 MINI = "mtcnn-mini"
+MINI_WHOLE = "mini-whole"
+# Used where none is asked for, the best by this project's own evaluation first; the last needs no download.
+PREFERRED = (COMPACT, IMPROVED, MINI)
+DEFAULT = PREFERRED[0]
+# Prepared unasked, in this order; and what is prepared in place of one that cannot be had.
+UNASKED = (COMPACT, IMPROVED, BASELINE)
+STAND_INS = {COMPACT: MINI, BASELINE: MINI_WHOLE}
 # Those whose weights come with this package.
-PACKAGED = (MINI, "mini-whole")
+PACKAGED = (MINI, MINI_WHOLE)
 
 # The one whose head is trained here, and for how many passes over the photos.
 HEADED = "resnet50-8192"

@@ -48,6 +48,10 @@ VARIABLES: dict[str, str] = {
         "Whether visitors may make galleries of their own photos: `on` or `off`. Default: `on`; on a Hugging Face "
         "Space `off`, because strangers' photos would fill its disk."
     ),
+    "FACESEARCH_ON_DEMAND": (
+        "Whether a model that is not prepared at the start is prepared when a visitor chooses it: `on` or `off`. "
+        "Default: `on`; on a Hugging Face Space `off`, because that takes its processors for up to an hour."
+    ),
     "FACESEARCH_MCP": (
         "Whether the page's server has the tool `search_face` for programs that speak MCP: `on` or `off`; needs "
         "`pip install 'mcp>=1.28.1,<3'`. Default: `off`."
@@ -121,7 +125,8 @@ class Settings:
     """Where things are. `custom_weights` maps a network's name to a person's own file for it.
 
     `index_repo` is empty for none; `zero_gpu` is whether this is a Space on ZeroGPU; `own_photos` whether visitors may
-    make galleries of their own; `mcp` whether there is a tool for programs that speak MCP.
+    make galleries of their own; `on_demand` whether choosing a model prepares it; `mcp` whether there is a tool for
+    programs that speak MCP.
     """
 
     dataset: str = LFW
@@ -133,6 +138,7 @@ class Settings:
     index_repo: str = ""
     zero_gpu: bool = False
     own_photos: bool = True
+    on_demand: bool = True
     mcp: bool = False
     rate: Rate = UNLIMITED
     network: Network = LOCAL
@@ -146,9 +152,10 @@ class Settings:
             "facenet": _existing(values, "FACESEARCH_FACENET_WEIGHTS"),
             "resnet50": _existing(values, "FACESEARCH_RESNET50_WEIGHTS"),
         }
-        index, cache = _default_folders(on_space=bool(environ.get("SPACE_ID")))
+        on_space = bool(environ.get("SPACE_ID"))
+        index, cache = _default_folders(on_space=on_space)
         network = Network(_hosts(values["FACESEARCH_HOSTS"]), _proxies(values["FACESEARCH_PROXY"]))
-        rate = _rate(values["FACESEARCH_RATE"], on_space=bool(environ.get("SPACE_ID")))
+        rate = _rate(values["FACESEARCH_RATE"], on_space=on_space)
         return cls(
             dataset=values["FACESEARCH_DATASET"] or cls.dataset,
             models=models,
@@ -161,9 +168,10 @@ class Settings:
                 _milvus_kind(values["FACESEARCH_MILVUS_INDEX"]),
             ),
             index_repo=_repository(values["FACESEARCH_INDEX_REPO"]),
-            own_photos=_switch(values, "FACESEARCH_OWN_PHOTOS", default=not environ.get("SPACE_ID")),
+            own_photos=_switch(values, "FACESEARCH_OWN_PHOTOS", default=not on_space),
+            on_demand=_switch(values, "FACESEARCH_ON_DEMAND", default=not on_space),
             mcp=_switch(values, "FACESEARCH_MCP", default=False),
-            rate=replace(rate, behind_proxy=bool(environ.get("SPACE_ID")) and not network.proxies),
+            rate=replace(rate, behind_proxy=on_space and not network.proxies),
             network=network,
             zero_gpu=environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"),  # as the package `spaces` does
         )

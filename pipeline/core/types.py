@@ -15,6 +15,10 @@ Words = Literal["very likely", "likely", "unclear", "unlikely"]
 MIN_PROBABILITY = 0.001  # shown probabilities stay this far from 0 and 1: LFW has more photos with a wrong name
 
 
+def _percent(probability: float) -> float:
+    return round(100 * min(max(probability, MIN_PROBABILITY), 1 - MIN_PROBABILITY), 1)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Whether a hit shows the person searched for, from its distance (`calibration.py`).
@@ -34,8 +38,34 @@ class Verdict:
         """The verdict as plain JSON values."""
         return {
             "same_person": self.words,
-            "pair_percent": round(100 * min(max(self.probability, MIN_PROBABILITY), 1 - MIN_PROBABILITY), 1),
+            "pair_percent": _percent(self.probability),
             "false_alarm_percent": round(100 * self.false_alarms, 1),
+        }
+
+
+@dataclass(frozen=True)
+class PersonVerdict:
+    """Whether the person that a search names first is right, by its whole list: in words, and two figures.
+
+    Half of all searches being for people of the gallery, `probability` is the share of those like this one whose first
+    name is right; `false_alarms` is the share of searches for strangers that look as sure. Not `named` where the
+    gallery does not say who is in it: then it is about the nearest photo, and `person` is what that is called.
+    """
+
+    person: str
+    words: Words
+    probability: float
+    false_alarms: float
+    named: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """The verdict as plain JSON values."""
+        return {
+            "name": self.person,
+            "is_right": self.words,
+            "person_percent": _percent(self.probability),
+            "false_alarm_percent": round(100 * self.false_alarms, 1),
+            "named": self.named,
         }
 
 
@@ -211,7 +241,8 @@ class Hit:
 class Answer:
     """The answer to one search: the faces of the photo, and the hits, nearest first; without a face none.
 
-    Hits beyond the `limit` are called unlikely; None where the recipe with these weights has not been calibrated.
+    `person` is the verdict; beyond the `limit` every hit is called unlikely. Both are None where the recipe with these
+    weights has not been calibrated.
     """
 
     recipe: str
@@ -223,6 +254,7 @@ class Answer:
     hits: tuple[Hit, ...]
     timings_ms: dict[str, float]
     limit: Limit | None = None
+    person: PersonVerdict | None = None
 
     def __post_init__(self) -> None:
         if [hit.rank for hit in self.hits] != list(range(1, len(self.hits) + 1)):
@@ -242,8 +274,8 @@ class Answer:
 
     @property
     def probably_absent(self) -> bool:
-        """Whether the person is probably not in the gallery: even the nearest photo is beyond the limit."""
-        return bool(self.hits) and self.limit is not None and self.hits[0].distance > self.limit.distance
+        """Whether the person is probably not in the gallery: even the first name is unlikely."""
+        return self.person is not None and self.person.words == "unlikely"
 
     def as_json(self) -> dict[str, Any]:
         """The answer as plain JSON values: the same from the command line and from the page's API."""
@@ -253,6 +285,7 @@ class Answer:
             "gallery": self.gallery,
             "faces": [face.as_json() for face in self.faces],
             "face": self.face.as_json() if self.face else None,
+            "person": self.person.as_json() if self.person else None,
             "hits": [hit.as_json() for hit in self.hits],
             "limit": self.limit.as_json() if self.limit else None,
             "probably_absent": self.probably_absent,

@@ -12,7 +12,6 @@ The limits are log-odds, measured on LFW (README.md in this package).
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import SequenceMatcher
@@ -22,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.core.errors import PhotoError, SettingsError
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.types import FloatArray, IntArray
 from pipeline.embeddings.corrections import Correction, Corrections
 from pipeline.embeddings.store import Embeddings
@@ -202,11 +201,10 @@ def _findings(
 def same_pictures(photos: Photos, names: Names, report: Report = silent) -> list[tuple[int, int]]:
     """Pairs of rows with two names whose pictures, made small and grey, are the same."""
     _, people = np.unique(names.people, return_inverse=True)
-    pixels, started = np.zeros((len(people), PIXELS**2), np.float32), time.perf_counter()
-    for row, photo_id in enumerate(names.photo_ids):
-        report(Progress("Comparing pictures", "photos", row, len(people), row, time.perf_counter() - started))
+    pixels = np.zeros((len(people), PIXELS**2), np.float32)
+    for row, photo_id in enumerate(tracked(names.photo_ids, "Comparing pictures", "photos", report)):
         try:
-            image = open_image(photos.found(photo_id).source, small=True).convert("L")
+            image = open_image(photos.found(photo_id).source, side=1).convert("L")
         except PhotoError:  # gone since it was embedded
             continue
         pixels[row] = np.asarray(image.resize((PIXELS, PIXELS), Image.Resampling.BOX), np.float32).ravel()

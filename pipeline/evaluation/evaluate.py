@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any, cast
@@ -20,6 +20,7 @@ from pipeline.core.errors import GalleryDamaged, SettingsError
 from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import recipe_named
 from pipeline.core.types import SAME_PHOTO_DISTANCE, FloatArray, VectorIndex
+from pipeline.embeddings.corrections import Corrections
 from pipeline.embeddings.embed import BATCH
 from pipeline.embeddings.store import FACE_COLUMNS, Embeddings
 from pipeline.encoder.encoder import Encoder
@@ -58,7 +59,7 @@ def measure_costs(encoders: Sequence[Encoder], images: Sequence[Image.Image]) ->
     return [Cost(detect_ms, embed_ms) for detect_ms, embed_ms in np.median(times[1:], axis=0).tolist()]
 
 
-FORMAT = 2
+FORMAT = 3
 RESAMPLES, RESAMPLE_SEED = 1000, 5
 CHECKED, CHECK_SEED = 24, 6  # photos embedded anew: a tenth of them displaced is found 92 times in 100
 MIN_CONFIDENCE = 5  # standard deviations that top-1 must be above chance
@@ -79,11 +80,15 @@ Results = Mapping[str, Outcomes]  # by protocol, of one recipe
 
 @dataclass(frozen=True)
 class Task:
-    """What galleries are evaluated on: their photos, LFW's pairs where it is LFW, and the people to search for."""
+    """What galleries are evaluated on: their photos, LFW's pairs where it is LFW, and the people to search for.
+
+    By `corrections` only verdicts about people are judged; all other figures are on the names as they are.
+    """
 
     photos: Photos
     pairs: Pairs | None
     examples: tuple[str, ...]
+    corrections: Corrections = field(default_factory=Corrections)
 
 
 def evaluate(
@@ -142,7 +147,7 @@ def _evaluate_one(
     check_better_than_chance(embeddings, retrieval)
     split, named = protocols.split_accuracy(subject, ranking, drawn)
     verified = verify(subject, task.pairs, drawn) if task.pairs else None
-    verdicts = judge_verdicts(subject, ranking, task.pairs, searcher.calibration)
+    verdicts = judge_verdicts(subject, task.pairs, searcher.calibration, task.corrections, drawn)
     open_set = protocols.identify(subject, ranking, drawn)
     judged, unavailable = protocols.judge_indexes(subject, _chosen(searcher, indexes))
     figures = {

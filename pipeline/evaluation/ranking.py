@@ -114,6 +114,29 @@ def rank(subject: Subject, limit: float, report: Report = silent) -> Ranking:
     return Ranking(rows, relevant, nearest, limit, *statistics.T)
 
 
+def neighbours(
+    vectors: FloatArray, queries: IntArray, gallery: IntArray, k: int
+) -> tuple[IntArray, npt.NDArray[np.float64]]:
+    """The k rows of `gallery` nearest to each row of `queries` (q, k), itself left out, and their distances.
+
+    Where there are fewer: -1, at an infinite distance.
+    """
+    among, place = vectors[gallery], np.full(len(vectors), -1)
+    place[gallery] = np.arange(len(gallery))
+    rows, distances = np.full((len(queries), k), -1), np.full((len(queries), k), np.inf)
+    for start in range(0, len(queries), CHUNK):
+        chunk = queries[start : start + CHUNK]
+        similarity = vectors[chunk] @ among.T
+        inside = np.flatnonzero(place[chunk] >= 0)
+        similarity[inside, place[chunk[inside]]] = -np.inf
+        best = _best(similarity, min(k, len(gallery)))
+        alike = np.take_along_axis(similarity, best, axis=1)
+        part = slice(start, start + CHUNK), slice(best.shape[1])
+        rows[part] = np.where(np.isneginf(alike), -1, gallery[best])
+        distances[part] = np.sqrt(np.maximum(2 - 2 * alike, 0))
+    return rows, distances
+
+
 def _best(similarity: FloatArray, k: int) -> IntArray:
     """The columns of the k largest in each row (q, n), largest first, ties to the lower column."""
     best = np.argpartition(similarity, similarity.shape[1] - k, axis=1)[:, similarity.shape[1] - k :]

@@ -54,8 +54,9 @@ def html_report(report: dict[str, Any], picture: Picture) -> str:
 HEADLINE_NOTE = (
     "Per cent, with the interval of 95 % over people. View 2: pairs judged rightly. TAR: pairs of one person "
     "recognised while one in a thousand pairs of two people is. 80/20: photos named rightly by their three nearest. "
-    "Found: photos of the people searched for. Top-1, recall@20, mAP@R: every photo searched with, of a person who has "
-    "another. Open set: of those, named rightly while one in a hundred who are not in the gallery is named at all."
+    "Found: photos of the people searched for, with the query and without. Top-1, recall@20, mAP@R: every photo "
+    "searched with, of a person who has another. Open set: of those, named rightly by the nearest distance while one "
+    "in a hundred who are not in the gallery is named at all; names as they are."
 )
 COST_NOTE = "In a batch, as when a gallery is built, timed in turns on the machine that made this report."
 STEP_NOTE = (
@@ -67,10 +68,15 @@ PERCENTAGE_NOTE = (
     "and is judged here on View 2. The error is the mean gap between the percentage given and the share that "
     "came true. Good models give few pairs anything between 10 % and 90 %, so the curve is rough there."
 )
+OPEN_SET_NOTE = (
+    "Every photo searched with, itself taken out; people with one photo are strangers. The verdict about the person "
+    "that the list names first, by a model and limits fitted to searches for other people, in five folds. Corrected: "
+    "with the mistakes in LFW's names that are listed in lfw_errata.csv taken out."
+)
+ASKED_NOTE = "Means of five draws, the lowest and the highest of which stand in brackets."
 WORD_NOTE = (
-    "Every photo searched with, itself taken out, so that people with one photo are not there. The last column is of "
-    "hits called so, where half of the searches are for people who are there. Photos with a wrong name count "
-    "as errors. The limits of the words come from these same strangers."
+    "The last columns are of searches of which half are for people who are there. The error is the mean gap between "
+    "the percentage given and the share that came true."
 )
 SPLIT_NOTE = (
     "A fifth of the photos, drawn at random, is named by the majority of the three nearest others; mean of five draws. "
@@ -106,7 +112,13 @@ def verdicts(report: dict[str, Any]) -> Markup:
     rows = tables.percentages(report)[1]
     drawn = _drawing(figures.reliability_svg(report["recipes"]), "Pairs of one person over the percentage given")
     believed = _section("Can the percentages be believed?", tables.percentages(report), PERCENTAGE_NOTE) + drawn
-    return (believed if rows else Markup()) + _section("What the words are worth", tables.words(report), WORD_NOTE)
+    return (
+        _section("Who is it, and is it anybody?", tables.open_set(report), OPEN_SET_NOTE)
+        + _section("Who gets a name", tables.asked(report), ASKED_NOTE)
+        + _section("What the words are worth", tables.words(report), WORD_NOTE)
+        + _section("In galleries of other sizes", tables.parts(report))
+        + (believed if rows else Markup())
+    )
 
 
 def _drawing(svg: str, alternative: str) -> Markup:

@@ -154,6 +154,7 @@ def open_galleries(settings: Settings) -> Galleries:
     _clear_served_vectors(gallery.thumbnails_root)
     own = OwnGalleries(gallery.encoders, settings.index / KEPT) if settings.own_photos else None
     if settings.dataset == SAMPLE.name:
-        return Galleries(Preparation(gallery), own=own)
+        return Galleries(Preparation(gallery, on_demand=settings.on_demand), own=own)
     sample = Gallery(SAMPLE.name, gallery.encoders, settings.index, settings.milvus, settings.cache)
-    return Galleries(Preparation(gallery), Preparation(sample), own)
+    main, extra = (Preparation(each, on_demand=settings.on_demand) for each in (gallery, sample))
+    return Galleries(main, extra, own)

@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from filelock import FileLock
 
 from pipeline.core.errors import PhotosError, PipelineError, SettingsError
 from pipeline.core.progress import Report, silent
-from pipeline.core.recipes import DEFAULT, FALLBACK, MINI, RECIPES, recipe_named
+from pipeline.core.recipes import MINI, PREFERRED, RECIPES, recipe_named
 from pipeline.core.settings import DEFAULT_CACHE, EMBEDDED, Milvus, Settings
 from pipeline.embeddings.build import build_embeddings, build_shard, embeddings_folder, missing_indexes, open_embeddings
+from pipeline.embeddings.corrections import Corrections
 from pipeline.embeddings.fetch import THUMBNAILS, PublishedIndex
 from pipeline.embeddings.store import MANIFEST, Embeddings, is_built_of, load_embeddings, seal
 from pipeline.encoder.encoder import Encoders, StoredEncoders
@@ -38,9 +40,6 @@ from pipeline.search.calibration import (
 from pipeline.search.searcher import Searcher, open_searcher
 
 log = logging.getLogger(__name__)
-
-# The recipes to use where none is asked for, the best first.
-PREFERRED = (DEFAULT, FALLBACK, MINI)
 
 # The ten people with six photos each that the ancestors searched for, by their first photo.
 EXAMPLES = tuple(
@@ -153,8 +152,20 @@ class Gallery:
                 embeddings = self._built.pop(recipe, None) or open_embeddings(self.photos, encoder, self.index_root)
                 if missing_indexes(embeddings):
                     embeddings = build_embeddings(self.photos, [encoder], self.index_root, milvus=self.milvus)[recipe]
-                self._searchers[recipe] = open_searcher(embeddings, encoder, self.milvus, self._calibration(embeddings))
+                people = self.corrections.people(embeddings.photo_ids, embeddings.people)
+                self._searchers[recipe] = open_searcher(
+                    embeddings,
+                    encoder,
+                    self.milvus,
+                    self._calibration(embeddings),
+                    None if self.photos.every_face else people,
+                )
             return self._searchers[recipe]
+
+    @property
+    def corrections(self) -> Corrections:
+        """What is known to be wrong with the photos' names."""
+        return Corrections.of(self.photos, self.index_root / self.photos.name)
 
     def build(self, recipes: Sequence[str], report: Report = silent) -> None:
         """Builds the recipes' galleries in one pass over the photos, as far as they are neither built nor published."""
@@ -188,7 +199,8 @@ class Gallery:
         pairs = open_pairs(self._dataset, self.photos, self._cache, VIEW_1) if all_embeddings else None
         if pairs is None:
             return []
-        measured = [calibrate(embeddings, self.photos, pairs, report) for embeddings in all_embeddings.values()]
+        corrections = self.corrections
+        measured = [calibrate(each, self.photos, pairs, corrections, report) for each in all_embeddings.values()]
         kept = {
             recipe: _calibrated(embeddings, calibration, self.index_root)
             for (recipe, embeddings), calibration in zip(all_embeddings.items(), measured, strict=True)
@@ -204,8 +216,9 @@ class Gallery:
         """What is known of the gallery's distances: measured on it, or with the same weights here, or shipped."""
         manifest = embeddings.manifest
         recipe, weights = recipe_named(manifest["recipe"]["name"]), manifest["weights"]["sha256"]
-        own = [from_json(manifest["calibration"])] if "calibration" in manifest else []
-        known = (*own, *read_calibrations(self.index_root / OWN), *shipped())
+        known = [*read_calibrations(self.index_root / OWN), *shipped()]
+        with suppress(ValueError):  # none, or one of an earlier version
+            known.insert(0, from_json(manifest.get("calibration", {})))
         return find(known, recipe, weights, manifest["photos_revision"])
 
     def build_shard(self, recipes: Sequence[str], shard: tuple[int, int], report: Report = silent) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.core.errors import Busy, PhotosError, PipelineError, SettingsError, Stopped, StorageError
 from pipeline.core.folders import make_folder, make_private, make_private_folder, move_folder, remove_folder
 from pipeline.core.progress import Progress
+from pipeline.core.recipes import UNASKED
 from pipeline.core.settings import EMBEDDED
 from pipeline.encoder.encoder import Encoders
 from pipeline.galleries.own_faces import OwnFaces, face_recipes
@@ -245,7 +246,7 @@ class OwnGallery(Task):
         for parts in self.folder.glob("index/*/*/parts-*"):
             shutil.rmtree(parts, ignore_errors=True)
         if self.preparation:
-            self.preparation.start(tuple(face_recipes()))
+            self.preparation.start(())
 
     def _reindex(self) -> None:
         if self.preparation:
@@ -268,7 +269,7 @@ class OwnGallery(Task):
             raise PhotosError(preparation.problem or status.reason)
         if not len(preparation.searcher(here[0]).embeddings):
             raise PhotosError(NO_FACES)
-        preparation.start(tuple(face_recipes()))
+        preparation.start(name for name in face_recipes() if name in UNASKED)
 
     def _new_preparation(self) -> Preparation:
         # Drawing maps cannot be cancelled, and many a visitor never looks at one.

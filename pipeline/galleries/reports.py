@@ -38,7 +38,7 @@ def make_report(
     left_out: dict[str, str] = {}
     searchers = [gallery.searcher(name) for name in recipes] if recipes else _built(gallery, left_out)
     pairs = open_pairs(settings.dataset, gallery.photos, settings.cache)
-    task = Task(gallery.photos, pairs, tuple(gallery.examples()))
+    task = Task(gallery.photos, pairs, tuple(gallery.examples()), gallery.corrections)
     return evaluate(searchers, task, indexes, report) | {"left_out": left_out}
 
 

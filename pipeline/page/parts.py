@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.blocks import Block
 
-from pipeline.core.recipes import DEFAULT, DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
+from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, IMPROVED, MAX_K, RECIPES
 from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.indexes.registry import INDEXES
 from pipeline.page.html import wording
@@ -94,7 +94,7 @@ class Parts:
         self.gallery = gr.Radio([("The gallery", MAIN)], value=MAIN, label="Gallery", visible=False, elem_id="gallery")
         self.switch = gr.Button("Search it", visible=False, elem_id="switch", size="sm", variant="primary")
         self.retry = gr.Button("Try to reach what is missing again", visible=False, elem_id="retry", size="sm")
-        self.model = gr.Radio(models, value=DEFAULT, label="Model", elem_id="model")
+        self.model = gr.Radio(models, value=IMPROVED, label="Model", elem_id="model")
         self.note = gr.HTML(elem_id="note")
         with gr.Accordion("Options", open=False):
             self.index = gr.Radio(indexes, value=DEFAULT_INDEX, label="Index", info=wording.INDEX_NOTE, elem_id="index")

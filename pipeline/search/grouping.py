@@ -26,7 +26,7 @@ BLOCK_FLOATS = 1 << 25  # of similarities in memory at once: 128 MiB
 
 def limit_of(calibration: Calibration, faces: int) -> float:
     """The distance within which faces are one person, in a gallery of so many."""
-    return calibration.limit(FALSE_ALARMS, faces)
+    return calibration.hits.value(FALSE_ALARMS, faces)
 
 
 def group_faces(vectors: FloatArray, limit: float, photos: Sequence[str] = ()) -> IntArray:

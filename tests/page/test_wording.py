@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.progress import Progress
 from pipeline.core.recipes import DEFAULT, RECIPES
-from pipeline.core.types import Answer, Face, Hit, Limit, Verdict
+from pipeline.core.types import Answer, Face, Hit, PersonVerdict, Verdict
 from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation, Status
@@ -27,7 +27,7 @@ from pipeline.page.html.wording import (
     no_limit_line,
     notice,
     percent,
-    presence_line,
+    person_line,
     progress_line,
 )
 from tests.fakes import TinyEncoders, draw, portrait
@@ -83,7 +83,7 @@ def test_a_caption_has_rank_person_and_distance() -> None:
 
 def test_a_caption_has_the_verdict_in_text() -> None:
     hit = Hit(3, "Ada_0001", "Ada Lovelace", 0.876, Verdict("likely", 0.934, 0.02))
-    assert caption(hit) == "3 · Ada Lovelace\ndistance 0.88\nsame person: likely (93 % as a pair)"
+    assert caption(hit) == "3 · Ada Lovelace\ndistance 0.88\nsame person: likely"
 
 
 @pytest.mark.parametrize(
@@ -94,13 +94,17 @@ def test_no_percentage_claims_certainty(share: float, said: str) -> None:
     assert percent(share) == said
 
 
-def test_the_answer_says_whether_the_person_is_probably_there() -> None:
-    assert presence_line(answer()) == ""
-    near = presence_line(answer(limit=Limit(0.6, 0.1)))
-    assert near.startswith("Perhaps in this gallery: the nearest photo is within distance 0.60, within which 10 %")
-    far = answer(limit=Limit(0.4, 0.1))
-    assert presence_line(far).startswith("Probably not in this gallery: no photo is nearer than distance 0.40")
-    assert presence_line(far) in answer_line(far, 0.995)
+def test_the_answer_says_who_it_is_and_how_sure_that_is() -> None:
+    assert person_line(answer()) == ""
+    sure = answer(person=PersonVerdict("A", "very likely", 0.9999, 0.001))
+    assert person_line(sure) == "Very likely A: over 99 % of searches like this one are right."
+    unclear = answer(person=PersonVerdict("2", "unclear", 0.5, 0.05, named=False))
+    assert person_line(unclear) == "Perhaps the person in a/1: 50 % of searches like this one are right."
+    absent = answer(person=PersonVerdict("A", "unlikely", 0.03, 0.3))
+    assert person_line(absent) == (
+        "Probably nobody in this gallery. Most like A, but only 3 % of searches like this one are right."
+    )
+    assert person_line(absent) in answer_line(absent, 0.995)
     assert "presence" not in answer_line(answer(), 0.995)
 
 

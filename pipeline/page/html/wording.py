@@ -25,6 +25,9 @@ NO_FACE_LIVE = "No face is seen; come nearer, into the light, and look into the 
 INDEX_NOTE = " ".join(f"{name}: {kind.summary}" for name, kind in INDEXES.items())
 
 
+SURENESS = {"very likely": "Very likely", "likely": "Likely", "unclear": "Perhaps"}
+
+
 def caption(hit: Hit) -> str:
     """A result's caption: rank and name, and below them the distance and, where there is one, the verdict."""
     note = ", the same photo" if hit.is_query else ""
@@ -33,8 +36,8 @@ def caption(hit: Hit) -> str:
 
 
 def verdict_line(verdict: Verdict) -> str:
-    """A verdict in words, and the percentage with what it is of."""
-    return f"same person: {verdict.words} ({percent(verdict.probability)} as a pair)"
+    """A hit's verdict in words; the percentage is the person's, see `person_line`."""
+    return f"same person: {verdict.words}"
 
 
 def percent(share: float) -> str:
@@ -44,21 +47,22 @@ def percent(share: float) -> str:
     return "over 99 %" if share > 0.99 else f"{round(100 * share)} %"
 
 
-def presence_line(answer: Answer) -> str:
-    """Whether the person is in the gallery at all, as far as that can be told; empty where nothing is known."""
-    if answer.limit is None or not answer.hits:
+def person_line(answer: Answer) -> str:
+    """Who it is and how sure that is, in one sentence; empty where nothing is known."""
+    verdict = answer.person
+    if verdict is None:
         return ""
-    alarms = percent(answer.limit.false_alarms)
-    where = f"distance {answer.limit.distance:.2f}, within which {alarms} of searches for strangers have a photo"
-    if answer.probably_absent:
-        return f"Probably not in this gallery: no photo is nearer than {where}."
-    return f"Perhaps in this gallery: the nearest photo is within {where}."
+    chance = f"{percent(verdict.probability)} of searches like this one are right"
+    who = verdict.person if verdict.named else f"the person in {answer.hits[0].photo_id}"
+    if verdict.words == "unlikely":
+        return f"Probably nobody in this gallery. Most like {who}, but only {chance}."
+    return f"{SURENESS[verdict.words]} {who}: {chance}."
 
 
 def model_label(recipe: str, status: Status) -> str:
     """A model's name in the toggle, with its state where that is not simply ready."""
-    notes = {"waiting": "soon", "preparing": "soon", "ready": "", "unavailable": "unavailable"}
-    note = "custom weights" if status.custom_weights else notes[status.state]
+    notes = {"unasked": "not prepared", "ready": "", "unavailable": "unavailable"}
+    note = "custom weights" if status.custom_weights else notes.get(status.state, "soon")
     return f"{RECIPES[recipe].label} ({note})" if note else RECIPES[recipe].label
 
 
@@ -158,7 +162,7 @@ def answer_line(answer: Answer, recall: float) -> str:
     `recall` is the index's recall@20 against exact search on this gallery.
     """
     whole = not answer.face and RECIPES[answer.recipe].finds_faces
-    return TEMPLATES("answer", answer=answer, recall=recall, whole=whole, presence=presence_line(answer))
+    return TEMPLATES("answer", answer=answer, recall=recall, whole=whole, presence=person_line(answer))
 
 
 def every_line(answers: Sequence[Answer]) -> str:

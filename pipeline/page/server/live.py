@@ -14,7 +14,7 @@ from pipeline.core.types import Answer
 from pipeline.galleries.ask import Question, ask
 from pipeline.galleries.galleries import Galleries
 from pipeline.page.html.grid import served
-from pipeline.page.html.wording import NO_FACE_LIVE, caption, presence_line
+from pipeline.page.html.wording import NO_FACE_LIVE, caption, person_line
 
 SHOWN = 5  # hits; more cannot be read while they change
 FRAME_SIDE = 640  # px, the longest; the page sends 320
@@ -51,7 +51,7 @@ class Live:
             "state": "found" if answer.found_face else "no_face",
             "box": _shares(answer, found.image.size),
             "hits": hits,
-            "sentence": presence_line(answer) if answer.found_face else NO_FACE_LIVE,
+            "sentence": person_line(answer) if answer.found_face else NO_FACE_LIVE,
             "about": f"{RECIPES[answer.recipe].label}, {preparation.gallery.title}",
         }
 

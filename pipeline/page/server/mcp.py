@@ -37,7 +37,7 @@ DESCRIPTION = (
     "Find the photos of this server's gallery whose face is most like a face in the given photo, nearest first. The "
     "distance is Euclidean between unit vectors, 0 (the same photo) to 2, and compares within one recipe only. A small "
     "distance is no proof of identity, and a search answers even where the gallery does not hold the person: see "
-    "`verdict` and `probably_absent`. Without a face in the photo, `face` is null and `hits` is empty."
+    "`person` and `probably_absent`. Without a face in the photo, `face` is null and `hits` is empty."
 )
 NOT_FETCHED = "The photo is taken as base64, not from an address; read the file and send what is in it."
 NOT_BASE64 = "The photo is no base64; send the file's bytes as base64, or as a data URL (data:image/jpeg;base64,...)."
