@@ -16,13 +16,10 @@ from pipeline.core.types import (
     Encoded,
     Face,
     Hit,
-    Limit,
     Neighbours,
-    PersonVerdict,
     Photo,
-    Verdict,
-    Words,
 )
+from pipeline.core.verdicts import Limit, PersonVerdict, Verdict, Words
 
 LANDMARKS = ((1.04, 2.0), (3.0, 2.0), (2.0, 3.0), (1.0, 4.0), (3.0, 4.06))
 FACE = Face((0.04, 1.0, 10.0, 21.26), 0.987654, LANDMARKS)
