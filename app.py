@@ -37,6 +37,7 @@ from pipeline.page.server.machine import (
     trust_proxies,
 )
 from pipeline.page.server.mcp import mcp_server, require_mcp
+from pipeline.page.server.pictures import pictures_route
 from pipeline.page.server.rate import RateLimit
 from pipeline.page.server.stopping import StopSignal
 from pipeline.page.server.uploads import keep_no_lists, keep_swept, own_folder, remove
@@ -120,7 +121,7 @@ def launch(
     kept. `options` go to Gradio's `launch`.
     """
     gate = Gate()
-    served: dict[str, Any] = {"routes": [live_route(galleries, gate)]}
+    served: dict[str, Any] = {"routes": [live_route(galleries, gate), pictures_route(galleries)]}
     if mcp:
         route, served["lifespan"] = mcp_server(galleries, gate)
         served["routes"].append(route)
@@ -133,14 +134,15 @@ def launch(
     keep_swept(own_folder(), keep_uploads)
     if galleries.own:
         galleries.own.start()
-    # Thumbnails are files of ours that never change: served as they are, cached by the browser.
-    gr.set_static_paths([galleries.main.gallery.thumbnails_root.resolve()])
+    gr.set_static_paths(galleries.picture_roots)  # as the visitor's photo and as examples, for which Gradio has files
     page = build_page(galleries, gate)
     names = served_names(str(options.get("server_name") or LOCALHOST_NAME), network.hosts)
     most = MOST_DROPPED if galleries.own else MOST_UPLOADED
-    served["middleware"] = [Middleware(OwnHosts, names=names), Middleware(BodyLimit, most_upload=most)]
-    if rate.a_minute:
-        served["middleware"].append(Middleware(RateLimit, page=page, rate=rate, most_upload=most))
+    served["middleware"] = [
+        Middleware(OwnHosts, names=names),
+        Middleware(BodyLimit, most_upload=most),
+        Middleware(RateLimit, page=page, rate=rate, most_upload=most),
+    ]
     page.launch(
         theme=THEME,
         css=wording.index_style(),

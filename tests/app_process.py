@@ -6,14 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from pipeline.bench.processes import free_port
-from pipeline.bench.visitor import Visitor, visiting
+from pipeline.bench.visitor import Visitor
 from pipeline.core.errors import ServingError
 
 APP = Path(__file__).parent.parent / "app.py"
@@ -40,7 +40,7 @@ def app_process(environment: Mapping[str, str], before: Sequence[str] = ()) -> I
     ) as process:  # fmt: skip
         url = f"http://127.0.0.1:{port}"
         try:
-            with visiting(url) as visitor:
+            with closing(Visitor(url)) as visitor:
                 page = AppProcess(visitor, url)
                 until = time.monotonic() + START_SECONDS
                 while not visitor.page():

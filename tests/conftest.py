@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.settings import VARIABLES, Settings
+from pipeline.core.tables import markdown_table
 from pipeline.encoder import layer
 from pipeline.encoder.weights import Weights, WeightStore
 from pipeline.galleries.gallery import Gallery
@@ -52,10 +53,8 @@ class Tally:
     def table(self, failures: int) -> list[str]:
         """The table's lines, in Markdown."""
         rows = [*self.counts.items(), *((what, f"{value:,.1f}") for what, value in self.maxima.items())]
-        lines = [
-            f"| {what} | {value:,} |" if isinstance(value, int) else f"| {what} | {value} |" for what, value in rows
-        ]
-        return ["| tried | |", "|---|---|", *lines, f"| failures | {failures} |"]
+        lines = [(what, f"{value:,}" if isinstance(value, int) else value) for what, value in rows]
+        return list(markdown_table(("tried", ""), [*lines, ("failures", str(failures))]))
 
 
 TALLY: pytest.StashKey[Tally] = pytest.StashKey()

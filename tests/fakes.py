@@ -15,12 +15,13 @@ import numpy as np
 from PIL import Image
 
 from pipeline.core.progress import Report, silent
-from pipeline.core.recipes import Recipe, recipe_named
+from pipeline.core.recipes import RECIPES, Recipe, recipe_named
 from pipeline.core.types import Face, FloatArray
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.layer import Layer
 from pipeline.encoder.weights import Weights
 from pipeline.galleries.gallery import Gallery
+from pipeline.search.calibration import Calibration, Limits, PersonModel
 
 SIDE = 96
 PEOPLE = ("Ada", "Bruno", "Clara", "Dimitri", "Elif", "Farid")
@@ -154,3 +155,22 @@ def tiny_gallery(folder: Path, unavailable: dict[str, str] | None = None) -> Gal
     if not photos.exists():
         make_folder(photos)
     return Gallery(f"imagefolder:{photos}", TinyEncoders(unavailable), folder / "index")
+
+
+ROUGH = (0.01, 0.1, 0.9)  # rates of false alarms, by hand
+
+
+def known(
+    recipe: str, weights: str, distances: tuple[float, float, float], faces: int = 24, middle: float = 1.0
+) -> Calibration:
+    """A calibration by hand: hits within `distances` are ROUGH false alarms.
+
+    So are people at these distances; and a person at the `middle` is as likely to be right as not.
+    """
+    slope = 20.0
+    doubts = tuple(slope * (distance - middle) for distance in distances)
+    person = PersonModel(
+        (-slope, 0, 0, 0, 0, slope * middle), (-slope, 0, slope * middle), 1.4, Limits(ROUGH, (faces,), (doubts,))
+    )
+    hits = Limits(ROUGH, (faces,), (distances,))
+    return Calibration(recipe, RECIPES[recipe].version, (weights,), "", middle, 1 / slope, hits, person)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pipeline.core.tables import markdown_table
+
 ROOT = Path(__file__).parent.parent
 PACKAGE, APP = "pipeline", "app"
 NO_CODE = {
@@ -117,20 +119,15 @@ def table(structure: Structure) -> list[str]:
     for module in structure.modules:
         by_package.setdefault(module.name.rpartition(".")[0] or module.name, []).append(module)
     rows = [_row(structure, package, modules) for package, modules in sorted(by_package.items())]
-    return [
-        *(
-            "| package | modules | lines | of code | longest module | own imports a module |",
-            "|---|--:|--:|--:|---|--:|",
-        ),
-        *(*rows, _row(structure, "all", structure.modules)),
-    ]
+    header = ("package", "modules", "lines", "of code", "longest module", "own imports a module")
+    return list(markdown_table(header, [*rows, _row(structure, "all", structure.modules)]))
 
 
-def _row(structure: Structure, title: str, modules: Sequence[Source]) -> str:
+def _row(structure: Structure, title: str, modules: Sequence[Source]) -> tuple[str, ...]:
     longest = max(modules, key=lambda module: module.lines)
     mean = sum(len(structure.imports(module)) for module in modules) / len(modules)
     lines, code = sum(module.lines for module in modules), sum(module.code for module in modules)
-    return f"| {title} | {len(modules)} | {lines:,} | {code:,} | {longest.name}, {longest.lines} | {mean:.1f} |"
+    return title, f"{len(modules)}", f"{lines:,}", f"{code:,}", f"{longest.name}, {longest.lines}", f"{mean:.1f}"
 
 
 if __name__ == "__main__":

@@ -36,14 +36,14 @@ HOMES = {
     "torchvision": ("pipeline.encoder.torch_networks",),
     "facenet_pytorch": (
         *("pipeline.encoder.torch_networks", "pipeline.training.mtcnn_weights"),
-        *("pipeline.bench.speed", "pipeline.bench.parity"),
+        "pipeline.bench.speed",
     ),
     "openvino": ("pipeline.encoder", "pipeline.training.teacher"),
     "gradio": ("app", "pipeline.page"),
     "annoy": ("pipeline.indexes.annoy",),
     "sklearn": (
         *("pipeline.indexes.kmeans", "pipeline.indexes.knn"),
-        *("pipeline.encoder.layer", "pipeline.embeddings.map"),
+        *("pipeline.encoder.layer", "pipeline.embeddings.map", "pipeline.evaluation.audit"),
     ),
     "safetensors": ("pipeline.encoder", "pipeline.training"),
     "pymilvus": ("pipeline.indexes.milvus", "pipeline.indexes.milvus_connection", "pipeline.indexes.milvus_rows"),

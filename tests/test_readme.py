@@ -33,7 +33,7 @@ COMMAND = re.compile(r"python -m pipeline ([^`#|\n]+)")
 MODULE = re.compile(r"python -m ((?:tests|pipeline)\.[\w.]+)")
 PYTEST = re.compile(r"python -m pytest (tests/[\w./]+)")
 SUFFIXES = (".py", ".pyi", ".md", ".toml", ".js", ".css", ".html")
-MADE = ("evaluation.html",)  # by a command
+MADE = ("evaluation.html", "audit.html")  # by a command
 
 in_each = pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -173,3 +173,20 @@ def test_a_setting_is_explained_in_one_place(variable: str) -> None:
 @in_each
 def test_settings_that_are_named_exist(readme: Path) -> None:
     assert set(re.findall(r"FACESEARCH_[A-Z0-9_]+", text(readme))) <= set(VARIABLES)
+
+
+def test_every_promise_is_a_sentence_of_its_readme_and_has_a_test_that_exists() -> None:
+    """The tables of `tests/README.md`: one for each README, a promise and its tests a row."""
+    said, promises = "", 0
+    for line in text(ROOT / "tests" / "README.md").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if found := re.fullmatch(r"\[(\S+)\]\(\S+\)", cells[0]):
+            said = " ".join(text(ROOT / found[1]).split())
+        elif "::" in line:
+            sentence, tests = cells
+            assert sentence in said
+            promises += 1
+            for test in CODE.findall(tests):
+                path, name = test.split("::")
+                assert re.search(rf"^def {name}\(", text(ROOT / "tests" / path), re.MULTILINE), test
+    assert promises > 30

@@ -35,6 +35,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.recipes import OPTIONS, PACKAGED, RECIPES, fingerprint, recipe_named
 from pipeline.core.settings import EMBEDDED, Settings
 from pipeline.core.types import Answer
+from pipeline.embeddings.corrections import Corrections
 from pipeline.evaluation.calibrate import judge_verdicts
 from pipeline.evaluation.evaluate import Task, evaluate
 from pipeline.evaluation.groups import by_groups
@@ -49,7 +50,7 @@ from pipeline.indexes.registry import available, build_index, open_index
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 from pipeline.photos.sources import open_photos
-from pipeline.search.calibration import Calibration
+from pipeline.search.calibration import Calibration, Limits, PersonModel
 from pipeline.search.searcher import Searcher
 from tests.fakes import PEOPLE, TinyEncoders, draw, portrait
 
@@ -154,9 +155,12 @@ FIXED_CALIBRATION = Calibration(
     photos_revision="photos",
     middle=1.05,
     width=0.05,
-    rates=(0.001, 0.01, 0.1, 0.5, 0.99),
-    sizes=(10, 100, 1000),
-    limits=((0.8, 0.95, 1.05, 1.2, 1.4), (0.75, 0.85, 0.95, 1.05, 1.3), (0.7, 0.75, 0.85, 0.95, 1.1)),
+    hits=Limits(
+        (0.001, 0.01, 0.1, 0.5, 0.99),
+        (10, 100, 1000),
+        ((0.8, 0.95, 1.05, 1.2, 1.4), (0.75, 0.85, 0.95, 1.05, 1.3), (0.7, 0.75, 0.85, 0.95, 1.1)),
+    ),
+    person=PersonModel((-20, 8, 2, 0.1, -0.2, 12), (-15, -0.5, 15), 1.4, Limits((0.01, 0.1), (100,), ((-2, 1),))),
 )
 
 
@@ -180,7 +184,10 @@ def figure_values(folder: Path) -> Values:
     for name in INDEXES:
         facts = build_index(name, subject.vectors, folder)
         indexes[name] = open_index(name, subject.vectors, folder, facts)
-    open_set, verdicts = identify(subject, ranking, drawn), judge_verdicts(subject, ranking, pairs, FIXED_CALIBRATION)
+    open_set, verdicts = (
+        identify(subject, ranking, drawn),
+        judge_verdicts(subject, pairs, FIXED_CALIBRATION, Corrections(), drawn),
+    )
     assert open_set is not None
     assert verdicts is not None
     people = search_people(subject, ranking, (*subject.photo_ids[:QUERIES], subject.photo_ids[FACELESS[0]]))
@@ -306,7 +313,7 @@ def open_galleries(folder: Path) -> dict[str, Gallery]:
     dataset = f"imagefolder:{folder / 'folder' / 'photos'}"
     return {
         "folder": Gallery(dataset, TinyEncoders(), folder / "folder" / "index"),
-        "own": OwnFaces(folder / "own", TinyEncoders()),
+        "own": OwnFaces(folder / "own", TinyEncoders(), folder / "pictures"),
     }
 
 

@@ -1,4 +1,4 @@
-"""How fast it is: benchmarks of indexes, of the pipeline and of the server."""
+"""Benchmarks of the pipeline, the indexes and the server."""
 
 import lazy_loader
 

@@ -1,8 +1,8 @@
-"""A Milvus server of one's own, from `pip install milvus==2.3.5` (Linux x86-64): for measuring and for the tests.
+"""A temporary Milvus server from `pip install milvus==2.3.5` (Linux x86-64), for benchmarks and tests.
 
-It listens on all of the machine's addresses, whatever it is told; its login can be got around (CVE-2025-64513), its
-port for operators has none (CVE-2026-26190), and there is no later one in a wheel. So it is for a machine that
-strangers cannot reach and for data that may be lost; a server that stays should be Milvus 2.6.10 or later.
+It always listens on all addresses of the machine, its authentication can be bypassed (CVE-2025-64513), its operators'
+port has none (CVE-2026-26190), and there is no later version as a wheel. Use it only on a machine that strangers cannot
+reach, and for data that may be lost; a permanent server should be Milvus 2.6.10 or later.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ initial-cluster: default=http://127.0.0.1:{peer}
 
 
 class MilvusServer:
-    """A server process on a free port of this machine, with everything it keeps in `folder`. Starts at `with`."""
+    """A server process on a free port, which stores everything in `folder`; runs inside a `with` block."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,16 +41,16 @@ class MilvusServer:
 
     @property
     def uri(self) -> str:
-        """Its address; the same after `stop` and `start`."""
+        """The server's address, which `stop` and `start` do not change."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def data(self) -> Path:
-        """The part of its folder that holds what it was given, its message log included."""
+        """The folder of the stored rows, indexes and message log."""
         return self.folder / "data"
 
     def start(self) -> None:
-        """Starts it and waits until it answers; SettingsError if the package is missing."""
+        """Starts the server and waits until it answers; SettingsError if it cannot start or the package is missing."""
         if self._server is not None:
             return
         try:
@@ -60,12 +60,12 @@ class MilvusServer:
                 "A Milvus server of its own needs milvus; install it with `pip install milvus==2.3.5` (Linux x86-64)."
             ) from error
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._server = Packaged(wait_for_started=False)  # it would wait three minutes for a process that has ended
+        self._server = Packaged(wait_for_started=False)  # which would wait three minutes for a process that has ended
         self._server.set_base_dir(str(self.folder))
         self._server.listen_port = self._port
         config = self._server.config
         config.try_bind_port = _bound
-        # Its etcd listens on ports of its own choosing, always the same: a second server would find them taken.
+        # The package's etcd always listens on the same ports, which a second server would find in use.
         etcd = self.folder / "etcd.yaml"
         etcd.write_text(_ETCD.format(client=free_port(), peer=free_port()))
         config.template_text = config.template_text.replace("etcd:\n", f"etcd:\n  config:\n    path: {etcd}\n", 1)
@@ -85,14 +85,14 @@ class MilvusServer:
         raise SettingsError(f"The Milvus server does not start; its log is in {self.folder / 'logs'}.")
 
     def stop(self) -> None:
-        """Ends it; what it keeps stays."""
+        """Ends the server; its data stays."""
         if self._server is not None:
             end(self._server.server_proc, STOP_SECONDS)
-            self._server.stop()  # which would not wait for a process with much to put away
+            self._server.stop()  # which does not wait for a process that has much to write
             self._server = None
 
     def kill(self) -> None:
-        """Ends it as a power cut would."""
+        """Kills the server, as a power cut would."""
         self._server.server_proc.send_signal(signal.SIGKILL)
         self._server.server_proc.wait()
         self.stop()
@@ -108,7 +108,7 @@ class MilvusServer:
 
 
 def _bound(port: int) -> socket.socket | None:
-    """In place of the package's own, which takes the next port where this one was in use a moment ago."""
+    """A socket bound to this very port; the package's own function takes another one if it was just in use."""
     found = socket.socket()
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

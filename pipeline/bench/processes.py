@@ -1,4 +1,4 @@
-"""The page in a process of its own, for what measures it: `python app.py` with the environment's settings."""
+"""The page in a process of its own, to be measured: `python app.py` with the environment's settings."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from pipeline.core.settings import environment_of_child
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A port of this machine that is not in use."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
 
 
 def end(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Asks a process to end, waits so many seconds, and then ends it."""
+    """Terminates a process, and kills it if it still runs after `seconds`."""
     process.terminate()
     try:
         process.wait(seconds)
@@ -41,10 +41,9 @@ STOP_SECONDS = 10.0
 
 
 class Memory(NamedTuple):
-    """Bytes of memory: all that is resident, and of it `own`, which is no file's.
+    """Bytes of resident memory, and of it `own`: without the pages of mapped files.
 
-    The rest are pages of mapped files, libraries, vectors and Annoy's trees, which the system keeps while it has room
-    and takes back when it wants them: they come one by one as they are read, and end where the files do.
+    Pages of libraries, vectors and Annoy's trees become resident as they are read, and the system may take them back.
     """
 
     resident: int
@@ -60,7 +59,7 @@ class Running:
     began: float
 
     def until(self, there: Callable[[], bool]) -> float:
-        """The seconds from the start after which something is there; ServingError where that is too long."""
+        """Waits until `there()` is true; returns the seconds since the start. ServingError if it takes too long."""
         while not there():
             if self.process.poll() is not None or time.perf_counter() - self.began > START_SECONDS:
                 raise ServingError("The page did not come up; start `python app.py` and see what it says.")
@@ -68,16 +67,16 @@ class Running:
         return time.perf_counter() - self.began
 
     def memory(self) -> Memory:
-        """What the process and its children have now."""
+        """The memory of the process and its children now."""
         process = psutil.Process(self.process.pid)
         each = [one.memory_info() for one in (process, *process.children(recursive=True))]
-        # Only Linux tells the pages of files apart.
+        # Only Linux counts the pages of files separately.
         return Memory(sum(one.rss for one in each), sum(one.rss - getattr(one, "shared", 0) for one in each))
 
 
 @contextmanager
 def running(**settings: str) -> Iterator[Running]:
-    """The page on a free port, with these variables on top of the environment; it ends with the block."""
+    """The page on a free port, with these environment variables added; it ends with the block."""
     port = free_port()
     environment = environment_of_child(GRADIO_SERVER_PORT=str(port), GRADIO_SERVER_NAME="127.0.0.1", **settings)
     began = time.perf_counter()

@@ -1,6 +1,6 @@
-"""Benchmark of the running page: how soon it is there, how long a search takes from upload to answer, and how many.
+"""Benchmark of the running page: time to start, time of a search from upload to answer, searches a second.
 
-The page is started as a visitor's is, `python app.py` with the settings of the environment, on a port of its own.
+The page is `python app.py` with the settings of the environment, on a port of its own.
 """
 
 from __future__ import annotations
@@ -9,34 +9,42 @@ import io
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageFilter
 
 from pipeline.bench.processes import running
-from pipeline.bench.results import Figures, middle_and_tail
-from pipeline.bench.visitor import Visit, Visitor, visiting
+from pipeline.bench.timing import median_and_p95
+from pipeline.bench.visitor import Visitor
 from pipeline.core.errors import ServingError
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.recipes import DEFAULT_K
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 
-WARM_UP = 5  # searches that do not count
+WARM_UP = 5  # searches that are not measured
 LARGE = (4000, 3000)  # a phone's photo of 12 megapixels
 QUALITY = 92
 
 
 @dataclass(frozen=True)
-class ServingFigures(Figures):
-    """Seconds from the command on, milliseconds of a whole request, and what many clients get at once.
+class ServingFigures:
+    """The figures of a running page.
 
-    `page_s` is when the page answers, `first_s` when the first search is answered; `small_ms` and `large_ms` are median
-    and 95th percentile with a photo of the gallery and with one of 12 megapixels; `index_ms` is the median of the
-    index's part. `resident_bytes` is the server's memory when nothing is asked of it any more, and `ready` the recipes
-    that it has open, by gallery.
+    Attributes:
+        recipe: that was searched with.
+        ready: the recipes that the page had open, by gallery.
+        page_s: seconds from the start until the page answers.
+        first_s: seconds from the start until the first search is answered.
+        small_ms: median and 95th percentile of a search with a photo of the gallery, in milliseconds.
+        large_ms: the same with a photo of 12 megapixels.
+        index_ms: median of the index's part of a search.
+        clients: that searched at the same time.
+        searches_a_second: of all clients together.
+        failures: searches that were refused or not answered.
+        resident_bytes: the server's memory after all searches.
     """
 
     recipe: str
@@ -54,7 +62,7 @@ class ServingFigures(Figures):
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked: so many searches one by one, and so many clients at once for so many seconds."""
+    """The load: a number of single searches, and a number of clients at once for some seconds."""
 
     recipe: str
     index: str
@@ -65,35 +73,28 @@ class Load:
 
 
 def bench_serving(photos: Photos, load: Load, report: Report = silent) -> ServingFigures:
-    """Starts the page and searches; ServingError if it does not come up or refuses what should be found."""
+    """Starts the page and measures it; ServingError if it does not start or refuses a search."""
     rows = np.linspace(0, len(photos) - 1, min(len(photos), load.searches)).astype(int).tolist()
     small = [_jpeg(open_image(photos[row].source)) for row in rows]
     large = [_jpeg(_enlarged(open_image(photos[row].source))) for row in rows[: load.large]]
-    steps, started, done = WARM_UP + len(small) + len(large), time.perf_counter(), 0
-
-    def timed(visitor: Visitor, photo: bytes) -> Visit:
-        nonlocal done
-        visit = visitor.search(photo, load.recipe, load.index, DEFAULT_K)
-        done += 1
-        report(Progress("Searching", "searches", done, steps, done, time.perf_counter() - started))
-        return visit
-
-    with running() as page, visiting(page.url) as visitor:
+    warm_up = (small * WARM_UP)[:WARM_UP]
+    with running() as page, closing(Visitor(page.url)) as visitor:
         page_s = page.until(visitor.page)
         first_s = page.until(lambda: _answers(visitor, small[0], load))
-        for photo in (small * WARM_UP)[:WARM_UP]:
-            timed(visitor, photo)
-        visits = [timed(visitor, photo) for photo in small]
-        larger = [timed(visitor, photo) for photo in large]
+        visits = [
+            visitor.search(photo, load.recipe, load.index, DEFAULT_K)
+            for photo in tracked([*warm_up, *small, *large], "Searching", "searches", report)
+        ]
+        small_visits, large_visits = visits[WARM_UP : WARM_UP + len(small)], visits[WARM_UP + len(small) :]
         count, failures = _crowd(page.url, small, load)
         return ServingFigures(
             load.recipe,
             visitor.health()["ready"],
             round(page_s, 2),
             round(first_s, 2),
-            middle_and_tail([visit.ms for visit in visits], 1),
-            middle_and_tail([visit.ms for visit in larger], 1),
-            round(float(np.median([visit.answer["timings_ms"]["search"] for visit in visits])), 2),
+            median_and_p95([visit.ms for visit in small_visits], 1),
+            median_and_p95([visit.ms for visit in large_visits], 1),
+            round(float(np.median([visit.answer["timings_ms"]["search"] for visit in small_visits])), 2),
             load.clients,
             round(count / load.seconds, 1),
             failures,
@@ -102,7 +103,7 @@ def bench_serving(photos: Photos, load: Load, report: Report = silent) -> Servin
 
 
 def _answers(visitor: Visitor, photo: bytes, load: Load) -> bool:
-    """Whether a search is answered; while the gallery is being opened it is refused."""
+    """Whether a search is answered; it is refused while the gallery is being opened."""
     try:
         return bool(visitor.search(photo, load.recipe, load.index, DEFAULT_K).answer)
     except ServingError:
@@ -110,11 +111,11 @@ def _answers(visitor: Visitor, photo: bytes, load: Load) -> bool:
 
 
 def _crowd(url: str, photos: Sequence[bytes], load: Load) -> tuple[int, int]:
-    """So many clients at once, each asking again as soon as it is answered: searches answered, and failed."""
+    """Searches answered and failed for all clients together, each of which searches without a pause."""
     until, counts, failures = time.perf_counter() + load.seconds, [0] * load.clients, [0] * load.clients
 
     def ask(number: int) -> None:
-        with visiting(url) as visitor:
+        with closing(Visitor(url)) as visitor:
             while time.perf_counter() < until:
                 try:
                     visitor.search(photos[(number + counts[number]) % len(photos)], load.recipe, load.index, DEFAULT_K)
@@ -131,11 +132,11 @@ def _crowd(url: str, photos: Sequence[bytes], load: Load) -> tuple[int, int]:
 
 
 def _enlarged(image: Image.Image) -> Image.Image:
-    """The photo as part of a phone's: before a blurred background of itself, its pixels six times as large."""
+    """A photo of 12 megapixels: the photo enlarged six times, before a blurred background of itself."""
     photo = image.resize((image.width * 6, image.height * 6), Image.Resampling.BICUBIC)
-    preparation = image.resize(LARGE, Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(40))
-    preparation.paste(photo, ((LARGE[0] - photo.width) // 2, (LARGE[1] - photo.height) // 2))
-    return preparation
+    background = image.resize(LARGE, Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(40))
+    background.paste(photo, ((LARGE[0] - photo.width) // 2, (LARGE[1] - photo.height) // 2))
+    return background
 
 
 def _jpeg(image: Image.Image) -> bytes:

@@ -1,6 +1,6 @@
-"""Benchmark: how long a photo takes to become a vector, against facenet-pytorch as its README runs it, in one run.
+"""Benchmark of the pipeline from photo to vector against facenet-pytorch's README, and whether the faces are the same.
 
-FaceNet has random weights in all of it: its speed does not depend on them, so the figures need no download.
+FaceNet has random weights, on which its speed does not depend, so no download is needed.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,23 +21,22 @@ from facenet_pytorch import MTCNN, InceptionResnetV1
 from PIL import Image
 from torch import Tensor, nn
 
-from pipeline.bench.results import Figures
 from pipeline.core.errors import PhotoError, PhotosError
-from pipeline.core.progress import Progress, Report, silent
-from pipeline.core.recipes import FALLBACK, MINI, recipe_named
+from pipeline.core.progress import Report, silent, tracked, tracked_slices
+from pipeline.core.recipes import COMPACT, MINI, recipe_named
 from pipeline.core.types import Face, Landmarks
 from pipeline.embeddings.embed import BATCH
 from pipeline.encoder.encoder import Encoders
 from pipeline.encoder.faces import MtcnnDetector, centred, cut_all
-from pipeline.encoder.networks import FACENET_MEAN, FACENET_SCALE, Scaled
-from pipeline.encoder.torch_networks import FACENET_SIDE, as_graph, native_bf16
+from pipeline.encoder.networks import NETWORKS, OpenvinoNetwork
+from pipeline.encoder.torch_networks import SIDES, as_graph, native_bf16
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 
-ROUNDS = 5  # interleaved, so that a busy moment of the machine meets every variant
+ROUNDS = 5  # interleaved, so that a busy moment of the machine affects every variant
 THEIR_BATCH = 32
 CLOSE_BOXES, CLOSE_POINTS = 0.99, 1.0  # intersection over union; px
-RATE_SIDE = 1024  # of the matrices that are multiplied for the processor's rate
+RATE_SIDE = 1024  # of the matrices by whose product the processor's rate is measured
 LOOP, BATCHED, OURS = "README's loop", "its own batches", "ours"
 
 Milliseconds = dict[str, float]
@@ -44,10 +44,18 @@ Variant = Callable[[Sequence[Image.Image]], tuple[Milliseconds, list[list[Face]]
 
 
 @dataclass(frozen=True)
-class SpeedFigures(Figures):
-    """Medians over the rounds, in milliseconds a photo, by variant and step; and how alike two variants' faces are.
+class SpeedFigures:
+    """The figures of all variants.
 
-    `floor_ms` is the least the networks' multiplications can take at the measured rate of `rate_gmacs` 10^9 a second.
+    Attributes:
+        photos: how many were measured.
+        milliseconds: a photo, by variant and step; medians over the rounds.
+        alike: share of the photos with the same faces as in facenet-pytorch's loop.
+        faceless_theirs: photos without a face in that loop.
+        faceless_ours: photos without a face here.
+        macs: multiply-adds a photo, of detection and of embedding.
+        rate_gmacs: measured rate of the processor, in 10^9 multiply-adds a second, by precision.
+        floor_ms: milliseconds that these multiply-adds take at this rate, at least.
     """
 
     photos: int
@@ -61,7 +69,7 @@ class SpeedFigures(Figures):
 
 
 def bench_speed(photos: Photos, encoders: Encoders, count: int, report: Report = silent) -> SpeedFigures:
-    """Takes `count` photos, spread over the gallery, through every variant, in turns."""
+    """Measures every variant on `count` photos spread over the gallery, in turns."""
     count = min(count, len(photos))
     rows = np.linspace(0, len(photos) - 1, count).astype(int).tolist()
     images, decode_ms = _decoded(photos, rows)
@@ -75,16 +83,11 @@ def bench_speed(photos: Photos, encoders: Encoders, count: int, report: Report =
         variant(images[:2])
     times: dict[str, list[Milliseconds]] = {name: [] for name in variants}
     found: dict[str, list[list[Face]]] = {name: [] for name in variants}
-    started, turns = time.perf_counter(), min(ROUNDS, len(images))
-    total = turns * len(variants)
-    for turn in range(turns):
-        for place, (name, variant) in enumerate(variants.items()):
-            done = turn * len(variants) + place
-            report(Progress("Measuring", "steps", done, total, done, time.perf_counter() - started))
-            took, faces = variant(images[turn::turns])
-            times[name].append({step: ms / len(images[turn::turns]) for step, ms in took.items()})
-            found[name] += faces
-    report(Progress("Measuring", "steps", total, total, total, time.perf_counter() - started))
+    turns = min(ROUNDS, len(images))
+    for turn, name in tracked(list(product(range(turns), variants)), "Measuring", "steps", report):
+        took, faces = variants[name](images[turn::turns])
+        times[name].append({step: ms / len(images[turn::turns]) for step, ms in took.items()})
+        found[name] += faces
     milliseconds = {name: _medians(rounds) for name, rounds in times.items()}
     milliseconds[OURS] = {"decode": decode_ms, **milliseconds[OURS]}
     same = [alike(one, other) for one, other in zip(found[LOOP], found[OURS], strict=True)]
@@ -125,6 +128,7 @@ class _Clock:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
+        """Adds the time of the block to this step."""
         started = time.perf_counter()
         yield
         self.ms[name] += (time.perf_counter() - started) * 1000
@@ -133,7 +137,7 @@ class _Clock:
 def _loop(
     images: Sequence[Image.Image], mtcnn: MTCNN, facenet: InceptionResnetV1
 ) -> tuple[Milliseconds, list[list[Face]]]:
-    """The loop of facenet-pytorch's README: one photo at a time, everything as it comes."""
+    """The loop of facenet-pytorch's README: one photo at a time."""
     clock, found = _Clock(), []
     for image in images:
         with clock.step("detect"):
@@ -151,7 +155,7 @@ def _loop(
 def _batches(
     images: Sequence[Image.Image], mtcnn: MTCNN, facenet: InceptionResnetV1
 ) -> tuple[Milliseconds, list[list[Face]]]:
-    """The same in batches, as facenet-pytorch offers them: of photos of one size."""
+    """facenet-pytorch's own batches, of photos of one size."""
     clock = _Clock()
     found: dict[int, list[Face]] = {}
     same_size: dict[tuple[int, int], list[int]] = defaultdict(list)
@@ -173,11 +177,11 @@ def _batches(
 
 
 def _our_variant(encoders: Encoders) -> Variant:
-    """What building a gallery does, step by step: FaceNet with random weights, the small networks that are here."""
+    """This project's pipeline step by step: FaceNet with random weights, and the small networks on this disk."""
     facenet, recipe = InceptionResnetV1(pretrained=None, classify=False), recipe_named("mtcnn-facenet")
-    graph, detector = as_graph(facenet, FACENET_SIDE), MtcnnDetector()
-    network = Scaled(graph, FACENET_MEAN, FACENET_SCALE)
-    compact = [encoders.get(name) for name in (FALLBACK, MINI) if encoders.on_disk(name)]
+    graph, detector = as_graph(facenet, SIDES["facenet"]), MtcnnDetector()
+    network = OpenvinoNetwork(graph, NETWORKS["facenet"])
+    compact = [encoders.get(name) for name in (COMPACT, MINI) if encoders.on_disk(name)]
 
     def variant(images: Sequence[Image.Image]) -> tuple[Milliseconds, list[list[Face]]]:
         clock, found = _Clock(), []
@@ -204,7 +208,7 @@ def _our_variant(encoders: Encoders) -> Variant:
 
 
 def as_faces(boxes: Any, scores: Any, points: Any) -> list[Face]:  # noqa: ANN401 - arrays or None
-    """What facenet-pytorch's `detect` says of one photo."""
+    """The faces that facenet-pytorch's `detect` returned for one photo."""
     if boxes is None:
         return []
     return [
@@ -214,7 +218,7 @@ def as_faces(boxes: Any, scores: Any, points: Any) -> list[Face]:  # noqa: ANN40
 
 
 def alike(theirs: Sequence[Face], ours: Sequence[Face]) -> bool:
-    """Whether both found the same faces: as many, largest first, each in the same place."""
+    """Whether both found the same faces: as many, and each with nearly the same box and landmarks."""
     return len(theirs) == len(ours) and all(
         overlap(one, other) >= CLOSE_BOXES
         and np.hypot(*(np.array(one.landmarks) - np.array(other.landmarks)).T).max() <= CLOSE_POINTS
@@ -234,7 +238,7 @@ def _medians(rounds: Sequence[Milliseconds]) -> Milliseconds:
 
 
 def _multiplications(images: Sequence[Image.Image], mtcnn: MTCNN, facenet: InceptionResnetV1) -> dict[str, float]:
-    """Multiply-adds a photo: of all three networks of MTCNN on all they look at, and of FaceNet on one crop."""
+    """Multiply-adds a photo: of MTCNN's networks on all their inputs, and of FaceNet on one crop."""
     counted = 0.0
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -255,10 +259,38 @@ def _multiplications(images: Sequence[Image.Image], mtcnn: MTCNN, facenet: Incep
 
 
 def _rate(kind: torch.dtype) -> float:
-    """The processor's multiply-adds in matrices of this kind, in 10^9 a second: the best of ten."""
+    """The processor's rate in matrix products of this type, in 10^9 multiply-adds a second: the best of ten."""
     one, times = torch.ones(RATE_SIDE, RATE_SIDE, dtype=kind), []
     for _ in range(10):
         started = time.perf_counter()
         one @ one
         times.append(time.perf_counter() - started)
     return float(RATE_SIDE**3 / min(times) / 1e9)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How many photos were compared, the share with the same faces (`alike`), and how many show none to each."""
+
+    photos: int
+    alike: float
+    faceless_theirs: int
+    faceless_ours: int
+
+
+def measure_parity(photos: Photos, report: Report = silent) -> Parity:
+    """Detects the faces of all photos twice: here in batches, and by facenet-pytorch one by one."""
+    reference, detector = MTCNN(keep_all=True), MtcnnDetector()
+    same = theirs_none = ours_none = done = 0
+    for rows in tracked_slices(len(photos), BATCH, "Comparing faces", "photos", report):
+        images = []
+        for row in range(rows.start, rows.stop):
+            with suppress(PhotoError):
+                images.append(open_image(photos[row].source))
+        for image, ours in zip(images, detector.detect(images), strict=True):
+            theirs = as_faces(*reference.detect(image, landmarks=True))
+            same += alike(theirs, ours)
+            theirs_none += not theirs
+            ours_none += not ours
+        done += len(images)
+    return Parity(done, same / max(done, 1), theirs_none, ours_none)

@@ -1,12 +1,10 @@
-"""A visitor of a running page: uploads a photo and searches with it, as Gradio's documented HTTP interface has it."""
+"""A client of a running page, by Gradio's documented HTTP interface."""
 
 from __future__ import annotations
 
 import json
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +13,12 @@ import httpx
 from pipeline.core.errors import ServingError
 
 API = "/gradio_api"
-SECONDS = 60.0  # the longest that an answer may take
+SECONDS = 60.0  # timeout of an answer
 
 
 @dataclass(frozen=True)
 class Visit:
-    """What a search gave: the answer as `/search` documents it, and the milliseconds from upload to answer."""
+    """The answer to a search, as `/search` documents it, and the milliseconds from upload to answer."""
 
     answer: dict[str, Any]
     ms: float
@@ -31,7 +29,7 @@ class Visitor:
 
     def __init__(self, url: str) -> None:
         self._client = httpx.Client(base_url=url, timeout=SECONDS, trust_env=False)
-        self._session = secrets.token_hex(8)  # one for all that is asked, as a browser has it
+        self._session = secrets.token_hex(8)  # the same for all requests, as a browser's
 
     def page(self) -> bool:
         """Whether the page answers."""
@@ -41,7 +39,7 @@ class Visitor:
             return False
 
     def health(self) -> dict[str, Any]:
-        """What the page's `/health` says."""
+        """The answer of the page's `/health`."""
         found: dict[str, Any] = self._called("health", [])[0]
         return found
 
@@ -59,12 +57,12 @@ class Visitor:
         return Visit(answer, (time.perf_counter() - started) * 1000)
 
     def upload(self, photo: bytes) -> dict[str, Any]:
-        """Gives the page a file; what it is called from then on."""
+        """Uploads a file; returns the value that names it in a request."""
         reply = self._client.post(f"{API}/upload", files={"files": ("photo.jpg", photo, "image/jpeg")})
         return {"path": _taken(reply)[0], "meta": {"_type": "gradio.FileData"}}
 
     def start(self, name: str, values: list[Any]) -> str:
-        """Puts a request into the page's queue; the number under which its answer can be had."""
+        """Puts a request into the page's queue; returns the id of its answer."""
         asked = {"data": values, "session_hash": self._session}
         return str(_taken(self._client.post(f"{API}/call/{name}", json=asked))["event_id"])
 
@@ -88,7 +86,7 @@ class Visitor:
 
 
 def _taken(reply: httpx.Response) -> Any:  # noqa: ANN401
-    """What a request was answered; ServingError with the page's sentence, or with the status where it has none."""
+    """A reply's JSON; ServingError with the page's sentence, or with the status where it has none."""
     try:
         answer = reply.json()
     except ValueError:
@@ -97,13 +95,3 @@ def _taken(reply: httpx.Response) -> Any:  # noqa: ANN401
         return answer
     said = answer.get("detail") if isinstance(answer, dict) else None
     raise ServingError(str(said or f"The page refused a request with status {reply.status_code}."))
-
-
-@contextmanager
-def visiting(url: str) -> Iterator[Visitor]:
-    """A visitor who leaves in the end."""
-    visitor = Visitor(url)
-    try:
-        yield visitor
-    finally:
-        visitor.close()

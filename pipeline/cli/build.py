@@ -10,12 +10,19 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from pipeline.cli.common import NAMES, Commands, ProgressBars, peak_memory, reduced_as_asked, takes_dim
-from pipeline.core.errors import GalleryMissing
-from pipeline.core.progress import Progress
-from pipeline.core.recipes import (
-    RECIPES,
+from pipeline.cli.common import (
+    NAMES,
+    Commands,
+    ProgressBars,
+    add_command,
+    configured_gallery,
+    peak_memory,
+    reduced_as_asked,
+    takes_dim,
 )
+from pipeline.core.errors import GalleryMissing
+from pipeline.core.progress import tracked
+from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import LFW, Settings
 from pipeline.photos.sources import SAMPLE
 
@@ -27,26 +34,24 @@ NAMED = 20  # files left out that are named, of each reason
 
 def add_commands(commands: Commands) -> None:
     """Adds the commands below, each with its arguments."""
-    command = commands.add_parser("build", help="embed the gallery's photos and index them; goes on where it stopped")
+    command = add_command(commands, "build", build, "embed and index the gallery's photos; continues where it stopped")
     command.add_argument("--recipe", nargs="+", metavar="NAME", help=f"all, or one or more of {NAMES}")
     takes_dim(command)
     command.add_argument(
         "--shard",
         type=_shard,
         metavar="I/N",
-        help="embed only this worker's share, such as 0/2; build without it to merge",
+        help="embed only this worker's share of the photos, such as 0/2; then build without --shard to merge",
     )
-    command.set_defaults(command=build)
 
-    command = commands.add_parser("publish", help="upload galleries that are built to a model repository of the Hub")
+    command = add_command(commands, "publish", publish, "upload built galleries to a model repository of the Hub")
     command.add_argument("--repo", required=True, metavar="USER/NAME", help="created where it does not exist")
     command.add_argument("--recipe", nargs="+", metavar="NAME", help="default: all that are built")
     access = command.add_mutually_exclusive_group()
     access.add_argument("--public", action="store_true", help="for everybody; default for LFW and the sample only")
     access.add_argument(
-        "--private", action="store_true", help="for those whom you let in; default for all other photos"
+        "--private", action="store_true", help="for those you give access; default for all other photos"
     )
-    command.set_defaults(command=publish)
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -56,9 +61,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def build(options: argparse.Namespace) -> int:
     """Builds galleries."""
-    from pipeline.galleries.gallery import open_gallery
-
-    gallery = open_gallery(Settings.from_env())
+    gallery = configured_gallery()
     recipes = _recipes_asked_for(options, gallery)
     started = time.perf_counter()
     with closing(ProgressBars()) as bars:
@@ -94,25 +97,23 @@ def _say_what_was_left_out(left_out: Sequence[tuple[str, str]]) -> None:
 
 
 def _draw_maps(gallery: Gallery, recipes: Sequence[str], bars: ProgressBars) -> None:
-    """Draws the maps that are not there yet."""
+    """Draws the maps that are missing."""
     from pipeline.embeddings.map import load_map, open_map
 
-    all_embeddings, started = [gallery.searcher(recipe).embeddings for recipe in recipes], time.perf_counter()
+    all_embeddings = [gallery.searcher(recipe).embeddings for recipe in recipes]
     missing = [embeddings for embeddings in all_embeddings if load_map(embeddings) is None]
-    for done, embeddings in enumerate(missing, start=1):
-        bars(Progress("Drawing maps", "maps", done - 1, len(missing), done - 1, time.perf_counter() - started))
+    for embeddings in tracked(missing, "Drawing maps", "maps", bars):
         open_map(embeddings)
-        bars(Progress("Drawing maps", "maps", done, len(missing), done, time.perf_counter() - started))
 
 
 def _recipes_asked_for(options: argparse.Namespace, gallery: Gallery) -> list[str]:
     if options.recipe == ["all"]:
-        return _all_that_can_be(gallery)
+        return _buildable(gallery)
     return [reduced_as_asked(name, options) for name in options.recipe or [gallery.recipe_to_build()]]
 
 
-def _all_that_can_be(gallery: Gallery) -> list[str]:
-    """Every recipe; one whose head is not trained yet, or that the gallery is too small for, is named and left out."""
+def _buildable(gallery: Gallery) -> list[str]:
+    """All recipes but those whose head is not trained yet or for which the gallery is too small; these are named."""
     left_out = {}
     for name, recipe in RECIPES.items():
         if recipe.layer == "head" and not gallery.encoders.on_disk(name):

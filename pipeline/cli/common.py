@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from tqdm import tqdm
 
 from pipeline.core.progress import Progress
-from pipeline.core.recipes import (
-    OPTIONS,
-    RECIPES,
-    recipe_named,
-    reduced,
-)
+from pipeline.core.recipes import OPTIONS, RECIPES, recipe_named, reduced
+from pipeline.core.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.galleries.gallery import Gallery
@@ -23,6 +20,15 @@ if TYPE_CHECKING:
 NAMES = f"{', '.join(RECIPES)}, each with any of +{' +'.join(OPTIONS)} behind its name; default: the best that is built"
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], summary: str
+) -> argparse.ArgumentParser:
+    """Adds a command, which `run` performs, and returns its parser for its arguments."""
+    command = commands.add_parser(name, help=summary)
+    command.set_defaults(command=run)
+    return command
 
 
 def positive(text: str) -> int:
@@ -60,7 +66,15 @@ class ProgressBars:
             self._bar = None
 
 
+def configured_gallery() -> Gallery:
+    """The gallery that the environment's settings name."""
+    from pipeline.galleries.gallery import open_gallery
+
+    return open_gallery(Settings.from_env())
+
+
 def peak_memory() -> str:
+    """The most memory that this process has had, as the end of a sentence."""
     if sys.platform == "win32":
         return ""
     import resource
@@ -75,10 +89,22 @@ def recipe_asked_for(options: argparse.Namespace, gallery: Gallery) -> str:
 
 
 def reduced_as_asked(name: str, options: argparse.Namespace) -> str:
+    """The recipe's name, with its dimension if `--dim` gives one."""
     recipe = recipe_named(name)
     return recipe.name if options.dim is None else reduced(recipe, options.dim).name
 
 
+def takes_recipe(command: argparse.ArgumentParser) -> None:
+    """Adds `--recipe` and `--dim`."""
+    command.add_argument("--recipe", metavar="NAME", help=NAMES)
+    takes_dim(command)
+
+
 def takes_dim(command: argparse.ArgumentParser) -> None:
     """Adds `--dim`."""
-    command.add_argument("--dim", type=positive, help="reduce the recipe's vectors to so many numbers by PCA")
+    command.add_argument("--dim", type=positive, help="reduce the recipe's vectors to this dimension by PCA")
+
+
+def takes_json(command: argparse.ArgumentParser, what: str = "the figures as JSON") -> None:
+    """Adds `--json`."""
+    command.add_argument("--json", action="store_true", help=f"print {what}")

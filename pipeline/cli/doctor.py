@@ -24,6 +24,7 @@ from pipeline.core.errors import (
     Stopped,
     WeightsError,
 )
+from pipeline.core.folders import link_folder
 from pipeline.core.processors import usable_cores
 from pipeline.core.progress import Progress
 from pipeline.core.recipes import RECIPES
@@ -32,6 +33,7 @@ from pipeline.embeddings.build import missing_indexes, open_embeddings, readable
 from pipeline.encoder.weights import PACKAGED, WEIGHT_FILES, WeightStore
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.indexes.registry import INDEXES, why_unavailable, why_unreachable
+from pipeline.photos.sources import datasets_kept_in
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -70,23 +72,11 @@ def examine() -> Iterator[Finding]:
 
 @contextmanager
 def _caches_of_links(settings: Settings) -> Iterator[Settings]:
-    """Settings whose cache, and that of `datasets`, hold links to what is cached, and are gone after the block."""
-    try:
-        from datasets import config
-    except ImportError:  # said above
-        yield settings
-        return
-    with TemporaryDirectory() as folder:
-        own, photos = Path(folder, "own"), Path(folder, "photos")
-        for cache, links in ((settings.cache, own), (config.HF_DATASETS_CACHE, photos)):
-            if cache.is_dir():
-                no_locks = shutil.ignore_patterns("*.lock")
-                shutil.copytree(cache.resolve(), links, copy_function=os.symlink, ignore=no_locks)
-        cache, config.HF_DATASETS_CACHE = config.HF_DATASETS_CACHE, photos
-        try:
-            yield replace(settings, cache=own)
-        finally:
-            config.HF_DATASETS_CACHE = cache
+    """Settings whose cache, and that of datasets, hold links to what is cached, and are gone after the block."""
+    with TemporaryDirectory() as folder, datasets_kept_in(Path(folder, "datasets")):
+        own = Path(folder, "own")
+        link_folder(settings.cache, own)
+        yield replace(settings, cache=own)
 
 
 def environment() -> Iterator[Finding]:
@@ -151,14 +141,13 @@ def weights(settings: Settings) -> Iterator[Finding]:
 def embeddings(gallery: Gallery) -> Iterator[Finding]:
     """The photos, and what is built of them by each recipe whose weights are here."""
     try:
-        gallery.open_photos(_not_here)
+        photos = gallery.open_photos(_not_here)
     except Stopped:
         yield Finding("ok", f"dataset: {gallery.title} is not here yet, to be downloaded when it is needed")
         return
     except PipelineError as error:
         yield Finding("fail", "dataset", str(error))
         return
-    photos = gallery.photos
     yield Finding("ok", f"dataset: {photos.title}, {len(photos):,} photos of {len(set(photos.people)):,} people")
     for name in RECIPES:
         try:

@@ -1,4 +1,4 @@
-"""Evaluating what is built, and calibrating its distances."""
+"""Evaluating the galleries that are built, and calibrating their distances."""
 
 from __future__ import annotations
 
@@ -8,42 +8,39 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from pipeline.cli.common import Commands, ProgressBars, peak_memory
+from pipeline.cli.common import Commands, ProgressBars, add_command, configured_gallery, peak_memory
 from pipeline.core.settings import Settings
 
 
 def add_commands(commands: Commands) -> None:
     """Adds the commands below, each with its arguments."""
-    command = commands.add_parser("evaluate", help="which model is better, by how much: measured on what is built")
+    command = add_command(commands, "evaluate", evaluate, "measure on built galleries which model is better")
     command.add_argument(
         "--recipes", nargs="+", metavar="NAME", help="as for build, with options too; default: all that are built"
     )
     command.add_argument("--indexes", nargs="+", metavar="NAME", help="default: all that a gallery has")
     command.add_argument("--json", type=Path, help="where to write the figures; default: beside the galleries")
     command.add_argument("--html", type=Path, help="where to write the report; default: beside the galleries")
-    command.set_defaults(command=evaluate)
 
-    command = commands.add_parser("calibrate", help="measure on LFW what distances mean, for verdicts")
+    command = add_command(commands, "calibrate", calibrate, "measure on LFW what distances mean, for the verdicts")
     command.add_argument("--recipes", nargs="+", metavar="NAME", help="default: all that are built")
     command.add_argument(
         "--json", type=Path, help="a file to add the figures to, such as pipeline/search/calibrations.json"
     )
-    command.set_defaults(command=calibrate)
 
 
 def calibrate(options: argparse.Namespace) -> int:
     """Measures what distances mean, on galleries of LFW that are built."""
-    from pipeline.galleries.gallery import open_gallery
     from pipeline.galleries.reports import built_recipes
     from pipeline.search.calibration import write_calibrations
 
-    gallery = open_gallery(Settings.from_env())
+    gallery = configured_gallery()
     with closing(ProgressBars()) as bars:
         measured = gallery.calibrate(options.recipes or built_recipes(gallery), bars)
     if options.json:
         write_calibrations(options.json, measured)
     for one in measured:
-        limit = one.presence(one.sizes[-1])
+        limit = one.presence(one.hits.sizes[-1])
         print(
             f"{one.recipe}: as many pairs of one person as of two at distance {one.middle:.3f}, width {one.width:.3f}; "
             f"beyond {limit.distance:.3f} probably not in the gallery"
@@ -52,8 +49,8 @@ def calibrate(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Measures the galleries that are built, and keeps the report."""
-    from pipeline.evaluation.tables import costs, headline, markdown, steps
+    """Evaluates the galleries that are built, and writes the report."""
+    from pipeline.evaluation.tables import asked, costs, headline, markdown, open_set, parts, steps, words
     from pipeline.galleries.gallery import open_gallery
     from pipeline.galleries.reports import make_report, save_report
 
@@ -68,6 +65,7 @@ def evaluate(options: argparse.Namespace) -> int:
     for name, reason in left_out.items():
         print(f"{name} is left out: {reason}", file=sys.stderr)
     paths = save_report(gallery, report, options.json, options.html)
-    print(*(markdown(table(report)) for table in (headline, steps, costs)), sep="\n\n")
+    tables = (table(report) for table in (headline, steps, costs, open_set, asked, words, parts))
+    print(*(markdown(table) for table in tables if table[1]), sep="\n\n")
     print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}; {paths[0]} and {paths[1]}.")
     return 0

@@ -1,72 +1,58 @@
-"""Searching with a photo, explaining a hit, and saying what is here."""
+"""Searching with a photo, explaining a hit, and showing the state of the installation."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pipeline.cli.common import NAMES, Commands, recipe_asked_for, takes_dim
+from pipeline.cli.common import Commands, add_command, configured_gallery, recipe_asked_for, takes_json, takes_recipe
 from pipeline.core.errors import GalleryError
-from pipeline.core.recipes import (
-    DEFAULT_INDEX,
-    DEFAULT_K,
-    MAX_K,
-    RECIPES,
-)
-from pipeline.core.settings import VARIABLES, Settings, values_to_show
+from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
+from pipeline.core.settings import VARIABLES, values_to_show
 from pipeline.core.types import Answer
 from pipeline.indexes.registry import INDEXES
-
-if TYPE_CHECKING:
-    pass
 
 
 def add_commands(commands: Commands) -> None:
     """Adds the commands below, each with its arguments."""
-    command = commands.add_parser("search", help="search the gallery with a photo; exit code 1 if it shows no face")
+    command = add_command(commands, "search", search, "search with a photo; exit code 1 if it shows no face")
     command.add_argument("photo", type=Path)
-    command.add_argument("--recipe", metavar="NAME", help=NAMES)
-    takes_dim(command)
+    takes_recipe(command)
     command.add_argument(
         "--index", default=DEFAULT_INDEX, metavar="NAME", help=f"{' or '.join(INDEXES)}; default: %(default)s"
     )
     command.add_argument(
         "--k", type=int, default=DEFAULT_K, help=f"how many results, 1 to {MAX_K}; default: %(default)s"
     )
-    command.add_argument(
-        "--face", type=int, default=0, metavar="N", help="which face where there are several; default: the largest"
-    )
+    _takes_face(command)
     command.add_argument("--whole-photo", action="store_true", help="search with the whole photo, without a face")
-    command.add_argument("--json", action="store_true", help="print the answer as JSON")
-    command.set_defaults(command=search)
+    takes_json(command, "the answer as JSON")
 
-    command = commands.add_parser("explain", help="draw what the similarity of a photo and a hit rests on")
+    command = add_command(commands, "explain", explain, "draw which parts of two photos their similarity comes from")
     command.add_argument("photo", type=Path)
-    command.add_argument("--recipe", metavar="NAME", help=NAMES)
-    takes_dim(command)
+    takes_recipe(command)
     command.add_argument("--hit", metavar="PHOTO_ID", help="default: the nearest that is not the photo itself")
+    _takes_face(command)
+    command.add_argument("--out", type=Path, help="the picture; default: why.png, or none with --json")
+    takes_json(command, "the figures as JSON, patch by patch")
+
+    add_command(commands, "doctor", doctor, "check the installation; exit code 1 if anything fails")
+
+    add_command(commands, "info", info, "show the settings, the gallery and what can be searched")
+
+
+def _takes_face(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--face", type=int, default=0, metavar="N", help="which face where there are several; default: the largest"
     )
-    command.add_argument("--out", type=Path, help="the picture; default: why.png, or none with --json")
-    command.add_argument("--json", action="store_true", help="print the figures as JSON, patch by patch")
-    command.set_defaults(command=explain)
-
-    command = commands.add_parser("doctor", help="what is well here and what is not; exit code 1 if anything fails")
-    command.set_defaults(command=doctor)
-
-    command = commands.add_parser("info", help="what is set, what is here and what can be searched")
-    command.set_defaults(command=info)
 
 
 def search(options: argparse.Namespace) -> int:
-    """Searches for a face of one photo."""
+    """Searches the gallery with a face of one photo."""
     from pipeline.galleries.ask import Question, Which, ask
-    from pipeline.galleries.gallery import open_gallery
 
-    gallery = open_gallery(Settings.from_env())
+    gallery = configured_gallery()
     face = Which.WHOLE_PHOTO if options.whole_photo else options.face
     question = Question(options.photo, options.index, options.k, face)
     answer = ask(question, lambda: gallery.searcher(recipe_asked_for(options, gallery))).answers[0]
@@ -88,29 +74,27 @@ def _print_answer(answer: Answer) -> None:
         note = "  the same photo" if hit.is_query else ""
         verdict = ""
         if hit.verdict:
-            verdict = f"  {hit.verdict.words:<11} {hit.verdict.as_json()['pair_percent']:5.1f} % as a pair"
+            verdict = f"  {hit.verdict.words:<11}"
         print(f"{hit.rank:4}  {hit.distance:.4f}{verdict}  {hit.person:<32}  {hit.photo_id}{note}")
     if not answer.hits:
         print("This gallery has no face to compare with; add photos that show one.")
         return
-    if answer.limit is None:
+    if answer.person is None:
         print("No verdicts: these weights were never calibrated for such a search; see `python -m pipeline calibrate`.")
         return
-    found = "probably not in this gallery" if answer.probably_absent else "perhaps in this gallery"
+    said = answer.person.as_json()
     print(
-        f"This person is {found}: {answer.limit.false_alarms:.1%} of searches for strangers have a photo within "
-        f"{answer.limit.distance:.2f}. The percentages are of pairs this alike, half of all being of one person; they "
-        "are no proof."
+        f"{said['name']}: {said['is_right']}. Of searches like this one, half of all being for people of the gallery, "
+        f"{said['person_percent']} % are right; {said['false_alarm_percent']} % of searches for strangers look as sure."
     )
 
 
 def explain(options: argparse.Namespace) -> int:
-    """Draws, or prints as JSON, what the similarity of a face and one hit rests on."""
+    """Draws, or prints as JSON, which parts of a face and one hit their similarity comes from."""
     from pipeline.galleries.ask import Question, ask
-    from pipeline.galleries.gallery import open_gallery
     from pipeline.search.explain import EMBEDDINGS, nearest, picture, save_picture, why
 
-    gallery = open_gallery(Settings.from_env())
+    gallery = configured_gallery()
     question = Question(options.photo, "exact", face=options.face)
     found = ask(question, lambda: gallery.searcher(recipe_asked_for(options, gallery)))
     (answer,) = found.answers
@@ -131,25 +115,22 @@ def explain(options: argparse.Namespace) -> int:
 
 
 def info(options: argparse.Namespace) -> int:
-    """Says what is set, what is here and what can be searched."""
-    from pipeline.galleries.gallery import open_gallery
+    """Prints the settings, the gallery and the state of every recipe."""
 
-    settings = Settings.from_env()
-    gallery = open_gallery(settings)
+    gallery = configured_gallery()
     print(
         f"gallery  {gallery.photos.title}: {len(gallery.photos):,} photos, {len(set(gallery.photos.people)):,} people"
     )
     print(f"indexes  {', '.join(INDEXES)} in {gallery.index_root.resolve()}")
     for name, recipe in RECIPES.items():
-        reason = gallery.why_unavailable(name)
-        if reason is None:
+        state = "ready"
+        if reason := gallery.why_unavailable(name):
+            state = f"unavailable: {reason}"
+        else:
             try:
                 gallery.searcher(name)
-                state = "ready"
             except GalleryError as error:
                 state = str(error)
-        else:
-            state = f"unavailable: {reason}"
         print(f"recipe   {name:<16} {recipe.label}: {state}")
     for variable, value in values_to_show().items():
         print(f"setting  {variable} = {value}\n         {VARIABLES[variable]}")
@@ -157,11 +138,11 @@ def info(options: argparse.Namespace) -> int:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Says what is well here and what is not."""
+    """Prints one finding a line."""
     from pipeline.cli.doctor import examine
 
-    levels = set()
+    failed = False
     for finding in examine():
         print(finding)
-        levels.add(finding.level)
-    return 1 if "fail" in levels else 0
+        failed |= finding.level == "fail"
+    return int(failed)

@@ -5,20 +5,13 @@ from __future__ import annotations
 import argparse
 import time
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.common import Commands, ProgressBars, peak_memory, positive
+from pipeline.cli.common import Commands, ProgressBars, add_command, configured_gallery, peak_memory, positive
 from pipeline.core.progress import Report, silent
-from pipeline.core.recipes import (
-    DEFAULT_EPOCHS,
-    FALLBACK,
-    HEADED,
-    MINI,
-    STEPS,
-    recipe_named,
-)
+from pipeline.core.recipes import COMPACT, DEFAULT_EPOCHS, HEADED, MINI, STEPS, recipe_named
 from pipeline.core.settings import Settings
 from pipeline.photos.sources import SAMPLE
 
@@ -29,46 +22,28 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Commands) -> None:
     """Adds the commands below, each with its arguments."""
-    command = commands.add_parser("train-head", help=f"train the head of {HEADED} on this gallery's people")
+    command = add_command(commands, "train-head", train_head, f"train the head of {HEADED} on this gallery's people")
     command.add_argument(
         "--epochs", type=positive, default=DEFAULT_EPOCHS, help="passes over the photos; default: %(default)s"
     )
-    command.set_defaults(command=train_head)
 
-    command = commands.add_parser("distil", help=f"train the network of {MINI} anew, on LFW; goes on where it stopped")
+    command = add_command(commands, "distil", distil, f"train the network of {MINI} on LFW; continues where it stopped")
     command.add_argument("--steps", type=positive, default=STEPS, help="default: %(default)s")
-    command.add_argument("--held-out", action="store_true", help="leave out a fifth of the people, and judge by them")
-    command.add_argument("--folder", type=Path, help="where to keep what is done; default: below FACESEARCH_CACHE")
+    command.add_argument("--held-out", action="store_true", help="leave out a fifth of the people and evaluate on them")
+    command.add_argument("--folder", type=Path, help="for training data and state; default: below FACESEARCH_CACHE")
     command.add_argument("--out", type=Path, default=Path("mini.safetensors"), help="default: %(default)s")
-    command.set_defaults(command=distil)
 
-    command = commands.add_parser("copy-mtcnn", help="copy MTCNN's weights out of facenet-pytorch's wheel anew")
+    command = add_command(commands, "copy-mtcnn", copy_mtcnn, "copy MTCNN's weights out of facenet-pytorch's wheel")
     command.add_argument("--out", type=Path, default=Path("mtcnn.safetensors"), help="default: %(default)s")
-    command.set_defaults(command=copy_mtcnn)
 
-    command = commands.add_parser("compose-sample", help="make the sample gallery anew, of a gallery of LFW")
+    command = add_command(commands, "compose-sample", compose_sample, "make the sample gallery from a gallery of LFW")
     command.add_argument("--folder", type=Path, default=SAMPLE, help="where to; default: %(default)s")
-    command.set_defaults(command=compose_sample)
-
-
-@dataclass(frozen=True)
-class Run:
-    """Where a training keeps what it has done: views of both, its own state for each number of steps."""
-
-    folder: Path
-    steps: int
-    held_out: bool
-
-    @property
-    def state(self) -> Path:
-        """What a training that was cut short goes on from."""
-        return self.folder / f"state-{'part' if self.held_out else 'all'}-{self.steps}.pt"
 
 
 def distil(options: argparse.Namespace) -> int:
-    """Trains the network of mtcnn-mini to say what its teacher says, and keeps it."""
+    """Trains the network of mtcnn-mini to give its teacher's embeddings, and writes it to a file."""
     from pipeline.encoder.encoder import Encoder
-    from pipeline.encoder.networks import Reid
+    from pipeline.encoder.networks import open_network
     from pipeline.galleries.gallery import open_gallery
     from pipeline.training.augmentation import Source
     from pipeline.training.distil import distil, open_views
@@ -77,46 +52,51 @@ def distil(options: argparse.Namespace) -> int:
 
     settings = Settings.from_env()
     gallery = open_gallery(settings)
-    run = Run(options.folder or settings.cache / "distil", options.steps, options.held_out)
+    folder = options.folder or settings.cache / "distil"
+    state = folder / f"state-{'part' if options.held_out else 'all'}-{options.steps}.pt"  # to continue from
     started = time.perf_counter()
     with closing(ProgressBars()) as bars:
-        gallery.build([FALLBACK], bars)
-        embeddings, weights = gallery.searcher(FALLBACK).embeddings, gallery.encoders.get(FALLBACK).weights
-        teacher = Encoder(recipe_named(f"{FALLBACK}+flip"), Reid(weights.paths[0]), None, weights)
+        gallery.build([COMPACT], bars)
+        embeddings, weights = gallery.searcher(COMPACT).embeddings, gallery.encoders.get(COMPACT).weights
+        flipped = recipe_named(f"{COMPACT}+flip")
+        teacher = Encoder(flipped, open_network(flipped, weights), None, weights)
         source = Source(embeddings, gallery.photos, teacher, recipe_named(MINI))
-        shown, apart = open_views(run.folder, embeddings, gallery.photos)
-        parts = (shown,) if run.held_out else (shown, apart)
+        shown, apart = open_views(folder, embeddings, gallery.photos)
+        parts = (shown,) if options.held_out else (shown, apart)
         for part in parts:
             part.make(source, bars)
-        trained = distil(read_teacher(weights.paths[0]), parts, run.state, run.steps, bars)
-    facts = {"teacher": weights.sha256, "photos": gallery.photos.revision, "steps": str(run.steps)}
+        trained = distil(read_teacher(weights.paths[0]), parts, state, options.steps, bars)
+    facts = {"teacher": weights.sha256, "photos": gallery.photos.revision, "steps": str(options.steps)}
     save_mini(trained.network, options.out, facts)
-    if run.held_out:
-        print(_of_the_held_out(settings, gallery, options.out))
+    if options.held_out:
+        print(_held_out_sentence(settings, gallery, options.out))
     print("cosine to the teacher, by 50 steps:", *(f"{value:.3f}" for value in trained.curve))
     size = options.out.stat().st_size / 1e6
     print(f"{options.out}: {size:.2f} MB, {time.perf_counter() - started:.0f} s{peak_memory()}.")
     return 0
 
 
-def _of_the_held_out(settings: Settings, gallery: Gallery, weights: Path) -> str:
-    """How well the network judges pairs of the people it was not shown, in a sentence."""
-    from pipeline.encoder.networks import Mini
+def _held_out_sentence(settings: Settings, gallery: Gallery, weights: Path) -> str:
+    """The accuracy of the network on pairs of people it was not trained on, in a sentence."""
+    from pipeline.encoder.networks import open_network
+    from pipeline.encoder.weights import Weights
     from pipeline.evaluation.pairs import open_pairs
     from pipeline.training.distil import judge
 
     pairs = open_pairs(settings.dataset, gallery.photos, settings.cache)
     if pairs is None:
-        return "Nothing is said of the people held out: LFW's pairs are there for all of LFW only."
-    found = judge(Mini(weights), recipe_named(MINI), gallery.searcher(FALLBACK).embeddings, gallery.photos, pairs)
+        return "The people held out are not evaluated: LFW's pairs are available for all of LFW only."
+    recipe = recipe_named(MINI)
+    network = open_network(recipe, Weights("mini", (weights,), "", custom=True))
+    found = judge(network, recipe, gallery.searcher(COMPACT).embeddings, gallery.photos, pairs)
     return (
-        f"{found.pairs:,} pairs of {found.people:,} people held out: {found.student:.4f} right, its teacher "
+        f"{found.pairs:,} pairs of {found.people:,} people held out: accuracy {found.student:.4f}, its teacher's "
         f"{found.teacher:.4f}; mean cosine of the two {found.cosine:.3f}."
     )
 
 
 def copy_mtcnn(options: argparse.Namespace) -> int:
-    """Makes the file with MTCNN's weights anew, out of facenet-pytorch's wheel."""
+    """Copies MTCNN's weights out of facenet-pytorch's wheel."""
     from pipeline.core.files import digest
     from pipeline.training.mtcnn_weights import copy_mtcnn as copy
 
@@ -126,11 +106,10 @@ def copy_mtcnn(options: argparse.Namespace) -> int:
 
 
 def train_head(options: argparse.Namespace) -> int:
-    """Trains the head of the baseline that ends with one."""
-    from pipeline.galleries.gallery import open_gallery
+    """Trains the head of the trained baseline."""
     from pipeline.training.heads import best_epoch
 
-    gallery = open_gallery(Settings.from_env())
+    gallery = configured_gallery()
     started = time.perf_counter()
     with closing(ProgressBars()) as bars:
         path, curve = train_and_keep_head(gallery, HEADED, options.epochs, bars)
@@ -144,12 +123,11 @@ def train_head(options: argparse.Namespace) -> int:
 
 def compose_sample(options: argparse.Namespace) -> int:
     """Makes the photos of people who do not exist."""
-    from pipeline.galleries.gallery import open_gallery
     from pipeline.training.sample import compose_sample
 
-    gallery = open_gallery(Settings.from_env())
+    gallery = configured_gallery()
     with closing(ProgressBars()) as bars:
-        compose_sample(gallery.searcher(FALLBACK).embeddings, gallery.photos, options.folder, bars)
+        compose_sample(gallery.searcher(COMPACT).embeddings, gallery.photos, options.folder, bars)
     files = [path.stat().st_size for path in options.folder.rglob("*.jpg")]
     print(f"{len(files)} photos of people who do not exist, {sum(files) / 1e6:.2f} MB, are in {options.folder}.")
     return 0
@@ -158,7 +136,7 @@ def compose_sample(options: argparse.Namespace) -> int:
 def train_and_keep_head(
     gallery: Gallery, recipe: str, epochs: int, report: Report = silent
 ) -> tuple[Path, list[Epoch]]:
-    """Trains the recipe's head on this gallery and keeps it; returns where, and the training curve."""
+    """Trains the recipe's head on this gallery and keeps it; returns its file and the training curve."""
     from pipeline.training.heads import train_head as train
 
     chosen = recipe_named(recipe)

@@ -1,16 +1,16 @@
-"""What can go wrong, as a tree. Every message is one sentence that names what is wrong and what to do about it.
+"""The errors, as a tree. Every message is one sentence with the cause and the remedy.
 
     PipelineError
     ├── SettingsError      an option or environment variable has no usable value
     ├── PhotoError         one photo cannot be read
-    │   └── PhotoOutOfReach    its file cannot be read now: the drive is gone, say; it may be undamaged
-    ├── PhotosError        the gallery's photos cannot be had (no such folder, host out of reach, a zip of no use)
-    ├── Stopped            somebody asked for a task to end
+    │   └── PhotoOutOfReach    its file cannot be read now, such as on a drive that is gone; it may be undamaged
+    ├── PhotosError        the gallery's photos are unavailable (no such folder, host out of reach, a broken zip)
+    ├── Stopped            a task was asked to end
     ├── StorageError       the folder of the galleries cannot be written
-    ├── WeightsError       a network's weights cannot be had, or are not what they claim to be
+    ├── WeightsError       a network's weights are unavailable, or have a wrong hash
     ├── HubError           a repository of galleries on the Hub cannot be read or written
-    ├── ServingError       a running page does not answer as it should
-    ├── Busy               a server has as much to do as it can take
+    ├── ServingError       a running page cannot be started, or refuses a request
+    ├── Busy               the server is at its limit; the request may succeed later
     ├── IndexUnavailable   an index outside the gallery (a Milvus server) cannot be reached or used
     └── GalleryError       a gallery on disk cannot be searched
         ├── GalleryMissing     it was never built, or its build was cut short
@@ -20,12 +20,12 @@
 
 Each door catches them in one place: the page for all its events, and for what it says in place of an answer; the tool
 for programs, Live, and the command line, which prints the sentence and exits with 2.
-"A photo without a face" is not in the tree: it is a result (see `types.Encoded`), not an error.
+A photo without a face is not an error but a result (see `types.Encoded`).
 """
 
 
 class PipelineError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of all errors with a sentence for the user."""
 
 
 class SettingsError(PipelineError):
@@ -37,15 +37,15 @@ class PhotoError(PipelineError):
 
 
 class PhotoOutOfReach(PhotoError):
-    """A photo's file cannot be read now, whatever is in it: the drive is gone, say, or permission is missing."""
+    """A photo's file cannot be read now: its drive is gone, or permission is missing."""
 
 
 class PhotosError(PipelineError):
-    """The gallery's photos cannot be had."""
+    """The gallery's photos are unavailable."""
 
 
 class Stopped(PipelineError):
-    """Somebody asked for this task to end before it was done."""
+    """The task was asked to end before it was done."""
 
 
 class StorageError(PipelineError):
@@ -53,23 +53,23 @@ class StorageError(PipelineError):
 
 
 class WeightsError(PipelineError):
-    """A network's weights cannot be had, or are not what they claim to be."""
+    """A network's weights are unavailable, or have a wrong hash."""
 
 
 class HubError(PipelineError):
-    """A repository of galleries on the Hub cannot be read or written, or holds something else than it says."""
+    """A repository of galleries on the Hub cannot be read or written, or its files do not match their manifest."""
 
 
 class ServingError(PipelineError):
-    """A running page cannot be started, or refused what was asked of it."""
+    """A running page cannot be started, or refused a request."""
 
 
 class Busy(PipelineError):
-    """A server has as much to do as it can take; the same request may be answered later."""
+    """The server is at its limit; the same request may succeed later."""
 
 
 class IndexUnavailable(PipelineError):
-    """An index that lives outside the gallery, on a server or in a file of its own, cannot be reached or used."""
+    """An index outside the gallery's folder, such as a Milvus server, cannot be reached or used."""
 
 
 class GalleryError(PipelineError):

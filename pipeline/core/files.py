@@ -1,4 +1,4 @@
-"""Writing so that nobody ever reads half a file, and telling whether a file is the one it should be."""
+"""Atomic writes, and files whose content is checked against a digest."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ import numpy.typing as npt
 from pipeline.core.errors import WeightsError
 from pipeline.core.folders import PRIVATE_FILE, is_personal, make_folder
 
-SEAL = "sha256"  # the field of a JSON file in which the digest of all the others stands
+SEAL = "sha256"  # the field of a sealed JSON file with the digest of all the others
 SETTLED_SECONDS = 2.0  # a file that was just written may be written again without a new time
 
 
 @contextmanager
 def replacing(path: Path, *, lasting: bool = True) -> Iterator[Path]:
-    """A path beside `path` to write to; when the block ends well it is flushed to disk and renamed into place.
+    """A temporary path beside `path` to write to; it is renamed to `path` when the block ends without an error.
 
-    What is not `lasting`, because it can be made again at any time, is not flushed: after a power cut it may be empty.
+    With `lasting` it is flushed to disk first; without, a power cut may leave an empty file, so that is for files that
+    can be made again at any time.
     """
     make_folder(path.parent)
     beside = _beside(path, "tmp")
@@ -46,10 +47,10 @@ def replacing(path: Path, *, lasting: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def apart(path: Path) -> Iterator[Path]:
-    """A copy of `path` that is nobody else's, to be mapped into memory in the block, after which it has no name.
+    """A copy of `path` for this process alone, to be memory-mapped in the block, at whose end it is unlinked.
 
-    Whoever cuts a mapped file short ends the process, and whoever writes over it changes what is found. Where there is
-    no room for a copy, or nobody may write, it is `path` itself.
+    Truncating a mapped file kills the process, and overwriting it changes search results; a copy without a name is safe
+    from both. Where a copy cannot be written, this is `path` itself.
     """
     beside = _beside(path, "apart")
     own = beside
@@ -66,7 +67,7 @@ def apart(path: Path) -> Iterator[Path]:
 
 
 def _mode_of_new(path: Path) -> int:
-    """The permissions that a file there is to have: what the umask leaves, which only a file that was made tells."""
+    """The permissions of a new file there: what the umask leaves, which only creating a file shows."""
     if is_personal(path):
         return PRIVATE_FILE
     path.touch()
@@ -76,7 +77,7 @@ def _mode_of_new(path: Path) -> int:
 
 
 def _beside(path: Path, ending: str) -> Path:
-    # The thread counts too: the page makes one and the same thumbnail in several at once.
+    # With the thread, because several threads of the page may make one thumbnail at the same time.
     return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.{ending}")
 
 
@@ -87,18 +88,18 @@ def write_json(path: Path, value: object) -> None:
 
 
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
-    """`value` with its own digest in it, by which `read_sealed` knows it again."""
+    """`value` with its digest added, which `read_sealed` checks."""
     content = {name: part for name, part in value.items() if name != SEAL}
     return {**content, SEAL: _digest_of(content)}
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """The value that was written sealed, without the seal. ValueError if that is not what stands there; OSError."""
+    """The sealed value in a JSON file, without its digest; ValueError if it is damaged; OSError."""
     content = path.read_bytes()
     try:
         value = json.loads(content)
         whole = isinstance(value, dict) and value.pop(SEAL, None) == _digest_of(value)
-    except (ValueError, RecursionError) as error:  # no JSON, no text, numbers of thousands of digits, a deep nest
+    except (ValueError, RecursionError) as error:  # no JSON, no text, huge numbers, deep nesting
         raise ValueError(f"{path} holds no JSON") from error
     if not whole:
         raise ValueError(f"{path} holds something else than what was written")
@@ -111,7 +112,7 @@ def _digest_of(value: object) -> str:
 
 
 def array_digest(told: object, *arrays: npt.NDArray[Any]) -> str:
-    """The digest of arrays, their kinds and shapes, and of what is told of them, as JSON has it."""
+    """The digest of arrays with their types and shapes, and of `told`, which must be JSON."""
     hasher = hashlib.sha256(json.dumps([told, [(array.dtype.str, array.shape) for array in arrays]]).encode())
     for array in arrays:
         hasher.update(array.tobytes())
@@ -119,7 +120,7 @@ def array_digest(told: object, *arrays: npt.NDArray[Any]) -> str:
 
 
 def check_packaged(path: Path, sha256: str) -> None:
-    """WeightsError if a file that comes with this package is gone or another one."""
+    """WeightsError if a file of this package is missing or changed."""
     if not path.is_file() or digest(path) != sha256:
         raise WeightsError(
             f"{path} is not the one that comes with this version (its hash differs); put that one back in its place."

@@ -1,10 +1,10 @@
-"""Folders: a visitor's, which are readable for this account alone and gone once deleted, and those of one process.
+"""Folders of visitors' galleries, which are private, and temporary folders of one process.
 
-A visitor's gallery is a folder named `own-` and 32 hexadecimal digits. What is written below it is readable for this
-account alone, and no writer makes the folder itself: once deleted it stays so, whoever is still writing.
+A visitor's gallery is a folder named `own-` and 32 hexadecimal digits. Everything below it is readable for this account
+alone. Writers never create the folder itself, so that it stays deleted even if something is still being written.
 
-A process's temporary folder has a lock beside it, which the system releases however the process ends. Whoever can have
-the lock may delete the folder: its process is gone. Process ids tell nothing, for in a container they are all 1.
+A process's temporary folder has a lock beside it, which the system releases however the process ends. A folder whose
+lock is free belongs to a process that is gone, and may be deleted. Process ids do not tell: in a container all are 1.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from pipeline.core.errors import StorageError
 PERSONAL = re.compile(r"own-[0-9a-f]{32}")  # the name of a visitor's gallery
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 TOKEN = re.compile(r"[0-9a-f]{16}|\d+-\w{8}")  # what a temporary folder's name ends with; the latter up to version 0.9
-LEFT = (".removing", ".moving")  # how a hidden folder ends that a killed process was deleting or copying
-REMOVAL_ATTEMPTS = 5  # a writer that was under way can add one file to a folder that is being emptied
+LEFTOVER_SUFFIXES = (".removing", ".moving")  # of hidden folders that a killed process was deleting or copying
+REMOVAL_ATTEMPTS = 5  # because a writer may add a file to a folder that is being emptied
 
 log = logging.getLogger(__name__)
-_held: dict[Path, FileLock] = {}  # by the folders of this process
+_locks: dict[Path, FileLock] = {}  # by the folders of this process
 
 
 def is_personal(path: Path) -> bool:
-    """Whether this is a visitor's gallery, or lies in one."""
+    """Whether this is a visitor's gallery, or something in one."""
     return any(PERSONAL.fullmatch(part) for part in path.parts)
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder and what is missing above it; FileNotFoundError if a visitor's gallery is what is missing."""
+    """Makes a folder and its missing parents; FileNotFoundError if one of these is a visitor's gallery."""
     if folder.is_dir():
         return
-    # Within it, its vectors and pictures lie in folders of the same name.
+    # Folders of the same name inside it hold its vectors and pictures.
     if is_personal(folder) and not is_personal(folder.parent):
         raise FileNotFoundError(errno.ENOENT, "this gallery was removed", str(folder))
     make_folder(folder.parent)
@@ -51,7 +51,7 @@ def make_folder(folder: Path) -> None:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Makes a folder that is readable for this account alone, whatever the umask, or makes it so if it is there."""
+    """Makes a folder readable for this account alone, whatever the umask, whether or not it exists."""
     folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     if stat.S_IMODE(folder.stat().st_mode) != PRIVATE_FOLDER:
         folder.chmod(PRIVATE_FOLDER)
@@ -69,7 +69,7 @@ def make_private(folder: Path) -> None:
 def remove_folder(folder: Path) -> None:
     """Deletes a folder in which others may still be writing; StorageError if anything is left.
 
-    It is renamed first: whoever knows it by its path finds nothing from then on, and can add nothing.
+    It is renamed first, so that nobody can read or add anything by its path.
     """
     doomed = folder.with_name(f".{folder.name.lstrip('.')}.{secrets.token_hex(4)}.removing")
     for attempt in range(REMOVAL_ATTEMPTS):
@@ -84,7 +84,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def move_folder(folder: Path, place: Path) -> None:
-    """Moves a folder, whole or not at all, to another disk too; OSError if it cannot be moved."""
+    """Moves a folder atomically, also to another disk; OSError if it cannot be moved."""
     try:
         folder.rename(place)
     except OSError as error:
@@ -93,7 +93,7 @@ def move_folder(folder: Path, place: Path) -> None:
     else:
         return
     aside, beside = (path.with_name(f".{path.name}.moving") for path in (folder, place))
-    folder.rename(aside)  # nothing is added to what has been copied already
+    folder.rename(aside)  # so that nothing is added while it is copied
     try:
         shutil.copytree(aside, beside)
         beside.rename(place)
@@ -104,9 +104,15 @@ def move_folder(folder: Path, place: Path) -> None:
     remove_folder(aside)
 
 
+def link_folder(folder: Path, place: Path) -> None:
+    """Makes a folder like another one, if there is that, of links to its files: what is written there changes none."""
+    if folder.is_dir():
+        shutil.copytree(folder.resolve(), place, copy_function=os.symlink, ignore=shutil.ignore_patterns("*.lock"))
+
+
 def remove_leftovers(root: Path, prefix: str) -> None:
-    """Deletes what a killed process was deleting from this folder, or copying into it, when it ended."""
-    for left in [path for path in root.glob(f".{prefix}*") if path.name.endswith(LEFT) and _is_mine(path)]:
+    """Deletes the folders in `root` that a process was deleting or copying when it was killed."""
+    for left in [path for path in root.glob(f".{prefix}*") if path.name.endswith(LEFTOVER_SUFFIXES) and _is_mine(path)]:
         remove_folder(left)
 
 
@@ -115,23 +121,23 @@ def temporary_folder(root: Path, prefix: str) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     folder = root.resolve() / f"{prefix}{secrets.token_hex(8)}"
     lock = FileLock(_lock_of(folder), mode=PRIVATE_FILE, thread_local=False)
-    lock.acquire()  # before there is a folder: one without a holder of its lock is a dead process's
+    lock.acquire()  # before the folder exists: a folder whose lock is free counts as abandoned
     folder.mkdir(mode=PRIVATE_FOLDER)
-    _held[folder] = lock
+    _locks[folder] = lock
     return folder
 
 
 def remove_temporary(folder: Path) -> None:
-    """Deletes this process's folder and gives its lock up."""
+    """Deletes this process's folder and releases its lock."""
     remove_folder(folder)
-    lock = _held.pop(folder, None)
+    lock = _locks.pop(folder, None)
     if lock is not None:
         _lock_of(folder).unlink(missing_ok=True)
         lock.release()
 
 
 def clear_temporary(root: Path, prefix: str) -> None:
-    """Deletes what processes of this account left in `root` that were killed; called whenever a page starts."""
+    """Deletes the temporary folders in `root` of this account's processes that were killed; for the start of a page."""
     found = [*root.glob(f"{prefix}*"), *root.glob(f".{prefix}*.lock")]
     names = {path.name.removeprefix(".").removesuffix(".lock") for path in found if _is_mine(path)}
     for folder in (root / name for name in names if TOKEN.fullmatch(name.removeprefix(prefix))):
@@ -139,10 +145,10 @@ def clear_temporary(root: Path, prefix: str) -> None:
             with FileLock(_lock_of(folder), timeout=0, mode=PRIVATE_FILE):
                 remove_folder(folder)
                 _lock_of(folder).unlink(missing_ok=True)
-        except Timeout:  # its process lives
+        except Timeout:  # its process is running
             continue
         except (OSError, StorageError) as error:
-            log.warning("What a process left that was killed cannot be deleted: %s", error)
+            log.warning("The folder of a killed process cannot be deleted: %s", error)
     with suppress(StorageError):
         remove_leftovers(root, prefix)
 
@@ -152,7 +158,7 @@ def _lock_of(folder: Path) -> Path:
 
 
 def _is_mine(path: Path) -> bool:
-    """Whether it is this account's, and no link: in a temporary folder that all accounts share, anything may lie."""
+    """Whether it is this account's, and no link: other accounts may put anything into a shared temporary folder."""
     try:
         told = path.lstat()
     except OSError:

@@ -1,4 +1,4 @@
-"""The little geometry there is: unit vectors, the one distance, exact neighbours, the similarity transform."""
+"""Unit vectors, their distance, exact neighbours, and the similarity transform."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def unit_rows(vectors: npt.ArrayLike) -> FloatArray:
 
 
 def distances(vectors: FloatArray, query: FloatArray) -> FloatArray:
-    """THE distance: Euclidean between unit vectors (n, d) and (d,), 0 (same) to 2 (opposite), shape (n,).
+    """The distance used everywhere: Euclidean between unit vectors (n, d) and (d,), 0 (same) to 2 (opposite), (n,).
 
-    Taken from the differences and not as sqrt(2 - 2 cos), which is 0.0003 wrong at 0 in float32.
+    Computed from the differences and not as sqrt(2 - 2 cos), which is 0.0003 wrong at 0 in float32.
     """
     result: FloatArray = np.linalg.norm(vectors - query, axis=1).astype(np.float32)
     return result
@@ -34,17 +34,12 @@ def nearest_among(vectors: FloatArray, query: FloatArray, candidates: IntArray, 
 
 
 def rerank(vectors: FloatArray, queries: FloatArray, candidates: Iterable[IntArray], k: int) -> Neighbours:
-    """The k nearest of each query's candidate rows, queries (q, d)."""
+    """The k nearest of each query's candidate rows by exact distance: queries (q, d), at least k candidates each."""
+    nothing = Neighbours(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
     pairs = zip(queries, candidates, strict=True)
-    return stack([nearest_among(vectors, query, rows, k) for query, rows in pairs], k)
-
-
-def stack(answers: list[Neighbours], k: int) -> Neighbours:
-    """Single-query neighbours as one batch (q, k); without queries, (0, k)."""
-    if not answers:
-        return Neighbours(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
-    rows = np.concatenate([answer.rows for answer in answers])
-    return Neighbours(rows, np.concatenate([answer.distances for answer in answers]))
+    answers = [nothing, *(nearest_among(vectors, query, rows, k) for query, rows in pairs)]
+    rows, measured = ([getattr(answer, part) for answer in answers] for part in ("rows", "distances"))
+    return Neighbours(np.concatenate(rows), np.concatenate(measured))
 
 
 def similarity_transform(source: npt.ArrayLike, target: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -55,7 +50,7 @@ def similarity_transform(source: npt.ArrayLike, target: npt.ArrayLike) -> npt.ND
     """
     z = np.asarray(source, np.float64) @ (1, 1j)
     w = np.asarray(target, np.float64) @ (1, 1j)
-    offsets = z - z[0]  # zero to the last bit where all points are one, which z - z.mean() is not
+    offsets = z - z[0]  # exactly zero where all points are the same, which z - z.mean() is not
     centred = offsets - offsets.mean()
     spread = float(np.sum(np.abs(centred) ** 2))
     if spread == 0:

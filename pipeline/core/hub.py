@@ -1,4 +1,4 @@
-"""Whether the Hub can be reached. HF_ENDPOINT and HF_TOKEN are honoured, by the Hub's own client."""
+"""Reading repositories of the Hub. HF_ENDPOINT and HF_TOKEN are honoured, by the Hub's own client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pipeline.core.errors import HubError
-from pipeline.core.progress import Progress, Report
+from pipeline.core.progress import Progress, Report, silent
 
 PROBE_SECONDS = 5
 
@@ -35,34 +35,16 @@ def reachable() -> bool:
     return True
 
 
-def snapshot_meter(task: str, report: Report) -> type[tqdm[Any]]:
-    """What the Hub's client takes for the progress bar of a whole repository, turned into our Progress in bytes."""
-    started = time.perf_counter()
-
-    class Meter(tqdm):  # type: ignore[type-arg]  # no generic class when it runs
-        def __init__(self, files: Iterable[Any] | None = None, *, unit: str = "", **options: Any) -> None:  # noqa: ANN401
-            super().__init__(files, total=options.get("total"), disable=True)
-            self._in_bytes = unit == "B"  # another bar counts files
-
-        def update(self, n: float | None = 1) -> None:
-            self.n += n or 0
-            if self._in_bytes and self.total:
-                done, total = int(self.n), int(self.total)
-                report(Progress(task, "B", min(done, total), total, done, time.perf_counter() - started))
-
-    return Meter
-
-
 INSTEAD = "it is built here instead"
 
 
 class HubGone(HubError):
-    """The Hub went away while something was fetched."""
+    """The Hub became unreachable while a file was fetched."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A repository at one commit: the size in bytes of every file by its path."""
+    """A repository at one commit, with the size in bytes of each file by its path."""
 
     repo: str
     commit: str
@@ -70,7 +52,7 @@ class Listing:
 
 
 def open_listing(repo: str) -> Listing:
-    """What the repository holds; HubError if it cannot be asked."""
+    """The listing of a repository, `user/name` or `user/name@revision`; HubError if it cannot be read."""
     from huggingface_hub import HfApi
 
     name, _, revision = repo.partition("@")
@@ -89,7 +71,7 @@ def open_listing(repo: str) -> Listing:
 
 
 def get_file(listing: Listing, path: str, aside: Path, bar: type[tqdm[Any]] | None = None) -> Path:
-    """A file of the repository, in `aside` by the same path; HubError if it cannot be had."""
+    """Downloads a file of the repository to the same path below `aside`; HubError if that fails."""
     from huggingface_hub import hf_hub_download
 
     try:
@@ -98,7 +80,7 @@ def get_file(listing: Listing, path: str, aside: Path, bar: type[tqdm[Any]] | No
             path,
             revision=listing.commit,
             local_dir=aside,
-            tqdm_class=bar or meter(None, None),
+            tqdm_class=bar or meter(Progress("", "B", 0, 0, 0, 0.0), silent),
         )
     except Exception as error:  # as in open_listing
         kind = HubError if reachable() else HubGone
@@ -106,20 +88,35 @@ def get_file(listing: Listing, path: str, aside: Path, bar: type[tqdm[Any]] | No
     return Path(file)
 
 
-def meter(start: Progress | None, report: Report | None) -> type[tqdm[Any]]:
-    """What the Hub's client takes for a progress bar, turned into our Progress over several files."""
+def meter(start: Progress, report: Report) -> type[tqdm[Any]]:
+    """What the Hub's client takes for its progress bars, turned into our Progress in bytes.
+
+    Args:
+        start: names the task, and the bytes of all files together; without these, the client's own bar knows them.
+        report: receives the progress.
+    """
     done, started = 0, time.perf_counter()
 
-    class Meter(tqdm):  # type: ignore[type-arg]  # no generic class when it runs
-        def __init__(self, *arguments: object, initial: int = 0, **options: object) -> None:
-            super().__init__(disable=True)
+    class Bar(tqdm):  # type: ignore[type-arg]  # no generic class when it runs
+        def __init__(
+            self,
+            files: Iterable[Any] | None = None,
+            *,
+            unit: str = "",
+            initial: int = 0,
+            **options: Any,  # noqa: ANN401
+        ) -> None:
+            super().__init__(files, total=options.get("total"), disable=True)
+            self._in_bytes = unit == "B"  # another bar counts files
             self.update(initial)
 
         def update(self, n: float | None = 1) -> None:
             nonlocal done
+            self.n += n or 0
             done += int(n or 0)
-            if start is not None and report is not None:
-                seconds = time.perf_counter() - started
-                report(Progress(start.task, start.unit, done, start.total, done, seconds))
+            total = start.total or int(self.total or 0)
+            if self._in_bytes and total:
+                loaded = done if start.total else int(self.n)
+                report(Progress(start.task, "B", min(loaded, total), total, loaded, time.perf_counter() - started))
 
-    return Meter
+    return Bar

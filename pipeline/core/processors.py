@@ -1,4 +1,4 @@
-"""How many processor cores this process may use: a container often has fewer than the machine shows it."""
+"""How many processor cores this process may use: often fewer than the machine has, as in a container."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOUNTS = Path("/sys/fs/cgroup")  # where systemd and container runtimes mount th
 
 
 def usable_cores() -> int:
-    """The cores that this process may run on, or fewer where a cgroup gives it less processor time than they have."""
+    """The number of cores this process may use: its affinity, limited by the processor time of its cgroups."""
     return max(1, math.ceil(min(_affinity(), quota())))
 
 
@@ -26,7 +26,7 @@ def _affinity() -> int:
 
 
 def quota(cgroups: Path = CGROUPS, mounts: Path = MOUNTS) -> float:
-    """The processor time that the cgroups of this process allow, in cores; infinity without a quota."""
+    """The processor time that this process's cgroups allow, in cores; infinity without a quota."""
     quotas = [math.inf]
     with suppress(OSError):  # no Linux
         for line in cgroups.read_text().splitlines():
@@ -41,7 +41,7 @@ def quota(cgroups: Path = CGROUPS, mounts: Path = MOUNTS) -> float:
 
 
 def _upwards(mount: Path, path: str) -> Iterator[Path]:
-    """The folder of a group and those of the groups around it, for the smallest quota counts.
+    """The folder of a group and of its parent groups; the smallest quota counts.
 
     Inside a container the path may be the host's, and the mount begins at the container's own group.
     """

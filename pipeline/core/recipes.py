@@ -1,4 +1,4 @@
-"""The recipes: every way from photo to vector that can be chosen, as data. Nothing else lists them."""
+"""The recipes: every pipeline from photo to vector that can be chosen, as data. Nothing else lists them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,22 @@ Choice = Literal["large", "central"]
 class Recipe:
     """One pipeline from photo to vector.
 
-    `crop`: the whole photo squeezed into a square; the face's box with `margin`; or the face turned and scaled so that
-    its five landmarks come to lie where the network expects them. `size` is the side of the square crop in pixels,
-    `margin` the part of it, in pixels, that lies outside the face's box (half on each side), `dim` the length of the
-    vector. `version` goes up when the code behind a recipe changes its vectors.
-
-    A recipe with a `base` takes that recipe's vectors through one more `layer`: PCA fitted on the gallery, or a head
-    trained on its people.
-
-    `flip` adds the vector of the mirrored crop to that of the crop. `resample` is how pixels between pixels are made
-    up, `zoom` how many times larger than it is a photo is looked at for faces, and `choice` which of a gallery photo's
-    faces is taken: a large one near the middle, or the one in the middle whatever its size. See `OPTIONS`.
+    Attributes:
+        name: by which it is chosen.
+        label: its short name on the page.
+        summary: one sentence.
+        network: that embeds the crop.
+        crop: the whole photo, resized to a square; the face's box with `margin`; or the face aligned by its landmarks.
+        size: side of the square crop, in pixels.
+        margin: how much of the side is outside the face's box, half on each side, in pixels of the crop.
+        dim: dimension of the vector.
+        version: incremented when the code of a recipe changes its vectors.
+        base: the recipe whose vectors go through one more `layer`; empty for none.
+        layer: PCA fitted on the gallery, or a head trained on its people.
+        flip: whether the vector of the mirrored crop is added.
+        resample: interpolation of the crop.
+        zoom: factor by which photos are enlarged before detection.
+        choice: of a gallery photo's faces: a large one near the centre, or the one nearest to the centre.
     """
 
     name: str
@@ -53,7 +58,7 @@ class Recipe:
 
     @property
     def finds_faces(self) -> bool:
-        """Whether a face is looked for at all."""
+        """Whether the recipe detects faces."""
         return self.crop != "whole"
 
 
@@ -68,16 +73,13 @@ _RESNET50 = Recipe(
     dim=2048,
     version=2,  # since OpenVINO runs it
 )
-_MTCNN_RESNET50 = Recipe(
+_MTCNN_RESNET50 = replace(
+    _RESNET50,
     name="mtcnn-resnet50",
     label="MTCNN + ResNet-50",
     summary="The same ResNet-50, on the face that MTCNN found.",
-    network="resnet50",
     crop="box",
-    size=224,
     margin=20,  # FaceNet's 14 of 160 px, in proportion
-    dim=2048,
-    version=2,  # since OpenVINO runs it
 )
 _FACENET = Recipe(
     name="mtcnn-facenet",
@@ -124,9 +126,9 @@ _MINI_WHOLE = replace(
 
 
 def reduced(base: Recipe, dim: int) -> Recipe:
-    """The recipe whose vectors are those of `base`, less their mean, on their first `dim` principal components.
+    """The recipe that projects the vectors of `base`, less their mean, on their first `dim` principal components.
 
-    With all of them only the mean is taken off. SettingsError if there are not so many.
+    SettingsError if `base` has fewer dimensions, or a layer already.
     """
     if base.base or not 2 <= dim <= base.dim:
         raise SettingsError(
@@ -168,12 +170,18 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 BASELINE = "resnet50"
-DEFAULT = "mtcnn-facenet"
-# Used where the default's weights cannot be had: the one with 2.5 MB to download, then the one with nothing.
-FALLBACK = "mtcnn-reid"
+IMPROVED = "mtcnn-facenet"
+COMPACT = "mtcnn-reid"
 MINI = "mtcnn-mini"
+MINI_WHOLE = "mini-whole"
+# Used where none is asked for, the best by this project's own evaluation first; the last needs no download.
+PREFERRED = (COMPACT, IMPROVED, MINI)
+DEFAULT = PREFERRED[0]
+# Prepared unasked, in this order; and what is prepared in place of one that cannot be had.
+UNASKED = (COMPACT, IMPROVED, BASELINE)
+STAND_INS = {COMPACT: MINI, BASELINE: MINI_WHOLE}
 # Those whose weights come with this package.
-PACKAGED = (MINI, "mini-whole")
+PACKAGED = (MINI, MINI_WHOLE)
 
 # The one whose head is trained here, and for how many passes over the photos.
 HEADED = "resnet50-8192"
@@ -189,13 +197,13 @@ MAX_K = 100
 
 @dataclass(frozen=True)
 class Option:
-    """What can be tried with any recipe that finds faces: the fields of the recipe that it sets."""
+    """An option of any recipe that detects faces: the fields of the recipe that it changes."""
 
     summary: str
     fields: Mapping[str, Any]
 
 
-# In the order in which a recipe's name has them. Gains and costs: pipeline/evaluation/README.md, but for `tight`.
+# In the order in which they stand in a recipe's name. Gains and costs: pipeline/evaluation/README.md, but for `tight`.
 OPTIONS: dict[str, Option] = {
     "aligned": Option("turned and scaled by five landmarks", {"crop": "aligned", "margin": 0}),
     "tight": Option("without a margin", {"margin": 0}),
@@ -208,7 +216,7 @@ OPTIONS: dict[str, Option] = {
 
 
 def with_options(base: Recipe, names: Sequence[str]) -> Recipe:
-    """The recipe with these options; SettingsError if there is no such option, or it makes no sense there."""
+    """The recipe with these options; SettingsError if one does not exist or does not apply."""
     for name in names:
         if name not in OPTIONS:
             raise SettingsError(f"There is no option {name!r}; choose of {', '.join(OPTIONS)}.")
@@ -249,9 +257,9 @@ def recipe_named(name: str) -> Recipe:
 
 
 def fingerprint(recipe: Recipe, weights_sha256: str, photos_revision: str) -> str:
-    """What a gallery's vectors depend on, as 16 hexadecimal digits: another value means other vectors.
+    """A digest of everything that a gallery's vectors depend on, as 16 hexadecimal digits.
 
-    Label and summary are for people and do not count, and neither does an option that a recipe does not use.
+    Label and summary do not count, and neither do fields at their default, such as options that are not used.
     """
     values = {field.name: (getattr(recipe, field.name), field.default) for field in fields(recipe)}
     counting = {

@@ -1,4 +1,4 @@
-"""Every environment variable, its default and its meaning, once."""
+"""The environment variables: their meanings, defaults and checks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LFW = "lfw"
 
 
 def _home() -> Path:
-    """The home folder; where there is none, as for an account of a container, the folder for temporary files."""
+    """The home folder; the folder for temporary files where an account has none, as in a container."""
     try:
         return Path.home()
     except RuntimeError:
@@ -26,7 +26,7 @@ def _home() -> Path:
 
 
 DEFAULT_CACHE = _home() / ".cache" / "reverse-face-search"
-PERSISTENT = Path("/data")  # where a Hugging Face Space has its disk that outlives a restart, if it has one
+PERSISTENT = Path("/data")  # the persistent disk of a Hugging Face Space, if it has one
 VARIABLES: dict[str, str] = {
     "FACESEARCH_DATASET": (
         "The gallery: a Hub dataset id (`user/name` or `user/name@revision`), a local folder in the layout of one, or "
@@ -48,9 +48,13 @@ VARIABLES: dict[str, str] = {
         "Whether visitors may make galleries of their own photos: `on` or `off`. Default: `on`; on a Hugging Face "
         "Space `off`, because strangers' photos would fill its disk."
     ),
+    "FACESEARCH_ON_DEMAND": (
+        "Whether a model that is not prepared at the start is prepared when a visitor chooses it: `on` or `off`. "
+        "Default: `on`; on a Hugging Face Space `off`, because that takes its processors for up to an hour."
+    ),
     "FACESEARCH_MCP": (
         "Whether the page's server has the tool `search_face` for programs that speak MCP: `on` or `off`; needs "
-        "`pip install 'mcp>=1.28.1,<2'`. Default: `off`."
+        "`pip install 'mcp>=1.28.1,<3'`. Default: `off`."
     ),
     "FACESEARCH_RATE": (
         "How many searches a minute one visitor may start: a number, or `off`. Default: `off`; on a Hugging Face "
@@ -80,9 +84,9 @@ SECRET = ("FACESEARCH_MILVUS_URI", "FACESEARCH_MILVUS_TOKEN")  # an address may 
 
 @dataclass(frozen=True)
 class Milvus:
-    """Where Milvus is, a server's address or a file ending in .db, empty for a file in each gallery's folder.
+    """Milvus' address, a server's or a file ending in .db, empty for a file in each gallery's folder.
 
-    `kind` is how it indexes the vectors.
+    `kind` is the type of its index.
     """
 
     uri: str = field(default="", repr=False)  # may hold a password, like the token
@@ -91,12 +95,12 @@ class Milvus:
 
 
 EMBEDDED = Milvus()
-SPACE_RATE = 60  # nobody clicks faster; a program that does has a computer of its own
+SPACE_RATE = 60  # faster than anybody clicks
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How many searches one visitor may start in a minute, 0 for any number."""
+    """How many searches one visitor may start in a minute; 0 for any number."""
 
     a_minute: int = 0
     behind_proxy: bool = False  # a Space's own, whose address is not known: its last word names the visitor
@@ -107,7 +111,7 @@ UNLIMITED = Rate()
 
 @dataclass(frozen=True)
 class Network:
-    """What the page is called, beside localhost, and the addresses or networks of proxies whose word is taken."""
+    """The names of the page beside localhost, and the addresses or networks of trusted proxies."""
 
     hosts: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
@@ -121,7 +125,8 @@ class Settings:
     """Where things are. `custom_weights` maps a network's name to a person's own file for it.
 
     `index_repo` is empty for none; `zero_gpu` is whether this is a Space on ZeroGPU; `own_photos` whether visitors may
-    make galleries of their own; `mcp` whether there is a tool for programs that speak MCP.
+    make galleries of their own; `on_demand` whether choosing a model prepares it; `mcp` whether there is a tool for
+    programs that speak MCP.
     """
 
     dataset: str = LFW
@@ -133,22 +138,24 @@ class Settings:
     index_repo: str = ""
     zero_gpu: bool = False
     own_photos: bool = True
+    on_demand: bool = True
     mcp: bool = False
     rate: Rate = UNLIMITED
     network: Network = LOCAL
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Reads the variables; an empty value counts as unset. A folder or file that is not there is an error."""
+        """Reads the variables; an empty value counts as unset. SettingsError for a value that cannot be used."""
         values = {name: environ.get(name, "").strip() for name in VARIABLES}
         models = _existing(values, "FACESEARCH_MODELS")
         custom = {
             "facenet": _existing(values, "FACESEARCH_FACENET_WEIGHTS"),
             "resnet50": _existing(values, "FACESEARCH_RESNET50_WEIGHTS"),
         }
-        index, cache = _default_folders(on_space=bool(environ.get("SPACE_ID")))
+        on_space = bool(environ.get("SPACE_ID"))
+        index, cache = _default_folders(on_space=on_space)
         network = Network(_hosts(values["FACESEARCH_HOSTS"]), _proxies(values["FACESEARCH_PROXY"]))
-        rate = _rate(values["FACESEARCH_RATE"], on_space=bool(environ.get("SPACE_ID")))
+        rate = _rate(values["FACESEARCH_RATE"], on_space=on_space)
         return cls(
             dataset=values["FACESEARCH_DATASET"] or cls.dataset,
             models=models,
@@ -161,9 +168,10 @@ class Settings:
                 _milvus_kind(values["FACESEARCH_MILVUS_INDEX"]),
             ),
             index_repo=_repository(values["FACESEARCH_INDEX_REPO"]),
-            own_photos=_switch(values, "FACESEARCH_OWN_PHOTOS", default=not environ.get("SPACE_ID")),
+            own_photos=_switch(values, "FACESEARCH_OWN_PHOTOS", default=not on_space),
+            on_demand=_switch(values, "FACESEARCH_ON_DEMAND", default=not on_space),
             mcp=_switch(values, "FACESEARCH_MCP", default=False),
-            rate=replace(rate, behind_proxy=bool(environ.get("SPACE_ID")) and not network.proxies),
+            rate=replace(rate, behind_proxy=on_space and not network.proxies),
             network=network,
             zero_gpu=environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"),  # as the package `spaces` does
         )
@@ -178,7 +186,7 @@ def expanded(path: str) -> Path:
 
 
 def _default_folders(*, on_space: bool) -> tuple[Path, Path]:
-    """Where galleries and weights go unless told: the folder and the home are writable on a Space, but not kept."""
+    """The default folders of galleries and weights; on a Space those of its persistent disk, if it has one."""
     if on_space and PERSISTENT.is_dir() and os.access(PERSISTENT, os.W_OK):
         return PERSISTENT / "index", PERSISTENT / "cache"
     return Settings.index, Settings.cache
@@ -245,12 +253,12 @@ def _milvus_uri(value: str) -> str:
     if re.fullmatch(r"[\w.-]+:\d+", value):
         raise SettingsError(f"FACESEARCH_MILVUS_URI names {value} without a scheme; write http://{value}.")
     path = expanded(value)
-    # Milvus Lite takes nothing for a file that does not end so.
+    # Milvus Lite accepts only files that end so.
     return str(path if path.suffix == ".db" else path / "milvus.db")
 
 
 def values_to_show(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What each variable is set to, in words: without what is secret."""
+    """The value of each variable as it may be printed; secrets are not shown."""
     values = {name: environ.get(name, "").strip() for name in VARIABLES}
     return {
         name: "(set, not shown)" if value and name in SECRET else value or "(not set)" for name, value in values.items()
@@ -258,5 +266,5 @@ def values_to_show(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def environment_of_child(**more: str) -> dict[str, str]:
-    """This process's environment with these variables on top, for a process that it starts."""
+    """This process's environment with these variables added, for a child process."""
     return dict(os.environ) | more

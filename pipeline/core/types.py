@@ -1,78 +1,17 @@
-"""What passes between the stages: frozen dataclasses that check themselves, and the three seams (Protocols)."""
+"""The data that passes between stages, as frozen dataclasses that check themselves, and three protocols."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Words = Literal["very likely", "likely", "unclear", "unlikely"]
-LEAST = 0.001  # nothing is said to be surer than this: LFW has more photos with a wrong name
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a hit shows the person searched for: in words, and in the two figures they rest on (`calibration.py`).
-
-    `probability` is about two photos side by side, of which one person is as likely as two; `false_alarms` is the
-    share of searches for strangers that have a hit so near, in a gallery of this size.
-    """
-
-    words: Words
-    probability: float
-    false_alarms: float
-
-    def as_json(self) -> dict[str, Any]:
-        """The verdict as plain JSON values."""
-        return {
-            "same_person": self.words,
-            "pair_percent": round(100 * min(max(self.probability, LEAST), 1 - LEAST), 1),
-            "false_alarm_percent": round(100 * self.false_alarms, 1),
-        }
-
-
-@dataclass(frozen=True)
-class PersonVerdict:
-    """Whether the person that a search names first is right, by its whole list: in words, and two figures.
-
-    Half of all searches being for people of the gallery, `probability` is the share of those like this one whose first
-    name is right; `false_alarms` is the share of searches for strangers that look as sure. Not `named` where the
-    gallery does not say who is in it: then it is about the nearest photo, and `person` is what that is called.
-    """
-
-    person: str
-    words: Words
-    probability: float
-    false_alarms: float
-    named: bool = True
-
-    def as_json(self) -> dict[str, Any]:
-        """The verdict as plain JSON values."""
-        return {
-            "name": self.person,
-            "is_right": self.words,
-            "person_percent": round(100 * min(max(self.probability, LEAST), 1 - LEAST), 1),
-            "false_alarm_percent": round(100 * self.false_alarms, 1),
-            "named": self.named,
-        }
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A distance, and the share of searches for strangers that have a hit within it: its `false_alarms`."""
-
-    distance: float
-    false_alarms: float
-
-    def as_json(self) -> dict[str, Any]:
-        """The limit as plain JSON values."""
-        return {"distance": round(self.distance, 4), "false_alarm_percent": round(100 * self.false_alarms, 1)}
-
+from pipeline.core.verdicts import Limit, PersonVerdict, Verdict
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -80,15 +19,15 @@ Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 Landmarks = tuple[Point, Point, Point, Point, Point]
 
-# Two vectors of one and the same photo differ by rounding alone: of 600 faces of LFW by at most 0.023, where one is in
-# bf16 and the other, on another processor, in float32. Near-duplicates in LFW start at about 0.05.
+# Two vectors of one photo differ by rounding alone: over 600 faces of LFW by at most 0.023, where one processor has
+# bf16 and the other has not. Near-duplicates in LFW start at about 0.05.
 SAME_PHOTO_DISTANCE = 0.03
 MILVUS_KINDS = ("IVF_FLAT", "HNSW")  # the first is the default
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo of a gallery, not decoded yet: `source` is the file's bytes or its path."""
+    """One photo of a gallery, not decoded: `source` is the file's bytes or its path."""
 
     photo_id: str
     person: str
@@ -131,11 +70,15 @@ class Face:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the encoder made of one photo.
+    """The encoder's result for one photo.
 
-    `faces` are all faces found, `face` the one that was chosen, `crop` the picture the network saw and `vector` its
-    embedding of shape (d,) and unit length. No face found: `crop` and `vector` are both None. Whole photo embedded:
-    `face` is None and `vector` is not. The milliseconds are this photo's share of its batch.
+    Attributes:
+        faces: all faces found.
+        face: the one chosen; None where none was found, or the whole photo was embedded.
+        crop: the input of the network; None where no face was found.
+        vector: the embedding, (d,), of unit length; None where no face was found.
+        detect_ms: this photo's share of its batch, in milliseconds.
+        embed_ms: the same of cutting out and embedding.
     """
 
     faces: tuple[Face, ...]
@@ -156,7 +99,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Answers of an index to q queries: gallery `rows` (q, k) and their `distances` (q, k), nearest first."""
+    """An index's answers to q queries: the gallery's `rows` (q, k) and their `distances` (q, k), nearest first."""
 
     rows: IntArray
     distances: FloatArray
@@ -170,11 +113,15 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class Collection:
-    """What a vector database keeps of a gallery besides its vectors, and where.
+    """What a vector database stores of a gallery besides its vectors, and where.
 
-    `uri` is a server's or a file's, empty for a file in the gallery's folder; `photo_ids` and `people` label the rows.
-    `kind` is how it indexes them. `former` is the collection that kept the gallery's previous state, by its full name
-    in the database: what is left of it need not be sent again.
+    Attributes:
+        uri: of a server or a file; empty for a file in the gallery's folder.
+        token: the server's.
+        name: of the collection.
+        photo_ids: labels of the rows, as `people`.
+        kind: the type of its index.
+        former: the full name of the collection with the gallery's previous state, whose unchanged rows are reused.
     """
 
     uri: str = field(default="", repr=False)  # may hold a password, like the token
@@ -195,7 +142,7 @@ UNNAMED = Collection()
 
 @dataclass(frozen=True)
 class Hit:
-    """One photo of the gallery that answers a search; `distance` is Euclidean between unit vectors, 0 to 2.
+    """One photo of the gallery that a search found; `distance` is Euclidean between unit vectors, 0 to 2.
 
     `verdict` is None where the recipe with these weights has not been calibrated.
     """
@@ -208,7 +155,7 @@ class Hit:
 
     @property
     def is_query(self) -> bool:
-        """Whether this is the very photo that was searched with."""
+        """Whether this is the photo that was searched with."""
         return self.distance < SAME_PHOTO_DISTANCE
 
     def as_json(self) -> dict[str, Any]:
@@ -224,7 +171,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one search: what was found in the photo, and the hits, nearest first. No face: no hits.
+    """The answer to one search: the faces of the photo, and the hits, nearest first; without a face none.
 
     `person` is the verdict; beyond the `limit` every hit is called unlikely. Both are None where the recipe with these
     weights has not been calibrated.
@@ -249,12 +196,12 @@ class Answer:
 
     @property
     def found_face(self) -> bool:
-        """Whether there was something to search with."""
+        """Whether there was a face, or a whole photo, to search with."""
         return self.crop is not None
 
     @property
     def face_number(self) -> int | None:
-        """Which of the faces was searched with, the first being 1; None for the whole photo, or without a face."""
+        """The number of the face searched with, from 1; None for a whole photo or without a face."""
         return self.faces.index(self.face) + 1 if self.face else None
 
     @property
@@ -298,7 +245,7 @@ class VectorIndex(Protocol):
     """Finds the nearest of a gallery's vectors."""
 
     def __len__(self) -> int:
-        """How many vectors it holds."""
+        """The number of its vectors."""
         ...
 
     def search(self, vectors: npt.ArrayLike, k: int) -> Neighbours:

@@ -1,4 +1,4 @@
-"""One recipe's vectors of a gallery on disk: built, opened, fetched and published."""
+"""One recipe's vectors of a gallery on disk: building, opening, fetching and publishing them."""
 
 import lazy_loader
 

@@ -1,7 +1,7 @@
-"""Building galleries: photos through the encoders, part by part, into files and indexes.
+"""Building embeddings: photos through the encoders, part by part, into files and indexes.
 
-Several recipes are built in one pass over the photos. A recipe with a last layer on another one's vectors is made from
-that one's gallery, in seconds.
+Several recipes are built in one pass over the photos. A recipe with a last layer is built from the embeddings of its
+base in seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,10 @@ from pipeline.core.errors import (
     StorageError,
 )
 from pipeline.core.folders import make_folder
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.recipes import Recipe, fingerprint
 from pipeline.core.settings import EMBEDDED, Milvus
-from pipeline.embeddings.embed import NO_FACE, Job, Known, embed_parts
+from pipeline.embeddings.embed import NO_FACE, FormerResults, Job, embed_parts
 from pipeline.embeddings.store import LAYER, Draft, Embeddings, former_collection, load_embeddings, seal
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.layer import fit_pca, save_layer, why_too_few
@@ -40,23 +40,23 @@ from pipeline.photos.face_ids import face_id
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 
-COPYING_SECONDS = 300  # more than a copy of a gallery's file takes
+COPYING_SECONDS = 300  # longer than copying a gallery's file takes
 
 log = logging.getLogger(__name__)
 
 
 def embeddings_folder(root: Path, photos: Photos, recipe_name: str) -> Path:
-    """Where the gallery of these photos by this recipe lives."""
+    """The folder of these photos' embeddings by this recipe."""
     return root / photos.name / recipe_name
 
 
 def gallery_fingerprint(encoder: Encoder, photos: Photos) -> str:
-    """What the gallery must have been built from to be searched with this encoder."""
+    """The fingerprint that embeddings must have to be searched with this encoder."""
     return fingerprint(encoder.recipe, encoder.weights.sha256, photos.revision)
 
 
 def gallery_facts(photos: Photos, encoder: Encoder, folder: Path) -> dict[str, Any]:
-    """What is known of a gallery before it is built: what of, by what, and which collection was there in `folder`."""
+    """The part of the manifest that is known before a build; `folder` tells the former collection."""
     return {
         "fingerprint": gallery_fingerprint(encoder, photos),
         "gallery": photos.name,
@@ -70,7 +70,7 @@ def gallery_facts(photos: Photos, encoder: Encoder, folder: Path) -> dict[str, A
 
 
 def open_embeddings(photos: Photos, encoder: Encoder, root: Path, *, mapped: bool = True) -> Embeddings:
-    """The finished gallery of these photos by this encoder, see `load_embeddings`; GalleryError if there is none."""
+    """The finished embeddings of these photos by this encoder, see `load_embeddings`; GalleryError if none."""
     folder = embeddings_folder(root, photos, encoder.recipe.name)
     embeddings = load_embeddings(folder, gallery_fingerprint(encoder, photos), mapped=mapped)
     _check_size(len(embeddings), encoder.recipe)
@@ -78,7 +78,7 @@ def open_embeddings(photos: Photos, encoder: Encoder, root: Path, *, mapped: boo
 
 
 def _check_size(faces: int, recipe: Recipe) -> None:
-    """GalleryTooSmall where so many faces are too few for the recipe."""
+    """GalleryTooSmall if so many faces are too few for the recipe."""
     if reason := why_too_few(faces, recipe):
         raise GalleryTooSmall(reason)
 
@@ -86,11 +86,25 @@ def _check_size(faces: int, recipe: Recipe) -> None:
 def build_embeddings(
     photos: Photos, encoders: Sequence[Encoder], root: Path, report: Report = silent, milvus: Milvus = EMBEDDED
 ) -> dict[str, Embeddings]:
-    """Builds what is not built yet and returns the galleries by recipe name.
+    """Builds the embeddings that are missing, with their indexes.
 
-    A killed build goes on where it stopped. Where photos came or went since, only the new ones are embedded. Two
-    processes may build the same photos at once: one waits for the other. GalleryTooSmall where there are too few faces
-    for a recipe: at once where there are too few photos, else when all the others are built.
+    A build that was killed continues where it stopped. Where photos were added or removed, only the new ones are
+    embedded. Of two processes that build the same photos, one waits for the other.
+
+    Args:
+        photos: the gallery's.
+        encoders: one for each recipe.
+        root: the folder of all galleries.
+        report: receives the progress.
+        milvus: where Milvus stores its collections.
+
+    Returns:
+        The embeddings by recipe name.
+
+    Raises:
+        GalleryTooSmall: too few faces for a recipe; at once if there are too few photos, else when all others are
+            built.
+        StorageError: `root` cannot be written.
     """
     for encoder in encoders:
         if not photos.every_face:
@@ -110,7 +124,8 @@ def build_embeddings(
                     log.warning("%s This is done now.", error)
                 pending.append(encoder)
         needed = [encoder for encoder in _below(pending) if encoder.recipe.name not in all_embeddings]
-        for encoder in _embed(photos, needed, root, report):
+        _embed(photos, needed, root, report)
+        for encoder in needed:
             all_embeddings[encoder.recipe.name] = _complete(open_embeddings(photos, encoder, root), report, milvus)
         for encoder in sorted(pending, key=lambda encoder: encoder.recipe.layer == "pca"):
             if encoder.below is not None:
@@ -123,11 +138,17 @@ def build_embeddings(
 def build_shard(
     photos: Photos, encoders: Sequence[Encoder], root: Path, shard: tuple[int, int], report: Report = silent
 ) -> int:
-    """Embeds one worker's share of the photos, (i, n) being every n-th part from the i-th; returns the parts left.
+    """Embeds one worker's share of the photos; returns how many parts are missing from all shares.
 
-    Workers may share the folder or have it copied together afterwards. `build_embeddings` then finds every part there
-    and only puts them together, to the same bytes as a build by one worker where all processors are of one kind; of
-    another kind vectors differ by rounding.
+    Workers may share the folder, or theirs are merged by copying. `build_embeddings` then finds every part and only
+    joins them: to the same bytes as a build by one worker if all processors are of one kind, else up to rounding.
+
+    Args:
+        photos: the gallery's.
+        encoders: one for each recipe.
+        root: the folder of all galleries.
+        shard: (i, n) for every n-th part from the i-th.
+        report: receives the progress.
     """
     number, of = shard
     if not 0 <= number < of:
@@ -140,7 +161,7 @@ def build_shard(
 
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
-    """Makes the folder; StorageError if it, or anything in it, cannot be written."""
+    """Makes the folder; turns what cannot be written in the block into StorageError."""
     try:
         make_folder(root)
         yield
@@ -152,9 +173,9 @@ def writing(root: Path) -> Iterator[None]:
 
 
 def _clear_leftovers(folder: Path) -> None:
-    """Removes what a killed process was writing; to be called under the lock, under which alone it is written.
+    """Removes temporary files of a killed process. Call it with the lock held, as writers do.
 
-    Copies to be mapped are made without the lock, in seconds, so those of the last minutes stay.
+    Copies for memory-mapping (`files.apart`) are made without the lock, in seconds, so those of the last minutes stay.
     """
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
@@ -165,56 +186,47 @@ def _clear_leftovers(folder: Path) -> None:
 
 
 def readable_again(photos: Photos, embeddings: Embeddings) -> list[str]:
-    """The photos that could not be read when the gallery was built, and now can: a drive was gone, say."""
-    unread = [str(one["photo_id"]) for one in embeddings.manifest["skipped"] if one["reason"] != NO_FACE]
-    return [photo_id for photo_id in unread if photos.row_of(photo_id) is not None and _can_be_read(photos, photo_id)]
-
-
-def _can_be_read(photos: Photos, photo_id: str) -> bool:
-    try:
-        open_image(photos.found(photo_id).source)
-    except (PhotoError, OSError):
-        return False
-    return True
+    """The photos that could not be read during the build and now can, such as those of a drive that is back."""
+    readable = []
+    for one in embeddings.manifest["skipped"]:
+        if one["reason"] != NO_FACE and photos.row_of(one["photo_id"]) is not None:
+            with suppress(PhotoError, OSError):
+                open_image(photos.found(one["photo_id"]).source)
+                readable.append(str(one["photo_id"]))
+    return readable
 
 
 def missing_indexes(embeddings: Embeddings) -> list[str]:
-    """The indexes that could be there and are not: their package came later, or the build was cut short."""
+    """The installed indexes that are missing: their package came later, or the build was interrupted."""
     return [name for name in available() if name not in embeddings.manifest["indexes"]]
 
 
 def _complete(embeddings: Embeddings, report: Report, milvus: Milvus) -> Embeddings:
-    """The gallery with every index that can be had here."""
-    manifest, missing, started = dict(embeddings.manifest), missing_indexes(embeddings), time.perf_counter()
-    task = f"Building the indexes of {manifest['recipe']['name']}"
-    for done, name in enumerate(missing):
-        report(Progress(task, "indexes", done, len(missing), done, time.perf_counter() - started))
+    """The embeddings with every index that is installed."""
+    manifest, missing = embeddings.manifest, missing_indexes(embeddings)
+    for name in tracked(missing, f"Building the indexes of {manifest['recipe']['name']}", "indexes", report):
         try:
             facts = build_index(name, embeddings.vectors, embeddings.folder, embeddings.collection(milvus), report)
         except IndexUnavailable as error:
             log.warning("The index %s is left out for now: %s", name, error)
             continue
-        manifest["indexes"] = {**manifest["indexes"], name: facts}
-        seal(embeddings.folder, manifest)
-    if not missing:
-        return embeddings
-    report(Progress(task, "indexes", len(missing), len(missing), len(missing), time.perf_counter() - started))
-    return load_embeddings(embeddings.folder, manifest["fingerprint"])
+        manifest = seal(embeddings.folder, {**manifest, "indexes": {**manifest["indexes"], name: facts}})
+    return replace(embeddings, manifest=manifest)
 
 
 def _below(encoders: Sequence[Encoder]) -> list[Encoder]:
-    """The encoders that photos must go through for these: one with a last layer stands on another."""
+    """The encoders that embed photos for these: the base of one with a last layer, else itself."""
     return list({one.recipe.name: one for one in (encoder.below or encoder for encoder in encoders)}.values())
 
 
 def _job(photos: Photos, encoder: Encoder, root: Path) -> Job:
     folder = embeddings_folder(root, photos, encoder.recipe.name)
     draft = Draft(folder, gallery_fingerprint(encoder, photos), len(photos))
-    return Job(encoder, draft, Known(photos, _former(folder, encoder)))
+    return Job(encoder, draft, FormerResults(photos, _former(folder, encoder)))
 
 
 def _former(folder: Path, encoder: Encoder) -> Embeddings | None:
-    """The gallery of other photos that is there, if it was built by the same recipe and weights."""
+    """The embeddings in the folder, even of other photos, if they are of the same recipe and weights."""
     try:
         former = load_embeddings(folder, None)
     except GalleryError:
@@ -223,18 +235,16 @@ def _former(folder: Path, encoder: Encoder) -> Embeddings | None:
     return former if former.manifest["fingerprint"] == built_as else None
 
 
-def _embed(photos: Photos, encoders: Sequence[Encoder], root: Path, report: Report) -> Sequence[Encoder]:
-    """Builds these in one pass, without their indexes."""
-    if encoders:
-        started = time.perf_counter()
-        jobs = [_job(photos, encoder, root) for encoder in encoders]
-        embed_parts(photos, jobs, report)
-        for job in jobs:
-            _finish(photos, job, time.perf_counter() - started)
-    return encoders
+def _embed(photos: Photos, encoders: Sequence[Encoder], root: Path, report: Report) -> None:
+    """Embeds the photos with all encoders in one pass, without indexes."""
+    started, jobs = time.perf_counter(), [_job(photos, encoder, root) for encoder in encoders]
+    embed_parts(photos, jobs, report)
+    for job in jobs:
+        _finish(photos, job, time.perf_counter() - started)
 
 
 def _finish(photos: Photos, job: Job, seconds: float) -> None:
+    """Joins the parts of a draft and seals it, without indexes."""
     parts = [job.draft.read(number) for number in range(len(job.draft))]
     rows = np.concatenate([part.rows for part in parts]).tolist()
     skipped = [
@@ -261,7 +271,7 @@ def _finish(photos: Photos, job: Job, seconds: float) -> None:
 
 
 def _named(photos: Photos, rows: Sequence[int]) -> list[str]:
-    """The ids of the photos in these rows; the second and further faces of a photo have their number."""
+    """The ids of the photos in these rows; further faces of a photo have their number added."""
     counts: Counter[int] = Counter()
     names = []
     for row in rows:
@@ -271,7 +281,7 @@ def _named(photos: Photos, rows: Sequence[int]) -> list[str]:
 
 
 def _derive(photos: Photos, encoder: Encoder, base: Embeddings, root: Path) -> None:
-    """Builds a recipe's gallery from that of the recipe it stands on, without its indexes."""
+    """Builds the embeddings of a recipe with a last layer from those of its base, without indexes."""
     started = time.perf_counter()
     folder = embeddings_folder(root, photos, encoder.recipe.name)
     draft = Draft(folder, gallery_fingerprint(encoder, photos), len(photos))

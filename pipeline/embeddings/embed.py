@@ -1,28 +1,29 @@
-"""Photos through encoders, part by part, into drafts of galleries.
+"""Embedding photos, part by part, into drafts.
 
-Several recipes are embedded in one pass: each photo is decoded once and its faces are found once for all of them. What
-an earlier gallery knows of a photo that has not changed since is taken from there.
+Several recipes are embedded in one pass: each photo is decoded once, and its faces are detected once for all recipes
+with the same detector. Results of an earlier build are reused for photos that have not changed.
 """
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from pipeline.core.errors import PhotoError, PhotoOutOfReach, PhotosError
-from pipeline.core.progress import Progress, Report
+from pipeline.core.progress import Meter, Report
 from pipeline.core.types import Face, FloatArray
 from pipeline.embeddings.store import FACE_COLUMNS, Draft, Embeddings, Part, face_row
 from pipeline.encoder.encoder import Encoder
 from pipeline.photos.face_ids import photo_of
-from pipeline.photos.images import open_image
+from pipeline.photos.images import DROPPED, open_image
 from pipeline.photos.photos import Photos
 
 NO_FACE = "no face found"
@@ -34,10 +35,11 @@ BATCH = 40  # photos decoded and embedded at a time; memory for more buys no spe
 BATCH_OF_LARGE = 8  # the same where every face is taken: people's own photos, of 36 MB each once decoded
 
 Embedded = tuple[FloatArray, FloatArray]  # a vector (d,) and its face (15,)
+Decoded = tuple[list[int], list[Image.Image], list[tuple[int, str]]]  # rows, their photos; rows without, and why
 
 
-class Known:
-    """What an earlier gallery by the same encoder knows of photos that have not changed since."""
+class FormerResults:
+    """The results of an earlier build by the same encoder, for photos that have not changed."""
 
     def __init__(self, photos: Photos, former: Embeddings | None) -> None:
         self._former = former
@@ -51,7 +53,7 @@ class Known:
             self._faceless = {(one["photo_id"], one["stamp"]) for one in skipped if one["reason"] == NO_FACE}
 
     def of(self, row: int) -> list[Embedded] | str | None:
-        """The photo's vectors and faces as they were, or why it was skipped; None if it is new or has changed."""
+        """The photo's vectors and faces, or why it was skipped; None if it is new or has changed."""
         if self._of_now[row] in self._faceless:
             return NO_FACE
         there = self._rows.get(self._of_now[row])
@@ -62,44 +64,40 @@ class Known:
 
 @dataclass(frozen=True)
 class Job:
-    """One encoder's share of a pass: where its parts go, and what is known already."""
+    """One encoder's work in a pass: its draft, and the results of an earlier build."""
 
     encoder: Encoder
     draft: Draft
-    known: Known
+    known: FormerResults
 
 
 def embed_parts(photos: Photos, jobs: Sequence[Job], report: Report, shard: tuple[int, int] = (0, 1)) -> None:
-    """Writes the parts that the drafts still miss, or every n-th of them from the i-th for a shard (i, n)."""
+    """Embeds and writes the parts missing from the drafts; with a shard (i, n) those whose number is i modulo n."""
+    if not jobs:
+        return
     missing = [{number for number in job.draft.missing() if number % shard[1] == shard[0]} for job in jobs]
     todo = sorted(set().union(*missing))
     to_work = sum(len(jobs[0].draft.rows(number)) for number in todo)
-    started, worked = time.perf_counter(), 0
-
-    def progressed(photos_done: int) -> None:
-        nonlocal worked
-        worked += photos_done
-        done = len(photos) - to_work + worked
-        report(Progress("Indexing", "photos", done, len(photos), worked, time.perf_counter() - started))
-
-    progressed(0)
+    meter = Meter("Indexing", "photos", len(photos), report, done=len(photos) - to_work)
     for number in todo:
         rows = jobs[0].draft.rows(number)
-        working = [_Working(job, rows) for job, wanted in zip(jobs, missing, strict=True) if number in wanted]
+        working = [_PartInProgress(job, rows) for job, wanted in zip(jobs, missing, strict=True) if number in wanted]
         unknown = sorted(set().union(*(one.unknown for one in working)))
         if len(unknown) < len(rows):
-            progressed(len(rows) - len(unknown))
-        for batch, images, unreadable in _decoded(photos, unknown):
-            _encode_batch(batch, images, working, every_face=photos.every_face)
-            for one in working:
-                one.skip(unreadable)
-            progressed(len(batch) + len(unreadable))
+            meter.advance(len(rows) - len(unknown))
+        with closing(_decoded(photos, unknown)) as batches:
+            for batch, images, unreadable in batches:
+                _encode_batch(batch, images, working, every_face=photos.every_face)
+                images.clear()  # before it is another visitor's turn
+                for one in working:
+                    one.skip(unreadable)
+                meter.advance(len(batch) + len(unreadable))
         for one in working:
             one.job.draft.write(number, one.as_part())
 
 
-class _Working:
-    """One job's results while a part is being worked on. `unknown` are the photo rows it has to embed."""
+class _PartInProgress:
+    """One job's results for a part. `unknown` are the photo rows that must be embedded."""
 
     def __init__(self, job: Job, rows: range) -> None:
         self.job = job
@@ -116,15 +114,18 @@ class _Working:
                 self._found[row] = known
 
     def add(self, row: int, vector: FloatArray | None, face: FloatArray) -> None:
+        """Adds the vector (d,) and face (15,) of a photo's row, or that it shows no face."""
         if vector is None:
             self._skipped[row] = NO_FACE
         else:
             self._found.setdefault(row, []).append((vector, face))
 
     def skip(self, unreadable: Sequence[tuple[int, str]]) -> None:
+        """Adds photos that cannot be read, with the reasons."""
         self._skipped |= {row: reason for row, reason in unreadable if row in self.unknown}
 
     def as_part(self) -> Part:
+        """The results, ordered by photo."""
         rows = [row for row in sorted(self._found) for _ in self._found[row]]
         embedded = [one for row in sorted(self._found) for one in self._found[row]]
         vectors: list[Any] = [vector for vector, _ in embedded]
@@ -138,18 +139,18 @@ class _Working:
 
 
 def _encode_batch(
-    rows: Sequence[int], images: Sequence[Image.Image], working: Sequence[_Working], *, every_face: bool
+    rows: Sequence[int], images: Sequence[Image.Image], working: Sequence[_PartInProgress], *, every_face: bool
 ) -> None:
     if not images:
         return
-    found: dict[int, list[tuple[Face, ...]]] = {}  # by detector: recipes that share one share its work
+    found: dict[int, list[tuple[Face, ...]]] = {}  # by detector, which several recipes may share
     for one in working:
         encoder = one.job.encoder
         if encoder.detector is not None and id(encoder.detector) not in found:
             found[id(encoder.detector)] = encoder.detector.detect(images)
         mine = [place for place, row in enumerate(rows) if row in one.unknown]
         faces = [found[id(encoder.detector)][place] for place in mine] if encoder.detector is not None else None
-        if every_face and faces is not None:  # a photo once for each of its faces, as if it showed no other
+        if every_face and faces is not None:  # each photo once for each of its faces
             apart = [(place, face) for place, several in zip(mine, faces, strict=True) for face in _apart(several)]
             mine, faces = [place for place, _ in apart], [face for _, face in apart]
         results = encoder.encode([images[place] for place in mine], encoder.of_gallery, faces)
@@ -161,31 +162,41 @@ def _apart(faces: tuple[Face, ...]) -> list[tuple[Face, ...]]:
     return [(face,) for face in faces] or [()]
 
 
-def _decoded(
-    photos: Photos, rows: Sequence[int]
-) -> Iterator[tuple[list[int], list[Image.Image], list[tuple[int, str]]]]:
-    """Batches of decoded photos with their rows, and what could not be read; the next batch decodes meanwhile."""
+def _decoded(photos: Photos, rows: Sequence[int]) -> Generator[Decoded, None, None]:
+    """Batches of decoded photos with their rows, and what could not be read.
 
-    def decode(batch: Sequence[int]) -> tuple[list[int], list[Image.Image], list[tuple[int, str]]]:
-        good, images, skipped = [], [], []
-        for row in batch:
-            try:
-                images.append(open_image(photos[row].source))
-                good.append(row)
-            except (PhotoOutOfReach, OSError) as error:  # the latter where a dataset's own file is gone
-                raise PhotosError(OUT_OF_REACH.format(photos.photo_ids[row], error)) from error
-            except PhotoError as error:
-                skipped.append((row, str(error)))
-        return good, images, skipped
+    The next batch is decoded meanwhile; but of visitors' own photos, of which one batch is in memory at a time.
+    """
+
+    def decode(row: int) -> Image.Image | str:
+        try:
+            return open_image(photos[row].source)
+        except (PhotoOutOfReach, OSError) as error:  # the latter where a dataset's own file is gone
+            raise PhotosError(OUT_OF_REACH.format(photos.photo_ids[row], error)) from error
+        except PhotoError as error:
+            return str(error)
 
     size = BATCH_OF_LARGE if photos.every_face else BATCH
     batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-    if not batches:
-        return
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        coming = reader.submit(decode, batches[0])
-        for following in [*batches[1:], None]:
-            ready = coming.result()
-            if following is not None:
-                coming = reader.submit(decode, following)
+    with ThreadPoolExecutor(max_workers=2 if photos.every_face else 1) as readers:
+        if photos.every_face:
+            for batch in batches:
+                with DROPPED:
+                    yield _sorted_out(batch, readers.map(decode, batch))
+            return
+        coming: Iterable[Image.Image | str] = ()
+        for batch, following in zip_longest(batches, batches[1:], fillvalue=()):
+            ready = _sorted_out(batch, coming or readers.map(decode, batch))
+            coming = readers.map(decode, following)
             yield ready
+
+
+def _sorted_out(batch: Sequence[int], decoded: Iterable[Image.Image | str]) -> Decoded:
+    good, images, skipped = [], [], []
+    for row, one in zip(batch, decoded, strict=True):
+        if isinstance(one, str):
+            skipped.append((row, one))
+        else:
+            good.append(row)
+            images.append(one)
+    return good, images, skipped

@@ -104,7 +104,7 @@ class Fetching:
     report: Report
 
 
-def fetch_gallery(listing: Listing, encoder: Encoder, fetching: Fetching) -> Embeddings:
+def fetch_gallery(listing: Listing, encoder: Encoder, fetching: Fetching) -> None:
     """One gallery, checked and moved into place; HubError says why it is refused."""
     photos, root = fetching.photos, fetching.root
     path = f"{photos.published_name}/{encoder.recipe.name}"
@@ -120,7 +120,7 @@ def fetch_gallery(listing: Listing, encoder: Encoder, fetching: Fetching) -> Emb
         manifest = travelling(manifest)
         _download(listing, path, manifest["files"], fetching)
         write_json(fetching.aside / path / MANIFEST, sealed(manifest))
-        embeddings = load_embeddings(fetching.aside / path, facts["fingerprint"])
+        embeddings = load_embeddings(fetching.aside / path, facts["fingerprint"], mapped=False)
         _check(embeddings, photos, encoder)
     except _Wrong as wrong:
         raise HubError(f"{called} is not what its manifest describes ({wrong}); {INSTEAD}.") from wrong
@@ -128,7 +128,6 @@ def fetch_gallery(listing: Listing, encoder: Encoder, fetching: Fetching) -> Emb
         raise HubError(f"{called} is not what its manifest describes; {INSTEAD}.") from error
     seal(embeddings.folder, {**manifest, **facts})  # what is known here is said from here
     _move(embeddings.folder, place, fetching.aside / "former")
-    return load_embeddings(place, facts["fingerprint"])
 
 
 class _Wrong(Exception):

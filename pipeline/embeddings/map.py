@@ -1,15 +1,16 @@
-"""A gallery's map, beside its vectors: `map.npy`, and `map.json`, which says of which vectors it is.
+"""A gallery's map, beside its vectors: the points in `map.npy`, and the digest of its vectors in `map.json`.
 
-It stands outside the manifest: a map that is missing, damaged or of other vectors is drawn anew, the gallery stays.
+The manifest does not list these files: a map that is missing, damaged or of other vectors is drawn again.
 
-t-SNE (van der Maaten and Hinton, 2008; Barnes-Hut, 2014) keeps who is near whom and gives up distances, axes and the
-space between groups. Of LFW by `mtcnn-reid` it keeps 43 % of every photo's ten nearest; the two first principal
-components, and two discriminants fitted on the people with 20 photos or more, keep 1 % each and show one cloud.
+t-SNE (van der Maaten and Hinton, 2008; Barnes-Hut, 2014) preserves neighbourhoods, but not distances, axes or the space
+between groups. On LFW by `mtcnn-reid` it preserves 43 % of every photo's ten nearest neighbours; the first two
+principal components, and two discriminants fitted on the people with 20 photos or more, preserve 1 % each and show one
+cloud.
 
-It is no function that takes new vectors. A new one goes where the vector is that it is nearest to. Of 1,000 photos of
-LFW that a map was drawn without, 696 show somebody who is on it, and 99.6 % of these come to stand with such a photo
-among their ten nearest. At the mean of five neighbours 65 % do, at their median 85 %: between two groups lies a third
-that the photo has nothing to do with.
+t-SNE cannot place new vectors, so a new one gets the position of its nearest neighbour. Of 1,000 photos of LFW that
+were left out of a map, 696 show somebody who is on it, and 99.6 % of these then have a photo of the person among the
+ten nearest points. At the mean position of five neighbours it is 65 %, at their median 85 %: between two groups often
+lies a third one.
 """
 
 from __future__ import annotations
@@ -28,108 +29,103 @@ from pipeline.core.files import digest, read_sealed, replacing, sealed, write_js
 from pipeline.core.types import FloatArray, IntArray
 from pipeline.embeddings.store import Embeddings
 
-MOST = 20_000  # vectors that are laid out among themselves, which takes a minute; further ones are placed
-NEIGHBOURS = 10  # of which is measured how many the map keeps
-MEASURED = 1000  # vectors for which it is: the figure is good to about 1 %
-BESIDE = 0.002  # of the map's extent: how far from its nearest a vector goes that is placed, so that both are seen
+MAX_LAID_OUT = 20_000  # vectors for t-SNE, which takes a minute; further ones are placed at their nearest
+NEIGHBOURS = 10  # of which the preserved share is measured
+MEASURED_VECTORS = 1000  # for which the share is measured, to about 1 %
+PLACED_DISTANCE = (
+    0.002  # of the map's extent: how far from its nearest a vector goes that is placed, so that both are seen
+)
 PERPLEXITY = 30.0
-STEPS = 500  # of 300 the map keeps 28 % instead of 42 %
-ANGLE = 0.8  # of Barnes and Hut: as good as the usual 0.5 here, in two thirds of the time
-# Numbers a vector may have, and principal components of longer ones: their distances take minutes.
-WIDEST, REDUCED = 512, 256
-FEWEST = 4  # for which there is anything to lay out
-BLOCK = 256  # queries at a time: with 20,000 vectors 20 MB
+STEPS = 500  # with 300 the map preserves 28 % instead of 42 %
+ANGLE = 0.8  # of Barnes-Hut: as good here as the usual 0.5, in two thirds of the time
+# Longer vectors are reduced by PCA, because their distances take minutes.
+MAX_DIMENSION, PCA_COMPONENTS = 512, 256
+MIN_VECTORS = 4  # for t-SNE
 SEED = 1
 
 
 def project(vectors: FloatArray) -> FloatArray:
-    """A point (n, 2) for each unit vector (n, d), both coordinates from -1 to 1; the same vectors give the same map."""
-    if len(vectors) <= MOST:
+    """Points (n, 2) from -1 to 1 for unit vectors (n, d); the same vectors give the same points."""
+    if len(vectors) <= MAX_LAID_OUT:
         return _scaled(_layout(vectors))
     random = np.random.default_rng(SEED)
-    chosen = np.sort(random.choice(len(vectors), MOST, replace=False))
+    chosen = np.sort(random.choice(len(vectors), MAX_LAID_OUT, replace=False))
     laid_out, points = _scaled(_layout(vectors[chosen])), np.empty((len(vectors), 2), np.float32)
     points[chosen] = laid_out
     others = np.setdiff1d(np.arange(len(vectors)), chosen)
     nearest = [each[0] for each in _nearest(vectors[chosen], vectors[others], 1)]
-    points[others] = laid_out[nearest] + random.normal(0, BESIDE, (len(others), 2))
+    points[others] = laid_out[nearest] + random.normal(0, PLACED_DISTANCE, (len(others), 2))
     return _scaled(points)
 
 
 def kept(vectors: FloatArray, points: FloatArray) -> float | None:
-    """What share of a vector's ten nearest are among the ten nearest of its point, on average.
+    """The mean share of a vector's ten nearest neighbours that are among the ten nearest of its point.
 
-    None where there are so few vectors that the ten nearest are about half of all.
+    None for 20 vectors or fewer, of which ten are half.
     """
     if len(vectors) <= 2 * NEIGHBOURS:
         return None
-    rows = np.random.default_rng(SEED).permutation(len(vectors))[:MEASURED]
+    rows = np.random.default_rng(SEED).permutation(len(vectors))[:MEASURED_VECTORS]
     pairs = zip(_others(vectors, rows), _others(points, rows), strict=True)
     return float(np.mean([len(set(near) & set(shown)) / NEIGHBOURS for near, shown in pairs]))
 
 
 def _layout(vectors: FloatArray) -> FloatArray:
-    """Points (n, 2) in no particular scale."""
+    """Points (n, 2) of any scale."""
     count = len(vectors)
-    if count < FEWEST or not np.ptp(vectors, axis=0).max() > 1e-6:
-        # Side by side; of vectors that are all one, whichever order they come in.
+    if count < MIN_VECTORS or not np.ptp(vectors, axis=0).max() > 1e-6:
+        # Side by side, also for vectors that are all the same.
         return np.stack([np.arange(count), np.zeros(count)], axis=1).astype(np.float32)
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    if vectors.shape[1] > WIDEST and count > REDUCED:
-        vectors = PCA(REDUCED, svd_solver="randomized", random_state=SEED).fit_transform(vectors)
+    if vectors.shape[1] > MAX_DIMENSION and count > PCA_COMPONENTS:
+        vectors = PCA(PCA_COMPONENTS, svd_solver="randomized", random_state=SEED).fit_transform(vectors)
     perplexity = min(PERPLEXITY, (count - 1) / 3)
     fitted = TSNE(2, perplexity=perplexity, max_iter=STEPS, angle=ANGLE, init="pca", random_state=SEED)
-    # Of this thread only. Several would wait for each other a thousand times, which takes minutes on a busy machine,
-    # even for a few photos; and visitors are to have the other cores.
+    # In one thread. Several would wait for each other a thousand times, which takes minutes on a busy machine even for
+    # a few photos; and the other cores are for visitors.
     with threadpool_limits(1, user_api="openmp"):
         points: FloatArray = fitted.fit_transform(vectors).astype(np.float32)
     return points
 
 
 def _scaled(points: FloatArray) -> FloatArray:
-    """The points about 0, as large as fits into -1 to 1; across and down by the same measure."""
+    """The points centred and scaled to fit into -1 to 1, with the same factor in both directions."""
     if not len(points):
         return points
     low, high = points.min(axis=0), points.max(axis=0)
     scaled: FloatArray = ((points - (low + high) / 2) * (2 / max(float((high - low).max()), 1e-9))).astype(np.float32)
-    return np.clip(scaled, -1, 1)  # rounding may go beyond
+    return np.clip(scaled, -1, 1)  # because of rounding
 
 
 def _others(vectors: FloatArray, rows: IntArray) -> list[list[int]]:
-    """The rows of the nearest of each of these rows, itself left out."""
+    """The rows of the ten nearest neighbours of each of these rows, without itself."""
     found = _nearest(vectors, vectors[rows], NEIGHBOURS + 1)
     return [[near for near in each if near != row][:NEIGHBOURS] for row, each in zip(rows.tolist(), found, strict=True)]
 
 
 def _nearest(vectors: FloatArray, queries: FloatArray, k: int) -> list[list[int]]:
     """The rows of the k nearest of vectors (n, d) to each query (q, d), nearest first."""
-    squares, nearest = np.einsum("nd,nd->n", vectors, vectors), []
-    for start in range(0, len(queries), BLOCK):
-        # Squared distances but for the query's own square, which is the same for all: one product instead of n.
-        far = squares - 2 * queries[start : start + BLOCK] @ vectors.T
-        near = np.argpartition(far, min(k, len(vectors)) - 1, axis=1)[:, :k]
-        order = np.take_along_axis(far, near, axis=1).argsort(axis=1, kind="stable")
-        nearest += np.take_along_axis(near, order, axis=1).tolist()
-    return nearest
+    from sklearn.neighbors import NearestNeighbors
+
+    fitted = NearestNeighbors(n_neighbors=k).fit(vectors)
+    rows: list[list[int]] = fitted.kneighbors(queries, return_distance=False).tolist()
+    return rows
 
 
 POINTS, FACTS = "map.npy", "map.json"
-FORMAT = 1  # another one where maps are drawn otherwise
-COLOURED = 12  # people with a colour of their own: more cannot be told apart
-ENOUGH = 3  # photos that make a group
+FORMAT = 1  # incremented when maps are drawn differently
+MAX_COLOURS = 12  # people with a colour each; more cannot be told apart
+MIN_PHOTOS = 3  # of a person with a colour
 
 log = logging.getLogger(__name__)
-_drawing = threading.Lock()  # one takes all the cores there are
+_drawing = threading.Lock()  # drawing one map takes all cores
 
 
 @dataclass(frozen=True)
 class GalleryMap:
-    """The `points` (n, 2) of a gallery's rows, from -1 to 1.
-
-    `kept` is the share of a row's ten nearest that are among the ten nearest of its point; None for a few photos.
-    """
+    """The `points` (n, 2) of a gallery's rows, from -1 to 1, and what `kept` measured of them."""
 
     points: FloatArray
     kept: float | None
@@ -142,7 +138,7 @@ class GalleryMap:
 
 
 def open_map(embeddings: Embeddings) -> GalleryMap:
-    """The gallery's map as it was drawn once; drawn now if it was not, which takes a minute for 13,000 photos."""
+    """The map of these embeddings; drawn now if it is missing, which takes a minute for 13,000 photos."""
     found = load_map(embeddings)
     if found is not None:
         return found
@@ -151,7 +147,7 @@ def open_map(embeddings: Embeddings) -> GalleryMap:
 
 
 def load_map(embeddings: Embeddings) -> GalleryMap | None:
-    """The map that is beside the gallery's vectors; None if there is none of just these vectors."""
+    """The map in the embeddings' folder; None if it is missing, damaged or of other vectors."""
     try:
         facts = read_sealed(embeddings.folder / FACTS)
         expected = {"format": FORMAT, "vectors": _vectors(embeddings), "points": digest(embeddings.folder / POINTS)}
@@ -159,14 +155,14 @@ def load_map(embeddings: Embeddings) -> GalleryMap | None:
             return None
         drawn = GalleryMap(np.load(embeddings.folder / POINTS, allow_pickle=False), facts["kept"])
         return drawn if len(drawn.points) == len(embeddings) else None
-    except (OSError, ValueError, KeyError, EOFError):  # whatever it is, no map
+    except (OSError, ValueError, KeyError, EOFError):  # missing or damaged
         return None
 
 
 def well_known(embeddings: Embeddings) -> list[tuple[str, int]]:
-    """The people to be told apart on the map, with their number of photos: those with the most, the most first."""
+    """The people who get a colour on the map, with their number of photos, the most first."""
     counts = sorted(Counter(embeddings.people).items(), key=lambda each: (-each[1], each[0]))
-    return [(person, count) for person, count in counts[:COLOURED] if count >= ENOUGH]
+    return [(person, count) for person, count in counts[:MAX_COLOURS] if count >= MIN_PHOTOS]
 
 
 def _drawn(embeddings: Embeddings) -> GalleryMap:
@@ -175,7 +171,7 @@ def _drawn(embeddings: Embeddings) -> GalleryMap:
     drawn = GalleryMap(points, kept(vectors, points))
     try:
         _keep(embeddings, drawn)
-    except OSError as error:  # a full disk, or a visitor's gallery that was removed meanwhile
+    except OSError as error:  # a full disk, or a visitor's gallery removed meanwhile
         log.warning(
             "The map of %s is not kept: %s", embeddings.manifest["recipe"]["name"], os.strerror(error.errno or 0)
         )
@@ -184,7 +180,7 @@ def _drawn(embeddings: Embeddings) -> GalleryMap:
 
 def _keep(embeddings: Embeddings, drawn: GalleryMap) -> None:
     folder: Path = embeddings.folder
-    folder.stat()  # writing would make the folder anew
+    folder.stat()  # fails if the folder is gone, which writing would make again
     with replacing(folder / POINTS) as beside, beside.open("wb") as stream:
         np.save(stream, drawn.points, allow_pickle=False)
     facts = {"format": FORMAT, "vectors": _vectors(embeddings), "points": digest(folder / POINTS), "kept": drawn.kept}
@@ -192,5 +188,5 @@ def _keep(embeddings: Embeddings, drawn: GalleryMap) -> None:
 
 
 def _vectors(embeddings: Embeddings) -> str:
-    """The hash of the gallery's vectors, as its manifest has it."""
+    """The digest of the vectors, from the manifest."""
     return str(embeddings.manifest["files"]["vectors.npy"])

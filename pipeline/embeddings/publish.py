@@ -1,4 +1,4 @@
-"""Publishing galleries: to a model repository of the Hub, in one commit, laid out as the index folder is."""
+"""Publishing embeddings to a model repository of the Hub, in one commit, with the layout of the index folder."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pipeline.core.errors import HubError
 from pipeline.core.files import digest, read_sealed, sealed
 from pipeline.core.hub import endpoint, reachable
 from pipeline.core.progress import Report, silent
+from pipeline.core.tables import markdown_table
 from pipeline.embeddings.fetch import THUMBNAILS, travelling
 from pipeline.embeddings.store import MANIFEST, Embeddings
 from pipeline.photos.pictures import PACK, Pictures, pack
@@ -36,19 +37,30 @@ Face Search, and fetched by it where `FACESEARCH_INDEX_REPO` names this reposito
 `manifest.json` beside each gallery holds every file's SHA-256. A gallery is used only where the photos, the weights and
 the code are those it was built from. Face vectors are biometric data.
 
-| gallery | recipe | photos indexed | numbers each | photos' revision | weights' SHA-256 | fingerprint |
-|---|---|---|---|---|---|---|
 """
+COLUMNS = (
+    *("gallery", "recipe", "photos indexed", "dimension"),
+    *("photos' revision", "weights' SHA-256", "fingerprint"),
+)
 
 
 def publish(
     pictures: Pictures, all_embeddings: Sequence[Embeddings], repo: str, report: Report = silent, *, private: bool
 ) -> str:
-    """Uploads galleries, with the thumbnails of their photos, to `repo`, which is created if need be.
+    """Uploads embeddings, with the thumbnails of their photos.
 
-    Returns the commit's address.
+    Args:
+        pictures: the thumbnails.
+        all_embeddings: of one gallery, by several recipes.
+        repo: `user/name`; created if it does not exist.
+        report: receives the progress.
+        private: whether a new repository is private; one that exists and is public is then refused.
 
-    HubError says in one sentence what stands in the way.
+    Returns:
+        The commit's address.
+
+    Raises:
+        HubError: the Hub cannot be reached, or refuses.
     """
     if re.fullmatch(r"[\w.-]+/[\w.-]+", repo) is None:
         raise _no_name(repo)
@@ -102,9 +114,9 @@ def _path(embeddings: Embeddings) -> str:
 
 
 def _files(embeddings: Embeddings) -> dict[str, Content]:
-    """The gallery's files by their path in the repository; its own are sent from where they lie."""
+    """The files to upload by their path in the repository."""
     manifest = travelling(embeddings.manifest)
-    manifest.pop("former_collection", None)  # nobody else has it
+    manifest.pop("former_collection", None)  # which exists here only
     files: dict[str, Content] = {f"{_path(embeddings)}/{name}": embeddings.folder / name for name in manifest["files"]}
     return files | {f"{_path(embeddings)}/{MANIFEST}": _json(sealed(manifest))}
 
@@ -114,7 +126,7 @@ def _json(value: object) -> bytes:
 
 
 def _thumbnails(pictures: Pictures, path: Path, report: Report) -> dict[str, Content]:
-    """The archive of thumbnails and its manifest, by their paths in the repository; nothing if there are none."""
+    """The archive of thumbnails and its manifest, by their paths in the repository; empty without thumbnails."""
     photos = pictures.photos
     count, folder = pack(photos, pictures.thumbnail, path, report), f"{THUMBNAILS}/{photos.published_name}"
     if not count:
@@ -124,26 +136,32 @@ def _thumbnails(pictures: Pictures, path: Path, report: Report) -> dict[str, Con
 
 
 def _manifests(api: HfApi, before: ModelInfo, all_embeddings: Sequence[Embeddings]) -> dict[str, Mapping[str, Any]]:
-    """The manifests of all galleries in the repository, by path: those that are published now, and those before."""
+    """The manifests of all embeddings in the repository, published now or before, by path."""
     manifests: dict[str, Mapping[str, Any]] = {_path(embeddings): embeddings.manifest for embeddings in all_embeddings}
     for sibling in before.siblings or ():
         folder, _, file = sibling.rfilename.rpartition("/")
         if file == MANIFEST and folder not in manifests and not folder.startswith(f"{THUMBNAILS}/"):
             kept = api.hf_hub_download(before.id, sibling.rfilename, revision=before.sha)
-            with suppress(ValueError):  # a damaged one is no gallery that anybody would fetch
+            with suppress(ValueError):  # damaged: nobody would fetch it
                 manifests[folder] = read_sealed(Path(kept))
     return dict(sorted(manifests.items()))
 
 
 def _card(manifests: Mapping[str, Mapping[str, Any]]) -> str:
-    """What the repository's page says."""
+    """The repository's model card."""
     rows = [
-        f"| `{manifest['gallery']}` | `{manifest['recipe']['name']}` | {manifest['counts']['indexed']:,} "
-        f"| {manifest['recipe']['dim']} | `{manifest['photos_revision'][:16]}` "
-        f"| `{manifest['weights']['sha256'][:16]}` | `{manifest['fingerprint']}` |"
+        (
+            f"`{manifest['gallery']}`",
+            f"`{manifest['recipe']['name']}`",
+            f"{manifest['counts']['indexed']:,}",
+            str(manifest["recipe"]["dim"]),
+            f"`{manifest['photos_revision'][:16]}`",
+            f"`{manifest['weights']['sha256'][:16]}`",
+            f"`{manifest['fingerprint']}`",
+        )
         for manifest in manifests.values()
     ]
-    return ABOUT + "\n".join(rows) + "\n"
+    return ABOUT + "\n".join([*markdown_table(COLUMNS, rows), ""])
 
 
 def _refused(repo: str, error: Exception) -> HubError:

@@ -256,13 +256,19 @@ def _sum(part: Part) -> str:
     return array_digest(part.skipped, part.rows, part.vectors, part.faces)
 
 
-def seal(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Writes the manifest: the facts, the hash of every file of the gallery and its indexes, and its own."""
+def seal(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes and returns the manifest: the facts, the hash of every file of the gallery and its indexes, and its own.
+
+    Where the facts are those of a manifest, its `files` are not read again.
+    """
     files = OWN_FILES.union(*(index["files"] for index in facts["indexes"].values()))
     if "layer" in facts:
         files |= {LAYER}
-    hashes = {name: digest(folder / name) for name in sorted(files)}
-    write_json(folder / MANIFEST, sealed({**facts, "format": FORMAT, "files": hashes}))
+    known = facts.get("files", {})
+    hashes = {name: known.get(name) or digest(folder / name) for name in sorted(files)}
+    manifest = {**facts, "format": FORMAT, "files": hashes}
+    write_json(folder / MANIFEST, sealed(manifest))
+    return manifest
 
 
 def face_row(encoded: Encoded) -> FloatArray:

@@ -1,8 +1,8 @@
 """MTCNN's three networks and non-maximum suppression in OpenVINO, with the weights of facenet-pytorch's wheel.
 
 OpenVINO takes 7 ms for a photo of 250 pixels on one core and torch 13 (channels last), because it fuses convolution,
-bias and PReLU. The weights lie beside this module (`python -m pipeline copy-mtcnn` makes the file), because those in
-the wheel cannot be read without torch, whose import takes seconds and half a gigabyte.
+bias and PReLU. A copy of the weights is beside this module (`python -m pipeline copy-mtcnn` makes the file), because
+those in the wheel cannot be read without torch, whose import takes seconds and half a gigabyte.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from openvino import opset13 as ops
 
 from pipeline.core.files import check_packaged
 from pipeline.core.types import FloatArray, IntArray
-from pipeline.encoder.graphs import Node, Numbers, constant, load_arrays, requests
+from pipeline.encoder.graphs import LayerWeights, Node, constant, load_arrays, requests
 
 WEIGHTS = Path(__file__).parent / "mtcnn.safetensors"
 SHA256 = "45209c89a01a216d7ae9baf3fa8e506dfb0e8ff1269007ce26e28338a9148cd3"
 MEAN, SCALE = 127.5, 1 / 128
 PRECISION = "f32"  # of all three, so that every processor finds the same boxes
-# The layers of each network in order, and its heads; the number behind "pool" is the window's side.
+# The layers of each network in order, and its output heads; the number after "pool" is the side of its window.
 CASCADE = {
     "pnet": ("conv1 prelu1 pool2 conv2 prelu2 conv3 prelu3", "conv4_1 conv4_2"),
     "rnet": ("conv1 prelu1 pool3 conv2 prelu2 pool3 conv3 prelu3 dense4 prelu4", "dense5_1 dense5_2"),
@@ -53,33 +53,33 @@ def _weights() -> dict[str, FloatArray]:
 
 
 def _graph(name: str) -> openvino.Model:
-    """The network as a graph: the layers, then the heads, the first of which is the face's score."""
+    """The network's graph; the first of its heads is the score."""
     layers, heads = CASCADE[name]
     own = {key.removeprefix(f"{name}."): array for key, array in _weights().items() if key.startswith(f"{name}.")}
-    numbers = Numbers(own)
+    weights = LayerWeights(own)
     pixels = ops.parameter([-1, 3, -1, -1], np.float32, "pixels")
     chain: Node = ops.multiply(ops.subtract(pixels, constant(MEAN)), constant(SCALE))
     for layer in layers.split():
-        chain = _apply(numbers, layer, chain)
-    said = [_apply(numbers, head, chain) for head in heads.split()]
+        chain = _apply(weights, layer, chain)
+    said = [_apply(weights, head, chain) for head in heads.split()]
     said[0] = ops.softmax(said[0], 1)
     return openvino.Model(said, [pixels], name)
 
 
-def _apply(numbers: Numbers, layer: str, to: Node) -> Node:
+def _apply(weights: LayerWeights, layer: str, to: Node) -> Node:
     if layer.startswith("conv"):
-        return numbers.convolution(layer, to)
+        return weights.convolution(layer, to)
     if layer.startswith("prelu"):
-        return numbers.prelu(layer, to)
+        return weights.prelu(layer, to)
     if layer.startswith("pool"):
         side = int(layer.removeprefix("pool"))
         return ops.max_pool(to, [2, 2], [1, 1], [0, 0], [0, 0], [side, side], "ceil").output(0)
-    if layer in ("dense4", "dense5"):  # of maps; the wheel's weights expect width, height, channel
+    if layer in ("dense4", "dense5"):  # on feature maps; the weights expect the order width, height, channel
         to = ops.reshape(ops.transpose(to, [0, 3, 2, 1]), [0, -1], True)
-    return numbers.product(layer, to)
+    return weights.product(layer, to)
 
 
-UNLIMITED = np.int64(2**31 - 1)  # boxes to keep
+UNLIMITED = np.int64(2**31 - 1)  # number of boxes to keep
 
 
 class NonMaximumSuppression:

@@ -1,4 +1,4 @@
-"""The one way from photo to vector: find faces, choose one, cut it out, embed it, scale to unit length, last layer."""
+"""The pipeline from photo to vector: detect faces, choose one, crop it, embed it, normalise, apply the last layer."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from pipeline.encoder.layer import Layer, load_layer, save_layer
 from pipeline.encoder.networks import open_network
 from pipeline.encoder.weights import Weights, WeightStore
 
-POLL_SECONDS = 0.1  # between two looks at whether another thread's download is done
+POLL_SECONDS = 0.1  # between two checks whether another thread's download is done
 
 
 class Encoder:
     """One recipe, ready to run. Safe to use from several threads."""
 
     def __init__(self, recipe: Recipe, network: Network, detector: Detector | None, weights: Weights) -> None:
-        """`detector` is None for a recipe that looks for no face; it may be shared between encoders."""
+        """`detector` is None for a recipe on whole photos; encoders may share one."""
         self.recipe = recipe
         self.detector = detector
         self.weights = weights
@@ -39,9 +39,12 @@ class Encoder:
         self._network = network
 
     def under(self, recipe: Recipe, weights: Weights | None = None, layer: Layer | None = None) -> Encoder:
-        """This encoder with a last layer on top, for another recipe; `weights` where the layer has some of its own.
+        """This encoder with a last layer on top.
 
-        The layer of a PCA comes with its gallery. Until it is given, vectors are those of the encoder below.
+        Args:
+            recipe: the one that ends with the layer.
+            weights: the backbone's and the layer's together, where the layer has weights of its own.
+            layer: None for a PCA, which is stored with its gallery; until it is set, vectors are those of this encoder.
         """
         encoder = Encoder(recipe, self._network, self.detector, weights or self.weights)
         encoder.layer, encoder.below = layer, self
@@ -49,7 +52,7 @@ class Encoder:
 
     @property
     def of_gallery(self) -> Choose:
-        """How the recipe chooses among the faces of a gallery's photo."""
+        """The recipe's choice among the faces of a gallery's photo."""
         return CHOICES[self.recipe.choice]
 
     def encode(
@@ -58,10 +61,15 @@ class Encoder:
         choose: Choose | None = centred,
         found: Sequence[tuple[Face, ...]] | None = None,
     ) -> list[Encoded]:
-        """Embeds RGB images, one result each, in order.
+        """Embeds RGB images.
 
-        `choose` picks among the faces of a photo; None embeds the whole photo whatever the recipe says. `found` spares
-        the detection where another encoder with the same detector has done it for these images.
+        Args:
+            images: of any sizes.
+            choose: picks among the faces of a photo; None embeds whole photos whatever the recipe says.
+            found: the faces of each image, where another encoder with the same detector has found them already.
+
+        Returns:
+            One result for each image, in order.
         """
         started = time.perf_counter()
         if self.detector is None or choose is None:
@@ -83,7 +91,7 @@ class Encoder:
         ]
 
     def embed(self, crops: Sequence[Image.Image]) -> FloatArray:
-        """Unit vectors (n, d) of n crops that are cut out already."""
+        """Unit vectors (n, d) of n crops of the recipe's size."""
         if self.recipe.flip:
             both = unit_rows(self._network.embed([*crops, *map(ImageOps.mirror, crops)]))
             vectors = unit_rows(both[: len(crops)] + both[len(crops) :])
@@ -100,9 +108,14 @@ def open_encoder(
     *,
     gpu: bool = False,
 ) -> Encoder:
-    """The recipe's encoder; `detector` shares one of the same zoom that is loaded.
+    """Opens a recipe's encoder.
 
-    `graphs` and `gpu` are for `open_network`.
+    Args:
+        recipe: one without a last layer.
+        weights: of its network.
+        detector: one of the recipe's zoom to share; without it a new one is opened.
+        graphs: as for `open_network`.
+        gpu: as for `open_network`.
     """
     if recipe.finds_faces and detector is None:
         detector = MtcnnDetector(recipe.zoom)
@@ -116,44 +129,44 @@ HEAD_OF_OTHERS = "The head in {} was trained on other ResNet-50 weights; run `py
 
 
 class Encoders(Protocol):
-    """Where encoders come from."""
+    """Opens encoders by the names of their recipes."""
 
     def get(self, recipe: str, report: Report = silent) -> Encoder:
         """The recipe's encoder, its weights downloaded if need be."""
         ...
 
     def on_disk(self, recipe: str) -> bool:
-        """Whether the recipe can be had without a download."""
+        """Whether the recipe is available without a download."""
         ...
 
     def why_unavailable(self, recipe: str) -> str | None:
-        """One sentence if the recipe cannot be had here, else None."""
+        """One sentence if the recipe is unavailable, else None."""
         ...
 
     def keep_head(self, recipe: str, layer: Layer) -> Path:
-        """Keeps a head that was trained; the recipe uses it from now on."""
+        """Stores a trained head, which the recipe uses from now on; returns its file."""
         ...
 
 
 class StoredEncoders:
-    """Encoders from the weight store, each opened once; those that look at photos alike share one face detector."""
+    """Encoders from the weight store, each opened once; those of the same zoom share one face detector."""
 
     def __init__(self, store: WeightStore, *, gpu: bool = False) -> None:
-        """With `gpu`, networks that can do so run on a GPU where there is one."""
+        """`gpu`: whether FaceNet and ResNet-50 run on an NVIDIA GPU where there is one."""
         self._store = store
         self._gpu = gpu
         self._opened: dict[str, Encoder] = {}
         self._detectors: dict[int, Detector | None] = {}  # by zoom
         self._lock = threading.RLock()
         self._fetching = {network: threading.Lock() for network in get_args(NetworkName)}
-        self._downloading: dict[str, Progress] = {}  # by network: how far it is
+        self._downloading: dict[str, Progress] = {}  # by network
 
     def get(self, recipe: str, report: Report = silent) -> Encoder:
         """The recipe's encoder, its weights downloaded if need be."""
         chosen = recipe_named(recipe)
         if recipe in self._opened:
             return self._opened[recipe]
-        # Without the lock: those who want another network do not wait for this one's download.
+        # Outside the lock, so that nobody who needs another network waits for this download.
         below = self.get(chosen.base, report) if chosen.base else None
         weights = below.weights if below else self._weights(chosen.network, report)
         with self._lock:
@@ -169,7 +182,7 @@ class StoredEncoders:
             return self._opened[recipe]
 
     def _weights(self, network: str, report: Report) -> Weights:
-        """The network's weights. Who waits for another thread's download is told how far it is, and may give up."""
+        """The network's weights. A thread that waits for another's download reports its progress."""
 
         def downloading(progress: Progress) -> None:
             self._downloading[network] = progress
@@ -185,7 +198,7 @@ class StoredEncoders:
             self._fetching[network].release()
 
     def why_unavailable(self, recipe: str) -> str | None:
-        """One sentence if the recipe's weights are neither here nor to be had, else None."""
+        """One sentence if the recipe's weights are neither on this disk nor downloadable, else None."""
         chosen = recipe_named(recipe)
         reason = self._store.why_unavailable(chosen.network)
         if reason is None and chosen.layer == "head":
@@ -215,7 +228,7 @@ class StoredEncoders:
 
     def _why_no_head(self, recipe: str, backbone: Weights | None) -> str | None:
         if backbone is None and self._store.heads(recipe):
-            return None  # whether it is this backbone's shows once that is here
+            return None  # which backbone it was trained on can be checked once that is here
         try:
             self._head(recipe, backbone.sha256 if backbone else "")
         except WeightsError as error:
@@ -223,10 +236,7 @@ class StoredEncoders:
         return None
 
     def _head(self, recipe: str, backbone: str) -> tuple[Path, Layer]:
-        """The first head that is whole and of this backbone (its digest); WeightsError saying why there is none.
-
-        One that is damaged, of an older version or of other weights counts as absent, as damaged weights do.
-        """
+        """The file and the head trained on this backbone (a digest), undamaged; WeightsError where there is none."""
         problem = HEAD_MISSING
         for path in self._store.heads(recipe):
             try:

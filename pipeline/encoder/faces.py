@@ -1,4 +1,4 @@
-"""Finding faces, choosing one, and cutting it out as a network wants it."""
+"""Detecting faces, choosing one, and cutting out the crop that a network needs."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from pipeline.core.recipes import Recipe
 from pipeline.core.types import Box, Face, Landmarks
 from pipeline.encoder.mtcnn import Mtcnn
 
-# Picks among the faces of a photo of this size (width, height): the one a search, or a gallery's photo, is about.
+# Picks the face that is searched with or indexed, of a photo of this size (width, height).
 Choose = Callable[[Sequence[Face], tuple[int, int]], Face | None]
 
-BATCH = 5  # photos of one size that a worker looks at together; more take memory and no less time
-MOST_STREAMS = 8  # networks at work at once; beyond, their workers wait for Python's lock
+BATCH = 5  # photos of one size in a batch; more take memory and save no time
+MAX_STREAMS = 8  # inference requests that run concurrently; with more, their workers wait for Python's lock
 MAX_SIDE = 1024  # larger photos are scaled down to this for detection
 MIN_SIDE = 48  # smaller ones are scaled up: MTCNN's smallest face has 20 px
-SURE = 0.9  # facenet-pytorch's own threshold in `largest_over_threshold`
+MIN_CONFIDENCE = 0.9  # facenet-pytorch's own threshold in `largest_over_threshold`
 
-# Where the landmarks are to lie, in parts of the crop's side: as Open Model Zoo's README has it for its network, and
-# for those that were trained on boxes, where the landmarks lie in such crops of LFW on average.
-_IN_A_BOX = ((0.2956, 0.3957), (0.7044, 0.3957), (0.5, 0.5757), (0.3203, 0.7344), (0.6797, 0.7344))
-_OPEN_MODEL_ZOO = (
+# The landmarks of an aligned crop, as shares of its side: those of Open Model Zoo's README for its network, and for
+# networks trained on boxes the mean landmarks of such crops of LFW.
+_BOX_LANDMARKS = ((0.2956, 0.3957), (0.7044, 0.3957), (0.5, 0.5757), (0.3203, 0.7344), (0.6797, 0.7344))
+_OPEN_MODEL_ZOO_LANDMARKS = (
     (0.31556875, 0.4615741071428571),
     (0.6826229166666667, 0.4615741071428571),
     (0.5002624999999999, 0.6405053571428571),
@@ -39,23 +39,23 @@ _OPEN_MODEL_ZOO = (
     (0.6534364583333333, 0.8246919642857142),
 )
 REFERENCE_LANDMARKS = {
-    "reid": _OPEN_MODEL_ZOO,
-    "mini": _OPEN_MODEL_ZOO,  # which learned from it
-    "facenet": _IN_A_BOX,
-    "resnet50": _IN_A_BOX,
+    "reid": _OPEN_MODEL_ZOO_LANDMARKS,
+    "mini": _OPEN_MODEL_ZOO_LANDMARKS,  # its student
+    "facenet": _BOX_LANDMARKS,
+    "resnet50": _BOX_LANDMARKS,
 }
 
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 class MtcnnDetector:
-    """MTCNN with the weights inside facenet-pytorch's wheel, on all cores. Safe to use from several threads."""
+    """MTCNN with facenet-pytorch's weights, on all cores. Safe to use from several threads."""
 
     def __init__(self, zoom: int = 1) -> None:
-        """`zoom` is how many times larger than it is a photo is looked at."""
+        """`zoom` is the factor by which photos are enlarged before detection."""
         self._zoom = zoom
-        streams = min(usable_cores(), MOST_STREAMS)
-        # Twice as many, for the networks wait while a worker makes their inputs ready or looks at what they say.
+        streams = min(usable_cores(), MAX_STREAMS)
+        # Twice as many, because a network waits while its worker prepares inputs or reads outputs.
         self._workers = 2 * streams
         self._mtcnn = Mtcnn(streams)
 
@@ -73,7 +73,7 @@ class MtcnnDetector:
             found = self._mtcnn.detect(np.stack([prepared[number][0] for number in numbers]))
             return [_faces(*one, prepared[number][1]) for number, one in zip(numbers, found, strict=True)]
 
-        if len(batches) == 1:  # as in a search, which a thread of its own would cost half a millisecond
+        if len(batches) == 1:  # as in a search: a thread would cost half a millisecond
             return detected(batches[0])
         results: list[tuple[Face, ...]] = [()] * len(images)
         with ThreadPoolExecutor(self._workers) as pool:
@@ -84,7 +84,7 @@ class MtcnnDetector:
 
 
 def _for_detection(image: Image.Image, zoom: int) -> tuple[np.ndarray, float]:
-    """The pixels MTCNN gets, and by how much they were scaled."""
+    """The pixels for MTCNN, and the factor by which they were scaled."""
     long, short = max(image.size), min(image.size)
     scale = min(MAX_SIDE / long, max(float(zoom), MIN_SIDE / short))
     if scale != 1:
@@ -102,7 +102,7 @@ def _faces(boxes: np.ndarray, scores: np.ndarray, points: np.ndarray, scale: flo
 
 
 def centred(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
-    """The face a gallery photo is about: area less twice the squared distance from the photo's centre.
+    """The face that a gallery photo is indexed by: the largest area less twice the squared distance from the centre.
 
     LFW's labelled face is the one over the centre; facenet-pytorch calls this `center_weighted_size`.
     """
@@ -116,7 +116,7 @@ def centred(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
 
 
 def central(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
-    """The face whose middle is nearest to the photo's, whatever its size."""
+    """The face whose centre is nearest to the photo's, whatever its size."""
 
     def offset(face: Face) -> float:
         left, top, right, bottom = face.box
@@ -129,13 +129,13 @@ CHOICES: dict[str, Choose] = {"large": centred, "central": central}  # by `Recip
 
 
 def largest(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
-    """The face a query photo is about: the largest of those the detector is sure of, else the largest."""
-    sure = [face for face in faces if face.confidence >= SURE]
+    """The face that a query photo is searched by: the largest with a high confidence, else the largest."""
+    sure = [face for face in faces if face.confidence >= MIN_CONFIDENCE]
     return max(sure or faces, key=lambda face: face.area, default=None)
 
 
 def numbered(number: int) -> Choose:
-    """Picks the face of this number, 0 standing for `largest`; SettingsError where a photo shows fewer faces."""
+    """Picks the face of this number, from 1; 0 is for `largest`. SettingsError where a photo shows fewer faces."""
 
     def choose(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
         if number == 0 or not faces:
@@ -151,7 +151,7 @@ def numbered(number: int) -> Choose:
 
 
 def at(x: float, y: float) -> Choose:
-    """Picks the face nearest to a point, in pixels of the photo: the smallest whose box it is in, if there is one."""
+    """Picks the face nearest to a point, in pixels of the photo; of boxes that contain it, the smallest."""
 
     def choose(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
         def away(face: Face) -> tuple[float, float]:
@@ -164,7 +164,7 @@ def at(x: float, y: float) -> Choose:
 
 
 def cut_all(images: Sequence[Image.Image], faces: Sequence[Face | None], recipe: Recipe) -> list[Image.Image]:
-    """The crop of each image by `cut`, on all cores."""
+    """The crop of each image, as by `cut`, on all cores."""
     if len(images) == 1:
         return [cut(images[0], faces[0], recipe)]
     with ThreadPoolExecutor(usable_cores()) as pool:
@@ -172,14 +172,14 @@ def cut_all(images: Sequence[Image.Image], faces: Sequence[Face | None], recipe:
 
 
 def cut(image: Image.Image, face: Face | None, recipe: Recipe) -> Image.Image:
-    """The square RGB crop of `recipe.size` pixels that the network sees; without a face, of the whole photo."""
+    """The square RGB crop of `recipe.size` pixels for the network; of the whole photo where `face` is None."""
     if face is None:
         return image.resize((recipe.size, recipe.size), _RESAMPLING[recipe.resample])
-    return _aligned(image, face, recipe) if recipe.crop == "aligned" else _boxed(image, face, recipe)
+    return _crop_aligned(image, face, recipe) if recipe.crop == "aligned" else _crop_box(image, face, recipe)
 
 
-def _boxed(image: Image.Image, face: Face, recipe: Recipe) -> Image.Image:
-    """The same crop as facenet-pytorch's `extract_face`: box plus margin, cut at the photo's edges, squeezed square."""
+def _crop_box(image: Image.Image, face: Face, recipe: Recipe) -> Image.Image:
+    """The crop of facenet-pytorch's `extract_face`: the box with margin, clipped to the photo, resized to a square."""
     left, top, right, bottom = face.box
     share = recipe.margin / (recipe.size - recipe.margin) / 2
     across, down = (right - left) * share, (bottom - top) * share
@@ -193,12 +193,12 @@ def _boxed(image: Image.Image, face: Face, recipe: Recipe) -> Image.Image:
     return image.crop(box).resize((recipe.size, recipe.size), _RESAMPLING[recipe.resample])
 
 
-def _aligned(image: Image.Image, face: Face, recipe: Recipe) -> Image.Image:
-    """The face turned and scaled so that its landmarks come to lie on the reference; black beyond the photo."""
+def _crop_aligned(image: Image.Image, face: Face, recipe: Recipe) -> Image.Image:
+    """The face aligned by a similarity transform of its landmarks to the reference; black beyond the photo."""
     landmarks, size = np.asarray(face.landmarks), (recipe.size, recipe.size)
     reference = np.asarray(REFERENCE_LANDMARKS[recipe.network]) * recipe.size
     scale = float(np.hypot(*similarity_transform(landmarks, reference)[:, 0]))
-    if scale < 0.5:  # Pillow's transform looks at few pixels only: a large face is shrunk first
+    if scale < 0.5:  # Pillow's transform samples few pixels, so a large face is reduced first
         factor = int(1 / scale)
         image, landmarks = image.reduce(factor), landmarks / factor
     back = similarity_transform(reference, landmarks)
@@ -206,7 +206,7 @@ def _aligned(image: Image.Image, face: Face, recipe: Recipe) -> Image.Image:
 
 
 def boxed(image: Image.Image, faces: Sequence[Face], chosen: Face | None) -> Image.Image:
-    """A copy of the photo with every face framed and numbered, the chosen one in strong colour."""
+    """A copy of the photo with a numbered box around every face, the chosen one in orange."""
     drawn = image.copy()
     pen = ImageDraw.Draw(drawn)
     width = max(2, round(max(image.size) / 150))

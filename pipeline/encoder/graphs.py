@@ -1,4 +1,4 @@
-"""Running compiled networks from several threads at once."""
+"""Graphs of networks in OpenVINO: making them of weights, and running them from several threads at once."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def constant(values: FloatArray | float, shape: tuple[int, ...] | None = None) -
     return ops.constant(array.reshape(shape or array.shape))
 
 
-class Numbers:
-    """The numbers of a network's layers, named as torch's `state_dict` names them, and the layers they make.
+class LayerWeights:
+    """The weights of a network's layers, named as in torch's `state_dict`; makes OpenVINO's layers of them.
 
-    What is called for a layer that is not there is a KeyError; what does not fit, OpenVINO's RuntimeError.
+    A layer that is missing raises KeyError, one that does not fit OpenVINO's RuntimeError.
     """
 
     def __init__(self, arrays: Mapping[str, FloatArray]) -> None:
         self._arrays = arrays
 
     def convolution(self, name: str, to: Node, stride: int = 1, padding: int = 0) -> openvino.Node:
-        """A convolution with its bias. One whose weights see a single channel has a group for each."""
+        """A convolution with its bias; a depthwise one where each filter has a single input channel."""
         weight, bias = self._arrays[f"{name}.weight"], self._arrays[f"{name}.bias"]
         how = [stride] * 2, [padding] * 2, [padding] * 2, [1, 1]
         if weight.shape[1] == 1:
@@ -65,31 +65,30 @@ def load_arrays(path: Path) -> dict[str, FloatArray]:
         raise ValueError(f"{path} does not hold a network") from error
 
 
-_Running = deque[tuple[openvino.InferRequest, FloatArray]]  # with their inputs, which must live until they are done
-EACH_STREAM = 2  # requests: one that runs and one that is ready to
+_Running = deque[tuple[openvino.InferRequest, FloatArray]]  # with their inputs, which must exist until they are done
+REQUESTS_PER_STREAM = 2  # one that runs and one that is ready to run
 BF16 = "bf16"
 CONVOLUTIONS, CONSTANTS = ("Convolution", "GroupConvolution"), ("Constant", "Convert")  # in half precision, converted
-LARGEST = 3e38  # of float32, nearly
-PART = 5  # inputs that a core takes at a time where there are many: the quickest of 5, 10, 20 and 40 crops of faces
+MAX_FLOAT32 = 3e38  # nearly
+CROPS_PER_PART = 5  # that a core embeds at a time: the fastest of 5, 10, 20 and 40
 
 
-class Requests:
+class InferenceRequests:
     """A compiled network's inference requests, all made before any of them runs. Safe to use from several threads.
 
-    They are not made when they are needed: making one reads the graph, which OpenVINO's processor plugin (2026.4)
-    changes while another runs on inputs of a new size, and the process dies of it once in some thousand photos that
-    several threads look at.
+    Making a request reads the graph, which OpenVINO's CPU plugin (2026.4) changes while another request runs on inputs
+    of a new size. Requests that were made when needed crashed the process once in some thousand photos.
     """
 
     def __init__(self, compiled: openvino.CompiledModel, streams: int = 1) -> None:
-        """`streams` is how many inputs the network was compiled to work on at once."""
+        """`streams`: number of inference requests for which the network was compiled to run concurrently."""
         self._heads = len(compiled.outputs)
         self._free: SimpleQueue[openvino.InferRequest] = SimpleQueue()
-        for _ in range(EACH_STREAM * streams):
+        for _ in range(REQUESTS_PER_STREAM * streams):
             self._free.put(compiled.create_infer_request())
 
     def __call__(self, inputs: Iterable[FloatArray]) -> list[list[FloatArray]]:
-        """What each output of the network is for each of the inputs, which run side by side."""
+        """The network's outputs for each of the inputs, which run concurrently."""
         running: _Running = deque()
         results: list[list[FloatArray]] = []
         try:
@@ -107,7 +106,7 @@ class Requests:
         return results
 
     def _next(self, running: _Running, results: list[list[FloatArray]]) -> openvino.InferRequest:
-        """A free request; where there is none, this call's own oldest, so that two calls never wait for each other."""
+        """A free request; where there is none, this call's oldest one, so that two calls never wait for each other."""
         while running:
             try:
                 return self._free.get_nowait()
@@ -116,7 +115,7 @@ class Requests:
         return self._free.get()
 
     def _finish(self, running: _Running, results: list[list[FloatArray]]) -> None:
-        """Waits for the oldest and keeps what came out."""
+        """Waits for the oldest request, and appends its outputs."""
         request, _ = running[0]
         request.wait()
         results.append([np.array(request.get_output_tensor(place).data) for place in range(self._heads)])
@@ -125,30 +124,40 @@ class Requests:
 
 
 def native_precision() -> str:
-    """OpenVINO's name for bf16 where this processor multiplies that itself, else for float32."""
+    """OpenVINO's name for bf16 where this processor has bf16 instructions, else for float32."""
     return BF16 if openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT") == openvino.Type.bf16 else "f32"
 
 
-def requests(model: openvino.Model, streams: int, precision: str = "f32", threads: int | None = None) -> Requests:
-    """The network compiled to work on so many inputs at once, on so many `threads` in all, by default one for each."""
+def requests(
+    model: openvino.Model, streams: int, precision: str = "f32", threads: int | None = None
+) -> InferenceRequests:
+    """Compiles a network.
+
+    Args:
+        model: its graph.
+        streams: number of inference requests that run concurrently.
+        precision: OpenVINO's name of the precision.
+        threads: of all streams together; by default one for each stream.
+    """
     config = {
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": str(threads or streams),
         "NUM_STREAMS": str(streams),
     }
-    return Requests(openvino.Core().compile_model(model, "CPU", config), streams)
+    return InferenceRequests(openvino.Core().compile_model(model, "CPU", config), streams)
 
 
 def keep_biases(graph: openvino.Model) -> None:
-    """Keeps the convolutions' biases in float32 where the graph runs in bf16, by what does nothing in between.
+    """Keeps the convolutions' biases in float32 where the graph runs in bf16, by a clamp without effect before them.
 
-    OpenVINO rounds what it takes for a bias, and moves all vectors in one direction by that. Of faces of LFW, FaceNet's
-    vectors are 0.018 from those in float32 in the middle, and 0.009 so; the compact network's 0.017 and 0.014.
+    OpenVINO rounds what it recognises as a bias, which shifts all vectors in one direction. On faces of LFW, the median
+    distance from FaceNet's vectors in float32 is 0.018 without this and 0.009 with it; for the compact network 0.017
+    and 0.014.
     """
     for node in graph.get_ordered_ops():
         if node.get_type_name() == "Add" and _kinds(node)[0] in CONVOLUTIONS and _kinds(node)[1] in CONSTANTS:
-            as_it_is = ops.clamp(node.input_value(0), -LARGEST, LARGEST)
-            node.input(0).replace_source_output(as_it_is.output(0))
+            unchanged = ops.clamp(node.input_value(0), -MAX_FLOAT32, MAX_FLOAT32)
+            node.input(0).replace_source_output(unchanged.output(0))
 
 
 def _kinds(node: openvino.Node) -> list[str]:
@@ -156,30 +165,30 @@ def _kinds(node: openvino.Node) -> list[str]:
 
 
 class Batched:
-    """A network of one output that is quick with one input, and with many: safe to use from several threads.
+    """A network of one output, fast with one input and with many. Safe to use from several threads.
 
-    One input, or a few, get all cores. Of many each core takes parts of its own, which is 1.2 times as fast as all of
-    them at one part, and twice on a busy machine: nobody waits for the slowest.
+    A few inputs get all cores together. Of many, each core takes parts of its own, which is 1.2 times as fast, and
+    twice on a busy machine, where no core waits for the slowest.
     """
 
     def __init__(self, model: openvino.Model, precision: str) -> None:
-        """`precision` is OpenVINO's name for the numbers it calculates with; for bf16 the model is made ready."""
+        """`precision` is OpenVINO's name of the precision; for bf16 the graph is changed by `keep_biases`."""
         if precision == BF16:
             keep_biases(model)
         self._model = model
         self._precision = precision
         self._few = self._compiled(1)
-        self._many: Requests | None = None
+        self._many: InferenceRequests | None = None
         self._lock = threading.Lock()
 
     def __call__(self, batch: FloatArray) -> FloatArray:
         """The output for a batch (n, ...), as float32."""
-        if len(batch) <= PART:
+        if len(batch) <= CROPS_PER_PART:
             return self._few([batch])[0][0].astype(np.float32)
-        with self._lock:  # a page that only searches never needs it, and it takes memory
+        with self._lock:  # compiled when needed: a page that only searches saves its memory
             self._many = self._many or self._compiled(usable_cores())
-        parts = self._many(batch[start : start + PART] for start in range(0, len(batch), PART))
+        parts = self._many(batch[start : start + CROPS_PER_PART] for start in range(0, len(batch), CROPS_PER_PART))
         return np.concatenate([heads[0] for heads in parts]).astype(np.float32)
 
-    def _compiled(self, streams: int) -> Requests:
+    def _compiled(self, streams: int) -> InferenceRequests:
         return requests(self._model, streams, self._precision, usable_cores())

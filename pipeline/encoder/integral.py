@@ -10,8 +10,8 @@ from pipeline.core.types import FloatArray, IntArray
 Pixels = npt.NDArray[np.uint8]
 Sums = npt.NDArray[np.uint64]
 
-# Red, green and blue share one 64-bit sum, 21 bits each. An overflow into the next channel cancels out in the sum over
-# a rectangle, which is exact while the rectangle has fewer than 2^21 / 255 pixels.
+# Red, green and blue share one 64-bit sum, 21 bits each. An overflow into the next channel cancels in the sum over a
+# rectangle, which is exact up to MAX_AREA pixels.
 _BITS = 21
 _SHIFTS = tuple(np.uint64(_BITS * colour) for colour in range(3))
 _PACKING = np.array([2.0 ** (_BITS * colour) for colour in range(3)])
@@ -20,7 +20,7 @@ MAX_AREA = (2**_BITS - 1) // 255
 
 
 class IntegralImage:
-    """The integral images of photos (n, height, width, 3): the sum over any rectangle costs four look-ups."""
+    """The integral images of photos (n, height, width, 3): four of their values give the sum over any rectangle."""
 
     def __init__(self, photos: Pixels) -> None:
         count, height, width = photos.shape[:3]

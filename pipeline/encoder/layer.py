@@ -1,7 +1,7 @@
-"""A last layer on a recipe's vectors: one matrix product, perhaps rectified, and unit length again.
+"""A last layer on another recipe's vectors: one matrix product, perhaps rectified, and unit length again.
 
-Two recipes end with one: PCA fitted on the gallery, which makes vectors shorter, and a dense layer of ReLU units
-trained on its people (`heads.py`). The vectors below are those of another recipe: nothing is embedded again for it.
+It is either PCA fitted on the gallery, which reduces the dimension, or a dense layer of ReLU units trained on its
+people (`heads.py`). No photo is embedded again for it.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from pipeline.core.geometry import unit_rows
 from pipeline.core.recipes import Recipe
 from pipeline.core.types import FloatArray
 
-TOLD = "layer"  # the file's one field of text
-# With fewer, the components fit the faces at hand and not faces: with two of them all strangers are at distance 0.
+METADATA_FIELD = "layer"  # the file's one field of text
+# With fewer faces PCA overfits; with two, all strangers are at distance 0.
 FACES_PER_DIMENSION = 10
 ROWS = 1024  # at a time, so that memory does not grow with the gallery
 
 
 @dataclass(frozen=True)
 class Layer:
-    """x -> unit(weight x + bias), with what is below zero cut off first where `rectified`.
+    """x -> unit(weight x + bias), or unit(ReLU(weight x + bias)) where `rectified`.
 
-    `weight` is (m, d) and `bias` (m,), both float32; `facts` is whatever there is to say of where they came from.
+    `weight` is (m, d) and `bias` (m,), both float32; `facts` are metadata such as the epoch or the backbone's digest.
     """
 
     weight: FloatArray
@@ -67,7 +67,7 @@ def why_too_few(faces: int, recipe: Recipe) -> str | None:
 def fit_pca(vectors: FloatArray, dim: int) -> Layer:
     """The projection of unit vectors (n, d) on their `dim` first principal components, after Pearson (1901).
 
-    Never more components than the vectors can tell apart; fewer than two vectors stay as they are.
+    At most n - 1 components; fewer than two vectors stay unchanged.
     """
     from sklearn.decomposition import PCA
 
@@ -82,20 +82,20 @@ def fit_pca(vectors: FloatArray, dim: int) -> Layer:
 
 def save_layer(layer: Layer, path: Path) -> None:
     """Writes the layer as safetensors, atomically."""
-    told = {"facts": dict(sorted(layer.facts.items())), "rectified": layer.rectified, SEAL: _sum(layer)}
+    metadata = {"facts": dict(sorted(layer.facts.items())), "rectified": layer.rectified, SEAL: _layer_digest(layer)}
     arrays = {"weight": np.ascontiguousarray(layer.weight), "bias": np.ascontiguousarray(layer.bias)}
-    # Of arrays that are not contiguous safetensors writes other numbers, and of several fields in any order.
+    # safetensors writes wrong numbers of arrays that are not contiguous, and several metadata fields in any order.
     with replacing(path) as beside:
-        save_file(arrays, beside, {TOLD: json.dumps(told)})
+        save_file(arrays, beside, {METADATA_FIELD: json.dumps(metadata)})
 
 
 def load_layer(path: Path) -> Layer:
     """The layer that `save_layer` wrote; ValueError if the file holds anything else."""
     try:
         with safe_open(path, "numpy") as kept:
-            told = json.loads(kept.metadata()[TOLD])
-            layer = Layer(kept.get_tensor("weight"), kept.get_tensor("bias"), told["rectified"], told["facts"])
-            whole = told[SEAL] == _sum(layer)
+            metadata = json.loads(kept.metadata()[METADATA_FIELD])
+            layer = Layer(kept.get_tensor("weight"), kept.get_tensor("bias"), metadata["rectified"], metadata["facts"])
+            whole = metadata[SEAL] == _layer_digest(layer)
     except Exception as error:  # by dtype and shape a foreign file makes safetensors and NumPy raise anything
         raise ValueError(f"{path} holds no layer") from error
     if not whole:
@@ -103,6 +103,6 @@ def load_layer(path: Path) -> Layer:
     return layer
 
 
-def _sum(layer: Layer) -> str:
-    """A digest of all that a layer is: one wrong number in it would change every vector, and look like none."""
+def _layer_digest(layer: Layer) -> str:
+    """A digest of the layer: a wrong number would change every vector unnoticed."""
     return array_digest([sorted(layer.facts.items()), layer.rectified], layer.weight, layer.bias)

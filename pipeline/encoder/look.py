@@ -11,7 +11,7 @@ from typing import cast
 from PIL import Image
 
 from pipeline.core.types import Box, Detector, Face, Landmarks
-from pipeline.encoder.faces import MAX_SIDE, SURE
+from pipeline.encoder.faces import MAX_SIDE, MIN_CONFIDENCE
 
 # Of 120 photos of LFW, turned, the detector is this sure of a face in none that is upright and in 3 or fewer that are
 # not; the turn it is surest of is the right one for 117 or more, whichever way a photo lies.
@@ -46,7 +46,7 @@ def look(image: Image.Image, detector: Detector) -> Look:
         turned = (image.transpose(turn) for turn in TURNS.values())
         others = [Look(one, detector.detect([one])[0], degrees) for degrees, one in zip(TURNS, turned, strict=True)]
         best = max(others, key=_surest)
-        first = best if _surest(best) >= max(SURE, _surest(first)) else first
+        first = best if _surest(best) >= max(MIN_CONFIDENCE, _surest(first)) else first
     faces = list(first.faces)
     for scale in _scales(max(image.size)):
         for face in _in_tiles(first.image, scale, detector):
@@ -78,7 +78,7 @@ def _in_tiles(image: Image.Image, scale: float, detector: Detector) -> Iterator[
     ]
     for box, faces in zip(boxes, detector.detect([small.crop(box) for box in boxes]), strict=True):
         for face in faces:
-            if face.confidence >= SURE and not _cut(face.box, box, size):
+            if face.confidence >= MIN_CONFIDENCE and not _cut(face.box, box, size):
                 yield _moved(face, box[:2], scale)
 
 

@@ -1,9 +1,9 @@
 """This project's own compact network: inverted residual blocks with squeeze and excitation, 112 px to 256 numbers.
 
-Of the family of MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) and MobileFaceNet (Chen et al. 2018,
-arXiv:1804.07573), whose way of ending, a depthwise convolution as large as the picture, it has. There is no batch
-norm: the network starts from a teacher in which that is folded into the weights. `mini_net.py` describes it to torch,
-and `distil.py` makes it.
+It is of the family of MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381), with the global depthwise convolution of
+MobileFaceNet (Chen et al. 2018, arXiv:1804.07573) at its end. It has no batch normalisation, because training starts
+from a teacher in which that is folded into the weights. `mini_net.py` is the same network in torch, `distil.py` trains
+it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 import openvino
 from openvino import opset13 as ops
 
-from pipeline.encoder.graphs import Node, Numbers, constant, load_arrays
+from pipeline.encoder.graphs import LayerWeights, Node, constant, load_arrays
 
 
 @dataclass(frozen=True)
 class Block:
-    """An inverted residual block: `expanded` channels inside, `out` behind it; `stride` 2 halves the picture."""
+    """An inverted residual block: `expanded` inner and `out` output channels; `stride` 2 halves the feature map."""
 
     expanded: int
     out: int
@@ -29,7 +29,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Shape:
-    """A network of the family: the channels of its stem, its blocks, the channels behind them, and its ends."""
+    """A network of the family: the input's `side` in pixels, channels of `stem` and `last`, `dim` of the embedding."""
 
     side: int
     stem: int
@@ -38,8 +38,8 @@ class Shape:
     dim: int
 
 
-# The one that comes with this package: half its teacher's channels where pictures are large, three quarters where they
-# are of middling size, and all of them where they are small.
+# The network in this package: half of its teacher's channels where feature maps are large, three quarters where they
+# are of medium size, and all where they are small.
 MINI = Shape(
     side=112,
     stem=32,
@@ -57,12 +57,12 @@ MINI = Shape(
 
 
 def mini_graph(path: Path) -> openvino.Model:
-    """The network in this file as OpenVINO runs it, for RGB pixels (n, 3, side, side) of 0 to 255.
+    """The graph with the weights in a file, for RGB pixels (n, 3, side, side) of 0 to 255.
 
-    ValueError if the file holds something else.
+    ValueError if the file does not hold them.
     """
     try:
-        graph = _graph(Numbers(load_arrays(path)))
+        graph = _graph(LayerWeights(load_arrays(path)))
         fits = graph.output(0).partial_shape[1].get_length() == MINI.dim
     except (KeyError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path} does not hold the network") from error
@@ -71,25 +71,25 @@ def mini_graph(path: Path) -> openvino.Model:
     return graph
 
 
-def _graph(numbers: Numbers) -> openvino.Model:
+def _graph(weights: LayerWeights) -> openvino.Model:
     pixels = ops.parameter([-1, 3, MINI.side, MINI.side], np.float32, "pixels")
     maps = ops.subtract(ops.multiply(pixels, constant(1 / 127.5)), constant(1.0))
-    maps = numbers.prelu("stem_act", numbers.convolution("stem", maps, 2, 1))
-    maps = numbers.prelu("around_act", numbers.convolution("around", maps, 1, 1))
+    maps = weights.prelu("stem_act", weights.convolution("stem", maps, 2, 1))
+    maps = weights.prelu("around_act", weights.convolution("around", maps, 1, 1))
     channels = MINI.stem
     for number, block in enumerate(MINI.blocks):
-        new = _block(numbers, f"blocks.{number}", block.stride, maps)
+        new = _block(weights, f"blocks.{number}", block.stride, maps)
         maps = ops.add(maps, new) if block.stride == 1 and channels == block.out else new
         channels = block.out
-    maps = numbers.prelu("widen_act", numbers.convolution("widen", maps))
-    vectors = numbers.convolution("embed", numbers.convolution("everywhere", maps))
+    maps = weights.prelu("widen_act", weights.convolution("widen", maps))
+    vectors = weights.convolution("embed", weights.convolution("everywhere", maps))
     return openvino.Model([ops.squeeze(vectors, ops.constant(np.array([2, 3]))).output(0)], [pixels], "mini")
 
 
-def _block(numbers: Numbers, name: str, stride: int, maps: Node) -> openvino.Node:
-    inner = numbers.prelu(f"{name}.act1", numbers.convolution(f"{name}.widen", maps))
-    inner = numbers.prelu(f"{name}.act2", numbers.convolution(f"{name}.around", inner, stride, 1))
-    new, weigh = numbers.convolution(f"{name}.narrow", inner), f"{name}.weigh"
+def _block(weights: LayerWeights, name: str, stride: int, maps: Node) -> openvino.Node:
+    inner = weights.prelu(f"{name}.act1", weights.convolution(f"{name}.widen", maps))
+    inner = weights.prelu(f"{name}.act2", weights.convolution(f"{name}.around", inner, stride, 1))
+    new, weigh = weights.convolution(f"{name}.narrow", inner), f"{name}.weigh"
     mean = ops.reduce_mean(new, ops.constant(np.array([2, 3])), True)
-    squeezed = numbers.prelu(f"{weigh}.act", numbers.convolution(f"{weigh}.down", mean))
-    return ops.multiply(new, ops.sigmoid(numbers.convolution(f"{weigh}.up", squeezed)))
+    squeezed = weights.prelu(f"{weigh}.act", weights.convolution(f"{weigh}.down", mean))
+    return ops.multiply(new, ops.sigmoid(weights.convolution(f"{weigh}.up", squeezed)))

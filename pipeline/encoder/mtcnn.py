@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.core.types import FloatArray, IntArray
 from pipeline.encoder.cascade import CASCADE, CascadeNetwork, NonMaximumSuppression
-from pipeline.encoder.graphs import EACH_STREAM
+from pipeline.encoder.graphs import REQUESTS_PER_STREAM
 from pipeline.encoder.integral import IntegralImage, Pixels
 
 # facenet-pytorch's defaults
@@ -22,7 +22,7 @@ MIN_FACE_SIZE = 20  # pixels
 PYRAMID_FACTOR = 0.709  # from one level of the pyramid to the next
 SCORE_THRESHOLDS = (0.6, 0.7, 0.7)  # of P-Net, R-Net and O-Net
 LEVEL_NMS_IOU, NMS_IOU = 0.5, 0.7  # within one level of the pyramid, and across all
-# the input sizes that the networks were trained with
+# the sizes that the networks were trained with
 PNET_CELL, PNET_STRIDE = 12, 2  # pixels of a level
 CROP_SIZES = (24, 48)  # pixels; of R-Net and O-Net
 # Bounds on the candidates of one photo, of which the best are kept. facenet-pytorch has none: a photo of 1,600 faces
@@ -147,8 +147,8 @@ class Mtcnn:
         return [np.concatenate(head)[: len(pixels)] for head in zip(*seen, strict=True)]
 
     def _batch_size(self, crops: int) -> int:
-        """The batch size for so many crops: one photo's crops keep every stream busy."""
-        part = -(-crops // (EACH_STREAM * self._streams))
+        """The batch size with which this number of crops keeps every stream busy."""
+        part = -(-crops // (REQUESTS_PER_STREAM * self._streams))
         return min(MAX_BATCH, part - part % -BATCH_STEP)
 
 

@@ -1,8 +1,8 @@
-"""The networks: square RGB crops in, raw vectors out. Each knows how its crops are to be scaled and in which order.
+"""The networks: square RGB crops in, raw vectors out.
 
-Graphs made of torch's weights are kept in the cache, so that only a first start waits for torch. Only this module reads
-what it wrote, and only whole: the manifest, written last, holds the digest of each file, and the folder's name that of
-the weights.
+Graphs made of torch's weights are kept in the cache, so that only a first start waits for torch. A kept graph is used
+only if it is complete: the manifest, written last, holds the digest of each file, and the folder's name that of the
+weights.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +27,12 @@ from pipeline.encoder.weights import Weights, misfit
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # goes up when the way from weights to graphs changes
+VERSION = 1  # incremented when the conversion of weights to graphs changes
 GRAPH, NUMBERS, MANIFEST = "graph.xml", "graph.bin", "manifest.json"
 
 
 def graph_in(folder: Path | None, convert: Callable[[], openvino.Model]) -> openvino.Model:
-    """The graph that is kept in the folder; where there is none of this version, or a damaged one, it is made anew."""
+    """The graph kept in the folder; converted, and kept, where there is none of this version or it is damaged."""
     if folder is None:
         return convert()
     try:
@@ -68,109 +69,99 @@ def _keep(graph: openvino.Model, folder: Path) -> None:
     write_json(folder / MANIFEST, sealed({**_versions(), "files": digests}))
 
 
-NVIDIA = Path("/dev/nvidiactl")  # there where the driver of an NVIDIA GPU is
-# Of pixels of 0 to 255, by channel.
-FACENET_MEAN, FACENET_SCALE = (127.5,) * 3, (128.0,) * 3
+NVIDIA = Path("/dev/nvidiactl")  # exists where the driver of an NVIDIA GPU is installed
 IMAGENET_MEAN, IMAGENET_SCALE = (
     tuple(255 * value for value in values) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 )
 
 
-class Reid:
-    """Open Model Zoo's face-reidentification-retail-0095: aligned BGR crops of 128 px, 0 to 255, to 256 numbers."""
+@dataclass(frozen=True)
+class NetworkKind:
+    """One network: how its weights become a graph, and how its crops are scaled.
 
-    def __init__(self, xml: Path) -> None:
-        """In bf16 where the processor has it."""
-        model = openvino.Core().read_model(xml)
-        model.reshape([-1, 3, 128, 128])
-        self._network = Batched(model, native_precision())
+    Attributes:
+        graph: makes the graph of the weights, with a folder to keep it in.
+        mean: per channel, subtracted from pixels of 0 to 255.
+        scale: per channel, by which the difference is divided.
+        bgr: whether the channels are blue, green, red.
+        bf16: whether it runs in bf16 where the processor has it.
+        on_gpu: whether it runs in torch where there is an NVIDIA GPU.
+    """
+
+    graph: Callable[[Weights, Path | None], openvino.Model]
+    mean: Sequence[float] = (0.0,) * 3
+    scale: Sequence[float] = (1.0,) * 3
+    bgr: bool = False
+    bf16: bool = True
+    on_gpu: bool = False
+
+
+class OpenvinoNetwork:
+    """A network in OpenVINO: square RGB crops to raw vectors. Safe to use from several threads."""
+
+    def __init__(self, graph: openvino.Model, kind: NetworkKind) -> None:
+        self._network = Batched(graph, native_precision() if kind.bf16 else "f32")
+        self._mean, self._scale = (np.array(part, np.float32).reshape(3, 1, 1) for part in (kind.mean, kind.scale))
+        self._channels = slice(None, None, -1 if kind.bgr else 1)
 
     def embed(self, crops: Sequence[Image.Image]) -> FloatArray:
-        """Raw embeddings (n, 256) of n crops."""
-        pixels = np.stack([np.asarray(crop) for crop in crops])[..., ::-1]
-        batch = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)
-        return self._network(batch).reshape(len(crops), -1)
-
-
-class Scaled:
-    """A network on (pixels - mean) / scale of RGB crops, in bf16 where the processor has it."""
-
-    def __init__(self, graph: openvino.Model, mean: Sequence[float], scale: Sequence[float]) -> None:
-        """`mean` and `scale` are per channel, for pixels of 0 to 255."""
-        self._network = Batched(graph, native_precision())
-        self._mean, self._scale = (np.array(values, np.float32).reshape(3, 1, 1) for values in (mean, scale))
-
-    def embed(self, crops: Sequence[Image.Image]) -> FloatArray:
-        """Raw embeddings (n, d) of n crops."""
-        pixels = np.stack([np.asarray(crop) for crop in crops]).transpose(0, 3, 1, 2)
+        """Raw embeddings (n, d) of n crops of the network's size."""
+        pixels = np.stack([np.asarray(crop) for crop in crops])[..., self._channels].transpose(0, 3, 1, 2)
         batch = (pixels.astype(np.float32) - self._mean) / self._scale
-        return self._network(np.ascontiguousarray(batch))
-
-
-class Mini:
-    """This project's own network (`mini.py`), as OpenVINO runs it: aligned crops of 112 px to 256 numbers."""
-
-    def __init__(self, weights: Path) -> None:
-        """ValueError if the file holds something else."""
-        self._network = Batched(mini_graph(weights), "f32")
-
-    def embed(self, crops: Sequence[Image.Image]) -> FloatArray:
-        """Raw embeddings (n, 256) of n crops."""
-        pixels = np.stack([np.asarray(crop) for crop in crops]).transpose(0, 3, 1, 2)
-        batch = np.ascontiguousarray(pixels, np.float32)
-        return self._network(batch)
+        return self._network(np.ascontiguousarray(batch)).reshape(len(crops), -1)
 
 
 def open_network(recipe: Recipe, weights: Weights, graphs: Path | None = None, *, gpu: bool = False) -> Network:
-    """The recipe's network with these weights; WeightsError if they do not fit it.
+    """Opens the network of a recipe.
 
-    `graphs` is the folder in which the graph made of them is kept; without it, torch's weights are converted anew.
-    With `gpu`, FaceNet and ResNet-50 run on an NVIDIA GPU where there is one.
+    Args:
+        recipe: names the network.
+        weights: the network's.
+        graphs: the folder that keeps the graph made of torch's weights; without it they are converted every time.
+        gpu: whether FaceNet and ResNet-50 run on an NVIDIA GPU where there is one.
+
+    Raises:
+        WeightsError: the weights do not fit the network.
     """
-    if gpu and recipe.network in ON_GPU and NVIDIA.exists():  # torch, which knows for sure, takes seconds to import
+    kind = NETWORKS[recipe.network]
+    if gpu and kind.on_gpu and NVIDIA.exists():  # torch, which knows for sure, takes seconds to import
         from pipeline.encoder.torch_networks import OnDevice, has_gpu
 
         if has_gpu():
-            return OnDevice(recipe.network, weights, *ON_GPU[recipe.network])
-    return _OPENERS[recipe.network](weights, graphs)
+            return OnDevice(weights, kind.mean, kind.scale)
+    return OpenvinoNetwork(kind.graph(weights, graphs), kind)
 
 
-def _open_facenet(weights: Weights, graphs: Path | None) -> Network:
+def _converted(weights: Weights, graphs: Path | None) -> openvino.Model:
+    """The graph of torch's weights."""
+
     def convert() -> openvino.Model:
-        from pipeline.encoder.torch_networks import facenet_graph
+        from pipeline.encoder.torch_networks import torch_graph
 
-        return facenet_graph(weights)
+        return torch_graph(weights)
 
-    return Scaled(graph_in(graphs, convert), FACENET_MEAN, FACENET_SCALE)
-
-
-def _open_resnet50(weights: Weights, graphs: Path | None) -> Network:
-    def convert() -> openvino.Model:
-        from pipeline.encoder.torch_networks import resnet50_graph
-
-        return resnet50_graph(weights)
-
-    return Scaled(graph_in(graphs, convert), IMAGENET_MEAN, IMAGENET_SCALE)
+    return graph_in(graphs, convert)
 
 
-def _open_reid(weights: Weights, _: Path | None) -> Network:
+def _reid(weights: Weights, _: Path | None) -> openvino.Model:
     try:
-        return Reid(weights.paths[0])
+        graph = openvino.Core().read_model(weights.paths[0])
+        graph.reshape([-1, 3, 128, 128])
     except RuntimeError as error:
         raise misfit(weights) from error
+    return graph
 
 
-def _open_mini(weights: Weights, _: Path | None) -> Network:
+def _mini(weights: Weights, _: Path | None) -> openvino.Model:
     try:
-        return Mini(weights.paths[0])
+        return mini_graph(weights.paths[0])
     except ValueError as error:
         raise misfit(weights) from error
 
 
-ON_GPU = {"facenet": (FACENET_MEAN, FACENET_SCALE), "resnet50": (IMAGENET_MEAN, IMAGENET_SCALE)}
-_OPENERS: dict[str, Callable[[Weights, Path | None], Network]] = {
-    "facenet": _open_facenet,
-    "resnet50": _open_resnet50,
-    "reid": _open_reid,
-    "mini": _open_mini,
+NETWORKS = {
+    "facenet": NetworkKind(_converted, (127.5,) * 3, (128.0,) * 3, on_gpu=True),
+    "resnet50": NetworkKind(_converted, IMAGENET_MEAN, IMAGENET_SCALE, on_gpu=True),
+    "reid": NetworkKind(_reid, bgr=True),
+    "mini": NetworkKind(_mini, bf16=False),
 }

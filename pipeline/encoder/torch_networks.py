@@ -20,11 +20,11 @@ from torchvision.models import resnet50
 from pipeline.core.types import FloatArray
 from pipeline.encoder.weights import Weights, misfit
 
-FACENET_SIDE, RESNET50_SIDE = 160, 224
+SIDES = {"facenet": 160, "resnet50": 224}  # of the crops, in pixels
 
 
 def native_bf16() -> bool:
-    """Whether this processor multiplies bf16 itself; emulated, bf16 is slower than fp32."""
+    """Whether this processor has bf16 instructions; emulated, bf16 is slower than fp32."""
     check: Callable[[], bool] = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return bool(check())
 
@@ -35,14 +35,12 @@ def has_gpu() -> bool:
 
 
 class OnDevice:
-    """FaceNet or ResNet-50 as torch runs it, in float32: on a GPU. Safe to use from several threads."""
+    """FaceNet or ResNet-50 in torch on a GPU, in float32. Safe to use from several threads."""
 
-    def __init__(
-        self, network: str, weights: Weights, mean: Sequence[float], scale: Sequence[float], device: str = "cuda"
-    ) -> None:
+    def __init__(self, weights: Weights, mean: Sequence[float], scale: Sequence[float], device: str = "cuda") -> None:
         """`mean` and `scale` are per channel, for pixels of 0 to 255; WeightsError if the weights do not fit."""
         self._device = device
-        self._module = _MODULES[network](weights).eval().to(device)
+        self._module = _MODULES[weights.network](weights).eval().to(device)
         self._mean, self._scale = (torch.tensor(values, device=device).reshape(3, 1, 1) for values in (mean, scale))
 
     def embed(self, crops: Sequence[Image.Image]) -> FloatArray:
@@ -53,14 +51,12 @@ class OnDevice:
         return vectors
 
 
-def facenet_graph(weights: Weights) -> openvino.Model:
-    """FaceNet with these weights, batches (n, 3, 160, 160) to 512 numbers; WeightsError if they do not fit it."""
-    return as_graph(_facenet(weights), FACENET_SIDE)
+def torch_graph(weights: Weights) -> openvino.Model:
+    """The network with these weights, for OpenVINO; WeightsError if they do not fit it.
 
-
-def resnet50_graph(weights: Weights) -> openvino.Model:
-    """ResNet-50 without its last layer, batches (n, 3, 224, 224) to 2048; WeightsError if the weights do not fit it."""
-    return as_graph(_resnet50(weights), RESNET50_SIDE)
+    FaceNet takes batches (n, 3, 160, 160) to (n, 512), ResNet-50 without its last layer (n, 3, 224, 224) to (n, 2048).
+    """
+    return as_graph(_MODULES[weights.network](weights), SIDES[weights.network])
 
 
 def _facenet(weights: Weights) -> nn.Module:
@@ -78,9 +74,9 @@ _MODULES: dict[str, Callable[[Weights], nn.Module]] = {"facenet": _facenet, "res
 
 
 def as_graph(module: nn.Module, side: int) -> openvino.Model:
-    """The module on batches (n, 3, side, side), as OpenVINO runs it."""
+    """The module on batches (n, 3, side, side) as a graph for OpenVINO."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch says of its tracer, which OpenVINO uses, that it is not the newest
+        warnings.simplefilter("ignore")  # torch deprecates its tracer, which OpenVINO uses
         graph = openvino.convert_model(module.eval(), example_input=torch.zeros(1, 3, side, side))
     graph.reshape([-1, 3, side, side])
     return graph

@@ -1,4 +1,4 @@
-"""The weight store: a person's own file, a local folder, the cache, last a pinned URL. Hashes are always checked."""
+"""The weight store: a user's own file, a local folder, the cache, last a pinned URL. Hashes are always checked."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pipeline.core.progress import Progress, Report
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
-NO_HEAD = (405, 501)  # what a host answers that has the file, but does not like to be asked this way
+HEAD_NOT_ALLOWED = (405, 501)  # statuses of hosts that have the file but do not support HEAD requests
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """One file to be had: where from, and its pinned hash as `algorithm:hexdigest`."""
+    """One file of weights: its URL, its pinned hash as `algorithm:hexdigest`, and its folder below the cache."""
 
     url: str
     hash: str
@@ -78,14 +78,14 @@ WEIGHT_FILES: dict[str, tuple[WeightFile, ...]] = {
 }
 
 
-# Trained here, and part of this package: see `distil.py`. Where it was trained anew, its new hash belongs here.
+# Trained by this project (`distil.py`) and part of this package. After a new training its hash belongs here.
 PACKAGED = {"mini": Path(__file__).parent / "mini.safetensors"}
 PACKAGED_SHA256 = {"mini": "9229f2b6d9496233d81e6fc8d9c9eb2f35875e3a9eb84fb10cc4d01c61fe048a"}
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A network's weights on this disk, checked. `sha256` covers all `paths`; `custom`: a person's own file."""
+    """A network's weights on this disk, checked. `sha256` covers all `paths`; `custom`: a user's own file."""
 
     network: str
     paths: tuple[Path, ...]
@@ -94,7 +94,7 @@ class Weights:
 
 
 class WeightStore:
-    """Finds weights, or fetches them once."""
+    """Finds weights on this disk, or downloads them once."""
 
     def __init__(self, models: Path | None, cache: Path, custom: Mapping[str, Path]) -> None:
         """`models` is a folder that is only read, `cache` one that is written; `custom` maps networks to files."""
@@ -103,7 +103,7 @@ class WeightStore:
         self._custom = custom
 
     def find(self, network: str) -> Weights | None:
-        """The network's weights if they are on this disk; WeightsError if a file there is not what it claims to be."""
+        """The network's weights if they are on this disk; WeightsError if a file there has the wrong hash."""
         if network in self._custom:
             return _weights(network, (self._custom[network],), custom=True)
         if network in PACKAGED:
@@ -128,25 +128,25 @@ class WeightStore:
         )
 
     def graph_folder(self, weights: Weights) -> Path:
-        """Where the graph that is made of these weights is kept (`converted.py`)."""
+        """The folder that keeps the graph made of these weights (`networks.graph_in`)."""
         return self._cache / "graphs" / f"{weights.network}-{weights.sha256[:20]}"
 
     def head_path(self, recipe: str) -> Path:
-        """Where a recipe's trained head is kept."""
+        """The file that a recipe's trained head is written to."""
         return self._cache / f"{recipe}.safetensors"
 
     def heads(self, recipe: str) -> list[Path]:
-        """Where a trained head of the recipe is: in FACESEARCH_MODELS, and where it was kept when it was trained."""
+        """The files with a trained head of the recipe: in FACESEARCH_MODELS, then the one written here."""
         folders = [folder for folder in (self._models, self._cache) if folder is not None]
         return [path for folder in folders if (path := folder / f"{recipe}.safetensors").is_file()]
 
     def why_unavailable(self, network: str) -> str | None:
-        """One sentence if the weights are neither here nor to be had, else None. Asks the host, for seconds at most."""
+        """One sentence if the weights are neither here nor downloadable, else None. Asks the host, for 5 s at most."""
         try:
             if self.find(network) is None:
                 wanted = WEIGHT_FILES[network][0]
                 answer = requests.head(wanted.url, timeout=CONNECT_SECONDS, allow_redirects=False)
-                if answer.status_code >= 400 and answer.status_code not in NO_HEAD:
+                if answer.status_code >= 400 and answer.status_code not in HEAD_NOT_ALLOWED:
                     return str(_refused(wanted, answer.status_code))
         except WeightsError as error:
             return str(error)
@@ -155,7 +155,7 @@ class WeightStore:
         return None
 
     def _places(self, wanted: WeightFile) -> Iterator[Path | None]:
-        """The file in each place where it may be, None where it is not."""
+        """The file in each place where it may be; None where it is missing."""
         if self._models is not None:
             for path in (self._models / wanted.folder / wanted.name, self._models / wanted.name):
                 if path.is_file() and not wanted.matches(path):
@@ -197,7 +197,7 @@ class WeightStore:
 
 def _packaged(network: str) -> Weights:
     path = PACKAGED[network]
-    if path.is_file():  # of one that is gone the sentence below says more
+    if path.is_file():  # the error of a missing file is more specific below
         check_packaged(path, PACKAGED_SHA256[network])
     return _weights(network, (path,), custom=False)
 
@@ -213,7 +213,7 @@ def _weights(network: str, paths: tuple[Path, ...], *, custom: bool) -> Weights:
 
 
 def misfit(weights: Weights) -> WeightsError:
-    """What to say of a file that does not hold the network's weights."""
+    """The error for a file that does not hold the network's weights."""
     return WeightsError(
         f"{weights.paths[0]} does not hold weights of the network {weights.network}; give a PyTorch state dict of it."
     )
@@ -235,7 +235,7 @@ def _unreachable(network: str, wanted: WeightFile) -> WeightsError:
 
 
 class _DownloadMeter:
-    """What pooch takes for a progress bar (`total`, `update`, `reset`, `close`), turned into our Progress."""
+    """A progress bar for pooch (`total`, `update`, `reset`, `close`) that reports our Progress."""
 
     total = 0
 

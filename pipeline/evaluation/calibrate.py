@@ -1,144 +1,94 @@
-"""Measuring what distances mean, on a gallery of LFW: the logistic on View 1's pairs, and strangers' searches.
+"""Measuring what results mean, on a gallery of LFW: pairs by View 1, hits by strangers, people by searches.
 
-See `calibration.py` for what is measured and what it means.
+See `search/calibration.py` for what is measured and what it means, `persons.py` for the searches.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 
-from pipeline.core.progress import Progress, Report, silent
-from pipeline.core.types import IntArray, Limit, Words
+from pipeline.core.progress import Report, silent, tracked_slices
+from pipeline.core.types import IntArray
+from pipeline.core.verdicts import Limit
+from pipeline.embeddings.corrections import Corrections
 from pipeline.embeddings.store import Embeddings
 from pipeline.evaluation import metrics
-from pipeline.evaluation.metrics import Bools, Floats, Reliability
+from pipeline.evaluation.metrics import Floats, Reliability
+from pipeline.evaluation.open_set import BINS, PersonFigures, corrected_people, judge_persons
 from pipeline.evaluation.pairs import Pairs
-from pipeline.evaluation.ranking import Ranking, Subject, pair_distances, pair_ends, subject_of
+from pipeline.evaluation.persons import Faces, faces_of, fit_logistic, fit_person, search_all, search_parts, together
+from pipeline.evaluation.ranking import Subject, pair_distances, pair_ends, subject_of
 from pipeline.photos.photos import Photos
-from pipeline.search.calibration import RATES, Calibration
+from pipeline.search.calibration import RATES, Calibration, Limits
 
 STEP = 0.002  # of the distances at which strangers are counted
 EDGES = np.arange(0, 2 + STEP, STEP)
 CHUNK = 256  # queries at a time
-NEWTON_STEPS = 50
-NEGLIGIBLE = 1e-12
 DIGITS = 6
 
 
-def calibrate(embeddings: Embeddings, photos: Photos, pairs: Pairs, report: Report = silent) -> Calibration:
+def calibrate(
+    embeddings: Embeddings, photos: Photos, pairs: Pairs, corrections: Corrections, report: Report = silent
+) -> Calibration:
     """What is measured on a gallery of all of LFW; `pairs` are View 1's."""
     subject = subject_of(embeddings, photos)
     measured = pair_distances(subject, pair_ends(subject, pairs), pairs.same)
     compared = np.isfinite(measured)
-    middle, width = fit_logistic(measured[compared], pairs.same[compared])
-    sizes, limits = stranger_limits(subject, f"Calibrating {embeddings.manifest['recipe']['name']}", report)
+    slope, offset = fit_logistic(measured[compared, None], pairs.same[compared])
+    faces = faces_of(subject.vectors, corrected_people(subject, corrections)[0])
+    hits = stranger_limits(faces, f"Calibrating {embeddings.manifest['recipe']['name']}", report)
+    searches = together([search_all(faces), *search_parts(faces)])
     return Calibration(
         recipe=embeddings.manifest["recipe"]["name"],
         version=embeddings.manifest["recipe"]["version"],
         weights=(embeddings.manifest["weights"]["sha256"],),
         photos_revision=embeddings.manifest["photos_revision"],
-        middle=round(middle, DIGITS),
-        width=round(width, DIGITS),
-        rates=RATES,
-        sizes=sizes,
-        limits=tuple(tuple(round(limit, 4) for limit in row) for row in limits.tolist()),
+        middle=round(-offset / slope, DIGITS),
+        width=round(-1 / slope, DIGITS),
+        hits=hits,
+        person=fit_person(searches, faces.strangers),
     )
 
 
-def fit_logistic(distances: Floats, same: Bools) -> tuple[float, float]:
-    """Middle m and width w that make 1 / (1 + exp((d - m) / w)) the likeliest probability of `same` at distance d.
-
-    The targets are Platt's (1999), (n + 1) / (n + 2) in place of 1: where the two kinds do not overlap, the likeliest
-    width would be 0. Newton's method on standardised distances, its steps halved where they overshoot.
-    """
-    different, alike = np.bincount(same.astype(np.int64), minlength=2).tolist()
-    if not (different and alike):
-        raise ValueError("a logistic needs pairs of one person and pairs of two")
-    targets = np.where(same, (alike + 1) / (alike + 2), 1 / (different + 2))
-    centre, spread = float(distances.mean()), float(distances.std()) or 1.0
-    design = np.stack([(distances - centre) / spread, np.ones(len(distances))], axis=1)
-    weights = np.zeros(2)
-    for _ in range(NEWTON_STEPS):
-        step = _newton_step(design, targets, weights)
-        while _log_loss(design, targets, weights + step) > _log_loss(design, targets, weights) and np.any(step):
-            step = np.where(np.abs(step) > NEGLIGIBLE, step / 2, 0)
-        weights = weights + step
-    slope, offset = weights.tolist()
-    return centre - spread * offset / slope, -spread / slope
-
-
-def _newton_step(design: Floats, targets: Floats, weights: Floats) -> Floats:
-    probabilities = 1 / (1 + np.exp(-design @ weights))
-    curvature = (design * (probabilities * (1 - probabilities))[:, None]).T @ design
-    step: Floats = np.linalg.solve(curvature, design.T @ (targets - probabilities))
-    return step
-
-
-def _log_loss(design: Floats, targets: Floats, weights: Floats) -> float:
-    logits = design @ weights
-    return float(np.sum(np.logaddexp(0, logits) - targets * logits))
-
-
-def stranger_limits(subject: Subject, task: str, report: Report = silent) -> tuple[tuple[int, ...], Floats]:
-    """For galleries of several sizes the distances (sizes, rates) within which RATES of strangers' searches have a hit.
+def stranger_limits(faces: Faces, task: str, report: Report = silent) -> Limits:
+    """The distances within which RATES of strangers' searches have a hit, in galleries of several sizes.
 
     Strangers are the people with one photo, searched for among all the others. A smaller gallery is any part of the
     others, all parts being as likely: of n photos out of M, c of them too near, none is in it with the probability
     (M - c choose n) / (M choose n), so no part need be drawn.
     """
-    faces = len(subject.vectors) - 1
-    sizes = (*(size for size in (1, 10, 100, 1_000, 10_000) if size < faces), faces)
-    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, faces + 1)))])  # of factorials
+    count = len(faces.vectors) - 1
+    sizes = (*(size for size in (1, 10, 100, 1_000, 10_000) if size < count), count)
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, count + 1)))])  # of factorials
     alarms, queries = np.zeros((len(sizes), len(EDGES) - 1)), 0
-    for near in _counts_within(subject, task, report):
+    for near in _counts_within(faces, task, report):
         for row, size in enumerate(sizes):
-            beyond = faces - near
+            beyond = count - near
             possible = beyond >= size
-            chances = logs[beyond] + logs[faces - size] - logs[faces] - logs[np.where(possible, beyond - size, 0)]
+            chances = logs[beyond] + logs[count - size] - logs[count] - logs[np.where(possible, beyond - size, 0)]
             alarms[row] += np.where(possible, -np.expm1(np.minimum(chances, 0)), 1).sum(axis=0)
         queries += len(near)
     # Equal shares stand at the first distances, before anybody is near, and at the last.
     rising = np.maximum.accumulate(alarms / max(queries, 1), axis=1)
-    return sizes, np.stack([np.interp(RATES, row, EDGES[1:]) for row in rising])
+    return Limits(RATES, sizes, tuple(tuple(np.interp(RATES, row, EDGES[1:]).round(4).tolist()) for row in rising))
 
 
-def _counts_within(subject: Subject, task: str, report: Report) -> Iterator[IntArray]:
+def _counts_within(faces: Faces, task: str, report: Report) -> Iterator[IntArray]:
     """How many photos each stranger has within each distance, (q, distances), some queries at a time."""
-    queries = subject.rows[(subject.others == 0) & (subject.rows >= 0)]
-    started, bins = time.perf_counter(), len(EDGES) - 1
-    for start in range(0, len(queries), CHUNK):
-        report(Progress(task, "strangers", start, len(queries), start, time.perf_counter() - started))
-        rows = queries[start : start + CHUNK]
-        similarity = subject.vectors[rows] @ subject.vectors.T
+    queries = np.flatnonzero(faces.others == 0)
+    bins = len(EDGES) - 1
+    for part in tracked_slices(len(queries), CHUNK, task, "strangers", report):
+        rows = queries[part]
+        similarity = faces.vectors[rows] @ faces.vectors.T
         apart = np.sqrt(np.maximum(2 - 2 * similarity, 0))
         numbers = np.minimum((apart / STEP).astype(np.int64), bins - 1)
         numbers[np.arange(len(rows)), rows] = bins  # the query itself, which no stranger is
         numbers += np.arange(len(rows))[:, None] * (bins + 1)
         counts = np.bincount(numbers.ravel(), minlength=len(rows) * (bins + 1)).reshape(len(rows), bins + 1)
         yield np.cumsum(counts[:, :bins], axis=1)
-    report(Progress(task, "strangers", len(queries), len(queries), len(queries), time.perf_counter() - started))
-
-
-BINS = 10
-
-
-@dataclass(frozen=True)
-class WordFigures:
-    """How often a search's nearest hit is called so: of searches for `present` people, and of those for `absent` ones.
-
-    `right` is the share of hits called so that show the person, where half of the searches are for people who are
-    there; None where no hit is called so.
-    """
-
-    words: Words
-    present: float
-    absent: float
-    right: float | None
 
 
 @dataclass(frozen=True)
@@ -149,11 +99,11 @@ class VerdictFigures:
     width: float
     limit: Limit
     reliability: Reliability | None
-    words: tuple[WordFigures, ...]
+    person: PersonFigures | None
 
 
 def judge_verdicts(
-    subject: Subject, ranking: Ranking, pairs: Pairs | None, calibration: Calibration | None
+    subject: Subject, pairs: Pairs | None, calibration: Calibration | None, corrections: Corrections, drawn: Floats
 ) -> VerdictFigures | None:
     """Of the calibration that is in use; None where there is none."""
     if calibration is None:
@@ -163,7 +113,7 @@ def judge_verdicts(
         calibration.width,
         calibration.presence(len(subject.vectors) - 1),
         _reliability(subject, pairs, calibration) if pairs else None,
-        judge_words(subject, ranking, calibration),
+        judge_persons(subject, corrections, calibration, drawn, of_lfw=pairs is not None),
     )
 
 
@@ -171,19 +121,3 @@ def _reliability(subject: Subject, pairs: Pairs, calibration: Calibration) -> Re
     measured = pair_distances(subject, pair_ends(subject, pairs), pairs.same)
     compared = np.isfinite(measured)
     return metrics.reliability(calibration.probability(measured[compared]), pairs.same[compared], BINS)
-
-
-def judge_words(subject: Subject, ranking: Ranking, calibration: Calibration) -> tuple[WordFigures, ...]:
-    """Every photo searched with, itself taken out: people with one photo are absent then."""
-    faces = len(subject.vectors) - 1
-    said = np.array([calibration.verdict(distance, faces).words for distance in ranking.nearest.tolist()])
-    others = subject.others[subject.photos]
-    present, right = others > 0, ranking.relevant[:, :1].any(axis=1)
-    figures = []
-    for words in get_args(Words):
-        called = said == words
-        there = float(np.sum(called & present)) / max(int(present.sum()), 1)
-        strange = float(np.sum(called & ~present)) / max(int((~present).sum()), 1)
-        rightly = float(np.sum(called & right)) / max(int(present.sum()), 1)
-        figures.append(WordFigures(words, there, strange, rightly / (there + strange) if there + strange else None))
-    return tuple(figures)

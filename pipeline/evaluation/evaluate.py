@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any, cast
@@ -20,6 +20,7 @@ from pipeline.core.errors import GalleryDamaged, SettingsError
 from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import recipe_named
 from pipeline.core.types import SAME_PHOTO_DISTANCE, FloatArray, VectorIndex
+from pipeline.embeddings.corrections import Corrections
 from pipeline.embeddings.embed import BATCH
 from pipeline.embeddings.store import FACE_COLUMNS, Embeddings
 from pipeline.encoder.encoder import Encoder
@@ -58,10 +59,10 @@ def measure_costs(encoders: Sequence[Encoder], images: Sequence[Image.Image]) ->
     return [Cost(detect_ms, embed_ms) for detect_ms, embed_ms in np.median(times[1:], axis=0).tolist()]
 
 
-FORMAT = 2
+FORMAT = 3
 RESAMPLES, RESAMPLE_SEED = 1000, 5
 CHECKED, CHECK_SEED = 24, 6  # photos embedded anew: a tenth of them displaced is found 92 times in 100
-SURE = 5  # standard deviations that top-1 must be above chance
+MIN_CONFIDENCE = 5  # standard deviations that top-1 must be above chance
 DIGITS = 6
 PACKAGES = ("numpy", "scikit-learn", "torch", "torchvision", "facenet-pytorch", "openvino", "annoy", "pillow")
 # 80/20 accuracy of the projects this one descends from, and what they found of Albert Costa's six photos.
@@ -79,11 +80,15 @@ Results = Mapping[str, Outcomes]  # by protocol, of one recipe
 
 @dataclass(frozen=True)
 class Task:
-    """What galleries are evaluated on: their photos, LFW's pairs where it is LFW, and the people to search for."""
+    """What galleries are evaluated on: their photos, LFW's pairs where it is LFW, and the people to search for.
+
+    By `corrections` only verdicts about people are judged; all other figures are on the names as they are.
+    """
 
     photos: Photos
     pairs: Pairs | None
     examples: tuple[str, ...]
+    corrections: Corrections = field(default_factory=Corrections)
 
 
 def evaluate(
@@ -142,7 +147,7 @@ def _evaluate_one(
     check_better_than_chance(embeddings, retrieval)
     split, named = protocols.split_accuracy(subject, ranking, drawn)
     verified = verify(subject, task.pairs, drawn) if task.pairs else None
-    verdicts = judge_verdicts(subject, ranking, task.pairs, searcher.calibration)
+    verdicts = judge_verdicts(subject, task.pairs, searcher.calibration, task.corrections, drawn)
     open_set = protocols.identify(subject, ranking, drawn)
     judged, unavailable = protocols.judge_indexes(subject, _chosen(searcher, indexes))
     figures = {
@@ -182,7 +187,7 @@ def check_vectors(searcher: Searcher, photos: Photos) -> None:
 def check_better_than_chance(embeddings: Embeddings, retrieval: Retrieval) -> None:
     """GalleryDamaged if the nearest photo shows the right person no more often than any photo would."""
     chance = retrieval.chance
-    needed = chance + SURE * float(np.sqrt(chance * (1 - chance) / retrieval.queries))
+    needed = chance + MIN_CONFIDENCE * float(np.sqrt(chance * (1 - chance) / retrieval.queries))
     if needed < 1 and retrieval.top1.value < needed:  # a handful of photos proves nothing either way
         raise _not_its_own(embeddings, f"top-1 is {retrieval.top1.value:.2%} where guessing gives {chance:.2%}")
 

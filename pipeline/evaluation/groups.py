@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.core.errors import PhotoError
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.types import FloatArray
 from pipeline.evaluation.metrics import Bools, Floats
 from pipeline.evaluation.ranking import Ranking, Subject
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 from pipeline.search.hints import look
-
-STEP = 200  # photos between two reports
 
 
 def measure_photos(photos: Photos, faces: FloatArray, report: Report = silent) -> dict[str, Floats]:
@@ -27,16 +25,9 @@ def measure_photos(photos: Photos, faces: FloatArray, report: Report = silent) -
     """
     width, height = faces[:, 2] - faces[:, 0], faces[:, 3] - faces[:, 1]
     looks = np.full((len(photos), 2), np.nan)
-    started = time.perf_counter()
-    for row in range(len(photos)):
-        if row % STEP == 0:
-            report(Progress("Looking at the photos", "photos", row, len(photos), row, time.perf_counter() - started))
-        try:
+    for row in tracked(range(len(photos)), "Looking at the photos", "photos", report):
+        with suppress(PhotoError):  # nothing is known of a photo that cannot be read
             looks[row] = look(open_image(photos[row].source), faces[row, :4])
-        except PhotoError:
-            continue  # nothing is known of a photo that cannot be read
-    count = len(photos)
-    report(Progress("Looking at the photos", "photos", count, count, count, time.perf_counter() - started))
     return {
         "face size": np.sqrt(np.maximum(width * height, 0)).astype(np.float64),
         "detection confidence": faces[:, 4].astype(np.float64),

@@ -107,14 +107,16 @@ class Reliability:
     error: float
 
 
-def reliability(probabilities: Floats, outcomes: Bools, bins: int) -> Reliability:
+def reliability(probabilities: Floats, outcomes: Bools, bins: int, weights: Floats | None = None) -> Reliability:
     """How far probabilities (n,) of outcomes (n,) can be believed. Naeini, Cooper and Hauskrecht (2015)."""
     number = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
     counts = np.bincount(number, minlength=bins)
     filled = counts > 0
-    said = np.bincount(number, probabilities, bins)[filled] / counts[filled]
-    true = np.bincount(number, outcomes, bins)[filled] / counts[filled]
-    error = float(np.sum(counts[filled] * np.abs(said - true))) / max(len(probabilities), 1)
+    weights = np.ones(len(number)) if weights is None else weights
+    shares = np.bincount(number, weights, bins)[filled]
+    said = np.bincount(number, weights * probabilities, bins)[filled] / shares
+    true = np.bincount(number, weights * outcomes, bins)[filled] / shares
+    error = float(shares @ np.abs(said - true)) / max(float(shares.sum()), 1)
     return Reliability(tuple(counts[filled].tolist()), tuple(said.tolist()), tuple(true.tolist()), error)
 
 
@@ -182,16 +184,24 @@ def mean_over_people(values: Floats, people: Ints, drawn: Floats) -> Estimate:
     return interval(float(values.mean()), sums[counts > 0] / counts[counts > 0])
 
 
+def times_drawn(people: Ints, drawn: Floats) -> Floats:
+    """How often those who belong to people (n,) are drawn, (resamples, n); a pair (n, 2), as often as both together."""
+    if people.ndim == 1:
+        return drawn[:, people]
+    first, second = people.T
+    times: Floats = np.where(first == second, drawn[:, first], drawn[:, first] * drawn[:, second])
+    return times
+
+
 def mean_over_pairs(values: Floats, pairs: Ints, drawn: Floats) -> Estimate:
-    """Mean of values (n,) that belong to pairs of people (n, 2); a pair is drawn as often as both are together."""
-    first, second = pairs.T
-    weights = np.where(first == second, drawn[:, first], drawn[:, first] * drawn[:, second])
+    """Mean of values (n,) that belong to pairs of people (n, 2)."""
+    weights = times_drawn(pairs, drawn)
     counts = weights.sum(axis=1)
     return interval(float(values.mean()), (weights @ values)[counts > 0] / counts[counts > 0])
 
 
 def tar_over_people(genuine: tuple[Floats, Ints], impostor: tuple[Floats, Ints], far: float, drawn: Floats) -> Estimate:
-    """`tar_at_far` of distances that belong to people, given as (distances, people), with its interval.
+    """`tar_at_far` of distances that belong to people, or to pairs of them, given as (distances, people).
 
     The limit is set anew in every resample, for it depends on the impostors drawn.
     """
@@ -199,13 +209,35 @@ def tar_over_people(genuine: tuple[Floats, Ints], impostor: tuple[Floats, Ints],
     limits = np.append(impostor[0][order], np.inf)
     rates = []
     for times in drawn:
-        weights = times[impostor[1][order]]
+        weights = times_drawn(impostor[1][order], times[None])[0]
         reached = np.cumsum(weights)
         limit = limits[np.searchsorted(reached, far * reached[-1] + 1e-9, side="right")]
-        drawn_genuine = times[genuine[1]]
+        drawn_genuine = times_drawn(genuine[1], times[None])[0]
         if drawn_genuine.any() and reached[-1]:
             rates.append(drawn_genuine[genuine[0] < limit].sum() / drawn_genuine.sum())
     return interval(tar_at_far(genuine[0], impostor[0], far)[0], np.array(rates))
+
+
+def fold_accuracy_over_people(distances: Floats, same: Bools, folds: Ints, people: Ints, drawn: Floats) -> Estimate:
+    """The share of pairs (n,) of people (n, 2) judged rightly by `fold_accuracies`, with its interval.
+
+    Every resample chooses its thresholds anew.
+    """
+    order = np.argsort(distances, kind="stable")
+    sorted_distances = np.append(distances[order], np.inf)  # what is infinite can never be accepted
+    cuts = np.flatnonzero(sorted_distances[:-1] != sorted_distances[1:])  # after these, in order
+    weights = times_drawn(people[order], drawn)
+    signed, right = np.where(same[order], weights, -weights), np.zeros(len(drawn))
+    for fold in np.unique(folds):
+        held_out = folds[order] == fold
+        gained = np.cumsum(np.where(held_out, 0, signed), axis=1)[:, cuts]
+        cut = cuts[gained.argmax(axis=1)]
+        accepted = np.cumsum(np.where(held_out, signed, 0), axis=1)[np.arange(len(drawn)), cut]
+        right += accepted + (weights * (held_out & ~same[order])).sum(axis=1)
+    counts = weights.sum(axis=1)
+    accuracies, _ = fold_accuracies(distances, same, folds)
+    value = float(np.average(accuracies, weights=np.unique(folds, return_counts=True)[1]))
+    return interval(value, right[counts > 0] / counts[counts > 0])
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.geometry import distances
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked_slices
 from pipeline.core.types import FloatArray, IntArray
 from pipeline.embeddings.store import Embeddings
 from pipeline.evaluation.pairs import Pairs
@@ -104,18 +103,38 @@ def rank(subject: Subject, limit: float, report: Report = silent) -> Ranking:
     count = len(vectors)
     k = min(count - 1, max(LEAST_NEIGHBOURS, int(subject.others.max())))
     rows, statistics = np.empty((count, k), np.int32), np.empty((count, 4), np.float32)
-    started = time.perf_counter()
-    for start in range(0, count, CHUNK):
-        report(Progress("Ranking", "photos", start, count, start, time.perf_counter() - started))
-        chunk = np.arange(start, min(start + CHUNK, count))
+    for part in tracked_slices(count, CHUNK, "Ranking", "photos", report):
+        chunk = np.arange(part.start, part.stop)
         similarity = vectors[chunk] @ vectors.T
         similarity[np.arange(len(chunk)), chunk] = -np.inf  # the query itself is no answer
         rows[chunk] = _best(similarity, k)
         statistics[chunk] = _pair_statistics(similarity, people[chunk][:, None] == people, limit)
-    report(Progress("Ranking", "photos", count, count, count, time.perf_counter() - started))
     relevant = people[rows] == people[:, None]
     nearest = _distances(vectors, rows[:, 0]) if k else np.full(count, np.inf, np.float32)
     return Ranking(rows, relevant, nearest, limit, *statistics.T)
+
+
+def neighbours(
+    vectors: FloatArray, queries: IntArray, gallery: IntArray, k: int
+) -> tuple[IntArray, npt.NDArray[np.float64]]:
+    """The k rows of `gallery` nearest to each row of `queries` (q, k), itself left out, and their distances.
+
+    Where there are fewer: -1, at an infinite distance.
+    """
+    among, place = vectors[gallery], np.full(len(vectors), -1)
+    place[gallery] = np.arange(len(gallery))
+    rows, distances = np.full((len(queries), k), -1), np.full((len(queries), k), np.inf)
+    for start in range(0, len(queries), CHUNK):
+        chunk = queries[start : start + CHUNK]
+        similarity = vectors[chunk] @ among.T
+        inside = np.flatnonzero(place[chunk] >= 0)
+        similarity[inside, place[chunk[inside]]] = -np.inf
+        best = _best(similarity, min(k, len(gallery)))
+        alike = np.take_along_axis(similarity, best, axis=1)
+        part = slice(start, start + CHUNK), slice(best.shape[1])
+        rows[part] = np.where(np.isneginf(alike), -1, gallery[best])
+        distances[part] = np.sqrt(np.maximum(2 - 2 * alike, 0))
+    return rows, distances
 
 
 def _best(similarity: FloatArray, k: int) -> IntArray:

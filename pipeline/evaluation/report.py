@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from markupsafe import Markup
@@ -54,8 +54,9 @@ def html_report(report: dict[str, Any], picture: Picture) -> str:
 HEADLINE_NOTE = (
     "Per cent, with the interval of 95 % over people. View 2: pairs judged rightly. TAR: pairs of one person "
     "recognised while one in a thousand pairs of two people is. 80/20: photos named rightly by their three nearest. "
-    "Found: photos of the people searched for. Top-1, recall@20, mAP@R: every photo searched with, of a person who has "
-    "another. Open set: of those, named rightly while one in a hundred who are not in the gallery is named at all."
+    "Found: photos of the people searched for, with the query and without. Top-1, recall@20, mAP@R: every photo "
+    "searched with, of a person who has another. Open set: of those, named rightly by the nearest distance while one "
+    "in a hundred who are not in the gallery is named at all; names as they are."
 )
 COST_NOTE = "In a batch, as when a gallery is built, timed in turns on the machine that made this report."
 STEP_NOTE = (
@@ -67,10 +68,15 @@ PERCENTAGE_NOTE = (
     "and is judged here on View 2. The error is the mean gap between the percentage given and the share that "
     "came true. Good models give few pairs anything between 10 % and 90 %, so the curve is rough there."
 )
+OPEN_SET_NOTE = (
+    "Every photo searched with, itself taken out; people with one photo are strangers. The verdict about the person "
+    "that the list names first, by a model and limits fitted to searches for other people, in five folds. Corrected: "
+    "with the mistakes in LFW's names that are listed in lfw_errata.csv taken out."
+)
+ASKED_NOTE = "Means of five draws, the lowest and the highest of which stand in brackets."
 WORD_NOTE = (
-    "Every photo searched with, itself taken out, so that people with one photo are not there. The last column is of "
-    "hits called so, where half of the searches are for people who are there. Photos with a wrong name count "
-    "as errors. The limits of the words come from these same strangers."
+    "The last columns are of searches of which half are for people who are there. The error is the mean gap between "
+    "the percentage given and the share that came true."
 )
 SPLIT_NOTE = (
     "A fifth of the photos, drawn at random, is named by the majority of the three nearest others; mean of five draws. "
@@ -106,7 +112,13 @@ def verdicts(report: dict[str, Any]) -> Markup:
     rows = tables.percentages(report)[1]
     drawn = _drawing(figures.reliability_svg(report["recipes"]), "Pairs of one person over the percentage given")
     believed = _section("Can the percentages be believed?", tables.percentages(report), PERCENTAGE_NOTE) + drawn
-    return (believed if rows else Markup()) + _section("What the words are worth", tables.words(report), WORD_NOTE)
+    return (
+        _section("Who is it, and is it anybody?", tables.open_set(report), OPEN_SET_NOTE)
+        + _section("Who gets a name", tables.asked(report), ASKED_NOTE)
+        + _section("What the words are worth", tables.words(report), WORD_NOTE)
+        + _section("In galleries of other sizes", tables.parts(report))
+        + (believed if rows else Markup())
+    )
 
 
 def _drawing(svg: str, alternative: str) -> Markup:
@@ -144,20 +156,46 @@ def _framed(image: Image.Image, colour: str) -> Image.Image:
 def _errors(recipe: dict[str, Any], picture: Picture) -> Markup:
     found = recipe["verification"]
     kinds = [
-        ("two people taken for one", [_pair(error, picture) for error in found["false_matches"]]),
-        ("one person not recognised", [_pair(error, picture) for error in found["false_misses"]]),
+        ("two people taken for one", [_error(error, picture) for error in found["false_matches"]]),
+        ("one person not recognised", [_error(error, picture) for error in found["false_misses"]]),
     ]
     return tables.TEMPLATES("errors", label=recipe["label"], kinds=kinds)
 
 
-def _pair(error: dict[str, Any], picture: Picture) -> Markup:
-    both = Image.new("RGB", (2 * PAIR_SIDE + GAP, PAIR_SIDE), "white")
-    for column, photo_id in enumerate(error["photo_ids"]):
-        small = picture(photo_id).resize((PAIR_SIDE, PAIR_SIDE), Image.Resampling.BILINEAR, reducing_gap=2)
-        both.paste(small, (column * (PAIR_SIDE + GAP), 0))
-    names = " and ".join(dict.fromkeys(error["people"]))
+def _error(error: dict[str, Any], picture: Picture) -> Markup:
     distance = "no face found" if error["distance"] is None else f"distance {error['distance']:.2f}"
-    return tables.TEMPLATES("figure", picture=_jpeg(both, names), caption=f"{names}, {distance}")
+    return _pair(map(picture, error["photo_ids"]), " and ".join(dict.fromkeys(error["people"])), distance)
+
+
+def _pair(pictures: Iterable[Image.Image], names: str, said: str) -> Markup:
+    both = Image.new("RGB", (2 * PAIR_SIDE + GAP, PAIR_SIDE), "white")
+    for column, picture in enumerate(pictures):
+        small = picture.resize((PAIR_SIDE, PAIR_SIDE), Image.Resampling.BILINEAR, reducing_gap=2)
+        both.paste(small, (column * (PAIR_SIDE + GAP), 0))
+    return tables.TEMPLATES("figure", picture=_jpeg(both, names), caption=f"{names}, {said}")
+
+
+AUDIT_NOTE = (
+    "What two networks find wrong with the names, the surest first, in log-odds of one person against two. Look at "
+    "both photos, write accepted or rejected into the column status of audit.csv, and take that file into the "
+    "gallery's corrections: python -m pipeline audit --accept FILE."
+)
+
+
+def audit_part(made: dict[str, Any] | None) -> Markup:
+    """The table of the last audit, for the page; nothing if there was none."""
+    return _section("Mistakes in the names", tables.mistakes(made), AUDIT_NOTE) if made else Markup()
+
+
+def audit_sheet(made: dict[str, Any], picture: Picture) -> str:
+    """An audit as one HTML file: the pictures of every finding side by side."""
+    pairs = []
+    for finding in made["findings"]:
+        both = finding["photo"], finding["other"]
+        kind, name, reason, sure = (finding[column] for column in ("kind", "name", "reason", "sure"))
+        said = f"{kind} ({name}): {reason}, {sure}" if name else f"{kind}: {reason}, {sure}"
+        pairs.append(_pair(map(picture, both), " and ".join(both), said))
+    return tables.TEMPLATES("audit", title=f"Names of {made['title']}", made=made, note=AUDIT_NOTE, pairs=pairs)
 
 
 def _jpeg(image: Image.Image, alternative: str) -> Markup:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from pipeline.core.tables import markdown_table
 from pipeline.core.templates import Templates
 
 TEMPLATES = Templates(Path(__file__).parent / "templates")
@@ -16,19 +18,29 @@ NOTHING = "-"
 
 def headline(report: dict[str, Any]) -> Table:
     """One row per recipe: the figures that settle it, with their intervals."""
-    header = ("recipe", "View 2", "TAR at FAR 0.1 %", "80/20", "found", "top-1", "recall@20", "mAP@R", "open set, 1 %")
+    header = (
+        *("recipe", "View 2", "TAR at FAR 0.1 %", "80/20", "found, the query one of them", "others found"),
+        *("top-1", "recall@20", "mAP@R", "open set by distance, 1 %"),
+    )
     return header, [
         (
             recipe["recipe"],
             _estimate(recipe["verification"], "accuracy"),
-            _share(recipe["verification"]["tar_at_far_1e3"]) if recipe["verification"] else NOTHING,
+            _estimate(recipe["verification"], "tar_at_far_1e3"),
             _estimate(recipe["split"], "accuracy"),
-            f"{sum(one['found'] for one in recipe['people'])} of {sum(one['of'] for one in recipe['people'])}",
+            _found(recipe["people"]),
+            _found(recipe["people"], but=1),
             *(_estimate(recipe["retrieval"], name) for name in ("top1", "recall_at_20", "map_at_r")),
             _estimate(recipe["open_set"], "identified"),
         )
         for recipe in report["recipes"]
     ]
+
+
+def _found(people: Sequence[dict[str, Any]], but: int = 0) -> str:
+    """How many photos of the people searched for were found, but for so many of each: the query finds itself."""
+    found, there = (sum(max(one[key] - but, 0) for one in people) for key in ("found", "of"))
+    return f"{found} of {there}"
 
 
 def steps(report: dict[str, Any]) -> Table:
@@ -67,7 +79,8 @@ def verification(report: dict[str, Any]) -> Table:
     for recipe in report["recipes"]:
         if found := recipe["verification"]:
             folds = " ".join(f"{fold * 100:.1f}" for fold in found["folds"])
-            shares = [_share(found[name]) for name in ("equal_error_rate", "tar_at_far_1e2", "tar_at_far_1e3")]
+            shares = [_share(found[name]) for name in ("equal_error_rate", "tar_at_far_1e2")]
+            shares.append(_estimate(found, "tar_at_far_1e3"))
             mean, error = f"{found['accuracy']['value']:.4f}", f"{found['standard_error']:.4f}"
             compared = f"{found['compared']:,} of {found['pairs']:,}"
             rows.append((recipe["recipe"], mean, error, f"{found['auc']:.5f}", *shares, folds, compared))
@@ -85,21 +98,82 @@ def percentages(report: dict[str, Any]) -> Table:
     return header, rows
 
 
-def words(report: dict[str, Any]) -> Table:
-    """What each word of a search's nearest hit is worth."""
-    header = ("recipe", "nearest hit called", "person is there", "is not there", "called so rightly")
+def open_set(report: dict[str, Any]) -> Table:
+    """Searches for people who are there, named rightly while few strangers are named."""
+    header = (
+        *("recipe", "names as they are, 1 %", "0.1 %", "corrected, 1 %", "0.1 %"),
+        *("without twins, 1 %", "0.1 %", "searches", "strangers"),
+    )
+    rows: list[tuple[str, ...]] = []
+    for name, found in _persons(report):
+        if found["corrected"]:
+            kinds = [found[kind] for kind in ("as_they_are", "corrected", "without_apart")]
+            shares = [_estimate(kind, at) for kind in kinds for at in ("at_1e2", "at_1e3")]
+            rows.append((name, *shares, *(f"{found['corrected'][of]:,}" for of in ("queries", "strangers"))))
+    return header, rows
+
+
+def asked(report: dict[str, Any]) -> Table:
+    """Who gets a name, likely or better, by limits that were set on other people."""
+    header = (
+        *("recipe", "right name, of 200 people with 4 photos or more", "a name, of 200 strangers"),
+        *("right name, of everybody with 2 or more", "a name, of all strangers"),
+    )
+    rows: list[tuple[str, ...]] = []
+    for name, found in _persons(report):
+        if found["asked"]:
+            sure = [one for one in found["words"] if one["words"] in ("very likely", "likely")]
+            right = sum(one["right"] * (one["present"] + one["absent"]) for one in sure if one["right"] is not None)
+            drawn = [_estimate(found["asked"], kind) for kind in ("right", "named")]
+            rows.append((name, *drawn, _share(right), _share(sum(one["absent"] for one in sure))))
+    return header, rows
+
+
+def parts(report: dict[str, Any]) -> Table:
+    """How the verdict does in galleries of other sizes."""
+    header = ("recipe", "people", "faces", "named rightly at 1 %", "calibration error", "searches", "strangers")
     return header, [
         (
-            recipe["recipe"],
+            name,
+            f"{one['people']:,}" if one["people"] else "all",
+            f"{one['faces']:,}",
+            _share(one["at_1e2"]),
+            f"{one['error']:.3f}",
+            f"{one['queries']:,}",
+            f"{one['strangers']:,}",
+        )
+        for name, found in _persons(report)
+        for one in found["parts"]
+    ]
+
+
+def words(report: dict[str, Any]) -> Table:
+    """What each word for the person named first is worth, and how far the percentage can be believed."""
+    header = (
+        "recipe",
+        "first name called",
+        "person is there",
+        "is not there",
+        "called so rightly",
+        "calibration error",
+    )
+    return header, [
+        (
+            name,
             one["words"],
             f"{one['present']:.1%}",
             f"{one['absent']:.1%}",
             _optional(one["right"], "{:.1%}"),
+            f"{found['reliability']['error']:.3f}",
         )
-        for recipe in report["recipes"]
-        if recipe["verdicts"]
-        for one in recipe["verdicts"]["words"]
+        for name, found in _persons(report)
+        for one in found["words"]
     ]
+
+
+def _persons(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    verdicts = [(recipe["recipe"], recipe["verdicts"]) for recipe in report["recipes"] if recipe["verdicts"]]
+    return [(name, found["person"]) for name, found in verdicts if found["person"]]
 
 
 def splits(report: dict[str, Any]) -> Table:
@@ -153,6 +227,12 @@ def indexes(report: dict[str, Any]) -> Table:
     ]
 
 
+def mistakes(made: dict[str, Any]) -> Table:
+    """What an audit found in a gallery's names."""
+    columns = ("kind", "photo", "other", "name", "reason", "sure")
+    return columns, [tuple(str(finding[column]) for column in columns) for finding in made["findings"]]
+
+
 def groups(recipe: dict[str, Any]) -> Table:
     """Who one recipe fails."""
     header = ("by", "group", "photos", "top-1 wrong", "misses", "false matches", "distance, one person", "two people")
@@ -172,8 +252,7 @@ def groups(recipe: dict[str, Any]) -> Table:
 def markdown(table: Table) -> str:
     """The table as README.md in this package has it."""
     header, rows = table
-    lines = [header, tuple("---" for _ in header), *((f"`{row[0]}`", *row[1:]) for row in rows)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join(markdown_table(header, ((f"`{row[0]}`", *row[1:]) for row in rows)))
 
 
 def _share(value: float) -> str:
@@ -186,7 +265,7 @@ def _optional(value: float | None, form: str) -> str:
 
 def _estimate(figures: dict[str, Any] | None, name: str) -> str:
     """Per cent with the interval, such as 99.2 (98.9 to 99.5)."""
-    if figures is None:
+    if figures is None or figures[name] is None:
         return NOTHING
     value, low, high = (figures[name][part] * 100 for part in ("value", "low", "high"))
     digits = 2 if value >= 98 else 1  # where the last tenths are what is argued about

@@ -36,7 +36,7 @@ class Verification:
     auc: float
     equal_error_rate: float
     tar_at_far_1e2: float
-    tar_at_far_1e3: float
+    tar_at_far_1e3: Estimate
     pairs: int
     compared: int
     roc: tuple[tuple[float, float], ...]
@@ -57,14 +57,16 @@ def verify(subject: Subject, pairs: Pairs, drawn: Floats) -> tuple[Verification,
     finite = np.isfinite(measured)
     outcomes = Outcomes(right.astype(float), subject.people[ends])
     figures = Verification(
-        accuracy=outcomes.mean(drawn),
+        accuracy=metrics.fold_accuracy_over_people(measured, pairs.same, pairs.folds, subject.people[ends], drawn),
         standard_error=metrics.standard_error(folds),
         folds=tuple(folds.tolist()),
         thresholds=tuple(thresholds.tolist()),
         auc=metrics.auc(genuine, impostor),
         equal_error_rate=metrics.equal_error_rate(genuine, impostor),
         tar_at_far_1e2=metrics.tar_at_far(genuine, impostor, 1e-2)[0],
-        tar_at_far_1e3=metrics.tar_at_far(genuine, impostor, 1e-3)[0],
+        tar_at_far_1e3=metrics.tar_over_people(
+            (genuine, subject.people[ends[pairs.same]]), (impostor, subject.people[ends[~pairs.same]]), 1e-3, drawn
+        ),
         pairs=len(pairs),
         compared=int(finite.sum()),
         roc=_thinned_roc(genuine, impostor),

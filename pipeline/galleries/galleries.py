@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from pipeline.galleries.ask import choice
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.galleries.own_galleries import KEPT, OwnGalleries
 from pipeline.galleries.preparation import Preparation
+from pipeline.galleries.task import Task
 from pipeline.photos.sources import SAMPLE
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 MAIN = "main"
 
 
-class Galleries:
+class Galleries(Task):
     """The page's galleries by key, each with the thread that prepares it."""
 
     def __init__(self, main: Preparation, sample: Preparation | None = None, own: OwnGalleries | None = None) -> None:
@@ -36,10 +36,9 @@ class Galleries:
 
         `own` are visitors' own: to be had by their key, but listed nowhere. None where there are to be none.
         """
+        super().__init__("galleries")
         self.own = own
         self._by_key = {MAIN: main} | ({SAMPLE.name: sample} if sample else {})
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
 
     @property
     def main(self) -> Preparation:
@@ -53,10 +52,9 @@ class Galleries:
 
     def get(self, key: object) -> Preparation:
         """The gallery of this key, or where it is empty of the first that is ready; SettingsError if there is none."""
-        own = self.own.find(key) if self.own and isinstance(key, str) else None
-        if own is not None and own.preparation is not None:
-            return own.preparation
-        return self._by_key[choice(self.first() if key in ("", None) else key, self._by_key, "gallery")]
+        return (
+            self._own(key) or self._by_key[choice(self.first() if key in ("", None) else key, self._by_key, "gallery")]
+        )
 
     def named(self, name: str) -> Preparation:
         """The gallery that answers name so (`Answer.gallery`); SettingsError if there is none any more."""
@@ -64,7 +62,7 @@ class Galleries:
             if preparation.ready() and preparation.gallery.photos.name == name:
                 return preparation
         own = self.own.named(name) if self.own else None
-        if own is not None and own.preparation is not None:
+        if own and own.preparation:
             return own.preparation
         raise SettingsError(f"The gallery {name} is not here any more; search again.")
 
@@ -78,13 +76,21 @@ class Galleries:
 
     def has(self, key: str) -> bool:
         """Whether there is a gallery of this key, a visitor's own included."""
-        own = self.own.find(key) if self.own else None
-        return key in self._by_key or (own is not None and own.preparation is not None)
+        return key in self._by_key or self._own(key) is not None
+
+    def _own(self, key: object) -> Preparation | None:
+        own = self.own.find(key) if self.own and isinstance(key, str) else None
+        return own.preparation if own else None
 
     def is_picture(self, path: Path) -> bool:
         """Whether a file is a picture of one of the galleries, not what a visitor sent."""
-        of_main = path.resolve().is_relative_to(self.main.gallery.thumbnails_root.resolve())
-        return of_main or (self.own is not None and self.own.holds(path))
+        return any(path.resolve().is_relative_to(root) for root in self.picture_roots)
+
+    @property
+    def picture_roots(self) -> list[Path]:
+        """The folders of all pictures, and of nothing else."""
+        roots = [self.main.gallery.thumbnails_root, *([self.own.pictures] if self.own else [])]
+        return [root.resolve() for root in roots]
 
     def first(self) -> str:
         """The key of the one to search if none is asked for: the page's own once it is ready."""
@@ -92,22 +98,12 @@ class Galleries:
 
     def start(self) -> None:
         """Starts preparing; while it is under way, does nothing. Called again, it retries what was unavailable."""
-        with self._lock:
-            if self.working:
-                return
-            self._thread = threading.Thread(target=self._run, name="galleries", daemon=True)
-            self._thread.start()
-
-    def wait(self, seconds: float | None = None) -> None:
-        """Returns when everything that can be ready is."""
-        if self._thread is not None:
-            self._thread.join(seconds)
+        self._start(self._run)
 
     @property
     def working(self) -> bool:
         """Whether something is being prepared."""
-        under_way = self._thread is not None and self._thread.is_alive()
-        return under_way or any(preparation.working for preparation in self._by_key.values())
+        return super().working or any(preparation.working for preparation in self._by_key.values())
 
     def health(self) -> dict[str, Any]:
         """Whether there can be answers: `ok`, `degraded`, `preparing` or `unavailable`; by gallery what is ready.
@@ -158,6 +154,7 @@ def open_galleries(settings: Settings) -> Galleries:
     _clear_served_vectors(gallery.thumbnails_root)
     own = OwnGalleries(gallery.encoders, settings.index / KEPT) if settings.own_photos else None
     if settings.dataset == SAMPLE.name:
-        return Galleries(Preparation(gallery), own=own)
+        return Galleries(Preparation(gallery, on_demand=settings.on_demand), own=own)
     sample = Gallery(SAMPLE.name, gallery.encoders, settings.index, settings.milvus, settings.cache)
-    return Galleries(Preparation(gallery), Preparation(sample), own)
+    main, extra = (Preparation(each, on_demand=settings.on_demand) for each in (gallery, sample))
+    return Galleries(main, extra, own)

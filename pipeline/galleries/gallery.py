@@ -6,16 +6,18 @@ import logging
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock
 
 from pipeline.core.errors import PhotosError, PipelineError, SettingsError
 from pipeline.core.progress import Report, silent
-from pipeline.core.recipes import DEFAULT, FALLBACK, MINI, RECIPES, recipe_named
+from pipeline.core.recipes import MINI, PREFERRED, RECIPES, recipe_named
 from pipeline.core.settings import DEFAULT_CACHE, EMBEDDED, Milvus, Settings
 from pipeline.embeddings.build import build_embeddings, build_shard, embeddings_folder, missing_indexes, open_embeddings
+from pipeline.embeddings.corrections import Corrections
 from pipeline.embeddings.fetch import THUMBNAILS, PublishedIndex
 from pipeline.embeddings.store import MANIFEST, Embeddings, is_built_of, load_embeddings, seal
 from pipeline.encoder.encoder import Encoders, StoredEncoders
@@ -38,9 +40,6 @@ from pipeline.search.calibration import (
 from pipeline.search.searcher import Searcher, open_searcher
 
 log = logging.getLogger(__name__)
-
-# The recipes to use where none is asked for, the best first.
-PREFERRED = (DEFAULT, FALLBACK, MINI)
 
 # The ten people with six photos each that the ancestors searched for, by their first photo.
 EXAMPLES = tuple(
@@ -81,22 +80,25 @@ class Gallery:
         self._cache = cache
         self.milvus = milvus
         self.published: PublishedIndex | None = None  # where galleries are fetched from before any is built
+        self._photos: Photos | None = None
+        self._built: dict[str, Embeddings] = {}  # and not searched yet
         self._searchers: dict[str, Searcher] = {}
         self._lock = threading.Lock()
 
-    @cached_property
+    @property
     def photos(self) -> Photos:
         """The gallery's photos, opened at first use; PhotosError if they cannot be had."""
-        return self._opened(silent)
+        return self.open_photos(silent)
 
-    def open_photos(self, report: Report) -> None:
-        """Opens the gallery's photos, if they are not, and says how far a download is; PhotosError as `photos`."""
-        if "photos" not in self.__dict__:
-            self.__dict__["photos"] = self._opened(report)
+    def open_photos(self, report: Report) -> Photos:
+        """The same, and says how far a download is."""
+        if self._photos is None:
+            self._photos = self._opened(report)
+        return self._photos
 
     def forget_photos(self) -> None:
         """Lets the photos be looked for again when they are next asked for."""
-        self.__dict__.pop("photos", None)
+        self._photos = None
 
     def _opened(self, report: Report) -> Photos:
         photos = open_photos(self._dataset, report)
@@ -106,8 +108,7 @@ class Gallery:
     @property
     def title(self) -> str:
         """What the gallery is called, also while its photos are not there yet."""
-        opened: Photos | None = self.__dict__.get("photos")  # asking for them would open them
-        return opened.title if opened else TITLES.get(self._dataset, re.split("[/:]", self._dataset)[-1])
+        return self._photos.title if self._photos else TITLES.get(self._dataset, re.split("[/:]", self._dataset)[-1])
 
     def default_recipe(self) -> str:
         """The recipe to use where none is asked for: the best that is built and ready, or else to be built."""
@@ -148,11 +149,23 @@ class Gallery:
         with self._lock:
             if recipe not in self._searchers:
                 encoder = self.encoders.get(recipe)
-                embeddings = open_embeddings(self.photos, encoder, self.index_root)
+                embeddings = self._built.pop(recipe, None) or open_embeddings(self.photos, encoder, self.index_root)
                 if missing_indexes(embeddings):
                     embeddings = build_embeddings(self.photos, [encoder], self.index_root, milvus=self.milvus)[recipe]
-                self._searchers[recipe] = open_searcher(embeddings, encoder, self.milvus, self._calibration(embeddings))
+                people = self.corrections.people(embeddings.photo_ids, embeddings.people)
+                self._searchers[recipe] = open_searcher(
+                    embeddings,
+                    encoder,
+                    self.milvus,
+                    self._calibration(embeddings),
+                    None if self.photos.every_face else people,
+                )
             return self._searchers[recipe]
+
+    @property
+    def corrections(self) -> Corrections:
+        """What is known to be wrong with the photos' names."""
+        return Corrections.of(self.photos, self.index_root / self.photos.name)
 
     def build(self, recipes: Sequence[str], report: Report = silent) -> None:
         """Builds the recipes' galleries in one pass over the photos, as far as they are neither built nor published."""
@@ -161,6 +174,8 @@ class Gallery:
         if self.published is not None:
             self.published.fetch(photos, encoders, self.index_root, report)
         built = build_embeddings(photos, encoders, self.index_root, report, self.milvus)
+        with self._lock:
+            self._built |= {name: embeddings for name, embeddings in built.items() if name not in self._searchers}
         unknown = {name: embeddings for name, embeddings in built.items() if self._calibration(embeddings) is None}
         try:
             self._calibrate(unknown, report)
@@ -184,12 +199,16 @@ class Gallery:
         pairs = open_pairs(self._dataset, self.photos, self._cache, VIEW_1) if all_embeddings else None
         if pairs is None:
             return []
-        measured = [calibrate(embeddings, self.photos, pairs, report) for embeddings in all_embeddings.values()]
-        for embeddings, calibration in zip(all_embeddings.values(), measured, strict=True):
-            _keep_calibration(embeddings, calibration, self.index_root)
+        corrections = self.corrections
+        measured = [calibrate(each, self.photos, pairs, corrections, report) for each in all_embeddings.values()]
+        kept = {
+            recipe: _calibrated(embeddings, calibration, self.index_root)
+            for (recipe, embeddings), calibration in zip(all_embeddings.items(), measured, strict=True)
+        }
         write_calibrations(self.index_root / OWN, measured)
         with self._lock:
-            for recipe in all_embeddings:
+            self._built |= kept
+            for recipe in kept:
                 self._searchers.pop(recipe, None)
         return measured
 
@@ -197,8 +216,9 @@ class Gallery:
         """What is known of the gallery's distances: measured on it, or with the same weights here, or shipped."""
         manifest = embeddings.manifest
         recipe, weights = recipe_named(manifest["recipe"]["name"]), manifest["weights"]["sha256"]
-        own = [from_json(manifest["calibration"])] if "calibration" in manifest else []
-        known = (*own, *read_calibrations(self.index_root / OWN), *shipped())
+        known = [*read_calibrations(self.index_root / OWN), *shipped()]
+        with suppress(ValueError):  # none, or one of an earlier version
+            known.insert(0, from_json(manifest.get("calibration", {})))
         return find(known, recipe, weights, manifest["photos_revision"])
 
     def build_shard(self, recipes: Sequence[str], shard: tuple[int, int], report: Report = silent) -> int:
@@ -232,11 +252,12 @@ class Gallery:
         return self.index_root / THUMBNAILS
 
 
-def _keep_calibration(embeddings: Embeddings, calibration: Calibration, root: Path) -> None:
-    """Notes in the gallery's manifest what was measured on it."""
+def _calibrated(embeddings: Embeddings, calibration: Calibration, root: Path) -> Embeddings:
+    """The same with what was measured on it in its manifest, on the disk too."""
     with FileLock(root / f".{embeddings.manifest['gallery']}.lock"):
-        current = load_embeddings(embeddings.folder, embeddings.manifest["fingerprint"])
-        seal(embeddings.folder, {**current.manifest, "calibration": calibration.as_json()})
+        current = load_embeddings(embeddings.folder, embeddings.manifest["fingerprint"], mapped=False)
+        facts = {**current.manifest, "calibration": calibration.as_json()}
+        return replace(embeddings, manifest=seal(embeddings.folder, facts))
 
 
 def open_gallery(settings: Settings) -> Gallery:

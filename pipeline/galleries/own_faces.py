@@ -17,9 +17,16 @@ TITLE = "Your photos"
 class OwnFaces(Gallery):
     """A gallery of every face in the photos below one folder."""
 
-    def __init__(self, folder: Path, encoders: Encoders) -> None:
+    def __init__(self, folder: Path, encoders: Encoders, pictures: Path) -> None:
+        """`pictures` is the folder of all visitors' pictures, which lie apart from the photos and vectors."""
         super().__init__(TITLE, encoders, folder / "index")
         self._folder = folder
+        self._pictures = pictures
+
+    @property
+    def thumbnails_root(self) -> Path:
+        """That folder."""
+        return self._pictures
 
     @property
     def offered(self) -> list[str]:

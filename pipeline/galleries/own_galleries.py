@@ -1,8 +1,7 @@
 """Galleries of a visitor's own photos: every face in them, for nobody but that visitor.
 
 A gallery's key is its only protection, so it is long and drawn at random; the folder's name is made of the key and does
-not give it away. A browser that holds the key finds the gallery again. Pictures of the gallery are served by paths that
-contain the folder's name, which nobody can guess either and only that visitor's page is told.
+not give it away. A browser that holds the key finds the gallery again.
 
 Photos lie in a temporary folder. They go when nothing was asked of them for a while, which an open page does every
 minute, with the server, or when asked to; a server that was killed leaves them to the next one to clear away. Kept
@@ -13,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import hmac
 import logging
 import secrets
 import tempfile
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 KEPT = "own"  # the folder in the index
 PREFIX = "own-"
 TEMPORARY = "reverse-face-search-own-"
+SECRET = secrets.token_bytes()  # of this process
 GRACE_SECONDS = 600.0  # a page that is loaded again, or a phone that was asleep, is back by then
 
 
@@ -68,7 +69,7 @@ class OwnGalleries:
     def create(self) -> tuple[str, OwnGallery]:
         """A new gallery, still without photos, and its key."""
         key = PREFIX + secrets.token_urlsafe(24)
-        gallery = OwnGallery(self._temporary() / folder_name(key), self._encoders)
+        gallery = OwnGallery(self._temporary() / folder_name(key), self._encoders, self.pictures)
         with self._lock:
             self._open[key], self._asked[key] = gallery, time.monotonic()
         return key, gallery
@@ -83,7 +84,7 @@ class OwnGalleries:
         with self._lock:
             folder = self._kept / folder_name(key)
             if key not in self._open and folder.is_dir():
-                self._open[key] = OwnGallery(folder, self._encoders, kept=True)
+                self._open[key] = OwnGallery(folder, self._encoders, self.pictures, kept=True)
                 self._open[key].resume()
             gallery = self._open.get(key)
             if gallery is None or gallery.removed:
@@ -97,12 +98,20 @@ class OwnGalleries:
     def named(self, name: str) -> OwnGallery | None:
         """The open gallery that answers name so; its name is no key, and is for the server's own use."""
         with self._lock:
-            return next((one for one in self._open.values() if one.name == name and not one.removed), None)
+            return next(
+                (one for one in self._open.values() if one.name == name and not (one.removed or one.lost)), None
+            )
 
-    def holds(self, path: Path) -> bool:
-        """Whether a file is a picture of one of these galleries."""
-        roots = [self._kept.resolve(), *([self._root.resolve()] if self._root else [])]
-        return any(path.resolve().is_relative_to(root) for root in roots)
+    @property
+    def names(self) -> list[str]:
+        """What the open galleries' answers call them."""
+        with self._lock:
+            return [one.name for one in self._open.values()]
+
+    @property
+    def pictures(self) -> Path:
+        """The folder of all these galleries' pictures, one for each of them in it; it goes with this server."""
+        return self._temporary() / "pictures"
 
     def keep(self, key: str, *, kept: bool) -> None:
         """Moves the gallery to where it outlives this server, or back."""
@@ -144,7 +153,7 @@ class OwnGalleries:
             with self._lock:
                 late = time.monotonic() - self.grace
                 forgotten = {key: one for key, one in self._open.items() if self._asked.get(key, 0) < late}
-                forgotten = {key: one for key, one in forgotten.items() if one.removed or not one.kept}
+                forgotten = {key: one for key, one in forgotten.items() if one.removed or one.lost or not one.kept}
                 for gallery in forgotten.values():
                     gallery.removed = True  # before anybody can ask for it again
             for key, gallery in forgotten.items():
@@ -167,6 +176,14 @@ class OwnGalleries:
 def folder_name(key: str) -> str:
     """The name of the folder of this key's gallery."""
     return PREFIX + hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def picture_token(gallery: str) -> str:
+    """What stands for the gallery in its pictures' addresses: its name, as far as everybody may know that.
+
+    That of a visitor's own is in what the visitor downloads, and passes on; nobody can tell its token from that.
+    """
+    return hmac.new(SECRET, gallery.encode(), "sha256").hexdigest() if PERSONAL.fullmatch(gallery) else gallery
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipeline.core.errors import PhotosError, PipelineError, SettingsError, Stopped, StorageError
+from pipeline.core.errors import Busy, PhotosError, PipelineError, SettingsError, Stopped, StorageError
 from pipeline.core.folders import make_folder, make_private, make_private_folder, move_folder, remove_folder
 from pipeline.core.progress import Progress
+from pipeline.core.recipes import UNASKED
 from pipeline.core.settings import EMBEDDED
 from pipeline.encoder.encoder import Encoders
 from pipeline.galleries.own_faces import OwnFaces, face_recipes
 from pipeline.galleries.preparation import Preparation
+from pipeline.galleries.task import Task
 from pipeline.galleries.uploads import Taken, take
 from pipeline.indexes.registry import close_index
 
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.05
 REMOVED = "Your photos were removed; drop them again to search in them."
 BUSY = "Your photos are still being indexed; wait for that, or cancel it."
+FULL = "The photos of other visitors are being indexed; drop yours again in a while."
+TAKING = threading.BoundedSemaphore(16)  # drops that are taken in at the same time, each by a thread
 NO_FACES = "No face was found in these photos; drop photos in which faces are at least 20 pixels wide."
 
 
@@ -38,12 +42,14 @@ class Told:
     faceless: int
 
 
-class OwnGallery:
-    """One visitor's photos. One task is done at a time, each in a thread; what is there stays searchable meanwhile."""
+class OwnGallery(Task):
+    """One visitor's photos. One thing is done at a time; what is there stays searchable meanwhile."""
 
-    def __init__(self, folder: Path, encoders: Encoders, *, kept: bool = False) -> None:
-        """`folder` is the gallery's own, and need not exist yet."""
+    def __init__(self, folder: Path, encoders: Encoders, pictures: Path, *, kept: bool = False) -> None:
+        """`folder` is the gallery's own, and need not exist yet; `pictures` is that of all visitors' pictures."""
+        super().__init__("own photos")
         self.folder = folder
+        self._pictures = pictures
         self.kept = kept
         self.preparation: Preparation | None = None  # None until there is something to search
         self.problem = ""
@@ -52,8 +58,6 @@ class OwnGallery:
         self._encoders = encoders
         self._coming: Preparation | None = None
         self._progress: Progress | None = None
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
         self._lock = threading.RLock()  # of whatever moves or deletes the folder
 
     @property
@@ -62,19 +66,9 @@ class OwnGallery:
         return self.folder.name
 
     @property
-    def working(self) -> bool:
-        """Whether a task is under way that can be cancelled."""
-        return self._thread is not None and self._thread.is_alive()
-
-    @property
     def busy(self) -> bool:
         """Whether anything is under way, models that follow behind included."""
         return self.working or (self.preparation is not None and self.preparation.working)
-
-    def wait(self) -> None:
-        """Returns when the task under way is done."""
-        if self._thread is not None:
-            self._thread.join()
 
     @property
     def progress(self) -> Progress | None:
@@ -88,8 +82,22 @@ class OwnGallery:
         return self.preparation.gallery.photos.photo_ids if self.preparation and self.preparation.ready() else ()
 
     def add(self, dropped: Sequence[Path], done: Callable[[], None]) -> None:
-        """Starts taking in what was dropped, see `drops.take`; `done` is called when those files are needed no more."""
-        self._start(partial(self._add, tuple(dropped)), done)
+        """Starts taking in what was dropped, see `uploads.take`; `done` is called when those files are needed no more.
+
+        Busy where too many visitors' photos are being taken in, SettingsError while something is under way here.
+        """
+        if not TAKING.acquire(blocking=False):
+            raise Busy(FULL)
+
+        def all_done() -> None:
+            TAKING.release()
+            done()
+
+        try:
+            self._begin(partial(self._add, tuple(dropped)), all_done)
+        except SettingsError:
+            TAKING.release()
+            raise
 
     def discard(self, photo_ids: Sequence[str]) -> None:
         """Deletes photos, and starts making the gallery anew without them; without any, it is removed.
@@ -115,14 +123,13 @@ class OwnGallery:
 
     def resume(self) -> None:
         """Opens what is there already."""
+        make_private_folder(self._pictures / self.name)
         self.preparation = self._new_preparation()
-        self._start(self._reindex, lambda: None)
+        self._begin(self._reindex, lambda: None)
 
     def cancel(self) -> None:
         """Ends the task under way and undoes it; returns when that is done."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+        self.stop()
 
     def end(self) -> None:
         """Ends the task under way and what is being prepared beyond it."""
@@ -136,6 +143,7 @@ class OwnGallery:
         with self._lock:
             self._close()
             self.preparation, self.told = None, None
+            remove_folder(self._pictures / self.name)
             remove_folder(self.folder)
 
     @property
@@ -174,16 +182,15 @@ class OwnGallery:
             for name in searcher.indexes:
                 close_index(name, searcher.embeddings.folder, searcher.embeddings.collection(EMBEDDED))
 
-    def _start(self, task: Callable[[], None], done: Callable[[], None]) -> None:
+    def _begin(self, task: Callable[[], None], done: Callable[[], None]) -> None:
         with self._lock:
             if self.removed:
                 raise SettingsError(REMOVED)
-            if self.working:
+            if not self._start(partial(self._run, task, done), self._forget):
                 raise SettingsError(BUSY)
-            self._stopping.clear()
-            self.problem, self._progress = "", None
-            self._thread = threading.Thread(target=self._run, args=[task, done], name="own photos", daemon=True)
-            self._thread.start()
+
+    def _forget(self) -> None:
+        self.problem, self._progress = "", None
 
     def _run(self, task: Callable[[], None], done: Callable[[], None]) -> None:
         try:
@@ -205,6 +212,7 @@ class OwnGallery:
         make_private(self.folder)  # what others write, Milvus or a former version, is as the umask has it
         if self.preparation is None:
             try:
+                remove_folder(self._pictures / self.name)
                 remove_folder(self.folder)
             except StorageError as error:
                 log.warning("%s", error)
@@ -212,7 +220,7 @@ class OwnGallery:
 
     def _add(self, dropped: Sequence[Path]) -> None:
         incoming, photos = self.folder / "incoming", self.folder / "photos"
-        for folder in (self.folder.parent, self.folder):
+        for folder in (self.folder.parent, self.folder, self._pictures / self.name):
             make_private_folder(folder)  # nothing else makes it: see `core.folders`
         make_folder(photos)
         taken = take(dropped, incoming, photos, self._report)
@@ -238,7 +246,7 @@ class OwnGallery:
         for parts in self.folder.glob("index/*/*/parts-*"):
             shutil.rmtree(parts, ignore_errors=True)
         if self.preparation:
-            self.preparation.start(tuple(face_recipes()))
+            self.preparation.start(())
 
     def _reindex(self) -> None:
         if self.preparation:
@@ -261,11 +269,11 @@ class OwnGallery:
             raise PhotosError(preparation.problem or status.reason)
         if not len(preparation.searcher(here[0]).embeddings):
             raise PhotosError(NO_FACES)
-        preparation.start(tuple(face_recipes()))
+        preparation.start(name for name in face_recipes() if name in UNASKED)
 
     def _new_preparation(self) -> Preparation:
         # Drawing maps cannot be cancelled, and many a visitor never looks at one.
-        return Preparation(OwnFaces(self.folder, self._encoders), maps=False)
+        return Preparation(OwnFaces(self.folder, self._encoders, self._pictures), maps=False)
 
     def _report(self, progress: Progress) -> None:
         if self._stopping.is_set():

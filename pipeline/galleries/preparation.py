@@ -1,7 +1,7 @@
 """Getting everything ready behind a page that is open already: photos, weights, galleries, one thread for all.
 
-What can be searched at once is opened first. Then the best recipe is built alone, so that the first search comes soon,
-and after it all the others in a single pass. Maps, which nobody waits for, are drawn last.
+What can be searched at once is opened first. Then those of `UNASKED` are built one by one, the best first, so that the
+first search comes soon; any other is built when somebody chooses it. Maps, which nobody waits for, are drawn last.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -18,10 +18,12 @@ from PIL import Image
 
 from pipeline.core.errors import GalleryError, GalleryTooSmall, PhotosError, PipelineError, SettingsError, Stopped
 from pipeline.core.progress import Progress, silent
-from pipeline.core.recipes import RECIPES
+from pipeline.core.recipes import RECIPES, STAND_INS, UNASKED
 from pipeline.embeddings.map import open_map
+from pipeline.embeddings.store import MANIFEST
 from pipeline.galleries.ask import choice
 from pipeline.galleries.gallery import Gallery, all_recipes
+from pipeline.galleries.task import Task
 from pipeline.search.searcher import Searcher
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,7 @@ log = logging.getLogger(__name__)
 DISK_FULL = "The disk of this server is full; free some space, then try again."
 UNFORESEEN = "Preparing the galleries failed unexpectedly; see the log, then try again."
 
-State = Literal["waiting", "preparing", "ready", "unavailable"]
+State = Literal["unasked", "waiting", "preparing", "ready", "unavailable"]
 
 
 @dataclass(frozen=True)
@@ -42,46 +44,42 @@ class Status:
     custom_weights: bool = False
 
 
-class Preparation:
-    """Prepares a gallery's recipes in a thread, and tells how far it is."""
+class Preparation(Task):
+    """Prepares a gallery's recipes, and tells how far it is; stopped within a batch of photos, what is ready stays."""
 
-    def __init__(self, gallery: Gallery, *, maps: bool = True) -> None:
-        """With `maps` the galleries' maps are drawn at the end; else each when it is first looked at."""
+    def __init__(self, gallery: Gallery, *, maps: bool = True, on_demand: bool = True) -> None:
+        """With `maps` the galleries' maps are drawn at the end; else each when it is first looked at.
+
+        With `on_demand` a recipe that is not prepared is so as soon as somebody wants to search with it.
+        """
+        super().__init__("prepare")
         self.gallery = gallery
         self._maps = maps
-        self._statuses = dict.fromkeys(RECIPES, Status("waiting"))
+        self._on_demand = on_demand
+        self._statuses = {name: Status("waiting" if name in UNASKED else "unasked") for name in RECIPES}
+        self._wanted: set[str] = set()  # to be opened or built now
         self._problem = ""
-        self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
-        self._lock = threading.Lock()
 
-    def start(self, recipes: Sequence[str] = tuple(RECIPES)) -> None:
+    def start(self, recipes: Iterable[str] = UNASKED) -> None:
         """Starts preparing these, unless it is under way. Called again, it retries what was unavailable."""
-        with self._lock:
-            if self.working:
-                return
+
+        def want() -> None:
             self._problem = ""
-            self._stopping.clear()
-            for name, status in self._statuses.items():
-                if status.state == "unavailable":
-                    self._statuses[name] = Status("waiting")
-            self._thread = threading.Thread(target=self._run, args=[recipes], name="prepare", daemon=True)
-            self._thread.start()
+            for name in (*recipes, *self._in("unavailable")):
+                self._want(name)
 
-    def stop(self) -> None:
-        """Ends preparing within a batch of photos, and returns when it has ended; what is ready stays so."""
-        self._stopping.set()
-        self.wait()
+        self._start(self._run, want)
 
-    def wait(self, seconds: float | None = None) -> None:
-        """Returns when everything that can be ready is."""
-        if self._thread is not None:
-            self._thread.join(seconds)
+    def _prepare_too(self, recipe: str) -> None:
+        """Prepares what nobody has asked for yet, at the latest after what is under way."""
+        self._want(recipe)
+        if not self._start(self._run):
 
-    @property
-    def working(self) -> bool:
-        """Whether something is being prepared."""
-        return self._thread is not None and self._thread.is_alive()
+            def afterwards() -> None:
+                self.wait()
+                self._start(self._run)
+
+            threading.Thread(target=afterwards, name="prepare afterwards", daemon=True).start()
 
     @property
     def problem(self) -> str:
@@ -106,7 +104,11 @@ class Preparation:
 
     def ready(self) -> list[str]:
         """The recipes that can be searched with now, the default first."""
-        return [name for name in all_recipes() if self._statuses[name].state == "ready"]
+        return self._in("ready")
+
+    def _in(self, *states: State) -> list[str]:
+        """The recipes in any of these states, the default first."""
+        return [name for name in all_recipes() if self._statuses[name].state in states]
 
     def recipe(self, asked: object) -> str:
         """The recipe asked for, or where none is the best that is ready; SettingsError if there is no such one."""
@@ -117,10 +119,17 @@ class Preparation:
         return ready[0]
 
     def searcher(self, asked: object) -> Searcher:
-        """The searcher of the recipe as `recipe` has it; GalleryError says why it cannot be searched yet."""
+        """The searcher of the recipe as `recipe` has it; GalleryError says why it cannot be searched yet.
+
+        If that is because nobody has asked for it, it is prepared from now on.
+        """
         recipe = self.recipe(asked)
         if recipe not in self.gallery.offered:
             raise GalleryError(f"{RECIPES[recipe].label} is not offered for this gallery; choose another model.")
+        if self._statuses[recipe].state == "unasked":
+            if not self._on_demand:
+                raise GalleryError(f"{RECIPES[recipe].label} is not prepared on this server; choose another model.")
+            self._prepare_too(recipe)
         status = self._statuses[recipe]
         if status.state == "unavailable":
             raise GalleryError(f"{RECIPES[recipe].label} cannot be used here: {status.reason}")
@@ -140,16 +149,13 @@ class Preparation:
         ready = self.ready()
         return str(self.gallery.searcher(ready[0]).embeddings.manifest["fingerprint"]) if ready else ""
 
-    def _run(self, recipes: Sequence[str]) -> None:
+    def _run(self) -> None:
         try:
-            waiting = [name for name in all_recipes() if name in recipes and self._statuses[name].state != "ready"]
-            self.gallery.open_photos(partial(self._preparing, waiting))
-            waiting = [name for name in waiting if self._available(name)]
-            waiting = [name for name in waiting if not self._open(name)]
-            if waiting and not self.ready():
-                self._build([waiting.pop(0)])
-            if waiting:
-                self._build(waiting)
+            self.gallery.open_photos(partial(self._preparing, tuple(self._wanted)))
+            for name in self._in("unasked", "waiting", "preparing"):
+                self._open(name)
+            while self._wanted:
+                self._build(next(name for name in all_recipes() if name in self._wanted))
             if self._maps:
                 self._draw_maps()
         except PipelineError as error:
@@ -161,60 +167,66 @@ class Preparation:
             full = isinstance(error, OSError) and error.errno == errno.ENOSPC
             self._give_up(DISK_FULL if full else UNFORESEEN)
 
-    def _available(self, name: str) -> bool:
-        reason = self.gallery.why_unavailable(name)
-        if reason is not None:
-            self._statuses[name] = Status("unavailable", reason)
-        return reason is None
-
-    def _open(self, name: str) -> bool:
-        """Opens a gallery that is built already; its weights are downloaded if they are gone."""
-        if not (self.gallery.folder(name) / "manifest.json").is_file():
-            return False
+    def _open(self, name: str) -> None:
+        """Opens a gallery that is built already; if it is wanted, weights that are gone are downloaded."""
+        if not (self.gallery.folder(name) / MANIFEST).is_file():
+            return
+        before = self._statuses[name]
+        if name not in self._wanted and not self.gallery.encoders.on_disk(name):
+            return
         try:
             self.gallery.encoders.get(name, partial(self._preparing, [name]))
             self._set_ready(name)
         except GalleryError:
-            return False
+            self._statuses[name] = before  # if it is wanted, it is built anew
         except PipelineError as error:
-            self._statuses[name] = Status("unavailable", str(error))
-        return True
+            self._set_unavailable(name, str(error))
 
-    def _build(self, names: Sequence[str]) -> None:
-        """Builds these together; one whose weights fail is left out, the others go on."""
-        usable = []
-        for name in names:
-            try:
-                self.gallery.encoders.get(name, partial(self._preparing, [name]))
-                usable.append(name)
-            except PipelineError as error:
-                self._statuses[name] = Status("unavailable", str(error))
+    def _build(self, name: str) -> None:
+        """Builds one; if its weights cannot be had, or there are too few faces for it, the others go on."""
         try:
-            if usable:
-                self.gallery.build(usable, partial(self._preparing, usable))
-        except GalleryTooSmall as error:  # all the others are built by then
-            for name in [name for name in usable if RECIPES[name].layer == "pca"]:
-                self._statuses[name] = Status("unavailable", str(error))
-                usable.remove(name)
-        for name in usable:
-            self._set_ready(name)
+            if reason := self.gallery.why_unavailable(name):
+                self._set_unavailable(name, reason)
+                return
+            self.gallery.encoders.get(name, partial(self._preparing, [name]))
+        except PipelineError as error:
+            self._set_unavailable(name, str(error))
+            return
+        try:
+            self.gallery.build([name], partial(self._preparing, [name]))
+        except GalleryTooSmall as error:
+            self._set_unavailable(name, str(error))
+            return
+        self._set_ready(name)
+
+    def _set_unavailable(self, name: str, reason: str) -> None:
+        self._statuses[name] = Status("unavailable", reason)
+        self._wanted.discard(name)
+        if STAND_INS.get(name) in self.gallery.offered:
+            self._want(STAND_INS[name])
+
+    def _want(self, name: str) -> None:
+        if self._statuses[name].state != "ready":
+            self._statuses[name] = Status("waiting")
+            self._wanted.add(name)
 
     def _draw_maps(self) -> None:
         for name in self.ready():
-            if not self._stopping.is_set():
+            if not (self._stopping.is_set() or self._wanted):
                 open_map(self.gallery.searcher(name).embeddings)
 
     def _set_ready(self, name: str) -> None:
         self._warm_up(self.gallery.searcher(name))
         custom = self.gallery.encoders.get(name, silent).weights.custom
         self._statuses[name] = Status("ready", custom_weights=custom)
+        self._wanted.discard(name)
 
     def _warm_up(self, searcher: Searcher) -> None:
         # The first run of a network costs several times the others (memory, kernels chosen); not the visitor's.
         if len(searcher.embeddings):
             searcher.search(Image.new("RGB", (250, 250), "grey"), k=1, choose=None)
 
-    def _preparing(self, names: Sequence[str], progress: Progress) -> None:
+    def _preparing(self, names: Iterable[str], progress: Progress) -> None:
         if self._stopping.is_set():
             raise Stopped("Preparing was stopped; start it again.")
         for name in names:
@@ -222,6 +234,7 @@ class Preparation:
 
     def _give_up(self, reason: str) -> None:
         self._problem = "" if self.ready() else reason
+        self._wanted.clear()
         for name, status in self._statuses.items():
-            if status.state not in ("ready", "unavailable"):
+            if status.state in ("waiting", "preparing"):
                 self._statuses[name] = Status("unavailable", reason)

@@ -11,7 +11,6 @@ import errno
 import lzma
 import re
 import shutil
-import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -24,9 +23,9 @@ from typing import IO
 from pipeline.core.errors import PhotoError, PhotosError
 from pipeline.core.files import digest
 from pipeline.core.folders import PRIVATE_FILE, make_folder
-from pipeline.core.progress import Progress, Report
+from pipeline.core.progress import Report, tracked
 from pipeline.photos.folders import people_of, why_left_out
-from pipeline.photos.images import open_image
+from pipeline.photos.images import DROPPED, open_image
 from pipeline.photos.zips import names_in, open_zip
 
 MAX_PHOTOS = 5_000  # in one gallery: an hour's work for two cores, if they are large
@@ -102,14 +101,12 @@ def _check_size(photos: Sequence[_Source], folder: Path) -> None:
 def _take_all(photos: Sequence[_Source], folder: Path, present: Path, report: Report) -> Taken:
     taken: list[PurePosixPath] = []
     unreadable: list[tuple[str, str]] = []
-    known, left, started = 0, MAX_BYTES, time.perf_counter()
+    known, left = 0, MAX_BYTES
     beside = folder / ".coming"
-    for file, inside in groupby(enumerate(photos), lambda numbered: numbered[1].file):
+    reading = tracked(photos, "Reading your photos", "photos", report)
+    for file, inside in groupby(reading, lambda photo: photo.file):
         with _archive(file) as archive:  # opened once, however many photos are in it
-            for done, photo in inside:
-                report(
-                    Progress("Reading your photos", "photos", done, len(photos), done, time.perf_counter() - started)
-                )
+            for photo in inside:
                 with _no_space_in_a_sentence(), _opened(photo, archive) as stream:
                     left -= _copy(stream, beside, left)
                 if not _can_be_read(beside):
@@ -128,7 +125,8 @@ def _take_all(photos: Sequence[_Source], folder: Path, present: Path, report: Re
 
 def _can_be_read(file: Path) -> bool:
     try:
-        open_image(file, side=1)
+        with DROPPED:
+            open_image(file, side=1)
     except PhotoError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""Nearest neighbours among vectors: one module for each index."""
+"""Nearest neighbours among unit vectors: one module for each index."""
 
 import lazy_loader
 

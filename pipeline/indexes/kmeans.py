@@ -1,23 +1,24 @@
-"""k-means, then exact search inside the query's cluster, as one of the ancestors did it.
+"""k-means, then exact search within the query's cluster, as one of the earlier projects did it.
 
-With one cluster probed, neighbours across a border are missed. How many is measured when the index is built and shown
-with every answer.
+With one cluster probed, neighbours in other clusters are missed. The recall is measured when the index is built and
+shown with every answer.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from pipeline.core.files import replacing
-from pipeline.core.geometry import distances, rerank
-from pipeline.core.types import FloatArray, IntArray, Neighbours
+from pipeline.core.geometry import distances
+from pipeline.core.types import FloatArray, IntArray
 from pipeline.indexes.recall import RecallCheck
+from pipeline.indexes.reranked import RerankedIndex
 
 FILE = "kmeans.npz"
 CLUSTERS = 6
@@ -25,36 +26,25 @@ PROBES = 1
 SEED = 1
 
 
-class KmeansClusters:
-    """The gallery's rows by cluster. `probes` clusters are searched, and more only where they hold fewer than k."""
+class KmeansClusters(RerankedIndex):
+    """The gallery's rows by cluster. The `probes` nearest are searched, more if these have fewer than k rows."""
 
     def __init__(self, vectors: FloatArray, centres: FloatArray, labels: IntArray, probes: int = PROBES) -> None:
         """Unit vectors (n, d), cluster centres (c, d), and each vector's cluster (n,)."""
-        self._vectors = vectors
+        super().__init__(vectors)
         self._centres = centres
         self._members = [np.flatnonzero(labels == cluster) for cluster in range(len(centres))]
         self._probes = probes
 
-    def __len__(self) -> int:
-        return len(self._vectors)
-
-    def search(self, vectors: npt.ArrayLike, k: int) -> Neighbours:
-        """The k nearest rows of each query, (d,) or (q, d), within the clusters probed."""
-        queries = np.atleast_2d(np.asarray(vectors, np.float32))
-        k = min(k, len(self))
-        return rerank(self._vectors, queries, (self._candidates(query, k) for query in queries), k)
-
-    def _candidates(self, query: FloatArray, k: int) -> IntArray:
-        chosen: list[IntArray] = [np.empty(0, np.int64)]
-        for probed, cluster in enumerate(np.argsort(distances(self._centres, query)), start=1):
-            chosen.append(self._members[cluster])
-            if probed >= self._probes and sum(map(len, chosen)) >= k:
-                break
-        return np.concatenate(chosen)
+    def _candidates(self, queries: FloatArray, k: int) -> Iterator[IntArray]:
+        for query in queries:
+            members = [self._members[cluster] for cluster in np.argsort(distances(self._centres, query))]
+            needed = int(np.searchsorted(np.cumsum([len(rows) for rows in members]), k)) + 1
+            yield np.concatenate(members[: max(needed, self._probes)])
 
 
-def build(vectors: FloatArray, folder: Path) -> dict[str, Any]:
-    """Clusters the unit vectors (n, d) into `folder` and measures what searching one cluster loses."""
+def build(vectors: FloatArray, folder: Path, *_: object) -> dict[str, Any]:
+    """Clusters the unit vectors (n, d), writes the clusters to `folder` and measures the recall of searching one."""
     from sklearn.cluster import KMeans  # takes a second, which no start of the page waits for
     from sklearn.exceptions import ConvergenceWarning
 
@@ -62,9 +52,9 @@ def build(vectors: FloatArray, folder: Path) -> dict[str, Any]:
     centres, labels = np.empty((0, vectors.shape[1]), np.float32), np.empty(0, np.int64)
     if clusters:
         with warnings.catch_warnings():
-            # Fewer clusters than asked for are found where many vectors are the same; that is no mistake.
+            # Fewer clusters than requested are found where many vectors are the same; that is no error.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            with threadpool_limits(1):  # several threads add up in any order, and end in other clusters every time
+            with threadpool_limits(1):  # several threads sum in varying order, which changes the clusters
                 fitted = KMeans(clusters, random_state=SEED, n_init=1).fit(np.asarray(vectors))
         centres, labels = fitted.cluster_centers_.astype(np.float32), fitted.labels_.astype(np.int64)
     with replacing(folder / FILE) as beside, beside.open("wb") as stream:
@@ -73,7 +63,7 @@ def build(vectors: FloatArray, folder: Path) -> dict[str, Any]:
     return {"files": [FILE], "clusters": len(centres), "probes": PROBES, "seed": SEED, "recall_at_20": round(recall, 4)}
 
 
-def open_clusters(vectors: FloatArray, folder: Path, facts: dict[str, Any]) -> KmeansClusters:
+def open_index(vectors: FloatArray, folder: Path, facts: dict[str, Any], *_: object) -> KmeansClusters:
     """The clusters that `build` wrote."""
     with np.load(folder / FILE, allow_pickle=False) as kept:
         return KmeansClusters(vectors, kept["centres"], kept["labels"], int(facts["probes"]))

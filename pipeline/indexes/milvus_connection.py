@@ -1,4 +1,4 @@
-"""Where Milvus is: its address, the one sentence about what is wrong with it, connecting and letting go."""
+"""Connecting to Milvus: its address, time limits, and errors as one sentence."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from pipeline.core.folders import make_folder
 from pipeline.core.types import Collection, FloatArray
 
 FILE = "milvus.db"
-CONNECT_SECONDS = 2.0  # with SEARCH_SECONDS under five: how long an unreachable server keeps anybody waiting
+CONNECT_SECONDS = 2.0  # with SEARCH_SECONDS less than 5: the longest wait for an unreachable server
 SEARCH_SECONDS = 2.5
 ANSWER_SECONDS = 1.0
 WORK_SECONDS = 300.0  # one step of filling a collection
 LONG_SECONDS = 3600.0  # the steps that take longer with more rows: flushing, loading, and indexing one segment
-# After a minute and a half of pymilvus' pings Milvus Lite, which is in the same process, ends the connection, and gRPC
-# says so on stderr.
+# Milvus Lite, in the same process, ends the connection after a minute and a half of pymilvus' pings, with a message of
+# gRPC on stderr.
 NO_PINGS = {"grpc.keepalive_time_ms": 2**31 - 1}
 
-# Their tracebacks say at length what the one sentence of IndexUnavailable says; gRPC's server, which is Milvus Lite's,
-# logs one for every connection, because Milvus Lite has no answer to a call that pymilvus makes without needing it.
+# They log tracebacks of what IndexUnavailable says in a sentence. gRPC's server in Milvus Lite logs one for every
+# connection, because Milvus Lite lacks a call that pymilvus makes without needing it.
 for _noisy in ("pymilvus", "milvus_lite", "grpc._server"):
     logging.getLogger(_noisy).setLevel(logging.CRITICAL + 1)
 
 
-def located(place: Collection, folder: Path) -> Collection:
-    """The collection with its address filled in: without one it is a file in the gallery's folder."""
+def with_uri(place: Collection, folder: Path) -> Collection:
+    """The collection with an address: by default a file in the gallery's folder."""
     return replace(place, uri=place.uri or str(folder / FILE))
 
 
@@ -53,8 +53,8 @@ def shown(uri: str) -> str:
 
 
 @contextmanager
-def speaking(place: Collection) -> Iterator[None]:
-    """Whatever Milvus raises, as one sentence without the token."""
+def milvus_errors(place: Collection) -> Iterator[None]:
+    """Turns errors of Milvus in the block into IndexUnavailable, without the token."""
     try:
         yield
     except (MilvusException, RpcError, OSError) as error:
@@ -68,8 +68,8 @@ def speaking(place: Collection) -> Iterator[None]:
         ) from error
 
 
-def changed(place: Collection) -> IndexUnavailable:
-    """What to say where the collection no longer holds the gallery that this process has open."""
+def changed_elsewhere(place: Collection) -> IndexUnavailable:
+    """The error where the collection no longer holds the state of the gallery that this process has open."""
     return IndexUnavailable(
         f"The collection of this gallery in Milvus at {shown(place.uri)} was changed by another process; start this "
         "program anew, or search with another index meanwhile."
@@ -77,7 +77,7 @@ def changed(place: Collection) -> IndexUnavailable:
 
 
 def connected(place: Collection) -> MilvusClient:
-    """A client of the database; IndexUnavailable if Milvus Lite is wanted and not installed."""
+    """A client of the database; IndexUnavailable if it needs Milvus Lite, which is not installed."""
     options: dict[str, int] = {}
     if "://" not in place.uri:
         if find_spec("milvus_lite") is None:
@@ -88,15 +88,14 @@ def connected(place: Collection) -> MilvusClient:
         make_folder(Path(place.uri).parent)
         _keep_k_means_quiet()
         options = NO_PINGS
-    return MilvusClient(place.uri, token=place.token, timeout=within(place, CONNECT_SECONDS), grpc_options=options)
+    return MilvusClient(place.uri, token=place.token, timeout=time_limit(place, CONNECT_SECONDS), grpc_options=options)
 
 
 @cache
 def _keep_k_means_quiet() -> None:
-    """Lets Milvus Lite cluster any number of vectors without a warning on stderr, which faiss writes past `logging`.
+    """Suppresses a warning that faiss writes to stderr, past `logging`, for fewer than 39 rows a cell.
 
-    Milvus Lite makes 128 cells of however few rows and leaves faiss' threshold for the warning, 39 rows a cell, as it
-    is. The self-check measures the recall that matters.
+    Milvus Lite makes 128 cells of however few rows; the recall is measured anyway.
     """
     if find_spec("faiss") is None:
         return
@@ -112,13 +111,13 @@ def _keep_k_means_quiet() -> None:
     kind.train = quietly
 
 
-def within(place: Collection, seconds: float) -> float:
-    """The seconds for a server, which may be out of reach; many for a file, which only takes its time to be read."""
+def time_limit(place: Collection, seconds: float) -> float:
+    """The time limit: `seconds` for a server, which may be unreachable, and longer for a file, which is only slow."""
     return seconds if "://" in place.uri else WORK_SECONDS
 
 
-def answers(client: MilvusClient) -> bool:
-    """Whether the database is there: asked after a search that took long."""
+def is_alive(client: MilvusClient) -> bool:
+    """Whether the database answers; to be asked after a search that took long."""
     try:
         client.list_collections(timeout=ANSWER_SECONDS)
     except (MilvusException, RpcError):
@@ -126,8 +125,8 @@ def answers(client: MilvusClient) -> bool:
     return True
 
 
-def release(place: Collection) -> None:
-    """Lets other processes have the file: Milvus Lite keeps it locked until told, whatever its clients do."""
+def release_file(place: Collection) -> None:
+    """Unlocks the file for other processes: Milvus Lite keeps it locked when its clients close."""
     if "://" not in place.uri:
         from milvus_lite.server_manager import server_manager_instance
 

@@ -1,8 +1,4 @@
-"""The indexes: one file each, the same two methods (`types.VectorIndex`), the same distance.
-
-`build_index` writes what an index keeps on disk and returns what is to be remembered of it; `open_index` brings it
-back.
-"""
+"""The indexes: one module each, the same two methods (`types.VectorIndex`), the same distance."""
 
 from __future__ import annotations
 
@@ -11,36 +7,80 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pipeline.core.errors import IndexUnavailable, SettingsError
 from pipeline.core.progress import Report, silent
 from pipeline.core.types import UNNAMED, Collection, FloatArray, VectorIndex
+from pipeline.indexes import annoy, kmeans
+from pipeline.indexes.exact import ExactIndex
+from pipeline.indexes.knn import KnnIndex
+
+Facts = dict[str, Any]  # of an index that was built, as the gallery's manifest stores them
+
+
+def _nothing_to_build(*_: object) -> Facts:
+    return {"files": [], "recall_at_20": 1.0}
+
+
+def _milvus() -> ModuleType:
+    from pipeline.indexes import milvus  # its package is optional, and takes a second to import
+
+    return milvus
 
 
 @dataclass(frozen=True)
 class IndexKind:
-    """What an index is, and the optional package it needs: the name to import and the name to install.
+    """One index: what it is, how it is opened and built, and the optional package it needs.
 
-    `travels`: it goes with a gallery's files from one machine to another. A database's rows do not, and nor do Annoy's
-    trees: Annoy believes whatever a file says, and reads past its end where that is wrong.
+    Attributes:
+        summary: one sentence for the page and the command line.
+        open: of the vectors, the folder, the facts and the collection, as `open_index`.
+        build: of the vectors, the folder, the collection and the report, as `build_index`.
+        module: the name by which the optional package is imported; empty for none.
+        package: the name by which it is installed.
+        travels: whether its files may be copied to another machine. A database's rows are not in the folder, and Annoy
+            trusts its file: it reads past the end of a wrong one.
     """
 
     summary: str
+    open: Callable[[FloatArray, Path, Facts, Collection], VectorIndex]
+    build: Callable[[FloatArray, Path, Collection, Report], Facts] = _nothing_to_build
     module: str = ""
     package: str = ""
     travels: bool = True
 
 
-MILVUS = "'pymilvus[milvus-lite]'"  # in quotes: shells take brackets for a pattern
-INDEXES: dict[str, IndexKind] = {
-    "exact": IndexKind("Compares with every photo: never wrong."),
+INDEXES = {
+    "exact": IndexKind("Compares with every photo: never wrong.", lambda vectors, *_: ExactIndex(vectors)),
     "annoy": IndexKind(
-        "Spotify's random-projection trees, checked against exact search and re-ranked by distance.", travels=False
+        "Spotify's random-projection trees, checked against exact search and re-ranked by distance.",
+        annoy.open_index,
+        annoy.build,
+        travels=False,
     ),
-    "knn": IndexKind("scikit-learn's nearest neighbours: never wrong.", "sklearn", "scikit-learn"),
-    "kmeans": IndexKind("Six clusters, of which only the query's own is searched.", "sklearn", "scikit-learn"),
-    "milvus": IndexKind("A vector database, embedded or a server, checked like Annoy.", "pymilvus", MILVUS, False),
+    "knn": IndexKind(
+        "scikit-learn's nearest neighbours: never wrong.",
+        lambda vectors, *_: KnnIndex(vectors),
+        module="sklearn",
+        package="scikit-learn",
+    ),
+    "kmeans": IndexKind(
+        "Six clusters, of which only the query's own is searched.",
+        kmeans.open_index,
+        kmeans.build,
+        module="sklearn",
+        package="scikit-learn",
+    ),
+    "milvus": IndexKind(
+        "A vector database, embedded or a server, checked like Annoy.",
+        lambda *gallery: _milvus().open_index(*gallery),
+        lambda *gallery: _milvus().build(*gallery),
+        module="pymilvus",
+        package="'pymilvus[milvus-lite]'",  # in quotes: shells take brackets for a pattern
+        travels=False,
+    ),
 }
 
 
@@ -61,81 +101,60 @@ def available() -> list[str]:
 
 def build_index(
     name: str, vectors: FloatArray, folder: Path, collection: Collection = UNNAMED, report: Report = silent
-) -> dict[str, Any]:
-    """Builds the index of unit vectors (n, d) in `folder`; a vector database goes by `collection`, and reports.
+) -> Facts:
+    """Builds an index of a gallery's vectors.
 
-    The facts returned name the `files` it wrote there and its `recall_at_20` against exact search on this gallery.
+    Args:
+        name: a key of `INDEXES`.
+        vectors: of unit length, (n, d).
+        folder: where the index writes its files.
+        collection: what a vector database stores besides the vectors, and where.
+        report: receives a vector database's progress.
+
+    Returns:
+        The facts that `open_index` needs: among them the names of the `files` in the folder, and the `recall_at_20`
+        against exact search on this gallery.
+
+    Raises:
+        SettingsError: there is no such index, or its package is missing.
+        IndexUnavailable: the vector database cannot be used.
     """
-    _check(name)
-    if name == "milvus":
-        from pipeline.indexes.milvus import build as fill
-
-        return fill(vectors, folder, collection, report)
-    build: Callable[[FloatArray, Path], dict[str, Any]]
-    if name == "annoy":
-        from pipeline.indexes.annoy import build
-    elif name == "kmeans":
-        from pipeline.indexes.kmeans import build
-    else:
-        return {"files": [], "recall_at_20": 1.0}
-    return build(vectors, folder)
+    return _kind(name).build(vectors, folder, collection, report)
 
 
 def open_index(
-    name: str, vectors: FloatArray, folder: Path, facts: dict[str, Any], collection: Collection = UNNAMED
+    name: str, vectors: FloatArray, folder: Path, facts: Facts, collection: Collection = UNNAMED
 ) -> VectorIndex:
-    """The index that `build_index` built, with the facts it returned then."""
-    _check(name)
-    if name == "annoy":
-        from pipeline.indexes.annoy import open_trees
-
-        return open_trees(vectors, folder, facts)
-    if name == "kmeans":
-        from pipeline.indexes.kmeans import open_clusters
-
-        return open_clusters(vectors, folder, facts)
-    if name == "milvus":
-        from pipeline.indexes.milvus import open_rows
-
-        return open_rows(vectors, folder, collection)
-    if name == "knn":
-        from pipeline.indexes.knn import KnnIndex
-
-        return KnnIndex(vectors)
-    from pipeline.indexes.exact import ExactIndex
-
-    return ExactIndex(vectors)
+    """The index that `build_index` built of these vectors, with the facts it returned; raises as `build_index`."""
+    return _kind(name).open(vectors, folder, facts, collection)
 
 
 def drop_index(name: str, folder: Path, collection: Collection) -> None:
-    """Removes what an index keeps elsewhere than in `folder`, and closes what it has open there."""
+    """Removes what an index stores outside `folder`, and closes what it has open there."""
     if name == "milvus":
-        from pipeline.indexes.milvus import drop
-
-        drop(folder, collection)
+        _milvus().drop(folder, collection)
 
 
 def close_index(name: str, folder: Path, collection: Collection) -> None:
-    """Closes what an index has open in `folder`, which is about to be moved or deleted; a search opens it again."""
+    """Closes an index's files in `folder`, which is about to be moved or deleted; the next search opens them again."""
     if name == "milvus":
-        from pipeline.indexes.milvus import close
-
-        close(folder, collection)
+        _milvus().close(folder, collection)
 
 
 def why_unreachable(uri: str, token: str) -> str | None:
     """One sentence if the Milvus server there does not answer, else None; asks it, for seconds at most."""
-    from pipeline.indexes.milvus_connection import connected, speaking
+    from pipeline.indexes.milvus_connection import connected, milvus_errors
 
     place = Collection(uri, token, "", (), ())
     try:
-        with speaking(place):
+        with milvus_errors(place):
             connected(place).close()
     except IndexUnavailable as error:
         return str(error)
     return None
 
 
-def _check(name: str) -> None:
+def _kind(name: str) -> IndexKind:
     if (reason := why_unavailable(name)) is not None:
         raise SettingsError(reason)
+    return INDEXES[name]

@@ -172,7 +172,7 @@ class Parts:
 
     @property
     def photo_and_answer(self) -> list[Block]:
-        """What a search with a photo of the server's changes; the visitor's own is not veiled while it is searched."""
+        """What a search with a photo of the server's changes; over the visitor's own no progress is shown."""
         return [self.photo, *self.answer]
 
     def changes(self, shown: Shown) -> Changes:

@@ -176,7 +176,7 @@ def limit_line(preparation: Preparation, answers: Sequence[Answer], request: Req
         whole = answers[0].face is None and RECIPES[answers[0].recipe].finds_faces
         return wording.no_limit_line(whole_photo=whole)
     beyond = sum(distance > limit for distance in distances)
-    alarms = searcher.calibration.false_alarms(limit, len(searcher.embeddings))
+    alarms = searcher.calibration.hits.false_alarms(limit, len(searcher.embeddings))
     return wording.limit_line(alarms, beyond, len(distances))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -36,6 +37,8 @@ LAST_ROWS, LAST_BYTES = 32, 64  # of pixels, two rows of a JPEG's blocks; of a f
 STRIP_PIXELS = 1 << 22
 SMALL_BYTES = 64_000  # a JPEG below this is its own thumbnail
 JPEG_START = b"\xff\xd8"
+# The turn in which photos that visitors drop are decoded, however many visitors do: one photo takes up to 260 MB.
+DROPPED = threading.Semaphore(1)
 
 
 def open_image(source: bytes | Path, *, side: int = 0) -> Image.Image:

@@ -11,7 +11,7 @@ import hashlib
 import io
 import logging
 import re
-import time
+import threading
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from PIL import Image
 
 from pipeline.core.errors import HubError, PhotoError, PhotosError, StorageError
 from pipeline.core.files import replacing
-from pipeline.core.progress import Progress, Report
+from pipeline.core.progress import Report, tracked
 from pipeline.core.types import Box
 from pipeline.photos.images import JPEG_START, UNREADABLE, open_image, small_enough
 from pipeline.photos.photos import Photos
@@ -29,6 +29,8 @@ from pipeline.photos.zips import open_zip
 
 log = logging.getLogger(__name__)
 
+# Whoever asks for pictures, so many photos are decoded for them at the same time: one takes up to 260 MB.
+DECODING = threading.Semaphore(2)
 THUMBNAIL_SIDE = 320
 FACE_SIDE = 200
 FACE_SHARE = 1.3  # how much of a photo a picture of a face shows, in sides of its box
@@ -48,7 +50,7 @@ class Pictures:
 
     def __init__(self, photos: Photos, folder: Path) -> None:
         self.photos = photos
-        self._folder = folder
+        self.folder = folder
 
     def thumbnail(self, photo_id: str) -> Picture:
         """A photo as a small JPEG: as it is where it is one, else scaled down."""
@@ -96,7 +98,7 @@ class Pictures:
         """Deletes the pictures of photos whose files were deleted before: after that no more are made of them."""
         for photo_id in photo_ids:
             _, path = self._row_and_path(photo_id, "")
-            for picture in (*self._folder.glob(f"{path.name}*"), *self._folder.glob(f".{path.name}*")):
+            for picture in (*self.folder.glob(f"{path.name}*"), *self.folder.glob(f".{path.name}*")):
                 picture.unlink(missing_ok=True)
 
     @contextmanager
@@ -134,7 +136,7 @@ class Pictures:
         row = self.photos.row(photo_id)
         # Names of people in file names would stand in logs and browser histories; and ids may hold any character.
         named = f"{self.photos.photo_ids[row]}\0{self.photos.stamps[row]}"
-        return row, self._folder / f"{hashlib.sha256(named.encode()).hexdigest()[:20]}{ending}"
+        return row, self.folder / f"{hashlib.sha256(named.encode()).hexdigest()[:20]}{ending}"
 
 
 def _made(path: Path) -> bool:
@@ -158,9 +160,10 @@ def as_bytes(picture: Picture) -> bytes:
 
 @contextmanager
 def _of_the_gallery() -> Iterator[None]:
-    """PhotosError where a photo of the gallery cannot be read: the visitor's, of whom PhotoError speaks, is not it."""
+    """Takes a turn; PhotosError where a photo of the gallery cannot be read: PhotoError speaks of the visitor's."""
     try:
-        yield
+        with DECODING:
+            yield
     except (PhotoError, FileNotFoundError) as error:  # the latter where a visitor's gallery is being deleted
         raise PhotosError(
             "A photo of this gallery cannot be read any more; put the gallery's photos back where they were, or start "
@@ -179,10 +182,9 @@ def pack(photos: Photos, thumbnail: Callable[[str], Picture], path: Path, report
 
     StorageError where thumbnails cannot be written: their names are those of their files.
     """
-    started, count = time.perf_counter(), 0
+    count = 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for row, photo_id in enumerate(photos.photo_ids):
-            report(Progress("Packing thumbnails", "photos", row, len(photos), row, time.perf_counter() - started))
+        for row, photo_id in enumerate(tracked(photos.photo_ids, "Packing thumbnails", "photos", report)):
             try:
                 if small_enough(photos[row].source):
                     continue
@@ -193,9 +195,6 @@ def pack(photos: Photos, thumbnail: Callable[[str], Picture], path: Path, report
                 continue
             archive.writestr(zipfile.ZipInfo(file.name, EPOCH), file.read_bytes())
             count += 1
-    report(
-        Progress("Packing thumbnails", "photos", len(photos), len(photos), len(photos), time.perf_counter() - started)
-    )
     return count
 
 

@@ -1,15 +1,18 @@
-"""What a distance means: a verdict in words and a percentage, and how often a search for a stranger comes as near.
+"""What a search's results mean: of one hit, and of the person that the list names first.
 
-Two things are measured on LFW, for one recipe with one set of weights, and they are not the same:
+Three things are measured on LFW, for one recipe with one set of weights, and they are not the same:
 
 * `probability`: of pairs of photos at this distance, the share that shows one person, where as many pairs show one
   person as two: a logistic on the distance, fitted to the 3,200 pairs of View 1. It is about two photos that somebody
-  has put side by side. It is NOT the chance that a hit is right: a search compares with thousands of strangers and
-  shows the most similar of them, so even a stranger's best hit may be closer than nearly all pairs of two people are.
-* `false_alarms`: of searches for people who are not in a gallery of so many faces, the share with at least one hit so
-  near. Searched for were LFW's people with one photo each, in random parts of the rest, from one face to all of them.
+  has put side by side, and NOT the chance that a hit is right: a search compares with thousands of strangers.
+* `hits.false_alarms`: of searches for people who are not in a gallery of so many faces, the share with at least one
+  hit so near. Searched for were LFW's people with one photo, in random parts of the rest, from one face to all.
+* `person`: of searches whose list looks like this one (`person.py`), half of them for people of the gallery, the share
+  whose first name is right; and of searches for strangers the share that looks as sure. Fitted to searches of all of
+  LFW and of parts of it, from one person to 3,000. This is what an answer says; the hits' figures are about each alone.
 
-The words need both: see WORDS. A percentage is no proof; and LFW is of public figures of about 2002 to 2004.
+The words need a probability and a limit on false alarms: see WORDS. No figure is a proof; LFW is of public figures of
+about 2002 to 2004, its mistakes corrected (`embeddings/lfw_errata.csv`).
 
 The figures travel with the software in `calibrations.json`, by recipe and by the hash of its weights, so that a folder
 of one's own photos gets verdicts too. FaceNet's were measured with a copy of the published network in fp16 with folded
@@ -26,35 +29,112 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.files import read_sealed, sealed, write_json
 from pipeline.core.recipes import Recipe
-from pipeline.core.types import Limit, Verdict, Words
+from pipeline.core.types import Hit
+from pipeline.core.verdicts import Limit, PersonVerdict, Verdict, Words
+from pipeline.search.person import FEATURES, NAMELESS, Floats
 
 log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).with_name("calibrations.json")
 OWN = "calibrations.json"  # beside the galleries: what was measured with weights that the shipped file does not know
-# Each word with the least probability and the most false alarms it may have; a hit gets the first that it reaches.
+# Each word with the least probability and the most false alarms it may have; the first that is reached is given.
 WORDS: tuple[tuple[Words, float, float], ...] = (
-    ("very likely", 0.99, 0.01),
-    ("likely", 0.9, 0.02),
-    ("unclear", 0.5, 0.1),
+    ("very likely", 0.95, 0.002),
+    ("likely", 0.66, 0.01),
+    ("unclear", 0.33, 0.1),
 )
-RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9, 0.99)  # of false alarms, whose distances are kept
+RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9, 0.99)  # of false alarms, whose values are kept
+
+
+def word(probability: float, false_alarms: float) -> Words:
+    """The first of WORDS that both figures reach, else unlikely."""
+    reached = (name for name, least, most in WORDS if probability >= least and false_alarms <= most * (1 + 1e-9))
+    return next(reached, "unlikely")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How near searches for strangers come: by gallery `sizes` in faces the `values` (sizes, rates) that `rates` reach.
+
+    A value is a distance, or a doubt (`PersonModel`): the smaller, the surer.
+    """
+
+    rates: tuple[float, ...]
+    sizes: tuple[int, ...]
+    values: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        if np.shape(self.values) != (len(self.sizes), len(self.rates)) or not self.sizes:
+            raise ValueError("the limits must be one row for each size and one column for each rate")
+
+    def false_alarms(self, value: float, faces: int) -> float:
+        """Of searches for strangers in a gallery of so many faces, the share that comes within this value.
+
+        From 0.001 to 0.99: beyond that it was not measured, and the nearer end is given.
+        """
+        return float(np.exp(np.interp(value, _values(self.values, self.sizes, faces), np.log(self.rates))))
+
+    def value(self, false_alarms: float, faces: int) -> float:
+        """The value within which this share, 0.001 to 0.99, of the searches for strangers comes."""
+        logarithm = np.log(max(false_alarms, self.rates[0]))
+        return float(np.interp(logarithm, np.log(self.rates), _values(self.values, self.sizes, faces)))
+
+
+@lru_cache  # every hit of an answer asks
+def _values(values: tuple[tuple[float, ...], ...], sizes: tuple[int, ...], faces: int) -> Floats:
+    """The value of each rate in a gallery of so many faces: between two sizes, by the logarithm of the size.
+
+    Beyond the largest that was measured it goes on as it went over the last factor of ten: an estimate.
+    """
+    table, known, size = np.array(values), np.log(sizes), np.log(max(faces, 1))
+    if size > known[-1]:
+        tenth = max(int(np.searchsorted(known, known[-1] - np.log(10), side="right")) - 1, 0)
+        falling = (table[-1] - table[tenth]) / max(known[-1] - known[tenth], 1)
+        between = np.maximum.accumulate(table[-1] + falling * (size - known[-1]))
+    else:
+        between = np.array([np.interp(size, known, column) for column in table.T])
+    between.flags.writeable = False
+    return between
+
+
+@dataclass(frozen=True)
+class PersonModel:
+    """A logistic on what a list shows: `weights` of FEATURES and a constant; `nameless` of NAMELESS and a constant.
+
+    The latter is for galleries that do not say who is in them. A doubt is the logarithm of the odds against the person,
+    and `doubts` are its limits. `strangers` is the median distance of two people.
+    """
+
+    weights: tuple[float, ...]
+    nameless: tuple[float, ...]
+    strangers: float
+    doubts: Limits
+
+    def __post_init__(self) -> None:
+        if (len(self.weights), len(self.nameless)) != (len(FEATURES) + 1, len(NAMELESS) + 1):
+            raise ValueError("a logistic needs a weight for each feature, and a constant")
+
+    def doubt(self, evidence: Floats, *, named: bool = True) -> Floats:
+        """The logarithm of the odds against the first person of each list, from its evidence (q, FEATURES)."""
+        columns = slice(None) if named else [FEATURES.index(name) for name in NAMELESS]
+        *weights, constant = self.weights if named else self.nameless
+        doubts: Floats = -(evidence[:, columns] @ np.array(weights) + constant)
+        return doubts
 
 
 @dataclass(frozen=True)
 class Calibration:
     """One recipe's, with weights of one of these hashes, measured on the photos of `photos_revision`.
 
-    `middle` is the distance at which as many pairs show one person as two, `width` how gradually that changes.
-    `limits` (sizes, rates) holds for galleries of `sizes` faces the distances within which `rates` of the searches for
-    strangers have a hit.
+    `middle` is the distance at which as many pairs show one person as two, `width` how gradually that changes. `hits`
+    are the limits of distances.
     """
 
     recipe: str
@@ -63,47 +143,48 @@ class Calibration:
     photos_revision: str
     middle: float
     width: float
-    rates: tuple[float, ...]
-    sizes: tuple[int, ...]
-    limits: tuple[tuple[float, ...], ...]
+    hits: Limits
+    person: PersonModel
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.middle) and self.width > 0):
             raise ValueError(f"a logistic cannot have the middle {self.middle} and the width {self.width}")
-        if np.shape(self.limits) != (len(self.sizes), len(self.rates)) or not self.sizes:
-            raise ValueError("the limits must be one row for each size and one column for each rate")
 
-    def probability(self, distance: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    def probability(self, distance: npt.ArrayLike) -> Floats:
         """Of pairs at these distances, half of all pairs being of one person, the share of one person."""
-        said: npt.NDArray[np.float64] = 1 / (1 + np.exp((np.asarray(distance, np.float64) - self.middle) / self.width))
-        return said
-
-    def false_alarms(self, distance: float, faces: int) -> float:
-        """Of searches for strangers in a gallery of so many faces, the share with a hit within this distance.
-
-        From 0.001 to 0.99: beyond that it was not measured, and the nearer end is given.
-        """
-        return float(np.exp(np.interp(distance, self._distances(faces), np.log(self.rates))))
-
-    def limit(self, false_alarms: float, faces: int) -> float:
-        """The distance within which this share, 0.001 to 0.99, of the searches for strangers has a hit."""
-        return float(np.interp(np.log(max(false_alarms, self.rates[0])), np.log(self.rates), self._distances(faces)))
+        return logistic((self.middle - np.asarray(distance, np.float64)) / self.width)
 
     def verdict(self, distance: float, faces: int) -> Verdict:
         """What a hit at this distance, in a search of a gallery of so many faces, says of the two photos."""
-        probability, alarms = float(self.probability(distance)), self.false_alarms(distance, faces)
-        reached = (word for word, least, most in WORDS if probability >= least and alarms <= most * (1 + 1e-9))
-        return Verdict(next(reached, "unlikely"), probability, alarms)
+        probability, alarms = float(self.probability(distance)), self.hits.false_alarms(distance, faces)
+        return Verdict(word(probability, alarms), probability, alarms)
 
     def presence(self, faces: int) -> Limit:
-        """The distance beyond which every hit is called unlikely, and the share of strangers' searches within it."""
+        """The distance beyond which a hit by itself is called unlikely, and the share of strangers' searches within."""
         _, least, most = WORDS[-1]
         by_pairs = self.middle - self.width * math.log(least / (1 - least))
-        distance = min(self.limit(most, faces), by_pairs)
-        return Limit(distance, self.false_alarms(distance, faces))
+        distance = min(self.hits.value(most, faces), by_pairs)
+        return Limit(distance, self.hits.false_alarms(distance, faces))
 
-    def _distances(self, faces: int) -> npt.NDArray[np.float64]:
-        return _distances(self.limits, self.sizes, faces)
+    def limit(self, nearest: float, faces: int, words: Words) -> Limit:
+        """`presence`, moved so far that the nearest hit is within it unless its person is unlikely."""
+        distance = self.presence(faces).distance
+        distance = min(distance, float(np.nextafter(nearest, 0))) if words == "unlikely" else max(distance, nearest)
+        return Limit(distance, self.hits.false_alarms(distance, faces))
+
+    def verdict_beside(self, person: PersonVerdict, hit: Hit, faces: int) -> Verdict:
+        """What a hit says, in view of its whole list: the first is as sure as its person, and no other one surer."""
+        alone = self.verdict(hit.distance, faces)
+        less_sure = max(alone.words, person.words, key=get_args(Words).index)
+        return replace(alone, words=person.words if hit.rank == 1 else less_sure)
+
+    def judge(self, person: str, evidence: Floats, faces: int, *, named: bool) -> PersonVerdict:
+        """What the evidence (1, FEATURES) of a search of a gallery of so many faces says of the person named first."""
+        doubt = self.person.doubt(evidence, named=named)
+        probability = float(logistic(-doubt)[0])
+        distance = float(evidence[0, FEATURES.index("nearest")])
+        alarms = self.person.doubts.false_alarms(doubt[0], faces) if named else self.hits.false_alarms(distance, faces)
+        return PersonVerdict(person, word(probability, alarms), probability, alarms, named)
 
     def holds_for(self, recipe: Recipe, weights: str, photos_revision: str) -> bool:
         """Whether it was measured with this recipe and these weights.
@@ -115,31 +196,19 @@ class Calibration:
 
     def as_json(self) -> dict[str, Any]:
         """The calibration as plain JSON values."""
-        rows = [list(row) for row in self.limits]
-        lists = {name: list(getattr(self, name)) for name in ("weights", "rates", "sizes")}
-        return {**asdict(self), **lists, "limits": rows}
+        return asdict(self)
 
 
-@lru_cache  # every hit of an answer asks
-def _distances(limits: tuple[tuple[float, ...], ...], sizes: tuple[int, ...], faces: int) -> npt.NDArray[np.float64]:
-    """The distance of each rate in a gallery of so many faces: between two sizes, by the logarithm of the size.
-
-    Beyond the largest that was measured it goes on as it went over the last factor of ten: an estimate.
-    """
-    table, known, size = np.array(limits), np.log(sizes), np.log(max(faces, 1))
-    if size > known[-1]:
-        tenth = max(int(np.searchsorted(known, known[-1] - np.log(10), side="right")) - 1, 0)
-        falling = (table[-1] - table[tenth]) / max(known[-1] - known[tenth], 1)
-        distances = np.maximum.accumulate(np.maximum(table[-1] + falling * (size - known[-1]), 0))
-    else:
-        distances = np.array([np.interp(size, known, column) for column in table.T])
-    distances.flags.writeable = False
-    return distances
+def logistic(values: Floats) -> Floats:
+    """1 / (1 + exp(-x)), without overflow."""
+    spread: Floats = np.exp(-np.logaddexp(0, -values))
+    return spread
 
 
 def from_json(value: Mapping[str, Any]) -> Calibration:
     """The calibration that `as_json` gave; ValueError if that is none."""
     try:
+        person = value["person"]
         return Calibration(
             recipe=str(value["recipe"]),
             version=int(value["version"]),
@@ -147,12 +216,24 @@ def from_json(value: Mapping[str, Any]) -> Calibration:
             photos_revision=str(value["photos_revision"]),
             middle=float(value["middle"]),
             width=float(value["width"]),
-            rates=tuple(map(float, value["rates"])),
-            sizes=tuple(map(int, value["sizes"])),
-            limits=tuple(tuple(map(float, row)) for row in value["limits"]),
+            hits=_limits(value["hits"]),
+            person=PersonModel(
+                tuple(map(float, person["weights"])),
+                tuple(map(float, person["nameless"])),
+                float(person["strangers"]),
+                _limits(person["doubts"]),
+            ),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"this is no calibration: {error}") from error
+
+
+def _limits(value: Mapping[str, Any]) -> Limits:
+    return Limits(
+        rates=tuple(map(float, value["rates"])),
+        sizes=tuple(map(int, value["sizes"])),
+        values=tuple(tuple(map(float, row)) for row in value["values"]),
+    )
 
 
 def read_calibrations(path: Path) -> tuple[Calibration, ...]:
@@ -162,7 +243,10 @@ def read_calibrations(path: Path) -> tuple[Calibration, ...]:
     except FileNotFoundError:
         return ()
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
-        log.warning("%s is damaged, so answers may lack verdicts; run `python -m pipeline calibrate` to mend it.", path)
+        log.warning(
+            "%s is damaged or of an earlier version, so answers may lack verdicts; run `python -m pipeline calibrate`.",
+            path,
+        )
         return ()
 
 

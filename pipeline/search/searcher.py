@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 from PIL import Image
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K
 from pipeline.core.settings import EMBEDDED, Milvus
 from pipeline.core.types import Answer, Encoded, Hit, VectorIndex
+from pipeline.core.verdicts import PersonVerdict
 from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.faces import Choose, largest, numbered
@@ -19,6 +22,7 @@ from pipeline.encoder.look import Look, look
 from pipeline.indexes.registry import available, open_index, why_unavailable
 from pipeline.search import journal
 from pipeline.search.calibration import Calibration
+from pipeline.search.person import LISTED, evidence
 
 MOST_FACES = 60  # searched with at once; each takes about 30 ms
 
@@ -32,9 +36,16 @@ class Searcher:
         encoder: Encoder,
         indexes: Mapping[str, VectorIndex],
         calibration: Calibration | None = None,
+        people: Sequence[str] | None = None,
     ) -> None:
-        """Without a `calibration` hits have no verdicts."""
+        """Without a `calibration` there are no verdicts.
+
+        `people` says who each row of the gallery shows, corrected; None where its names are not those of people.
+        """
         self.embeddings = embeddings
+        self.people = tuple(people or embeddings.people)
+        self._photos = Counter(self.people)
+        self._named = people is not None and len(self._photos) < len(self.people)  # else each may be a file's name
         self.encoder = encoder
         self.indexes = indexes
         self.calibration = calibration
@@ -78,8 +89,14 @@ class Searcher:
     def answer(self, encoded: Encoded, k: int, index: str) -> Answer:
         """The k photos nearest to what the encoder made of a photo."""
         started = time.perf_counter()
-        calibration = self._calibration_for(encoded)
-        hits = self._hits(encoded, k, index, calibration)
+        calibration, faces = self._calibration_for(encoded), len(self.embeddings)
+        hits = self._hits(encoded, max(k, LISTED), index)
+        limit = calibration.presence(faces) if calibration else None
+        person = self._judge(hits[:LISTED], calibration) if calibration and hits else None
+        hits = hits[:k]
+        if calibration and person:
+            limit = calibration.limit(hits[0].distance, faces, person.words)
+            hits = [replace(hit, verdict=calibration.verdict_beside(person, hit, faces)) for hit in hits]
         steps = {
             "detect": encoded.detect_ms,
             "embed": encoded.embed_ms,
@@ -92,9 +109,10 @@ class Searcher:
             faces=encoded.faces,
             face=encoded.face,
             crop=encoded.crop,
-            hits=hits,
+            hits=tuple(hits),
             timings_ms=steps | {"total": sum(steps.values())},
-            limit=calibration.presence(len(self.embeddings)) if calibration else None,
+            limit=limit,
+            person=person,
         )
         journal.answered(answer)
         return answer
@@ -109,22 +127,25 @@ class Searcher:
         """What was measured on faces says nothing of a whole photo that is compared with faces."""
         return self.calibration if encoded.face or not self.encoder.recipe.finds_faces else None
 
-    def _hits(self, encoded: Encoded, k: int, index: str, calibration: Calibration | None) -> tuple[Hit, ...]:
+    def _hits(self, encoded: Encoded, k: int, index: str) -> list[Hit]:
         if encoded.vector is None:
-            return ()
+            return []
         found = self.indexes[index].search(encoded.vector, k)
-        people, faces = self.embeddings.people, len(self.embeddings)
         pairs = zip(found.rows[0].tolist(), found.distances[0].tolist(), strict=True)
-        return tuple(
-            Hit(
-                rank,
-                self.embeddings.photo_ids[row],
-                people[row],
-                distance,
-                calibration.verdict(distance, faces) if calibration else None,
-            )
+        return [
+            Hit(rank, self.embeddings.photo_ids[row], self.people[row], distance)
             for rank, (row, distance) in enumerate(pairs, start=1)
-        )
+        ]
+
+    def _judge(self, hits: Sequence[Hit], calibration: Calibration) -> PersonVerdict:
+        """What the list says of the person it names first."""
+        names = [hit.person for hit in hits]
+        people, distances = np.full((1, LISTED), -1), np.full((1, LISTED), np.inf)
+        people[0, : len(hits)] = [names.index(name) for name in names]
+        distances[0, : len(hits)] = [hit.distance for hit in hits]
+        photos, faces = self._photos[names[0]], len(self.embeddings)
+        seen = evidence(people, distances, np.array([photos]), np.array([faces]), calibration.person.strangers)
+        return calibration.judge(names[0], seen, faces, named=self._named)
 
 
 def check_request(k: int, index: str) -> None:
@@ -136,7 +157,11 @@ def check_request(k: int, index: str) -> None:
 
 
 def open_searcher(
-    embeddings: Embeddings, encoder: Encoder, milvus: Milvus = EMBEDDED, calibration: Calibration | None = None
+    embeddings: Embeddings,
+    encoder: Encoder,
+    milvus: Milvus = EMBEDDED,
+    calibration: Calibration | None = None,
+    people: Sequence[str] | None = None,
 ) -> Searcher:
     """The gallery with all its indexes opened, as far as their packages are installed."""
     facts = embeddings.manifest["indexes"]
@@ -148,4 +173,4 @@ def open_searcher(
     }
     if embeddings.layer is not None:
         encoder = encoder.under(encoder.recipe, layer=embeddings.layer)
-    return Searcher(embeddings, encoder, indexes, calibration)
+    return Searcher(embeddings, encoder, indexes, calibration, people)

@@ -1,7 +1,7 @@
-"""Training this project's compact network: it learns to say of a face what its teacher says.
+"""Training this project's compact network by knowledge distillation: it learns to give its teacher's embeddings.
 
-The teacher is a network that was trained on other photos. LFW's photos without their names are what the student is
-taught on. A fifth of the people can be held out, to see what it makes of people it was never shown.
+The teacher was trained on other photos; the student is trained on LFW's, without their names. A fifth of the people can
+be held out, to evaluate the student on people it was not trained on.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from torch.nn import functional
 
 from pipeline.core.files import replacing
 from pipeline.core.geometry import unit_rows
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.recipes import STEPS, Recipe
 from pipeline.core.types import FloatArray, IntArray, Network
 from pipeline.embeddings.store import Embeddings
@@ -37,44 +36,44 @@ from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 from pipeline.training.augmentation import Pixels, Views
 from pipeline.training.mini_net import MiniNet
-from pipeline.training.teacher import smaller
+from pipeline.training.teacher import pruned
 
 HELD_OUT = 0.2  # of the people
 SEED = 5
 BATCH = 64
-KEPT_EVERY = 50  # steps between the states that a training can go on from
+CHECKPOINT_STEPS = 50
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.01
 WARM_UP = 0.05  # of the steps
-MOST_GRADIENT = 1.0
+MAX_GRADIENT_NORM = 1.0
 DIGEST_BYTES = hashlib.sha256().digest_size
-JUDGED_BY = 200  # views that channels are judged by before training
+PRUNING_VIEWS = 200  # by which the teacher's channels are ranked
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A training's end: the network, and the mean cosine to the teacher's vectors by every `KEPT_EVERY` steps."""
+    """The trained network, and the mean cosine to the teacher's vectors at each checkpoint."""
 
     network: MiniNet
     curve: tuple[float, ...]
 
 
 def held_out_people(people: tuple[str, ...]) -> frozenset[str]:
-    """A fifth of these people, always the same."""
+    """The names of the fifth of these people that is held out, the same every time."""
     names = np.unique(np.array(people))
     return frozenset(np.random.default_rng(SEED).permutation(names)[: round(HELD_OUT * len(names))].tolist())
 
 
 def held_out_rows(embeddings: Embeddings, photos: Photos) -> IntArray:
-    """The rows of a gallery that show those people."""
+    """The embeddings' rows of the people held out."""
     people = held_out_people(photos.people)
     return np.flatnonzero([person in people for person in embeddings.people])
 
 
 def open_views(folder: Path, embeddings: Embeddings, photos: Photos) -> tuple[Views, Views]:
-    """The views of the people that are shown in any case, and of those who may be held out; see `Views.make`."""
+    """The views of the people trained on in any case, and of those who may be held out; see `Views.make`."""
     apart = held_out_rows(embeddings, photos)
     shown = np.setdiff1d(np.arange(len(embeddings)), apart)
     return Views(folder, "shown", shown), Views(folder, "held-out", apart)
@@ -83,15 +82,22 @@ def open_views(folder: Path, embeddings: Embeddings, photos: Photos) -> tuple[Vi
 def distil(
     teacher: MiniNet, parts: tuple[Views, ...], state: Path, steps: int = STEPS, report: Report = silent
 ) -> Trained:
-    """Trains on views that are made already; what `state` holds of a training that was cut short is gone on from.
+    """Trains the student; on a GPU if there is one.
 
-    The same views, steps and number of threads give the same network to rounding. Runs on a GPU if there is one.
+    The same views, steps and number of threads give the same network up to rounding.
+
+    Args:
+        teacher: as `read_teacher` gives it; the student starts as its pruned copy.
+        parts: views that are made already.
+        state: the file of the checkpoints; a training that was interrupted continues from it.
+        steps: of the optimizer, in all.
+        report: receives the progress.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     batches = _Batches(parts)
     of = [str(MINI), steps, [len(part) for part in parts]]
-    kept = _kept(state, of, device)
-    fresh = MiniNet(MINI) if kept else smaller(teacher, MINI, batches.pixels(batches.numbers(0, JUDGED_BY))[0])
+    kept = _load_state(state, of, device)
+    fresh = MiniNet(MINI) if kept else pruned(teacher, MINI, batches.pixels(batches.numbers(0, PRUNING_VIEWS))[0])
     network = fresh.train().to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=WARM_UP)
@@ -101,41 +107,39 @@ def distil(
         done, curve = kept["steps"], kept["curve"]
         for name, part in keeping.items():
             part.load_state_dict(kept[name])
-    started, first = time.perf_counter(), done
-    for step in range(done, steps):
+    for step in tracked(range(done, steps), "Training", "steps", report, done=done):
         pixels, wanted = batches.pixels(batches.numbers(step + 1, BATCH), step)
         alike = _step(network, pixels.to(device), wanted.to(device), optimizer)
         schedule.step()
         some.append(alike)
-        if (step + 1) % KEPT_EVERY == 0 or step + 1 == steps:
+        if (step + 1) % CHECKPOINT_STEPS == 0 or step + 1 == steps:
             curve.append(round(float(np.mean(some)), 4))
             some = []
             parts_now = {name: part.state_dict() for name, part in keeping.items()}
-            _keep(state, {**parts_now, "of": of, "steps": step + 1, "curve": curve})
-        report(Progress("Training", "steps", step + 1, steps, step + 1 - first, time.perf_counter() - started))
+            _save_state(state, {**parts_now, "of": of, "steps": step + 1, "curve": curve})
     return Trained(network.eval().cpu(), tuple(curve))
 
 
-def _keep(state: Path, value: dict[str, Any]) -> None:
-    """Writes the state behind its digest: torch reads numbers whatever has become of them."""
+def _save_state(state: Path, value: dict[str, Any]) -> None:
+    """Writes the state after its digest, because torch reads damaged numbers without an error."""
     stream = io.BytesIO()
     torch.save(value, stream)
     with replacing(state) as beside:
         beside.write_bytes(hashlib.sha256(stream.getbuffer()).digest() + stream.getbuffer())
 
 
-def _kept(state: Path, of: list[Any], device: str) -> dict[str, Any] | None:
-    """The state of just this training; None if there is none, or something else stands there."""
+def _load_state(state: Path, of: list[Any], device: str) -> dict[str, Any] | None:
+    """The checkpoint of this very training; None if there is none, or the file is damaged or of another training."""
     if not state.is_file():
         return None
     content = state.read_bytes()
     written, content = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
     if hashlib.sha256(content).digest() == written:
-        with suppress(Exception):  # a digest is soon made, and torch refuses what is no state by errors of any kind
+        with suppress(Exception):  # torch raises errors of any kind for a file that is no checkpoint
             value: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
             if value["of"] == of:
                 return value
-    log.warning("%s is damaged, or of another training; this one begins anew.", state.name)
+    log.warning("%s is damaged, or of another training; this one starts again.", state.name)
     return None
 
 
@@ -146,19 +150,20 @@ def _step(network: MiniNet, pixels: Tensor, wanted: Tensor, optimizer: torch.opt
     loss = 1 - functional.cosine_similarity(vectors.float(), wanted).mean()
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(network.parameters(), MOST_GRADIENT)
+    torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT_NORM)
     optimizer.step()
     return 1 - float(loss.detach())
 
 
 class _Batches:
-    """Batches of views, which depend on the step alone: a training that goes on sees what it would have seen."""
+    """Batches of views. They depend on the step alone, so that a training that continues gets the same ones."""
 
     def __init__(self, parts: tuple[Views, ...]) -> None:
         self._parts = parts
         self._ends = np.cumsum([len(part) for part in parts])
 
     def numbers(self, step: int, count: int) -> IntArray:
+        """The numbers of the views in a step's batch."""
         return np.random.default_rng((SEED, step)).choice(self._ends[-1], count, replace=False)
 
     def pixels(self, numbers: IntArray, step: int | None = None) -> tuple[Tensor, Tensor]:
@@ -189,10 +194,10 @@ EMBED_BATCH = 32
 
 @dataclass(frozen=True)
 class HeldOut:
-    """How many people and pairs there are, the share of pairs each network judges rightly, and how alike the two are.
+    """The evaluation on the people held out.
 
-    `student` and `teacher` are accuracies as in LFW's View 2, the threshold chosen on nine folds and judged on the
-    tenth; `cosine` is the mean between both networks' vectors of one photo.
+    `student` and `teacher` are verification accuracies over the pairs as in LFW's View 2: the threshold is chosen on
+    nine folds and applied to the tenth. `cosine` is the mean between both networks' vectors of one photo.
     """
 
     people: int
@@ -203,10 +208,17 @@ class HeldOut:
 
 
 def judge(network: Network, recipe: Recipe, embeddings: Embeddings, photos: Photos, view_2: Pairs) -> HeldOut:
-    """The student's `network` on its `recipe`'s crops against the teacher's `gallery`.
+    """Evaluates the student and its teacher on pairs of the people held out.
 
-    Pairs of one person are View 2's own as far as that person was held out; as many pairs of two people are drawn,
-    because View 2 has few whose people both were.
+    Genuine pairs are those of View 2 whose person was held out; as many impostor pairs are drawn, because View 2 has
+    few of which both people were.
+
+    Args:
+        network: the student.
+        recipe: by which its crops are cut out.
+        embeddings: the teacher's.
+        photos: the gallery's.
+        view_2: LFW's pairs.
     """
     rows = held_out_rows(embeddings, photos)
     crops = []
@@ -226,7 +238,7 @@ def judge(network: Network, recipe: Recipe, embeddings: Embeddings, photos: Phot
 
 
 def _pairs(embeddings: Embeddings, rows: IntArray, view_2: Pairs) -> tuple[IntArray, Bools]:
-    """Places in `rows` of pairs (n, 2), the two kinds in turn, and which show one person (n,)."""
+    """Pairs as positions in `rows`, (n, 2), genuine and impostor in turn, and which are genuine, (n,)."""
     place = {embeddings.photo_ids[row]: number for number, row in enumerate(rows.tolist())}
     both = zip(view_2.photo_ids, view_2.same.tolist(), strict=True)
     genuine = [(place[one], place[other]) for (one, other), same in both if same and one in place and other in place]

@@ -1,12 +1,11 @@
-"""Training a head: a dense layer of ReLU units on a recipe's vectors, under a softmax over the gallery's people.
+"""Training a head: a dense layer of ReLU units on a recipe's vectors, with a softmax classifier over the people.
 
-One of the ancestors did this with a ResNet-50; the activations of the dense layer are the embedding, the softmax is
-thrown away. The vectors below it are the gallery's, so the backbone runs over the photos once and never again.
+One of the earlier projects did this with a ResNet-50. The activations of the dense layer are the embedding; the
+classifier is discarded. Its input is the gallery's vectors, so the backbone runs over the photos only once.
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.core.errors import GalleryError
-from pipeline.core.progress import Progress, Report, silent
+from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.recipes import DEFAULT_EPOCHS
 from pipeline.core.types import IntArray
 from pipeline.embeddings.store import Embeddings
@@ -34,7 +33,7 @@ SEED = 1
 
 @dataclass(frozen=True)
 class Epoch:
-    """One point of the training curve: the mean loss, and the shares of photos named rightly, seen and held out."""
+    """One point of the training curve: the mean loss, and the accuracy on the photos trained on and held out."""
 
     number: int
     loss: float
@@ -43,23 +42,32 @@ class Epoch:
 
 
 def best_epoch(curve: Sequence[Epoch]) -> Epoch:
-    """The one that names most of the photos held out rightly; of equals, the last."""
+    """The epoch with the highest accuracy on the photos held out; of equals, the last."""
     return max(curve, key=lambda epoch: (epoch.held_out_accuracy, epoch.number))
 
 
 def train_head(
     embeddings: Embeddings, units: int, report: Report = silent, epochs: int = DEFAULT_EPOCHS
 ) -> tuple[Layer, list[Epoch]]:
-    """Trains on the people with at least two photos; returns the layer of the best epoch, and the curve.
+    """Trains on the people with at least two photos, of which a fifth of each person's is held out.
 
-    Of each person a fifth of the photos is held out. They are never trained on; the epoch that names most of them
-    rightly is kept. GalleryError if nobody has two photos.
+    Args:
+        embeddings: the vectors that the head stands on.
+        units: the dimension of the new embedding.
+        report: receives the progress.
+        epochs: passes over the photos.
+
+    Returns:
+        The layer of the epoch with the highest accuracy on the photos held out, and the training curve.
+
+    Raises:
+        GalleryError: nobody has two photos.
     """
     rows, labels, held_out = _split(embeddings.people)
     if not held_out.any():
         raise GalleryError("Nobody in this gallery has two photos; a head needs people to tell apart.")
     torch.manual_seed(SEED)
-    # Unit vectors of d numbers are small; the network learns on numbers around 1, and the factor goes into its weight.
+    # The components of unit vectors are small; training works on values around 1, and the factor joins the weight.
     scale = float(np.sqrt(embeddings.vectors.shape[1]))
     inputs, targets = torch.from_numpy(embeddings.vectors[rows]) * scale, torch.from_numpy(labels)
     seen, unseen = torch.from_numpy(np.flatnonzero(~held_out)), torch.from_numpy(np.flatnonzero(held_out))
@@ -70,8 +78,7 @@ def train_head(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     curve: list[Epoch] = []
     best: Layer | None = None
-    started = time.perf_counter()
-    for number in range(1, epochs + 1):
+    for number in tracked(range(1, epochs + 1), "Training the head", "epochs", report):
         loss = _epoch(model, inputs[seen], targets[seen], (optimizer, schedule))
         accuracies = [_accuracy(model, inputs[part], targets[part]) for part in (seen, unseen)]
         curve.append(Epoch(number, round(loss, 4), *(round(value, 4) for value in accuracies)))
@@ -79,13 +86,12 @@ def train_head(
             weight, bias = dense.weight.detach().numpy() * scale, dense.bias.detach().numpy().copy()
             facts = {"epoch": str(number), "held_out_accuracy": str(curve[-1].held_out_accuracy)}
             best = Layer(np.ascontiguousarray(weight, np.float32), bias, rectified=True, facts=facts)
-        report(Progress("Training the head", "epochs", number, epochs, number, time.perf_counter() - started))
     assert best is not None
     return best, curve
 
 
 def _split(people: Sequence[str]) -> tuple[IntArray, IntArray, np.ndarray]:
-    """Rows of the people with at least two photos, their labels 0, 1, 2, ..., and which photos are held out."""
+    """Rows of the people with at least two photos, their labels from 0, and a mask of the photos held out; all (m,)."""
     counts = Counter(people)
     rows = np.array([row for row, person in enumerate(people) if counts[person] > 1], np.int64)
     names = [people[row] for row in rows]
@@ -94,7 +100,7 @@ def _split(people: Sequence[str]) -> tuple[IntArray, IntArray, np.ndarray]:
     random = np.random.default_rng(SEED)
     for label in range(int(labels.max()) + 1 if len(labels) else 0):
         mine = random.permutation(np.flatnonzero(labels == label))
-        # Of two to four photos one is held out by chance, so that few-photo people count in both parts.
+        # A fifth of two to four photos is less than one: one is then held out with that probability.
         share = HELD_OUT * len(mine)
         held_out[mine[: min(int(share + random.random()), len(mine) - 1)]] = True
     return rows, labels.astype(np.int64), held_out
@@ -124,7 +130,7 @@ def _epoch(
 
 @torch.inference_mode()
 def _accuracy(model: nn.Module, inputs: Tensor, targets: Tensor) -> float:
-    """The share of photos whose person comes first."""
+    """The share of photos classified as their person."""
     model.eval()
     pairs = zip(torch.split(inputs, BATCH), torch.split(targets, BATCH), strict=True)
     return sum(int((model(part).argmax(1) == names).sum()) for part, names in pairs) / max(len(inputs), 1)

@@ -1,4 +1,4 @@
-"""This project's own compact network as torch trains it; `mini.py` says what it is, and runs it."""
+"""This project's own compact network in torch, for training; `mini.py` describes it and runs it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pipeline.core.files import replacing
-from pipeline.encoder.mini import MINI, Block, Shape
+from pipeline.encoder.mini import Block, Shape
 
-SQUEEZED = 8  # of how many channels one remains between squeeze and excitation
+SQUEEZED = 8  # the factor by which squeezing reduces the channels
 
 
 class Excitation(nn.Module):
-    """Squeeze and excitation: every channel weighed by what all of them say on average (Hu et al. 2018)."""
+    """Squeeze and excitation: weights for the channels, computed from the means of all (Hu et al. 2018)."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()
@@ -31,7 +30,7 @@ class Excitation(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """An inverted residual block: widen, look around in each channel, narrow, weigh; add the input where it fits."""
+    """An inverted residual block: expand, depthwise convolution, project, excite; add the input where shapes match."""
 
     def __init__(self, channels: int, block: Block) -> None:
         super().__init__()
@@ -49,7 +48,7 @@ class Bottleneck(nn.Module):
 
 
 class MiniNet(nn.Module):
-    """The network. Pixels (n, 3, side, side), RGB from -1 to 1, to raw embeddings (n, dim)."""
+    """The network: RGB pixels (n, 3, side, side) from -1 to 1 to raw embeddings (n, dim)."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -72,17 +71,7 @@ class MiniNet(nn.Module):
 
 
 def save_mini(network: MiniNet, path: Path, facts: Mapping[str, str]) -> None:
-    """Writes the network in half precision; `facts` go into the file."""
+    """Writes the weights in half precision, with `facts` as the file's metadata."""
     state = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
     with replacing(path) as beside:
         save_file(state, beside, dict(facts))
-
-
-def load_mini(path: Path) -> MiniNet:
-    """The network that comes with this package; ValueError if the file holds something else."""
-    network = MiniNet(MINI).eval()
-    try:
-        network.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise ValueError(f"{path} does not hold the network") from error
-    return network

@@ -14,7 +14,7 @@ MODULES = {"pnet": PNet, "rnet": RNet, "onet": ONet}
 
 
 def wheel_weights() -> dict[str, FloatArray]:
-    """The numbers of the three networks, each name beginning with its network's."""
+    """The weights of the three networks by name; each name begins with its network's."""
     return {
         f"{network}.{name}": tensor.numpy()
         for network, module in MODULES.items()
@@ -23,6 +23,6 @@ def wheel_weights() -> dict[str, FloatArray]:
 
 
 def copy_mtcnn(path: Path) -> None:
-    """Writes them as safetensors; the wheel's are MIT, as this project is."""
+    """Writes the weights as safetensors; facenet-pytorch's licence is MIT, as this project's is."""
     with replacing(path) as beside:
         save_file(wheel_weights(), beside)

@@ -1,9 +1,9 @@
-"""The teacher of `mini.py`'s network, and a smaller copy of it for a start.
+"""The teacher of `mini.py`'s network, and a pruned copy of it, from which training starts.
 
-The teacher is Open Model Zoo's face-reidentification-retail-0095 (Apache-2.0), itself such a network with twice the
-channels. The copy keeps of each block's inner channels those that say most, and fits what narrows them to what the
-teacher's block gives (He, Zhang, Sun 2017, "Channel pruning", arXiv:1707.06168): a start from which training takes
-minutes where one from nothing takes days.
+The teacher is Open Model Zoo's face-reidentification-retail-0095 (Apache-2.0), a network of the same family with twice
+the channels. Channel pruning (He, Zhang, Sun 2017, arXiv:1707.06168) keeps the strongest inner channels of each block,
+and fits the layer that narrows them to the output of the teacher's block by least squares. From there training takes
+minutes; from random weights it takes days.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ TEACHER = Shape(
     last=512,
     dim=256,
 )
-RIDGE = 1e-4  # of the mean square, so that channels that are nearly the same do not cancel each other out
+RIDGE = 1e-4  # of the mean square: ridge regression, for channels that are nearly the same
 
 
 def read_teacher(xml: Path) -> MiniNet:
-    """The teacher as a torch module, for RGB pixels from -1 to 1 instead of BGR ones from 0 to 255.
+    """The teacher as a torch module, for RGB pixels from -1 to 1 instead of BGR pixels from 0 to 255.
 
-    At the very edge of a picture it differs a little: what lies outside is another grey there.
+    Near the edges it differs a little, because the zero padding is another grey.
     """
     model = openvino.Core().read_model(xml)
     kinds = ("Convolution", "GroupConvolution", "PRelu", "Add", "Multiply")
@@ -64,7 +64,7 @@ def read_teacher(xml: Path) -> MiniNet:
 
 
 def _constant(node: openvino.Node) -> np.ndarray | None:
-    """The constant that a node works with, however it is stored; None where it joins two pictures."""
+    """A node's constant operand in float32; None where both operands are feature maps."""
     origin = node.input_value(1).get_node()
     while origin.get_type_name() == "Convert":
         origin = origin.input_value(0).get_node()
@@ -72,62 +72,64 @@ def _constant(node: openvino.Node) -> np.ndarray | None:
 
 
 @torch.no_grad()
-def smaller(teacher: MiniNet, shape: Shape, pixels: Tensor) -> MiniNet:
-    """A network of that shape which is as like the teacher as can be without training.
+def pruned(teacher: MiniNet, shape: Shape, pixels: Tensor) -> MiniNet:
+    """A pruned copy of the teacher.
 
-    `pixels` (n, 3, side, side) are crops of the shape's own size to judge channels by; a few hundred will do. The
-    shape must have as many blocks as the teacher, of the same `out` and `stride`, and none of its numbers larger.
+    Args:
+        teacher: as `read_teacher` gives it.
+        shape: of the copy: as many blocks as the teacher, of the same `out` and `stride`, and no larger number.
+        pixels: crops (n, 3, side, side) of the copy's size, by which channels are ranked; a few hundred are enough.
     """
     student = MiniNet(shape).eval()
-    # The teacher at the student's size: only what looks at the whole picture depends on it.
+    # The teacher at the student's input size: only the convolution over the whole map depends on it.
     square = functional.interpolate(teacher.everywhere.weight, (shape.side // 16,) * 2, mode="bilinear")
     everywhere = square * (teacher.everywhere.weight[0, 0].numel() / square[0, 0].numel())
 
-    taught = teacher.around_act(teacher.around(teacher.stem_act(teacher.stem(pixels))))
+    teacher_maps = teacher.around_act(teacher.around(teacher.stem_act(teacher.stem(pixels))))
     first = cast(Bottleneck, teacher.blocks[0])
-    kept = _strongest(taught, first.widen.weight, shape.stem)
+    kept = _strongest_channels(teacher_maps, first.widen.weight, shape.stem)
     _copy(student.stem, teacher.stem.weight[kept], teacher.stem.bias, kept)
     _copy(student.around, teacher.around.weight[kept], teacher.around.bias, kept)
     student.stem_act.weight.copy_(teacher.stem_act.weight)
     student.around_act.weight.copy_(teacher.around_act.weight)
-    maps = taught[:, kept]
-    _level(student.stem, student.around, student.stem_act(student.stem(pixels)))
-    for mine, its in zip(student.blocks, teacher.blocks, strict=True):
-        maps, taught = _shrink(cast(Bottleneck, mine), cast(Bottleneck, its), maps, taught)
-    inner = teacher.widen_act(teacher.widen(taught))
+    maps = teacher_maps[:, kept]
+    _normalise(student.stem, student.around, student.stem_act(student.stem(pixels)))
+    for pair in zip(student.blocks, teacher.blocks, strict=True):
+        student_block, teacher_block = (cast(Bottleneck, block) for block in pair)
+        maps, teacher_maps = _prune_block(student_block, teacher_block, maps, teacher_maps)
+    inner = teacher.widen_act(teacher.widen(teacher_maps))
     gathered = functional.conv2d(inner, everywhere, teacher.everywhere.bias, groups=len(everywhere))
-    kept = _strongest(gathered, teacher.embed.weight, shape.last)
+    kept = _strongest_channels(gathered, teacher.embed.weight, shape.last)
     _copy(student.widen, teacher.widen.weight[kept], teacher.widen.bias, kept)
     _copy(student.everywhere, everywhere[kept], teacher.everywhere.bias, kept)
     student.widen_act.weight.copy_(teacher.widen_act.weight)
-    _level(student.widen, student.everywhere, student.widen_act(student.widen(maps)))
+    _normalise(student.widen, student.everywhere, student.widen_act(student.widen(maps)))
     _fit(student.embed, student.everywhere(student.widen_act(student.widen(maps))), teacher.embed(gathered))
     return student
 
 
-def _shrink(mine: Bottleneck, its: Bottleneck, maps: Tensor, taught: Tensor) -> tuple[Tensor, Tensor]:
-    """Makes `mine` of the teacher's block; returns what comes out of both."""
-    inner = its.act2(its.around(its.act1(its.widen(taught))))
-    target = its.narrow(inner)
-    kept = _strongest(inner, its.narrow.weight, mine.narrow.in_channels)
-    # The stem is narrower than the teacher's: what widens its maps is fitted too, and is a copy elsewhere.
-    if mine.widen.in_channels == its.widen.in_channels:
-        _copy(mine.widen, its.widen.weight[kept], its.widen.bias, kept)
+def _prune_block(student: Bottleneck, teacher: Bottleneck, maps: Tensor, teacher_maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Fills the student's block from the teacher's, and returns the outputs of both for `maps` and `teacher_maps`."""
+    inner = teacher.act2(teacher.around(teacher.act1(teacher.widen(teacher_maps))))
+    target = teacher.narrow(inner)
+    kept = _strongest_channels(inner, teacher.narrow.weight, student.narrow.in_channels)
+    # The stem is narrower than the teacher's, so the layer that widens its maps is fitted; elsewhere it is a copy.
+    if student.widen.in_channels == teacher.widen.in_channels:
+        _copy(student.widen, teacher.widen.weight[kept], teacher.widen.bias, kept)
     else:
-        _fit(mine.widen, maps, its.widen(taught)[:, kept])
-    _copy(mine.around, its.around.weight[kept], its.around.bias, kept)
-    mine.act1.weight.copy_(its.act1.weight)
-    mine.act2.weight.copy_(its.act2.weight)
-    mine.weigh.load_state_dict(its.weigh.state_dict())
-    _level(mine.widen, mine.around, mine.act1(mine.widen(maps)))
-    found = mine.act2(mine.around(mine.act1(mine.widen(maps))))
-    _level(mine.around, None, found)
-    _fit(mine.narrow, mine.act2(mine.around(mine.act1(mine.widen(maps)))), target)
-    return mine(maps), its(taught)
+        _fit(student.widen, maps, teacher.widen(teacher_maps)[:, kept])
+    _copy(student.around, teacher.around.weight[kept], teacher.around.bias, kept)
+    student.act1.weight.copy_(teacher.act1.weight)
+    student.act2.weight.copy_(teacher.act2.weight)
+    student.weigh.load_state_dict(teacher.weigh.state_dict())
+    _normalise(student.widen, student.around, student.act1(student.widen(maps)))
+    _normalise(student.around, None, student.act2(student.around(student.act1(student.widen(maps)))))
+    _fit(student.narrow, student.act2(student.around(student.act1(student.widen(maps)))), target)
+    return student(maps), teacher(teacher_maps)
 
 
-def _strongest(maps: Tensor, onwards: Tensor, count: int) -> Tensor:
-    """The `count` channels of maps (n, c, h, w) that add most to what is made of them by `onwards` (m, c, 1, 1)."""
+def _strongest_channels(maps: Tensor, onwards: Tensor, count: int) -> Tensor:
+    """The `count` channels of maps (n, c, h, w) that contribute most to the convolution `onwards` (m, c, 1, 1)."""
     strength = maps.square().mean((0, 2, 3)).sqrt() * onwards.flatten(1).norm(dim=0)
     strongest: Tensor = strength.argsort(descending=True)[:count]
     return strongest.sort().values
@@ -139,10 +141,10 @@ def _copy(layer: nn.Conv2d, weight: Tensor, bias: Tensor | None, kept: Tensor) -
     layer.bias.copy_(bias[kept])
 
 
-def _level(layer: nn.Conv2d, after: nn.Conv2d | None, maps: Tensor) -> None:
-    """Scales each channel behind a layer to a mean square of 1, and takes that back in the depthwise one after it.
+def _normalise(layer: nn.Conv2d, after: nn.Conv2d | None, maps: Tensor) -> None:
+    """Scales each of a layer's output channels to a mean square of 1, and reverts that in the depthwise layer after it.
 
-    PReLU lets a positive factor through. The teacher's channels differ a thousandfold, on which no optimizer works.
+    PReLU commutes with a positive factor. The teacher's channels differ a thousandfold, which no optimizer copes with.
     """
     assert layer.bias is not None
     scale = maps.square().mean((0, 2, 3)).sqrt().clamp(min=1e-6)
@@ -153,7 +155,7 @@ def _level(layer: nn.Conv2d, after: nn.Conv2d | None, maps: Tensor) -> None:
 
 
 def _fit(layer: nn.Conv2d, maps: Tensor, target: Tensor) -> None:
-    """The 1 x 1 convolution that makes of maps (n, c, h, w) what is nearest to the target (n, m, h, w)."""
+    """Fits a 1 x 1 convolution of maps (n, c, h, w) to the target (n, m, h, w) by least squares."""
     assert layer.bias is not None
     known = maps.permute(0, 2, 3, 1).flatten(0, 2).double()
     wanted = target.permute(0, 2, 3, 1).flatten(0, 2).double()

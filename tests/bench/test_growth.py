@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.__main__ import main
-from pipeline.bench.scale import GrowthFigures, Scale, bench_growth, exponents, faster_from
+from pipeline.bench.indexes import IndexFigures
+from pipeline.bench.scale import Scale, bench_growth, exponents, faster_from
 from pipeline.core.errors import SettingsError
 from pipeline.evaluation.figures import growth_svg
 
@@ -16,12 +17,12 @@ SIZES = (400, 2000)
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[GrowthFigures]]:
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[IndexFigures]]:
     folder = tmp_path_factory.mktemp("growth")
     return folder, list(bench_growth(Scale(2000, 32, ("exact", "annoy", "kmeans")), SIZES[::-1], folder))
 
 
-def test_every_index_is_measured_at_every_size(small: tuple[Path, list[GrowthFigures]]) -> None:
+def test_every_index_is_measured_at_every_size(small: tuple[Path, list[IndexFigures]]) -> None:
     folder, figures = small
     assert [(one.rows, one.index) for one in figures] == [
         (rows, index) for rows in SIZES for index in ("exact", "annoy", "kmeans")
@@ -35,8 +36,8 @@ def test_every_index_is_measured_at_every_size(small: tuple[Path, list[GrowthFig
     assert list(folder.iterdir()) == []
 
 
-def made_up(index: str, medians: dict[int, float]) -> list[GrowthFigures]:
-    return [GrowthFigures(index, rows, 1.0, 0, 1.0, ms, ms) for rows, ms in medians.items()]
+def made_up(index: str, medians: dict[int, float]) -> list[IndexFigures]:
+    return [IndexFigures(index, rows, 1.0, "-", ms, ms, 1.0, 0, 0, 0, 0) for rows, ms in medians.items()]
 
 
 def test_the_exponent_is_that_of_the_curve() -> None:

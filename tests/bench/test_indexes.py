@@ -13,7 +13,7 @@ import pytest
 from pipeline.__main__ import main
 from pipeline.bench import indexes
 from pipeline.bench.indexes import QUERIES, bench_indexes
-from pipeline.core.progress import Progress
+from pipeline.core.progress import Progress, Report
 from pipeline.core.settings import Milvus
 from pipeline.core.types import Collection, FloatArray, VectorIndex
 from pipeline.galleries.gallery import Gallery
@@ -37,6 +37,7 @@ def test_every_index_is_measured(built: Gallery) -> None:
     assert all(0 < one.search_ms_median <= one.search_ms_p95 for one in figures.values())
     assert (seen[0].done, seen[-1].done) == (0, seen[-1].total)
     assert len(embeddings) < QUERIES, "a small gallery is no mistake"
+    assert figures["annoy"].effort.startswith("search_k ")
     assert np.isfinite([one.build_s for one in figures.values()]).all()
 
 
@@ -59,7 +60,7 @@ def test_milvus_lite_is_measured_with_its_file_and_a_server_without(
     assert lite.disk_bytes > embeddings.vectors.nbytes
     asked, dropped = list[Collection](), list[Collection]()
 
-    def build(name: str, vectors: FloatArray, folder: Path, place: Collection) -> dict[str, Any]:
+    def build(name: str, vectors: FloatArray, folder: Path, place: Collection, report: Report) -> dict[str, Any]:
         asked.append(place)
         return build_index(name, vectors, folder, replace(place, uri=""))
 
@@ -96,5 +97,6 @@ def test_the_command_prints_a_table_or_json(
     assert figures["vectors"] == [24, 256]
     assert [one["index"] for one in figures["indexes"]] == available()
     assert set(figures["indexes"][0]) == {
-        "index", "recall_at_20", "search_ms_median", "search_ms_p95", "build_s", "disk_bytes",
+        "index", "rows", "recall_at_20", "effort", "search_ms_median", "search_ms_p95", "build_s", "disk_bytes",
+        "added_bytes", "peak_bytes", "children_peak_bytes",
     }  # fmt: skip

@@ -13,18 +13,19 @@ import pytest
 
 from pipeline.__main__ import main
 from pipeline.bench import scale as scale_module
-from pipeline.bench.scale import EACH, Scale, ScaleFigures, bench_scale, draw_faces
+from pipeline.bench.indexes import SAMPLE_SECONDS, IndexFigures, peak_memory
+from pipeline.bench.scale import PHOTOS_PER_PERSON, Scale, bench_scale, draw_faces
 from pipeline.core.errors import SettingsError
 from pipeline.core.progress import Progress
 from pipeline.indexes.registry import why_unavailable
 
-Small = tuple[Path, list[Progress], dict[str, ScaleFigures]]
+Small = tuple[Path, list[Progress], dict[str, IndexFigures]]
 
 
 def test_the_faces_are_as_far_apart_as_real_ones(tmp_path: Path) -> None:
     """mtcnn-reid on LFW: 0.81 (standard deviation 0.12) within a person, 1.41 (0.07) between two."""
     vectors = draw_faces(tmp_path / "vectors.npy", Scale(2000)).vectors
-    people = np.arange(2000) // EACH
+    people = np.arange(2000) // PHOTOS_PER_PERSON
     between = np.triu(people[:, None] != people)
     within = np.triu(people[:, None] == people, 1)
     distances = np.sqrt(np.maximum(2 - 2 * vectors @ vectors.T, 0))
@@ -54,13 +55,13 @@ def test_the_queries_are_further_photos_of_people_who_are_there(tmp_path: Path) 
     assert drawn.queries.shape == (7, 256)
     similarity = drawn.queries @ drawn.vectors.T
     assert similarity.max() < 0.999
-    assert sorted(np.argmax(similarity, axis=1) // EACH) == [0, 1, 2, 3, 4, 5, 6]
+    assert sorted(np.argmax(similarity, axis=1) // PHOTOS_PER_PERSON) == [0, 1, 2, 3, 4, 5, 6]
 
 
 @pytest.fixture(scope="module")
 def small(
     tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, list[Progress], dict[str, scale_module.ScaleFigures]]:
+) -> tuple[Path, list[Progress], dict[str, IndexFigures]]:
     folder, seen = tmp_path_factory.mktemp("scale"), list[Progress]()
     names = ("exact", "annoy", *(["milvus"] if why_unavailable("milvus") is None else []))
     return folder, seen, {one.index: one for one in bench_scale(Scale(3000, 64, names), folder, seen.append)}
@@ -93,16 +94,16 @@ def test_milvus_lite_is_measured_with_its_file(small: Small) -> None:
 
 
 def test_the_memory_of_children_is_counted() -> None:
-    with scale_module.peaks_of_memory() as before:  # a server that other tests have started is a child too
-        time.sleep(2 * scale_module.SAMPLE_SECONDS)
+    with peak_memory() as before:  # a server that other tests have started is a child too
+        time.sleep(2 * SAMPLE_SECONDS)
     code = "import sys; kept = bytearray(b'x') * 100_000_000; print('there', flush=True); sys.stdin.read()"
     with (
-        scale_module.peaks_of_memory() as peaks,
+        peak_memory() as peaks,
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child,
     ):
         assert child.stdout is not None
         child.stdout.readline()
-        time.sleep(2 * scale_module.SAMPLE_SECONDS)
+        time.sleep(2 * SAMPLE_SECONDS)
         child.communicate()
     assert 100e6 < peaks[1] - before[1] < 400e6
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from pipeline.__main__ import main
 from pipeline.bench import processes, serving
 from pipeline.bench.processes import free_port
 from pipeline.bench.serving import LARGE, Load, bench_serving
-from pipeline.bench.visitor import visiting
+from pipeline.bench.visitor import Visitor
 from pipeline.cli import bench
 from pipeline.core.errors import ServingError
 from pipeline.core.settings import Settings
@@ -71,7 +72,7 @@ def test_a_page_that_does_not_start_is_one_sentence(built: Settings, monkeypatch
 
 
 def test_nobody_there_is_no_page() -> None:
-    with visiting(f"http://127.0.0.1:{free_port()}") as visitor:
+    with closing(Visitor(f"http://127.0.0.1:{free_port()}")) as visitor:
         assert not visitor.page()
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.__main__ import main
-from pipeline.bench import parity, speed
+from pipeline.bench import speed
 from pipeline.core.types import Face
 from pipeline.galleries.gallery import Gallery
 from pipeline.photos.sources import SAMPLE
@@ -80,7 +80,7 @@ def test_other_faces_are_counted(
     mixed: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: mixed)
-    monkeypatch.setattr(parity.MtcnnDetector, "detect", lambda self, images: [()] * len(images))
+    monkeypatch.setattr(speed.MtcnnDetector, "detect", lambda self, images: [()] * len(images))
     assert main(["bench", "--faces", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures == {"photos": 3, "alike": 1 / 3, "faceless_theirs": 1, "faceless_ours": 3}

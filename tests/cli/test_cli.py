@@ -17,12 +17,12 @@ from pipeline import __main__ as cli
 from pipeline.cli import common
 from pipeline.core.errors import WeightsError
 from pipeline.core.progress import Progress, Report
-from pipeline.core.recipes import DEFAULT, FALLBACK, HEADED, RECIPES
+from pipeline.core.recipes import DEFAULT, HEADED, IMPROVED, RECIPES
 from pipeline.core.settings import VARIABLES
 from pipeline.galleries import gallery as gallery_module
 from pipeline.galleries.gallery import Gallery
-from pipeline.search.calibration import OWN, Calibration, write_calibrations
-from tests.fakes import BROKEN, FACELESS, TinyEncoders, draw, portrait
+from pipeline.search.calibration import OWN, write_calibrations
+from tests.fakes import BROKEN, FACELESS, TinyEncoders, draw, known, portrait
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,7 +91,7 @@ def test_build_takes_one_recipe_all_or_the_best_that_can_be_had(run: Run, tiny: 
     assert run("build", "--recipe", "resnet50").out.startswith("resnet50: 25 of 26 photos")
     assert not tiny.folder(DEFAULT).exists()
     tiny.encoders.unavailable[DEFAULT] = "Gone."
-    assert run("build").out.startswith(f"{FALLBACK}: ")
+    assert run("build").out.startswith(f"{IMPROVED}: ")
     tiny.encoders.unavailable.clear()
     lines = run("build", "--recipe", "all").out.split("\n")
     assert [line.split(":")[0] for line in lines if "photos of" in line] == list(RECIPES)
@@ -179,6 +179,7 @@ def test_search_as_json_is_the_contract(run: Run, query: Path) -> None:
         "gallery",
         "faces",
         "face",
+        "person",
         "hits",
         "limit",
         "probably_absent",
@@ -243,22 +244,20 @@ def test_search_without_a_face_exits_with_1(run: Run, tmp_path: Path) -> None:
 
 
 def test_search_prints_verdicts_and_whether_the_person_is_there(run: Run, tiny: Gallery, tmp_path: Path) -> None:
-    limits = ((0.01, 0.02, 0.03),)
-    version, weights = RECIPES[DEFAULT].version, ("tiny-facenet",)
-    calibration = Calibration(DEFAULT, version, weights, "", 1.0, 0.05, (0.01, 0.1, 0.9), (24,), limits)
-    write_calibrations(tiny.index_root / OWN, [calibration])
+    write_calibrations(tiny.index_root / OWN, [known(DEFAULT, "tiny-reid", (0.01, 0.02, 0.03))])
     run("build")
     portrait(0).save(tmp_path / "known.png")
     draw((0, 1.5, (50, 30, 60)), size=(160, 120)).save(tmp_path / "other.png")
     said = run("search", tmp_path / "known.png", "--k", 2)
     _, first, second, last = said.out.rstrip().split("\n")
-    assert first.split()[:6] == ["1", "0.0000", "very", "likely", "99.9", "%"]
+    assert first.split()[:4] == ["1", "0.0000", "likely", "Ada"]
     assert second.split()[2] == "unlikely"
-    assert last.startswith(
-        "This person is perhaps in this gallery: 10.0% of searches for strangers have a photo within"
+    assert last == (
+        "Ada: likely. Of searches like this one, half of all being for people of the gallery, 99.9 % are right; 1.0 % "
+        "of searches for strangers look as sure."
     )
     said = run("search", tmp_path / "other.png", "--k", 1)
-    assert "This person is probably not in this gallery" in said.out
+    assert ": unlikely. Of searches like this one" in said.out
 
 
 def test_explain_draws_a_picture(run: Run, query: Path, tmp_path: Path) -> None:
@@ -413,7 +412,7 @@ def test_info_says_what_is_here(run: Run, tiny: Gallery) -> None:
     assert list(recipes) == list(RECIPES)
     assert recipes[DEFAULT].endswith(": ready")
     assert recipes["resnet50"].endswith("unavailable: Its host cannot be reached.")
-    assert "There is no finished gallery" in recipes[FALLBACK]
+    assert "There is no finished gallery" in recipes[IMPROVED]
     assert {line.split()[1] for line in lines if line.startswith("setting")} == set(VARIABLES)
 
 

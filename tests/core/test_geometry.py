@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.core.geometry import distances, nearest_among, similarity_transform, stack, unit_rows
+from pipeline.core.geometry import distances, nearest_among, rerank, similarity_transform, unit_rows
 from pipeline.core.types import FloatArray
 
 SIDE = math.sqrt(0.5)
@@ -73,16 +73,15 @@ def test_more_asked_for_than_there_is_gives_what_there_is() -> None:
     assert nearest_among(CIRCLE, EAST, np.array([], np.int64), 9).rows.shape == (1, 0)
 
 
-def test_stack_keeps_the_queries_order() -> None:
-    answers = [nearest_among(CIRCLE, query, np.arange(5), 2) for query in CIRCLE]
-    stacked = stack(answers, 2)
-    assert stacked.rows[:, 0].tolist() == [0, 1, 2, 3, 4]
-    assert stacked.rows[0].tolist() == answers[0].rows[0].tolist()
-    assert stacked.distances.shape == (5, 2)
+def test_reranking_keeps_the_queries_order() -> None:
+    reranked = rerank(CIRCLE, CIRCLE, [np.arange(5)] * 5, 2)
+    assert reranked.rows[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert reranked.rows[0].tolist() == nearest_among(CIRCLE, CIRCLE[0], np.arange(5), 2).rows[0].tolist()
+    assert reranked.distances.shape == (5, 2)
 
 
-def test_no_queries_stack_to_no_rows_of_k() -> None:
-    nothing = stack([], 7)
+def test_no_queries_give_no_rows_of_k() -> None:
+    nothing = rerank(CIRCLE, np.empty((0, 2), np.float32), [], 7)
     assert nothing.rows.shape == nothing.distances.shape == (0, 7)
     assert (nothing.rows.dtype, nothing.distances.dtype) == (np.int64, np.float32)
 

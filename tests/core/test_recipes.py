@@ -13,8 +13,8 @@ from pipeline.core.recipes import (
     BASELINE,
     DEFAULT,
     DEFAULT_K,
-    FALLBACK,
     HEADED,
+    IMPROVED,
     MAX_K,
     OPTIONS,
     RECIPES,
@@ -174,7 +174,7 @@ def test_a_recipe_with_a_last_layer_stands_on_one_without() -> None:
 
 
 def test_the_defaults_are_recipes_and_within_limits() -> None:
-    assert {BASELINE, DEFAULT, FALLBACK} <= set(RECIPES)
+    assert {BASELINE, DEFAULT, IMPROVED} <= set(RECIPES)
     assert 1 <= DEFAULT_K <= MAX_K
 
 

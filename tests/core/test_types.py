@@ -10,7 +10,16 @@ import pytest
 from PIL import Image
 
 from pipeline.core.progress import Progress, silent
-from pipeline.core.types import SAME_PHOTO_DISTANCE, Answer, Encoded, Face, Hit, Limit, Neighbours, Photo, Verdict
+from pipeline.core.types import (
+    SAME_PHOTO_DISTANCE,
+    Answer,
+    Encoded,
+    Face,
+    Hit,
+    Neighbours,
+    Photo,
+)
+from pipeline.core.verdicts import Limit, PersonVerdict, Verdict, Words
 
 LANDMARKS = ((1.04, 2.0), (3.0, 2.0), (2.0, 3.0), (1.0, 4.0), (3.0, 4.06))
 FACE = Face((0.04, 1.0, 10.0, 21.26), 0.987654, LANDMARKS)
@@ -137,16 +146,23 @@ def test_hit_as_json() -> None:
 @pytest.mark.parametrize(("probability", "said"), [(1.0, 99.9), (0.99999, 99.9), (1e-9, 0.1), (0.0, 0.1)])
 def test_no_percentage_claims_certainty(probability: float, said: float) -> None:
     assert Verdict("unclear", probability, 0.5).as_json()["pair_percent"] == said
+    assert PersonVerdict("A", "unclear", probability, 0.5).as_json()["person_percent"] == said
 
 
-@pytest.mark.parametrize(("distance", "absent"), [(0.9, False), (1.0, False), (1.1, True)])
-def test_an_answer_whose_nearest_hit_is_beyond_the_limit_is_of_somebody_absent(distance: float, absent: bool) -> None:
-    said = answer(hits=(Hit(1, "a", "A", distance), Hit(2, "b", "B", 1.5)), limit=Limit(1.0, 0.1))
+@pytest.mark.parametrize(("words", "absent"), [("very likely", False), ("unclear", False), ("unlikely", True)])
+def test_an_answer_whose_first_name_is_unlikely_is_of_somebody_absent(words: Words, absent: bool) -> None:
+    said = answer(person=PersonVerdict("A", words, 0.9346, 0.0123), limit=Limit(1.0, 0.1))
     assert said.probably_absent is absent
-    assert said.as_json()["limit"] == {"distance": 1.0, "false_alarm_percent": 10.0}
     assert said.as_json()["probably_absent"] is absent
-    assert not dataclasses.replace(said, limit=None).probably_absent
-    assert not dataclasses.replace(said, hits=()).probably_absent
+    assert said.as_json()["limit"] == {"distance": 1.0, "false_alarm_percent": 10.0}
+    assert said.as_json()["person"] == {
+        "name": "A",
+        "is_right": words,
+        "person_percent": 93.5,
+        "false_alarm_percent": 1.2,
+        "named": True,
+    }
+    assert not dataclasses.replace(said, person=None).probably_absent
 
 
 @pytest.mark.parametrize("ranks", [(2, 1), (0, 1), (1, 3), (1, 1)])
@@ -175,6 +191,7 @@ def test_answer_as_json_is_plain_and_complete() -> None:
         "gallery": "LFW",
         "faces": [FACE.as_json()],
         "face": FACE.as_json(),
+        "person": None,
         "hits": [
             {"rank": 1, "person": "Ada", "photo_id": "Ada_0001", "distance": 0.0, "verdict": None},
             {"rank": 2, "person": "Bruno", "photo_id": "Bruno_0001", "distance": 0.5124, "verdict": None},

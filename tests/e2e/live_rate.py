@@ -19,7 +19,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 import app
-from pipeline.core.recipes import FALLBACK
+from pipeline.core.recipes import COMPACT
 from pipeline.core.settings import Settings
 from pipeline.galleries.galleries import open_galleries
 from pipeline.photos.images import open_image
@@ -38,7 +38,7 @@ COUNT = """() => { window.answers = []; const real = window.fetch; window.fetch 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Starts everything, counts answers, and prints what was counted."""
     parser = argparse.ArgumentParser(description="How often Live answers.")
-    parser.add_argument("--recipe", default=FALLBACK, help="default: %(default)s")
+    parser.add_argument("--recipe", default=COMPACT, help="default: %(default)s")
     parser.add_argument("--seconds", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--people", type=int, default=3, help="in the film; default: %(default)s")
     options = parser.parse_args(arguments)

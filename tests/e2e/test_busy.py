@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import app
-from pipeline.bench.visitor import visiting
+from pipeline.bench.visitor import Visitor
 from pipeline.core.errors import ServingError
 from pipeline.core.recipes import DEFAULT, DEFAULT_INDEX
 from pipeline.core.settings import Rate
@@ -83,7 +83,7 @@ def test_who_finds_the_queue_full_is_told_so(
         return search(*asked, **options)
 
     monkeypatch.setattr(searcher, "search", held)
-    with visiting(url) as visitor:
+    with closing(Visitor(url)) as visitor:
         asked = [visitor.upload(encode(portrait(1))), DEFAULT, DEFAULT_INDEX, 20, 0, ""]
         for _ in range(SEARCH["concurrency_limit"]):
             visitor.start("search", asked)
@@ -95,7 +95,7 @@ def test_who_finds_the_queue_full_is_told_so(
     says(page, "This application is currently busy. Please try again.")
     may_go_on.set()
     until = time.monotonic() + 60
-    with visiting(url) as visitor:
+    with closing(Visitor(url)) as visitor:
         while time.monotonic() < until:
             with suppress(ServingError):
                 assert visitor.search(encode(portrait(3, 1)), DEFAULT, DEFAULT_INDEX, 20).answer["hits"]

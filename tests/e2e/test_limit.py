@@ -7,28 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.recipes import RECIPES
 from pipeline.galleries.preparation import Preparation
-from pipeline.search.calibration import OWN, Calibration, write_calibrations
+from pipeline.search.calibration import OWN, write_calibrations
 from pipeline.search.searcher import Searcher
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve
 from tests.e2e.test_explore import fits
 from tests.e2e.test_page import captions, upload, wait_for_answer
-from tests.fakes import draw, tiny_gallery
+from tests.fakes import draw, known, tiny_gallery
 
 # Of strangers, 1 % are within 0.2 of some of the gallery's 24 faces, 10 % within 0.5, and 90 % within 1.4.
-RATES, DISTANCES = (0.01, 0.1, 0.9), ((0.2, 0.5, 1.4),)
+DISTANCES = (0.2, 0.5, 1.4)
 
 
 def calibrated(folder: Path, recipes: tuple[tuple[str, str], ...]) -> Preparation:
     """The tiny world, with what distances mean known for these (recipe, network)."""
     gallery = tiny_gallery(folder)
-    known = [
-        Calibration(recipe, RECIPES[recipe].version, (f"tiny-{network}",), "", 1.0, 0.05, RATES, (24,), DISTANCES)
-        for recipe, network in recipes
-    ]
+    calibrations = [known(recipe, f"tiny-{network}", DISTANCES) for recipe, network in recipes]
     gallery.index_root.mkdir()
-    write_calibrations(gallery.index_root / OWN, known)
+    write_calibrations(gallery.index_root / OWN, calibrations)
     preparation = Preparation(gallery)
     preparation.start()
     preparation.wait()

@@ -116,9 +116,9 @@ def test_people_with_the_most_photos_have_a_colour(embeddings: Embeddings, monke
     assert well_known(embeddings) == [(person, 4) for person in PEOPLE]
     most = replace(embeddings, people=("Zoe",) * 9 + ("Yves",) * 3 + ("Xaver",) * 10 + ("Ada",) * 2)
     assert well_known(most) == [("Xaver", 10), ("Zoe", 9), ("Yves", 3)]
-    monkeypatch.setattr(map, "COLOURED", 2)
+    monkeypatch.setattr(map, "MAX_COLOURS", 2)
     assert well_known(embeddings) == [("Ada", 4), ("Bruno", 4)]
-    monkeypatch.setattr(map, "ENOUGH", 5)
+    monkeypatch.setattr(map, "MIN_PHOTOS", 5)
     assert well_known(embeddings) == []
 
 

@@ -40,8 +40,8 @@ def test_people_are_groups_on_the_map_and_it_is_the_same_each_time() -> None:
 def test_wide_vectors_are_reduced_first(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = groups()
     as_they_are = project(vectors)
-    monkeypatch.setattr(map, "WIDEST", 16)
-    monkeypatch.setattr(map, "REDUCED", 8)
+    monkeypatch.setattr(map, "MAX_DIMENSION", 16)
+    monkeypatch.setattr(map, "PCA_COMPONENTS", 8)
     assert purity(project(vectors)) == 1
     assert not np.array_equal(project(vectors), as_they_are)
     # Fewer vectors than components cannot be reduced, and need not be.
@@ -49,7 +49,7 @@ def test_wide_vectors_are_reduced_first(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_of_many_vectors_some_are_laid_out_and_the_others_go_to_their_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(map, "MOST", 120)
+    monkeypatch.setattr(map, "MAX_LAID_OUT", 120)
     points = project(groups())
     assert len(points) == PEOPLE * EACH
     assert purity(points) == 1
@@ -109,11 +109,3 @@ def test_of_a_few_vectors_nothing_is_said() -> None:
     vectors = groups()
     assert kept(vectors[:20], project(vectors[:20])) is None
     assert kept(vectors[:21], project(vectors[:21])) is not None
-
-
-def test_more_queries_than_a_block_are_answered_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors = groups()
-    expected = map._nearest(vectors, vectors, 3)
-    monkeypatch.setattr(map, "BLOCK", 7)
-    assert map._nearest(vectors, vectors, 3) == expected
-    assert [each[0] for each in expected] == list(range(len(vectors)))

@@ -13,7 +13,7 @@ import pytest
 from openvino import opset13 as ops
 
 from pipeline.core.types import FloatArray
-from pipeline.encoder.graphs import EACH_STREAM, Requests
+from pipeline.encoder.graphs import REQUESTS_PER_STREAM, InferenceRequests
 
 STREAMS = 2
 
@@ -38,14 +38,14 @@ def assert_right(inputs: list[FloatArray], outputs: list[list[FloatArray]]) -> N
         np.testing.assert_allclose(sums, array.sum(axis=1), atol=1e-4)
 
 
-@pytest.mark.parametrize("count", [0, 1, EACH_STREAM * STREAMS, 50])
+@pytest.mark.parametrize("count", [0, 1, REQUESTS_PER_STREAM * STREAMS, 50])
 def test_every_input_has_its_outputs_in_order(compiled: openvino.CompiledModel, count: int) -> None:
     inputs = drawn(count)
-    assert_right(inputs, Requests(compiled, STREAMS)(inputs))
+    assert_right(inputs, InferenceRequests(compiled, STREAMS)(inputs))
 
 
 def test_threads_do_not_mix_up_their_answers_or_wait_for_each_other(compiled: openvino.CompiledModel) -> None:
-    requests, together = Requests(compiled, STREAMS), threading.Barrier(8)
+    requests, together = InferenceRequests(compiled, STREAMS), threading.Barrier(8)
 
     def run(seed: int) -> None:
         together.wait()
@@ -73,14 +73,14 @@ class Counted:
 
 def test_no_request_is_made_when_others_may_run(compiled: openvino.CompiledModel) -> None:
     counted = Counted(compiled)
-    requests = Requests(counted, STREAMS)  # type: ignore[arg-type]
-    assert counted.made == EACH_STREAM * STREAMS
+    requests = InferenceRequests(counted, STREAMS)  # type: ignore[arg-type]
+    assert counted.made == REQUESTS_PER_STREAM * STREAMS
     requests(drawn(20))
-    assert counted.made == EACH_STREAM * STREAMS
+    assert counted.made == REQUESTS_PER_STREAM * STREAMS
 
 
 def test_after_an_error_every_request_is_free_again(compiled: openvino.CompiledModel) -> None:
-    requests = Requests(compiled, STREAMS)
+    requests = InferenceRequests(compiled, STREAMS)
 
     def broken() -> Iterator[FloatArray]:
         yield from drawn(3)
@@ -91,12 +91,12 @@ def test_after_an_error_every_request_is_free_again(compiled: openvino.CompiledM
             requests(broken())
         with pytest.raises(RuntimeError):
             requests([*drawn(2), np.zeros((1, 2, 3), np.float32)])
-    assert requests._free.qsize() == EACH_STREAM * STREAMS
+    assert requests._free.qsize() == REQUESTS_PER_STREAM * STREAMS
     assert_right(drawn(5), requests(drawn(5)))
 
 
 def test_outputs_are_the_callers_own(compiled: openvino.CompiledModel) -> None:
-    requests = Requests(compiled)
+    requests = InferenceRequests(compiled)
     first = requests([np.ones((2, 2), np.float32)])[0][0]
     requests([np.full((2, 2), 5, np.float32)] * 4)
     np.testing.assert_array_equal(first, 2)

@@ -19,7 +19,7 @@ from pipeline.core.settings import Settings
 from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.mini import MINI, Block, Shape
-from pipeline.encoder.networks import Mini, Reid, open_network
+from pipeline.encoder.networks import open_network
 from pipeline.encoder.weights import PACKAGED, Weights
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.photos.images import open_image
@@ -27,11 +27,18 @@ from pipeline.photos.photos import Photos
 from pipeline.photos.sources import SAMPLE
 from pipeline.training import augmentation, distil
 from pipeline.training.augmentation import Source, Views
-from pipeline.training.mini_net import MiniNet, load_mini, save_mini
-from pipeline.training.teacher import TEACHER, read_teacher, smaller
+from pipeline.training.mini_net import MiniNet, save_mini
+from pipeline.training.teacher import TEACHER, pruned, read_teacher
 from tests.fakes import TinyNetwork
 
 WEIGHTS = PACKAGED["mini"]
+
+
+def load_mini(path: Path) -> MiniNet:
+    """The network of the file, as torch runs it."""
+    network = MiniNet(MINI).eval()
+    network.load_state_dict({name: torch.from_numpy(array).float() for name, array in load_file(path).items()})
+    return network
 
 
 def noise(count: int, side: int) -> list[Image.Image]:
@@ -50,12 +57,13 @@ def test_the_network_in_the_package_is_as_small_as_it_is_said_to_be() -> None:
 
 def test_openvino_runs_what_torch_describes() -> None:
     crops = noise(5, MINI.side)
-    found = Mini(WEIGHTS).embed(crops)
+    mini = open_network(recipe_named(RECIPE), Weights("mini", (WEIGHTS,), "", custom=False))
+    found = mini.embed(crops)
     with torch.inference_mode():
         expected = load_mini(WEIGHTS)(pixels(crops)).numpy()
     assert found.shape == (5, MINI.dim)
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
-    assert np.allclose(found[3:4], Mini(WEIGHTS).embed(crops[3:4]), atol=1e-5), "alone as among others"
+    assert np.allclose(found[3:4], mini.embed(crops[3:4]), atol=1e-5), "alone as among others"
 
 
 def test_a_network_is_kept_in_half_precision(tmp_path: Path) -> None:
@@ -92,8 +100,6 @@ def of_layers_that_do_not_fit() -> bytes:
 )
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path, content: Callable[[], bytes]) -> None:
     (tmp_path / "other").write_bytes(content())
-    with pytest.raises(ValueError, match="does not hold the network"):
-        load_mini(tmp_path / "other")
     weights = Weights("mini", (tmp_path / "other",), "", custom=False)
     with pytest.raises(WeightsError, match="does not hold weights of the network mini"):
         open_network(recipe_named(RECIPE), weights)
@@ -104,7 +110,7 @@ def test_the_teacher_in_torch_says_what_it_says_in_openvino(reid_weights: Weight
     crops = [open_image(file).resize((TEACHER.side, TEACHER.side)) for file in files]
     with torch.inference_mode():
         found = read_teacher(reid_weights.paths[0])(pixels(crops))
-    expected = torch.from_numpy(Reid(reid_weights.paths[0]).embed(crops))
+    expected = torch.from_numpy(open_network(recipe_named("mtcnn-reid"), reid_weights).embed(crops))
     assert functional.cosine_similarity(found, expected).min() > 0.99
 
 
@@ -134,7 +140,7 @@ def likeness(student: MiniNet, teacher: MiniNet, crops: torch.Tensor) -> float:
 
 def test_a_network_of_the_teachers_own_size_is_the_teacher(drawn: tuple[MiniNet, torch.Tensor]) -> None:
     teacher, crops = drawn
-    student = smaller(teacher, LARGE, crops[:128])
+    student = pruned(teacher, LARGE, crops[:128])
     assert likeness(student, teacher, crops[128:]) > 0.99
     with torch.inference_mode():
         inner = student.stem_act(student.stem(crops[:128]))
@@ -143,7 +149,7 @@ def test_a_network_of_the_teachers_own_size_is_the_teacher(drawn: tuple[MiniNet,
 
 def test_a_smaller_network_starts_like_its_teacher(drawn: tuple[MiniNet, torch.Tensor]) -> None:
     teacher, crops = drawn
-    alike = likeness(smaller(teacher, SMALL, crops[:128]), teacher, crops[128:])
+    alike = likeness(pruned(teacher, SMALL, crops[:128]), teacher, crops[128:])
     assert alike > 0.5
     assert alike > likeness(MiniNet(SMALL), teacher, crops[128:]) + 0.3
 
@@ -188,7 +194,7 @@ def made(source: Source, folder: Path, rows: range) -> Views:
 def test_views_are_made_once_and_are_the_same_again(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(augmentation, "PART", 8)
+    monkeypatch.setattr(augmentation, "VIEWS_PER_PART", 8)
     first = made(source, tmp_path / "one", range(6))
     assert len(first) == 6 * augmentation.VIEWS
     crops, vectors = first[np.arange(len(first))]
@@ -231,7 +237,7 @@ def test_the_people_held_out_are_a_fifth_and_always_the_same(sample: tuple[Embed
 def test_training_learns_and_goes_on_where_it_was_cut_short(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"BATCH": 8, "KEPT_EVERY": 2, "JUDGED_BY": 16}.items():
+    for name, value in {"BATCH": 8, "CHECKPOINT_STEPS": 2, "PRUNING_VIEWS": 16}.items():
         monkeypatch.setattr(distil, name, value)
     monkeypatch.setattr(distil, "MINI", Shape(112, 8, (Block(8, 16, 2), Block(16, 16, 2), Block(16, 16, 2)), 32, 256))
     teacher = MiniNet(Shape(128, 8, (Block(8, 16, 2), Block(16, 16, 2), Block(16, 16, 2)), 32, 256))

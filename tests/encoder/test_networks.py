@@ -25,8 +25,8 @@ from pipeline.core.recipes import Recipe, recipe_named
 from pipeline.core.types import FloatArray, Network
 from pipeline.encoder import networks, torch_networks
 from pipeline.encoder.graphs import Batched, keep_biases
-from pipeline.encoder.networks import Reid, Scaled, open_network
-from pipeline.encoder.torch_networks import OnDevice, facenet_graph, has_gpu, resnet50_graph
+from pipeline.encoder.networks import NETWORKS, OpenvinoNetwork, open_network
+from pipeline.encoder.torch_networks import OnDevice, has_gpu, torch_graph
 from pipeline.encoder.weights import Weights
 from pipeline.photos.images import open_image
 from pipeline.photos.sources import SAMPLE
@@ -138,13 +138,13 @@ def test_no_bias_of_a_convolution_is_rounded_to_bf16(
 ) -> None:
     """Batch norm is part of the convolutions by then, its shift their bias; it is added behind what keeps it exact."""
     for graph in (
-        facenet_graph(weights_of("facenet", facenet[2])),
-        resnet50_graph(weights_of("resnet50", resnet[1])),
+        torch_graph(weights_of("facenet", facenet[2])),
+        torch_graph(weights_of("resnet50", resnet[1])),
     ):
         keep_biases(graph)
         assert_kept(graph)
     pixels = np.ascontiguousarray(standardised(crops(160)).numpy())
-    graph = facenet_graph(weights_of("facenet", facenet[2]))
+    graph = torch_graph(weights_of("facenet", facenet[2]))
     exact, rounded = (Batched(graph, precision)(pixels) for precision in ("f32", "bf16"))
     assert cosines(exact, rounded).min() > 0.999
     assert_kept(graph)
@@ -295,14 +295,15 @@ def test_torch_by_itself_embeds_as_openvino_does(
     for recipe, path in ((FACENET, facenet[2]), (RESNET50, resnet[1])):
         weights = weights_of(recipe.network, path)
         ours = open_network(recipe, weights).embed(crops(recipe.size))
-        on_device = OnDevice(recipe.network, weights, *networks.ON_GPU[recipe.network], device)
+        kind = NETWORKS[recipe.network]
+        on_device = OnDevice(weights, kind.mean, kind.scale, device)
         assert_same(on_device.embed(crops(recipe.size)), ours, exact=device == "cpu")
 
 
 def test_a_gpu_is_used_where_there_is_one(
     facenet: tuple[InceptionResnetV1, Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    wanted = OnDevice if has_gpu() else Scaled
+    wanted = OnDevice if has_gpu() else OpenvinoNetwork
     _, published, _ = facenet
     assert isinstance(opened(FACENET, published, gpu=True), wanted)
     monkeypatch.setattr(networks, "NVIDIA", tmp_path)  # a driver without a GPU
@@ -311,9 +312,9 @@ def test_a_gpu_is_used_where_there_is_one(
     monkeypatch.setattr(torch_networks, "has_gpu", lambda: True)
     monkeypatch.setattr(torch_networks, "OnDevice", partial(OnDevice, device="cpu"))
     assert isinstance(opened(FACENET, published, gpu=True), OnDevice)
-    assert isinstance(opened(FACENET, published), Scaled), "only where it is asked for"
+    assert isinstance(opened(FACENET, published), OpenvinoNetwork), "only where it is asked for"
     monkeypatch.setattr(networks, "NVIDIA", tmp_path / "none")
-    assert isinstance(opened(FACENET, published, gpu=True), Scaled)
+    assert isinstance(opened(FACENET, published, gpu=True), OpenvinoNetwork)
 
 
 # The small network, with its real weights
@@ -361,4 +362,3 @@ def test_a_vector_stays_when_the_next_is_embedded(reid: Network) -> None:
     copy = kept.copy()
     reid.embed([second])
     np.testing.assert_array_equal(kept, copy)
-    assert isinstance(reid, Reid)

@@ -228,3 +228,38 @@ def test_reliability_by_hand() -> None:
 def test_a_probability_that_is_always_right_has_no_calibration_error() -> None:
     assert metrics.reliability(array(0, 1, 1, 0), flags("-xx-")[0], 10).error == 0
     assert metrics.reliability(array(1, 0), flags("-x")[0], 10).error == 1
+
+
+def test_the_interval_of_pairs_chooses_thresholds_anew_in_every_resample() -> None:
+    random = np.random.default_rng(0)
+    pairs = random.integers(0, 30, (300, 2))
+    same, folds = pairs[:, 0] % 2 == 0, np.arange(300) % 5
+    pairs[same, 1] = pairs[same, 0]
+    distances = random.normal(np.where(same, 0.8, 1.2), 0.3)
+    distances[7], distances[8] = np.inf, distances[9]
+    drawn = metrics.resampled_people(30, 40, 1)
+    expected = []
+    for times in drawn.astype(int):
+        weights = np.where(pairs[:, 0] == pairs[:, 1], times[pairs[:, 0]], times[pairs[:, 0]] * times[pairs[:, 1]])
+        drawn_pairs = np.repeat(np.arange(300), weights)
+        right = 0
+        for fold in range(5):
+            known = drawn_pairs[folds[drawn_pairs] != fold]
+            cuts = np.unique(distances[known][np.isfinite(distances[known])])
+            accepted = [np.sum((distances[known] <= cut) == same[known]) for cut in cuts]
+            asked = drawn_pairs[folds[drawn_pairs] == fold]
+            right += np.sum((distances[asked] <= cuts[int(np.argmax(accepted))]) == same[asked])
+        expected.append(right / len(drawn_pairs))
+    found = metrics.fold_accuracy_over_people(distances, same, folds, pairs, drawn)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(expected, [0.025, 0.975])))
+    assert found.value == pytest.approx(metrics.fold_accuracies(distances, same, folds)[0].mean())
+
+
+def test_the_interval_of_pairs_accepted_draws_both_people() -> None:
+    genuine = array(0.1, 0.3), np.array([[0, 0], [1, 1]])
+    impostor = array(0.2, 0.4), np.array([[0, 1], [1, 2]])
+    drawn = array(1, 1, 1, 2, 0, 1, 0, 2, 1).reshape(3, 3)
+    # Everybody once: limit 0.4 lets half of the impostors pass, both genuine ones are nearer. Without 1: no impostors.
+    # Without 0: the impostor at 0.4 alone; none may pass at 1 %.
+    found = metrics.tar_over_people(genuine, impostor, 0.5, drawn)
+    assert (found.value, found.high) == (1, 1)

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import IndexUnavailable
-from pipeline.core.types import Limit, Neighbours
+from pipeline.core.types import Neighbours
 from pipeline.evaluation import metrics
-from pipeline.evaluation.calibrate import judge_verdicts
 from pipeline.evaluation.groups import by_groups
 from pipeline.evaluation.pairs import Pairs
 from pipeline.evaluation.protocols import (
@@ -27,7 +26,6 @@ from pipeline.evaluation.protocols import (
 from pipeline.evaluation.ranking import Ranking, Subject, impostor_limit, rank
 from pipeline.evaluation.verification import BINS, verify
 from pipeline.indexes.exact import ExactIndex
-from pipeline.search.calibration import Calibration
 
 IDS = ("A1", "A2", "A4", "A3", "B1", "B2", "C1")
 DEGREES = np.array([0, 10, 50, 40, 105, 140])
@@ -261,29 +259,6 @@ def test_verification(subject: Subject, drawn: np.ndarray) -> None:
     assert [error.photo_ids for error in matches] == [("A2", "B1"), ("A1", "B1")]  # the closest first
     assert matches[0].people == ("A", "B")
     assert matches[0].distance == pytest.approx(chord(30), abs=1e-6)
-
-
-def test_verdicts(subject: Subject, ranking: Ranking) -> None:
-    """Nearest: A1 A2 10 degrees, right; A3 B1 10, wrong; B2 C1 35, wrong; only C1 is a stranger."""
-    pairs = Pairs((("A1", "A2"), ("A3", "B1"), ("A1", "A4")), np.array([True, False, True]), np.ones(3, int), "")
-    limits = ((chord(12), chord(20), chord(40)),)
-    known = Calibration("r", 1, ("w",), "", chord(60), 0.05, (0.01, 0.1, 0.9), (5,), limits)
-    figures = judge_verdicts(subject, ranking, pairs, known)
-    assert figures is not None
-    assert figures.limit == Limit(pytest.approx(chord(20)), pytest.approx(0.1))
-    # Two pairs could be compared; both are surely of one person by their distance, and one is not.
-    assert figures.reliability is not None
-    assert figures.reliability.count == (2,)
-    assert figures.reliability.error == pytest.approx(0.5, abs=0.01)
-    very, _, _, unlikely = figures.words
-    assert (very.words, very.present, very.absent) == ("very likely", 4 / 5, 0)
-    assert very.right == pytest.approx((2 / 5) / (4 / 5))
-    assert (unlikely.words, unlikely.present, unlikely.absent, unlikely.right) == ("unlikely", 1 / 5, 1, 0)
-    assert figures.words[1].right is None
-    assert judge_verdicts(subject, ranking, pairs, None) is None
-    without = judge_verdicts(subject, ranking, None, known)
-    assert without is not None
-    assert without.reliability is None
 
 
 def test_groups(subject: Subject, ranking: Ranking) -> None:

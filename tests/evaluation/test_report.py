@@ -15,6 +15,10 @@ def estimate(value: float, low: float, high: float) -> dict[str, float]:
     return {"value": value, "low": low, "high": high}
 
 
+def identified(share: float) -> dict[str, Any]:
+    return {"at_1e2": estimate(share, 0.7, 1), "at_1e3": estimate(0.5, 0.3, 0.7), "queries": 9204, "strangers": 4028}
+
+
 @pytest.fixture
 def one() -> dict[str, Any]:
     """A recipe's figures."""
@@ -29,7 +33,7 @@ def one() -> dict[str, Any]:
             "auc": 0.998765,
             "equal_error_rate": 0.0051,
             "tar_at_far_1e2": 0.995,
-            "tar_at_far_1e3": 0.9876,
+            "tar_at_far_1e3": estimate(0.9876, 0.97, 0.99),
             "pairs": 6000,
             "compared": 5999,
             "roc": [[0.001, 0.9], [1.0, 1.0]],
@@ -43,10 +47,21 @@ def one() -> dict[str, Any]:
             "width": 0.035,
             "limit": {"distance": 1.01, "false_alarms": 0.1},
             "reliability": {"count": [2990, 3009], "said": [0.01, 0.99], "true": [0.0, 1.0], "error": 0.00512},
-            "words": [
-                {"words": "very likely", "present": 0.9, "absent": 0.01, "right": 0.9876},
-                {"words": "unlikely", "present": 0.0, "absent": 0.0, "right": None},
-            ],
+            "person": {
+                "as_they_are": identified(0.8),
+                "corrected": identified(0.9),
+                "without_apart": identified(0.95) | {"at_1e3": None},
+                "parts": [
+                    {"people": 100, "faces": 233, "at_1e2": 0.97, "queries": 1890, "strangers": 12000, "error": 0.0042},
+                    {"people": 0, "faces": 13231, "at_1e2": 0.9, "queries": 9204, "strangers": 4028, "error": 0.0072},
+                ],
+                "asked": {"right": estimate(0.905, 0.9, 0.92), "named": estimate(0.01, 0, 0.02)},
+                "reliability": {"count": [10, 10], "said": [0.1, 0.9], "true": [0.1, 0.9], "error": 0.0072},
+                "words": [
+                    {"words": "very likely", "present": 0.9, "absent": 0.01, "right": 0.9876},
+                    {"words": "unlikely", "present": 0.0, "absent": 0.0, "right": None},
+                ],
+            },
         },
         "split": {"accuracy": estimate(0.643, 0.63, 0.65), "spread": 0.0071, "ceilings": [0.66, 0.67]},
         "ancestors": {"split": 0.622, "albert_costa": 6},
@@ -88,9 +103,10 @@ def test_the_headline(one: dict[str, Any]) -> None:
     assert row == (
         "mtcnn-reid",
         "99.47 (99.00 to 100.00)",
-        "98.8",
+        "98.76 (97.00 to 99.00)",
         "64.3 (63.0 to 65.0)",
         "11 of 12",
+        "9 of 10",
         "99.10 (98.00 to 99.50)",
         "50.0 (40.0 to 60.0)",
         "40.0 (30.0 to 50.0)",
@@ -103,7 +119,17 @@ def test_the_headline(one: dict[str, Any]) -> None:
 def test_the_other_tables(one: dict[str, Any]) -> None:
     whole = {"recipes": [one]}
     assert tables.verification(whole)[1] == [
-        ("mtcnn-reid", "0.9947", "0.0012", "0.99877", "0.5", "99.5", "98.8", "99.0 100.0", "5,999 of 6,000")
+        (
+            "mtcnn-reid",
+            "0.9947",
+            "0.0012",
+            "0.99877",
+            "0.5",
+            "99.5",
+            "98.76 (97.00 to 99.00)",
+            "99.0 100.0",
+            "5,999 of 6,000",
+        )
     ]
     assert tables.splits(whole)[1] == [("mtcnn-reid", "64.3 (63.0 to 65.0)", "0.7", "66.5", "62.2", "5", "6")]
     assert tables.retrieval(whole)[1][0][-3:] == ("30.0", "50.3", "9,164")
@@ -122,8 +148,20 @@ def test_what_verdicts_are_worth(one: dict[str, Any]) -> None:
     whole = {"recipes": [one, unknown]}
     assert tables.percentages(whole)[1] == [("mtcnn-reid", "0.0051", "1.171", "0.035", "5,999")]
     assert tables.words(whole)[1] == [
-        ("mtcnn-reid", "very likely", "90.0%", "1.0%", "98.8%"),
-        ("mtcnn-reid", "unlikely", "0.0%", "0.0%", "-"),
+        ("mtcnn-reid", "very likely", "90.0%", "1.0%", "98.8%", "0.007"),
+        ("mtcnn-reid", "unlikely", "0.0%", "0.0%", "-", "0.007"),
+    ]
+    half = "50.0 (30.0 to 70.0)"
+    assert tables.open_set(whole)[1] == [
+        (
+            *("mtcnn-reid", "80.0 (70.0 to 100.0)", half, "90.0 (70.0 to 100.0)", half),
+            *("95.0 (70.0 to 100.0)", "-", "9,204", "4,028"),
+        )
+    ]
+    assert tables.asked(whole)[1] == [("mtcnn-reid", "90.5 (90.0 to 92.0)", "1.0 (0.0 to 2.0)", "89.9", "1.0")]
+    assert tables.parts(whole)[1] == [
+        ("mtcnn-reid", "100", "233", "97.0", "0.004", "1,890", "12,000"),
+        ("mtcnn-reid", "all", "13,231", "90.0", "0.007", "9,204", "4,028"),
     ]
     assert lines_of(figures.reliability_svg([one, unknown])) == 1 * 2
     assert "Can the percentages be believed?" in report.verdicts(whole)
@@ -147,7 +185,7 @@ def test_steps_say_which_way() -> None:
 
 def test_a_table_as_markdown_and_as_html() -> None:
     table: tables.Table = (("recipe", "a"), [("x", "1 < 2")])
-    assert tables.markdown(table) == "| recipe | a |\n| --- | --- |\n| `x` | 1 < 2 |"
+    assert tables.markdown(table) == "| recipe | a |\n|---|---|\n| `x` | 1 < 2 |"
     assert "<th scope='row'>x</th><td>1 &lt; 2</td>" in tables.as_html(table)
 
 

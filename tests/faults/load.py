@@ -15,14 +15,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from PIL import Image
 
 from app import QUEUE_LENGTH
 from pipeline.bench.processes import Memory, Running, running
-from pipeline.bench.visitor import Visitor, visiting
+from pipeline.bench.visitor import Visitor
 from pipeline.core.errors import PipelineError, ServingError
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MINI, PACKAGED
 from pipeline.core.settings import VARIABLES, Settings
@@ -77,7 +77,7 @@ def load(environment: Mapping[str, str], clients: int, minutes: float) -> Report
     step = max(1, len(gallery.photos) // PHOTOS)
     photos = [open_image(gallery.photos[row].source) for row in range(0, len(gallery.photos), step)]
     # All clients have one address: with a rate they would be one visitor.
-    with running(**{**environment, "FACESEARCH_RATE": "off"}) as page, visiting(page.url) as visitor:
+    with running(**{**environment, "FACESEARCH_RATE": "off"}) as page, closing(Visitor(page.url)) as visitor:
         page.until(visitor.page)
         page.until(lambda: _ready(visitor, recipe))
         asked, memory = _crowd(page, [Client(number, photos, recipe) for number in range(clients)], minutes)
@@ -100,7 +100,7 @@ class Client:
 
     def asks(self, url: str, until: float, asked: list[Asked]) -> None:
         """Asks again as soon as there is an answer, or a refusal."""
-        with visiting(url) as visitor:
+        with closing(Visitor(url)) as visitor:
             while time.perf_counter() < until:
                 kind, photo = self._random.choice(MIX), self._random.choice(self._photos)
                 file = encode(photo.rotate(self._random.uniform(-TURN, TURN), Image.Resampling.BILINEAR))
@@ -139,7 +139,7 @@ def _crowd(page: Running, clients: Sequence[Client], minutes: float) -> tuple[li
 def _overrun(url: str, photo: Image.Image, recipe: str) -> tuple[str, bool]:
     """What is said to one who asks and asks and waits for no answer, and whether there are answers again after that."""
     values, said = [DEFAULT_INDEX, DEFAULT_K, 0, ""], ""
-    with visiting(url) as hasty, suppress(ServingError):
+    with closing(Visitor(url)) as hasty, suppress(ServingError):
         file = hasty.upload(encode(photo))
         for _ in range(10 * QUEUE_LENGTH):
             try:
@@ -148,7 +148,7 @@ def _overrun(url: str, photo: Image.Image, recipe: str) -> tuple[str, bool]:
                 said = str(error)
                 break
     until = time.perf_counter() + PATIENCE
-    with visiting(url) as visitor:
+    with closing(Visitor(url)) as visitor:
         while time.perf_counter() < until:
             with suppress(ServingError):
                 return said, bool(visitor.search(encode(photo), recipe, DEFAULT_INDEX, DEFAULT_K).answer["hits"])

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.bench.processes import Memory
-from pipeline.bench.results import middle_and_tail
+from pipeline.bench.timing import median_and_p95
+from pipeline.core.tables import markdown_table
 from pipeline.photos.images import UNREADABLE
 
 SEARCH, COMPARE, BAD = "search", "compare", "bad upload"
@@ -67,7 +68,7 @@ class Report:
 
     def tail(self, kind: str) -> tuple[float, float]:
         """Median and 95th percentile, in milliseconds, of what was not refused for want of room."""
-        return middle_and_tail([one.ms for one in self.asked if one.kind == kind and not one.said.startswith(FULL)], 0)
+        return median_and_p95([one.ms for one in self.asked if one.kind == kind and not one.said.startswith(FULL)], 0)
 
     def problems(self, growth: float) -> list[str]:
         """What is not as it must be, in sentences; memory of its own may grow by so many MB a minute."""
@@ -109,4 +110,4 @@ class Report:
             ("the same with pages of mapped files", f"{max(used.resident for _, used in self.memory) / MB:,.0f} MB"),
             ("said when the queue is overrun", self.overrun[0]),
         ]
-        return ["| load | |", "|---|---|", *(f"| {what} | {figure} |" for what, figure in rows)]
+        return list(markdown_table(("load", ""), rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 import app
 from pipeline.bench.processes import Memory
-from pipeline.bench.visitor import visiting
+from pipeline.bench.visitor import Visitor
 from pipeline.core.recipes import DEFAULT
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.gallery import Gallery
@@ -42,7 +43,7 @@ def test_only_so_many_sessions_are_remembered(tiny: Gallery, monkeypatch: pytest
     monkeypatch.setattr(app, "SESSIONS", 3)
     page = app.launch(Galleries(Preparation(tiny)), prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
     for _ in range(5):
-        with visiting(page.local_url) as visitor:
+        with closing(Visitor(page.local_url)) as visitor:
             visitor.health()
     remembered = len(page.state_holder.session_data)
     page.close()
@@ -55,7 +56,7 @@ def test_no_list_grows_with_every_search(tiny: Gallery) -> None:
     preparation.start()
     preparation.wait(60)
     page = app.launch(Galleries(preparation), prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
-    with visiting(page.local_url) as visitor:
+    with closing(Visitor(page.local_url)) as visitor:
         for number in (1, 2):
             hits = visitor.search(encode(portrait(2, number)), DEFAULT, "exact", 3).answer["hits"]
     statistics = page._queue.event_analytics, page._queue.cached_event_analytics_summary

@@ -101,7 +101,7 @@ def test_a_gallery_that_was_built_before_is_opened(tmp_path: Path, monkeypatch: 
     assert isinstance(before, Photos)
     shutil.rmtree(index)
     old = opened(folder, index)
-    old.__dict__["photos"] = before
+    old._photos = before
     old.build([WHOLE])
     again = opened(folder, index)
     assert again.searcher(WHOLE).embeddings.folder == index / "my-faces" / WHOLE
@@ -160,7 +160,7 @@ def test_the_samples_gallery_that_a_checkout_has_already_is_opened(
 ) -> None:
     index = tmp_path / "index"
     old = opened("sample", index)
-    old.__dict__["photos"] = open_photos("sample").former
+    old._photos = open_photos("sample").former
     old.build([WHOLE])
     again = opened("sample", index)
     assert embedded(again, monkeypatch) == 0

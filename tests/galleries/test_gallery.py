@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.core.errors import GalleryMissing, PhotosError, SettingsError
-from pipeline.core.recipes import DEFAULT, FALLBACK, MINI, RECIPES
+from pipeline.core.recipes import DEFAULT, IMPROVED, MINI, RECIPES
 from pipeline.core.settings import Settings
 from pipeline.evaluation.pairs import VIEW_1, Pairs
 from pipeline.galleries import gallery as gallery_module
@@ -26,9 +26,9 @@ def test_the_default_recipe_is_the_best_that_can_be_had(tiny_folder: Path, tmp_p
         return Gallery(f"imagefolder:{tiny_folder}", TinyEncoders(unavailable), tmp_path)
 
     assert gallery({}).default_recipe() == DEFAULT
-    assert gallery({FALLBACK: "gone"}).default_recipe() == DEFAULT
-    assert gallery({DEFAULT: "gone"}).default_recipe() == FALLBACK
-    assert DEFAULT != FALLBACK
+    assert gallery({IMPROVED: "gone"}).default_recipe() == DEFAULT
+    assert gallery({DEFAULT: "gone"}).default_recipe() == IMPROVED
+    assert DEFAULT != IMPROVED
 
 
 def test_the_default_is_what_is_built_and_ready(tiny: Gallery, tiny_folder: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_searcher_is_there_once_its_gallery_is_built_and_is_opened_once(tiny: 
     assert tiny.searcher(DEFAULT) is tiny.searcher(DEFAULT)
     assert tiny.searcher(DEFAULT).embeddings.folder == tiny.folder(DEFAULT)
     with pytest.raises(GalleryMissing):
-        tiny.searcher(FALLBACK)
+        tiny.searcher(IMPROVED)
 
 
 def test_a_gallery_that_another_process_built_is_found(tiny: Gallery, tiny_folder: Path) -> None:

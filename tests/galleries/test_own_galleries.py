@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,16 +17,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.core.errors import SettingsError
+from pipeline.core.errors import Busy, SettingsError
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
+from pipeline.embeddings.embed import BATCH_OF_LARGE
 from pipeline.embeddings.map import open_map
 from pipeline.galleries import own_gallery
 from pipeline.galleries.galleries import Galleries, open_galleries
 from pipeline.galleries.own_galleries import OwnGalleries
-from pipeline.galleries.own_gallery import BUSY, NO_FACES, OwnGallery
+from pipeline.galleries.own_gallery import BUSY, FULL, NO_FACES, OwnGallery
 from pipeline.page.html.wording import state, told_line
 from pipeline.photos.face_ids import face_id, photo_of
+from pipeline.photos.images import open_image
 from tests.fakes import TinyEncoders, draw, portrait
 
 SECONDS = 60
@@ -100,6 +103,58 @@ def until(true: Callable[[], object]) -> None:
     while not true():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
+
+
+# Many visitors
+
+
+def test_photos_of_all_visitors_are_decoded_one_batch_at_a_time(
+    own: OwnGalleries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as there were visitors, at 36 MB for each of 16 photos of 12 megapixels."""
+    most, lock = 0, threading.Lock()
+    alive: weakref.WeakValueDictionary[int, Image.Image] = weakref.WeakValueDictionary()
+
+    def counted(source: bytes | Path, *, side: int = 0) -> Image.Image:
+        nonlocal most
+        image = open_image(source, side=side)
+        with lock:
+            alive[id(image)] = image
+            most = max(most, len(alive))
+        time.sleep(0.005)
+        return image
+
+    for module in ("galleries.uploads", "embeddings.embed"):
+        monkeypatch.setattr(f"pipeline.{module}.open_image", counted)
+    for number in range(12):
+        portrait(number % 6, number % 4).save(tmp_path / f"{number}.png")
+    visitors = [own.create()[1] for _ in range(4)]
+    for mine in visitors:
+        mine.add(sorted(tmp_path.glob("*.png")), lambda: None)
+    for mine in visitors:
+        mine.wait()
+        assert (mine.problem, len(mine.photo_ids)) == ("", 12)
+    assert most <= BATCH_OF_LARGE
+
+
+def test_so_many_drop_at_the_same_time_and_no_more(
+    own: OwnGalleries, encoders: Encoders, party: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_gallery, "TAKING", threading.BoundedSemaphore(2))
+    may_go_on = threading.Event()
+    encoders.hold = lambda: may_go_on.wait(SECONDS)
+    first, second, third = (own.create()[1] for _ in range(3))
+    first.add(party, lambda: None)
+    with pytest.raises(SettingsError, match=BUSY):
+        first.add(party, lambda: None)
+    second.add(party, lambda: None)
+    with pytest.raises(Busy, match=FULL):
+        third.add(party, lambda: None)
+    may_go_on.set()
+    first.wait()
+    third.add(party, lambda: None)
+    third.wait()
+    assert third.photo_ids
 
 
 # Every face

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from PIL import Image
 
 from pipeline.core.errors import GalleryError, WeightsError
 from pipeline.core.progress import Progress, Report, silent
-from pipeline.core.recipes import DEFAULT, FALLBACK, HEADED, RECIPES
+from pipeline.core.recipes import BASELINE, DEFAULT, HEADED, IMPROVED, MINI, MINI_WHOLE, RECIPES, STAND_INS, UNASKED
 from pipeline.core.types import FloatArray
+from pipeline.embeddings import store
 from pipeline.encoder.encoder import Encoder
-from pipeline.galleries.gallery import Gallery, all_recipes
+from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
 from tests.fakes import TinyEncoders, TinyNetwork, make_folder, portrait
 
@@ -75,17 +77,17 @@ def library_with(tiny_folder: Path, tmp_path: Path) -> Callable[[TinyEncoders], 
     return lambda encoders: Gallery(f"imagefolder:{tiny_folder}", encoders, tmp_path / "index")
 
 
-def test_everything_gets_ready(tiny: Gallery) -> None:
+def test_three_get_ready_unasked(tiny: Gallery) -> None:
     preparation = Preparation(tiny)
-    assert set(states(preparation).values()) == {"waiting"}
+    assert states(preparation) == {name: "waiting" if name in UNASKED else "unasked" for name in RECIPES}
     assert preparation.ready() == []
     assert not preparation.working
     finished(preparation)
-    assert set(states(preparation).values()) == {"ready"}
-    assert preparation.ready() == all_recipes()
+    assert states(preparation) == {name: "ready" if name in UNASKED else "unasked" for name in RECIPES}
+    assert preparation.ready() == list(UNASKED) == ["mtcnn-reid", "mtcnn-facenet", "resnet50"]
     assert preparation.problem == ""
     assert not any(preparation.status(name).custom_weights for name in RECIPES)
-    for name in RECIPES:
+    for name in UNASKED:
         assert preparation.searcher(name).search(portrait(4), 1).hits[0].person == "Elif"
 
 
@@ -93,20 +95,59 @@ def test_galleries_that_are_built_are_opened_not_built(tiny: Gallery, tiny_folde
     tiny.build(list(RECIPES))
     encoders = TinyEncoders()
     preparation = finished(Preparation(Gallery(f"imagefolder:{tiny_folder}", encoders, tiny.index_root)))
-    assert preparation.ready() == all_recipes()
+    assert set(preparation.ready()) == set(RECIPES), "also those that nobody asked for"
     assert encoders.detector.photos_seen == 0
 
 
-def test_the_best_recipe_is_built_alone_and_the_others_in_one_pass(tiny: Gallery) -> None:
-    finished(Preparation(tiny))
-    assert tiny.encoders.detector.photos_seen == 2 * 25
+def test_what_is_chosen_is_prepared_and_nothing_else(tiny: Gallery) -> None:
+    preparation = finished(Preparation(tiny))
+    with pytest.raises(GalleryError, match="Mini is still being prepared; wait"):
+        preparation.searcher(MINI)
+    preparation.wait(SECONDS)
+    assert preparation.searcher(MINI).search(portrait(4), 1).hits[0].person == "Elif"
+    assert set(preparation.ready()) == {*UNASKED, MINI}
+
+
+def test_what_is_chosen_while_others_are_prepared_comes_with_them(
+    library_with: Callable[[TinyEncoders], Gallery],
+) -> None:
+    go_on = threading.Event()
+    preparation = Preparation(library_with(Encoders(mtcnn_reid=lambda crops: assert_waited(go_on))))
+    try:
+        preparation.start()
+        until(lambda: preparation.status(DEFAULT).state == "preparing")
+        for name in (MINI, MINI_WHOLE, MINI):
+            with pytest.raises(GalleryError, match="is still being prepared; wait"):
+                preparation.searcher(name)
+        assert preparation.working
+    finally:
+        go_on.set()
+    preparation.wait(SECONDS)
+    assert set(preparation.ready()) == {*UNASKED, MINI, MINI_WHOLE}
+
+
+def test_a_server_may_prepare_nothing_that_is_chosen(tiny: Gallery) -> None:
+    preparation = finished(Preparation(tiny, on_demand=False))
+    with pytest.raises(GalleryError, match="Mini is not prepared on this server; choose another model"):
+        preparation.searcher(MINI)
+    assert not preparation.working
+    preparation.start([MINI])
+    preparation.wait(SECONDS)
+    assert preparation.searcher(MINI)
+
+
+def test_what_cannot_be_had_has_a_stand_in_that_needs_no_download(
+    library_with: Callable[[TinyEncoders], Gallery],
+) -> None:
+    absent = dict.fromkeys(UNASKED, "its host cannot be reached.")
+    assert set(finished(Preparation(library_with(TinyEncoders(absent)))).ready()) == {MINI, MINI_WHOLE}
 
 
 def test_what_is_stale_or_damaged_is_built_again(tiny: Gallery, tiny_folder: Path) -> None:
     tiny.build([DEFAULT])
     (tiny.folder(DEFAULT) / "vectors.npy").write_bytes(b"")
     preparation = finished(Preparation(tiny))
-    assert preparation.ready() == all_recipes()
+    assert preparation.ready() == list(UNASKED)
     assert len(preparation.searcher(DEFAULT).embeddings) == 24
 
 
@@ -114,7 +155,9 @@ def test_what_is_missing_is_told_but_for_a_head_that_was_never_trained(
     library_with: Callable[[TinyEncoders], Gallery],
 ) -> None:
     absent = {HEADED: "its head is not trained yet.", "mtcnn-reid": "its host cannot be reached."}
-    preparation = finished(Preparation(library_with(TinyEncoders(absent))))
+    preparation = Preparation(library_with(TinyEncoders(absent)))
+    preparation.start(RECIPES)
+    preparation.wait(SECONDS)
     assert preparation.missing() == {"mtcnn-reid": "its host cannot be reached."}
     assert preparation.under_way() == {}
     preparation._preparing(["resnet50"], Progress("Indexing", "photos", 1, 2, 1, 1.0))
@@ -123,7 +166,7 @@ def test_what_is_missing_is_told_but_for_a_head_that_was_never_trained(
 
 def test_custom_weights_are_flagged(library_with: Callable[[TinyEncoders], Gallery]) -> None:
     preparation = finished(Preparation(library_with(TinyEncoders(custom=True))))
-    assert all(preparation.status(name).custom_weights for name in RECIPES)
+    assert all(preparation.status(name).custom_weights for name in UNASKED)
 
 
 # Not everything can be had
@@ -137,12 +180,12 @@ def test_an_unavailable_recipe_leaves_the_others_working(
     preparation = finished(Preparation(library_with(encoders)))
     assert preparation.status(missing).state == "unavailable"
     assert preparation.status(missing).reason == "Its host cannot be reached."
-    assert preparation.ready() == [name for name in all_recipes() if missing not in (name, RECIPES[name].base)]
+    assert set(preparation.ready()) == {*UNASKED, STAND_INS[missing]} - {missing}
     assert preparation.problem == ""
     with pytest.raises(GalleryError, match=r"cannot be used here: Its host cannot be reached\.$"):
         preparation.searcher(missing)
     encoders.unavailable.clear()
-    assert finished(preparation).ready() == all_recipes()
+    assert set(finished(preparation).ready()) == {*UNASKED, STAND_INS[missing]}
 
 
 @pytest.mark.parametrize("missing", [DEFAULT, "resnet50"])
@@ -153,14 +196,16 @@ def test_weights_lost_on_the_way_leave_the_others_working(
     encoders.lost = {missing}
     preparation = finished(Preparation(library_with(encoders)))
     assert preparation.status(missing).reason == f"The weights of {missing} were lost on the way."
-    assert preparation.ready() == [name for name in all_recipes() if missing not in (name, RECIPES[name].base)]
+    assert set(preparation.ready()) == {*UNASKED, STAND_INS[missing]} - {missing}
     encoders.lost = set()
-    assert finished(preparation).ready() == all_recipes()
+    assert set(finished(preparation).ready()) == {*UNASKED, STAND_INS[missing]}
 
 
 def test_nothing_is_available(library_with: Callable[[TinyEncoders], Gallery]) -> None:
     preparation = finished(Preparation(library_with(TinyEncoders(dict.fromkeys(RECIPES, "Gone.")))))
-    assert set(states(preparation).values()) == {"unavailable"}
+    assert states(preparation) == {
+        name: "unavailable" if name in (*UNASKED, *STAND_INS.values()) else "unasked" for name in RECIPES
+    }
     assert preparation.ready() == []
 
 
@@ -168,12 +213,12 @@ def test_missing_photos_are_a_problem_until_they_are_there(tmp_path: Path) -> No
     preparation = Preparation(Gallery(f"imagefolder:{tmp_path / 'photos'}", TinyEncoders(), tmp_path / "index"))
     finished(preparation)
     assert "does not exist; correct the path." in preparation.problem
-    assert set(states(preparation).values()) == {"unavailable"}
+    assert {preparation.status(name).state for name in UNASKED} == {"unavailable"}
     assert preparation.status(DEFAULT).reason == preparation.problem
     make_folder(tmp_path / "photos")
     finished(preparation)
     assert preparation.problem == ""
-    assert preparation.ready() == all_recipes()
+    assert preparation.ready() == list(UNASKED)
 
 
 # Something unexpected
@@ -186,25 +231,25 @@ def fail(crops: Sequence[Image.Image]) -> None:
 def test_an_unexpected_error_ends_in_a_sentence(
     library_with: Callable[[TinyEncoders], Gallery], caplog: pytest.LogCaptureFixture
 ) -> None:
-    encoders = Encoders(mtcnn_facenet=fail)
+    encoders = Encoders(mtcnn_reid=fail)
     preparation = finished(Preparation(library_with(encoders)))
     assert preparation.ready() == []
     assert preparation.problem.startswith("Preparing the galleries failed unexpectedly")
     assert "out of something" not in preparation.problem
-    assert preparation.status(FALLBACK).reason == preparation.problem
+    assert preparation.status(IMPROVED).reason == preparation.problem
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert "out of something" in str(record.exc_info)
     encoders.before.clear()
     preparation.gallery.encoders._opened.clear()
-    assert finished(preparation).ready() == all_recipes()
+    assert finished(preparation).ready() == list(UNASKED)
 
 
 def test_an_unexpected_error_takes_nothing_from_what_is_ready(
     library_with: Callable[[TinyEncoders], Gallery],
 ) -> None:
     preparation = finished(Preparation(library_with(Encoders(resnet50=fail))))
-    assert preparation.ready() == [DEFAULT]
+    assert preparation.ready() == [DEFAULT, IMPROVED]
     assert preparation.problem == "", "there is a gallery to search in"
     assert preparation.status("resnet50").state == "unavailable"
     assert preparation.status("resnet50").reason.startswith("Preparing the galleries failed unexpectedly")
@@ -231,56 +276,54 @@ def test_meanwhile_progress_is_seen_and_what_is_ready_can_be_searched(
         preparation.start()  # a second visitor's page must not start a second preparation
         assert preparation._thread is first
         assert preparation.working
-        assert preparation.ready() == [DEFAULT]
+        assert preparation.ready() == [DEFAULT, IMPROVED]
         assert preparation.searcher(DEFAULT).search(portrait(5), 1).hits[0].person == "Farid"
-        others = [name for name in RECIPES if name != DEFAULT]
-        for name in others:
-            assert preparation.status(name).state == "preparing"
-            assert preparation.status(name).progress.done == 0
-            assert preparation.status(name).progress.total == 26
-            with pytest.raises(GalleryError, match="is still being prepared; wait"):
-                preparation.searcher(name)
+        assert preparation.status(BASELINE).state == "preparing"
+        assert preparation.status(BASELINE).progress.done == 0
+        assert preparation.status(BASELINE).progress.total == 26
+        with pytest.raises(GalleryError, match="is still being prepared; wait"):
+            preparation.searcher(BASELINE)
         preparation.wait(0.01)
         assert preparation.working
     finally:
         go_on.set()
     preparation.wait(SECONDS)
-    assert preparation.ready() == all_recipes()
+    assert preparation.ready() == list(UNASKED)
 
 
 def test_the_first_thing_that_is_seen_is_progress_of_the_default(
     library_with: Callable[[TinyEncoders], Gallery],
 ) -> None:
     go_on = threading.Event()
-    preparation = Preparation(library_with(Encoders(mtcnn_facenet=lambda crops: assert_waited(go_on))))
+    preparation = Preparation(library_with(Encoders(mtcnn_reid=lambda crops: assert_waited(go_on))))
     try:
         preparation.start()
         until(lambda: preparation.status(DEFAULT).state == "preparing")
-        assert states(preparation) | {DEFAULT: ""} == {name: "waiting" for name in RECIPES} | {DEFAULT: ""}
+        assert [preparation.status(name).state for name in UNASKED] == ["preparing", "waiting", "waiting"]
         assert preparation.problem == ""
         with pytest.raises(GalleryError, match="is still being prepared"):
             preparation.searcher("resnet50")
     finally:
         go_on.set()
     preparation.wait(SECONDS)
-    assert preparation.ready() == all_recipes()
+    assert preparation.ready() == list(UNASKED)
 
 
 def test_what_is_tried_again_counts_as_waiting_meanwhile(library_with: Callable[[TinyEncoders], Gallery]) -> None:
     go_on = threading.Event()
-    encoders = Encoders(mtcnn_facenet=lambda crops: assert_waited(go_on))
+    encoders = Encoders(mtcnn_reid=lambda crops: assert_waited(go_on))
     encoders.unavailable = dict.fromkeys(RECIPES, "Gone.")
     preparation = finished(Preparation(library_with(encoders)))
-    assert set(states(preparation).values()) == {"unavailable"}
+    assert {preparation.status(name).state for name in UNASKED} == {"unavailable"}
     encoders.unavailable = {}
     try:
         preparation.start()
         until(lambda: preparation.status(DEFAULT).state == "preparing")
-        assert {state for name, state in states(preparation).items() if name != DEFAULT} == {"waiting"}
+        assert {preparation.status(name).state for name in (IMPROVED, BASELINE)} == {"waiting"}
     finally:
         go_on.set()
     preparation.wait(SECONDS)
-    assert preparation.ready() == all_recipes()
+    assert set(preparation.ready()) == {*UNASKED, MINI, MINI_WHOLE}
 
 
 def assert_waited(event: threading.Event) -> None:
@@ -292,3 +335,33 @@ def test_waiting_before_anything_was_started_returns(tiny: Gallery) -> None:
     preparation.wait()
     with pytest.raises(GalleryError, match="is still being prepared"):
         preparation.searcher(DEFAULT)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often vectors were hashed, and copied to be mapped."""
+    counts: Counter[str] = Counter()
+    for name in ("digest", "apart"):
+        real = getattr(store, name)
+
+        def counted(path: Path, *, name: str = name, real: Callable[[Path], object] = real) -> object:
+            counts[name] += path.name == "vectors.npy"
+            return real(path)
+
+        monkeypatch.setattr(store, name, counted)
+    return counts
+
+
+def test_a_gallery_is_opened_once_a_start(tiny: Gallery, tiny_folder: Path, opened: Counter[str]) -> None:
+    """Three times after a build, of which each hashed every file and copied the vectors."""
+    preparation = Preparation(tiny, maps=False)
+    preparation.start([DEFAULT])
+    preparation.wait()
+    assert preparation.ready() == [DEFAULT]
+    assert opened == {"digest": 2, "apart": 1}, "once when it is sealed"
+    opened.clear()
+    again = Preparation(Gallery(f"imagefolder:{tiny_folder}", TinyEncoders(), tiny.index_root), maps=False)
+    again.start([DEFAULT])
+    again.wait()
+    assert again.ready() == [DEFAULT]
+    assert opened == {"digest": 1, "apart": 1}

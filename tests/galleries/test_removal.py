@@ -38,8 +38,9 @@ def photos(tmp_path: Path) -> list[Path]:
 
 
 def everything_in(folder: Path) -> list[str]:
-    """What lies below a folder, folders too; but for the lock that says the server lives."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.name.endswith(".lock"))
+    """What lies below a folder, folders too; but for the lock that says the server lives, and all galleries' folder."""
+    names = (str(path.relative_to(folder)) for path in folder.rglob("*") if not path.name.endswith(".lock"))
+    return sorted(name for name in names if name.split("/")[1:] != ["pictures"])
 
 
 @contextmanager
@@ -98,7 +99,8 @@ def test_nothing_is_left_of_photos_that_are_searched_meanwhile(own: OwnGalleries
         mine.wait()
         assert mine.problem == ""
         _, picture = before.pictures._row_and_path(first, "")
-        assert [path.name for path in mine.folder.rglob(f"*{picture.name}*")] == []
+        for folder in (mine.folder, own.pictures):
+            assert [path.name for path in folder.rglob(f"*{picture.name}*")] == []
         assert not (mine.folder / "photos" / first).exists()
 
 
@@ -170,10 +172,12 @@ def test_it_moves_to_another_disk_while_it_is_searched(
             mine.wait()
             assert mine.problem == ""
             assert sorted(mine.photo_ids) == sorted(path.name for path in photos)
-        assert [name for name in everything_in(temporary) if "/" in name] == []
+        left = [name for name in everything_in(temporary) if "/" in name]
+        assert [name for name in left if name.split("/")[1] != "pictures"] == []
         assert [path.name for path in (elsewhere / "kept").iterdir()] == [mine.name]
         own.remove(key)
         assert not mine.folder.exists()
+        assert [name for name in everything_in(temporary) if "/" in name] == []
     finally:
         own.close()
         shutil.rmtree(elsewhere, ignore_errors=True)

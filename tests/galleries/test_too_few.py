@@ -117,7 +117,7 @@ def test_the_page_offers_the_others_where_photos_show_too_few_faces(
 
 def test_my_photos_do_not_have_it(tmp_path: Path) -> None:
     make_people(tmp_path / "photos")
-    own = OwnFaces(tmp_path, TinyEncoders())
+    own = OwnFaces(tmp_path, TinyEncoders(), tmp_path / "pictures")
     assert own.offered
     assert not [name for name in own.offered if RECIPES[name].layer == "pca"]
     with pytest.raises(GalleryError, match="128-d is not offered for this gallery; choose another model"):

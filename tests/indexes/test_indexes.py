@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pipeline.core.geometry import unit_rows
 from pipeline.core.types import FloatArray, Neighbours, VectorIndex
 from pipeline.indexes import annoy, exact, kmeans, recall
 from pipeline.indexes.exact import ExactIndex
-from pipeline.indexes.registry import INDEXES, IndexKind, available, build_index, open_index, why_unavailable
+from pipeline.indexes.registry import INDEXES, available, build_index, open_index, why_unavailable
 
 
 def clustered(count: int = 600, dim: int = 32, clusters: int = 60, seed: int = 0) -> FloatArray:
@@ -194,7 +195,7 @@ def test_exact_search_works_out_a_bounded_number_of_similarities_at_a_time(monke
     """All at once, 600 queries against 3,000 rows are 7 MB of similarities."""
     vectors, peaks, answers = scattered(3000, 16), [], []
     for block in (2**26, 100_000, 1):
-        monkeypatch.setattr(exact, "BLOCK", block)
+        monkeypatch.setattr(exact, "MAX_SIMILARITIES", block)
         tracemalloc.start()
         answers.append(ExactIndex(vectors).search(vectors[:600], 20).rows)
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -235,7 +236,7 @@ def test_kmeans_searches_the_cluster_whose_centre_is_nearest() -> None:
 
 
 def test_an_index_whose_package_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(INDEXES, "knn", IndexKind("", "no_such_module", "no-such-package"))
+    monkeypatch.setitem(INDEXES, "knn", replace(INDEXES["knn"], module="no_such_module", package="no-such-package"))
     assert (
         why_unavailable("knn") == "The index knn needs no-such-package; install it with `pip install no-such-package`."
     )
@@ -282,7 +283,7 @@ def test_annoy_states_a_recall_of_99_percent_and_keeps_it(tmp_path: Path) -> Non
 def test_annoy_works_harder_on_hard_vectors(hard: tuple[FloatArray, Path, dict[str, Any]]) -> None:
     vectors, folder, facts = hard
     assert facts["search_k"] > annoy.TREES * recall.K
-    assert facts["recall_at_20"] >= recall.WANTED
+    assert facts["recall_at_20"] >= recall.TARGET_RECALL
     assert share_found(open_index("annoy", vectors, folder, facts), vectors, scattered(100, 64, seed=1)) >= 0.97
 
 

@@ -184,7 +184,7 @@ def test_hard_vectors_are_probed_until_99_percent_are_found(server: MilvusServer
     assert facts["nprobe"] > milvus.FIRST_EFFORT["IVF_FLAT"]
     assert facts["recall_at_20"] >= 0.99
     plan = milvus_rows.IndexPlan("IVF_FLAT", 216)
-    with_less = milvus._Opened(MilvusClient(server.uri), milvus_rows.GalleryRows(vectors, place), plan, 1)
+    with_less = milvus._OpenCollection(MilvusClient(server.uri), milvus_rows.GalleryRows(vectors, place), plan, 1)
     few = milvus._candidates(with_less, vectors[:100], 20, 10)
     exact = ExactIndex(vectors).search(vectors[:100], 20).rows.tolist()
     assert np.mean([len(set(a.tolist()) & set(b)) / 20 for a, b in zip(few, exact, strict=True)]) < 0.9
@@ -211,7 +211,7 @@ def test_hnsw_can_be_chosen_and_left_again_without_sending_a_row(
     client = MilvusClient(uri)
     assert client.describe_index(facts["collection"], "vector")["index_type"] == "HNSW"
     client.close()
-    milvus_connection.release(graph)
+    milvus_connection.release_file(graph)
     assert len(sent.keys) == 1500
     other = build_index("milvus", vectors, tmp_path, flat)
     assert (other["kind"], other["nlist"], "ef" in other) == ("IVF_FLAT", 152, False)
@@ -253,12 +253,15 @@ def test_an_interrupted_insert_is_finished_and_nothing_is_sent_twice(
             build_index("milvus", GALLERY, tmp_path, place)
     assert sent.keys == [f"photo-{row}" for row in range(300)]
     assert MilvusClient(place.uri).has_collection(milvus.collection_name(place)), "else this proves nothing"
-    milvus_connection.release(place)
+    milvus_connection.release_file(place)
     seen = list[Progress]()
     facts = build_index("milvus", GALLERY, tmp_path, place, seen.append)
     assert sent.keys[300:] == [f"photo-{row}" for row in range(300, 600)]
     filling = [one for one in seen if one.task == "Filling Milvus"]
-    assert [(one.done, one.total, one.worked, one.unit) for one in filling] == [(600, 600, 300, "rows")]
+    assert [(one.done, one.total, one.worked, one.unit) for one in filling] == [
+        (300, 600, 0, "rows"),
+        (600, 600, 300, "rows"),
+    ]
     assert_like_exact(open_index("milvus", GALLERY, tmp_path, facts, place).search(QUERIES, 20), GALLERY, QUERIES, 20)
 
 
@@ -286,7 +289,7 @@ def test_a_half_filled_collection_is_completed_by_the_first_search(tmp_path: Pat
     place = named(str(tmp_path / "own.db"), 600, "x")
     facts = build_index("milvus", GALLERY, tmp_path, place)
     client = MilvusClient(place.uri)
-    client.alter_collection_properties(facts["collection"], {milvus.MARK: ""})
+    client.alter_collection_properties(facts["collection"], {milvus.DIGEST: ""})
     client.delete(facts["collection"], ids=[f"photo-{row}" for row in range(100, 600)])
     client.close()
     found = open_index("milvus", GALLERY, tmp_path, facts, place).search(QUERIES, 20)
@@ -313,7 +316,7 @@ def test_a_server_killed_in_the_middle_of_an_insert_is_filled_by_the_next_build(
     assert inserted == 349, "the batch after the kill was the last"
     server.start()
     left = MilvusClient(server.uri).describe_collection(milvus.collection_name(place))
-    assert milvus.MARK not in left["properties"]
+    assert milvus.DIGEST not in left["properties"]
     facts = build_index("milvus", GALLERY, tmp_path, place)
     found = open_index("milvus", GALLERY, tmp_path, facts, place).search(QUERIES, 20)
     assert_like_exact(found, GALLERY, QUERIES, 20)
@@ -433,7 +436,7 @@ def test_a_collection_of_another_form_is_made_anew(tmp_path: Path) -> None:
     client = MilvusClient(place.uri)
     client.create_collection(milvus.collection_name(place), dimension=16)
     client.close()
-    milvus_connection.release(place)
+    milvus_connection.release_file(place)
     vectors = scattered(60, 16)
     index = open_index("milvus", vectors, tmp_path, build_index("milvus", vectors, tmp_path, place), place)
     assert index.search(vectors[3], 60).rows[0].tolist() == brute_force(vectors, vectors[3], 60)[0]

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.core.recipes import MINI, recipe_named
 from pipeline.core.types import Network
-from pipeline.encoder.networks import Mini
+from pipeline.encoder.networks import open_network
 from pipeline.encoder.weights import PACKAGED, Weights
 from pipeline.evaluation.pairs import Pairs
 from pipeline.galleries.gallery import Gallery
@@ -27,7 +27,7 @@ def test_a_network_is_judged_by_the_people_who_can_be_held_out(
         assert (found.people, found.pairs) == ((1_150, 1_214) if full else (170, 250))
         return found.student, found.teacher
 
-    ours, teacher = judged(Mini(PACKAGED["mini"]))
+    ours, teacher = judged(open_network(recipe_named(MINI), Weights("mini", (PACKAGED["mini"],), "", custom=False)))
     assert ours > 0.985
     assert teacher > (0.99 if full else 0.98)  # of 250 pairs in the part: three wrong are 0.988
     assert judged(TinyNetwork(recipe_named(MINI).dim))[0] < 0.7

@@ -19,7 +19,7 @@ from pipeline.core.geometry import unit_rows
 from pipeline.core.settings import Settings
 from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import StoredEncoders
-from pipeline.encoder.faces import SURE
+from pipeline.encoder.faces import MIN_CONFIDENCE
 from pipeline.encoder.weights import Weights, WeightStore
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.own_galleries import OwnGalleries
@@ -118,7 +118,7 @@ def test_every_face_is_found_by_another_photo_of_the_person(
             alike = vectors @ vectors[row]
             alike[row] = -1
             found += int(alike.argmax()) in {rows[other] for other in others}
-    sure = np.mean(searcher.embeddings.faces[:, 4] >= SURE)
+    sure = np.mean(searcher.embeddings.faces[:, 4] >= MIN_CONFIDENCE)
     sys.stdout.write(
         f"\n{count} photos, {len(places)} faces: {indexed:.2%} indexed in {seconds:.0f} s, "
         f"{len(searcher.embeddings)} rows ({sure:.0%} sure), top-1 {found / queries:.2%} of {queries}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from pipeline.core.types import Answer, Face, Hit, Verdict, Words
+from pipeline.core.types import Answer, Face, Hit
+from pipeline.core.verdicts import Verdict, Words
 from pipeline.encoder.look import Look
 from pipeline.page.html.grid import (
     MOST,
@@ -25,14 +27,14 @@ EVIL = "<b onclick='x'>\"&"
 
 
 def tile(rank: int, person: str = "Ada") -> Tile:
-    return Tile(Hit(rank, f"{person}/{rank}.png", person, rank / 10), Path(f"/pictures/{rank}.jpg"))
+    return Tile(Hit(rank, f"{person}/{rank}.png", person, rank / 10), Path(f"/index/lfw/{rank}.jpg"))
 
 
 def test_a_tile_can_be_searched_with_and_enlarged_and_says_what_it_is() -> None:
     html = results_html([Group("", "", (tile(3),))])
     assert "<button type='button' class='pick' data-event='select' data-photo='Ada/3.png'" in html
     assert "alt='3 · Ada, distance 0.30'" in html
-    assert "src='gradio_api/file=/pictures/3.jpg'" in html
+    assert "src='pictures/lfw/3.jpg'" in html
     assert "data-event='expand' data-photo='Ada/3.png' aria-label='Enlarge 3 · Ada, distance 0.30'" in html
     assert "<p class='who'>Ada</p><p class='far'>0.30</p>" in html, "no mark where nothing is known"
     assert "<h3>" not in html
@@ -120,8 +122,12 @@ def test_without_a_face_there_is_no_frame() -> None:
     assert "class='box'" not in enlarged_html(Tile(Hit(1, "x", "A", 0.5), Path("/p.png")), (200, 100), None)
 
 
-def test_an_address_is_relative_to_the_page() -> None:
-    assert served(Path("/some folder/ü.jpg")) == "gradio_api/file=/some%20folder/%C3%BC.jpg"
+def test_an_address_is_relative_to_the_page_and_tells_nothing_of_folders() -> None:
+    assert served(Path("/some folder/lfw/0a.jpg")) == "pictures/lfw/0a.jpg"
+    address = served(Path("/some folder", f"own-{'0' * 32}", "0a.jpg"))
+    assert re.fullmatch(r"pictures/[0-9a-f]{64}/0a\.jpg", address)
+    assert served(Path("/another", f"own-{'0' * 32}", "0a.jpg")) == address
+    assert served(Path("/another", f"own-{'1' * 32}", "0a.jpg")) != address
 
 
 def test_a_line_divides_those_that_only_look_alike() -> None:

@@ -119,12 +119,12 @@ def test_the_legend_says_who_has_a_colour(embeddings: Embeddings, monkeypatch: p
 
     assert "Everyone has a colour and a shape. Choose" in legend()
     assert re.findall(r"data-person='(\d)' aria-pressed='false'", legend()) == list("012345")
-    monkeypatch.setattr(map, "COLOURED", 4)
+    monkeypatch.setattr(map, "MAX_COLOURS", 4)
     assert "The 4 people with the most photos have a colour and a shape; everyone else is grey." in legend()
-    monkeypatch.setattr(map, "COLOURED", 1)
+    monkeypatch.setattr(map, "MAX_COLOURS", 1)
     assert "The one person with the most photos has a colour and a shape; everyone else is grey." in legend()
     assert "Ada <span class='count'>4</span>" in legend()
-    monkeypatch.setattr(map, "ENOUGH", 9)
+    monkeypatch.setattr(map, "MIN_PHOTOS", 9)
     assert "every point is grey" in legend()
     assert "<ul>" not in legend()
 

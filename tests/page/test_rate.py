@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.core.settings import Rate
+from pipeline.core.settings import UNLIMITED, Rate
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
@@ -102,6 +102,21 @@ def test_who_starts_too_many_is_told_how_long_to_wait(page: gr.Blocks, clock: li
     assert [ours.search(), ours.search()] == [200, 429], "one search in every quarter of a minute"
     clock[0] += 1e6
     assert [ours.search() for _ in range(5)] == [200] * 4 + [429], "and never more than a minute's at once"
+
+
+def test_without_a_rate_a_visitors_uploads_still_have_a_total(page: gr.Blocks, clock: list[float]) -> None:
+    """25 uploads of 20 MB passed, and so would have any number."""
+    ours = site(page, UNLIMITED)
+    ours.limit.bytes.most = 1_000
+    upload = bytes(400)
+    assert [ours.post("/gradio_api/upload", upload)[0] for _ in range(3)] == [200, 200, 429]
+    status, wait, body = ours.post("/gradio_api/upload", upload)
+    assert (status, wait) == (429, b"720")
+    assert "uploads an hour from one visitor" in json.loads(body)["detail"]
+    assert ours.post("/gradio_api/upload", upload, client="10.0.0.2")[0] == 200
+    clock[0] += 720
+    assert ours.post("/gradio_api/upload", upload)[0] == 200
+    assert [ours.search() for _ in range(100)] == [200] * 100
 
 
 def test_the_page_gets_the_body_as_it_was_sent(page: gr.Blocks) -> None:

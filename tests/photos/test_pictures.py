@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,27 @@ def test_the_thumbnail_of_a_large_jpeg_needs_no_whole_decoding(tmp_path: Path) -
     with Image.open(pictures(tmp_path / "0", content).thumbnail("0")) as thumbnail:
         expected = open_image(content).resize((320, 240), Image.Resampling.LANCZOS)
         assert np.abs(np.asarray(thumbnail, np.float32) - np.asarray(expected, np.float32)).mean() < 4
+
+
+def test_two_photos_are_decoded_at_the_same_time_whoever_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll of the page passes no gate, and makes the pictures of ten examples where there are none yet."""
+    lock, most, now = threading.Lock(), 0, 0
+
+    def counted(source: bytes | Path, *, side: int = 0) -> Image.Image:
+        nonlocal most, now
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.02)
+        with lock:
+            now -= 1
+        return open_image(source, side=side)
+
+    monkeypatch.setattr("pipeline.photos.pictures.open_image", counted)
+    made = pictures(tmp_path, *[encode(noise(40, 30 + number), "WEBP") for number in range(9)])
+    with ThreadPoolExecutor(9) as pool:
+        list(pool.map(made.original, map(str, range(9))))
+    assert most == 2
 
 
 def test_a_small_photo_in_another_format_becomes_jpeg_and_is_not_enlarged(tmp_path: Path) -> None:

@@ -9,13 +9,12 @@ from PIL import Image
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import MAX_K, RECIPES
-from pipeline.core.types import SAME_PHOTO_DISTANCE, Limit
+from pipeline.core.types import SAME_PHOTO_DISTANCE
 from pipeline.encoder.faces import numbered
 from pipeline.galleries.gallery import Gallery
 from pipeline.indexes.registry import available
-from pipeline.search.calibration import Calibration
 from pipeline.search.searcher import Searcher, check_request, open_searcher
-from tests.fakes import PEOPLE, draw, face_colour, portrait, tiny_gallery
+from tests.fakes import PEOPLE, draw, face_colour, known, portrait, tiny_gallery
 
 RECIPE = "mtcnn-facenet"
 SEVERAL = draw((0, 0, (60, 45, 16)), (5, 0, (30, 30, 20)), (3, 1, (100, 60, 90)), size=(200, 200))
@@ -155,6 +154,7 @@ def test_the_answer_as_json_is_exactly_this(tiny: Gallery, searcher: Searcher) -
         "gallery",
         "faces",
         "face",
+        "person",
         "hits",
         "limit",
         "probably_absent",
@@ -179,19 +179,47 @@ def test_the_answer_without_a_face_as_json(searcher: Searcher) -> None:
     assert (value["faces"], value["face"], value["hits"]) == ([], None, [])
 
 
-def test_hits_of_a_calibrated_recipe_have_verdicts_for_this_gallerys_size(tiny: Gallery, searcher: Searcher) -> None:
-    limits = ((1.0, 1.2, 1.4), (0.8, 1.0, 1.2))
-    calibration = Calibration(RECIPE, 1, ("x",), "", 1.3, 0.05, (0.01, 0.1, 0.9), (1, 24), limits)
-    known = open_searcher(searcher.embeddings, tiny.encoders.get(RECIPE), calibration=calibration)
-    answer = known.search(new_photo(1), 24)
-    assert [hit.verdict for hit in answer.hits] == [calibration.verdict(hit.distance, 24) for hit in answer.hits]
-    assert answer.limit == Limit(1.0, pytest.approx(0.1))
+def test_a_calibrated_recipe_says_who_it_is_and_hits_agree(tiny: Gallery, searcher: Searcher) -> None:
+    calibration = known(RECIPE, "x", (0.8, 1.0, 1.2))
+    people, encoder = searcher.embeddings.people, tiny.encoders.get(RECIPE)
+    judging = open_searcher(searcher.embeddings, encoder, calibration=calibration, people=people)
+    answer = judging.search(new_photo(1), 24)
+    assert answer.person is not None
+    assert (answer.person.person, answer.person.words, answer.person.named) == ("Bruno", "likely", True)
+    assert [hit.verdict for hit in answer.hits] == [
+        calibration.verdict_beside(answer.person, hit, 24) for hit in answer.hits
+    ]
+    assert answer.limit == calibration.presence(24)
     assert not answer.probably_absent
+    for k in (1, 5):  # the same person, however few results are asked for
+        assert judging.search(new_photo(1), k).person == answer.person
     # Measured on faces; a whole photo is something else.
-    whole = known.search(portrait(1), choose=None)
-    assert whole.limit is None
+    whole = judging.search(portrait(1), choose=None)
+    assert whole.limit is whole.person is None
     assert {hit.verdict for hit in whole.hits} == {None}
-    assert {hit.verdict for hit in searcher.search(new_photo(1)).hits} == {None}
+    unknown = searcher.search(new_photo(1))
+    assert unknown.person is None
+    assert {hit.verdict for hit in unknown.hits} == {None}
+
+
+def test_of_photos_without_names_it_says_which_photo_shows_the_person(tiny: Gallery, searcher: Searcher) -> None:
+    encoder, calibration = tiny.encoders.get(RECIPE), known(RECIPE, "x", (0.8, 1.0, 1.2))
+    of_files = open_searcher(
+        searcher.embeddings, encoder, calibration=calibration, people=searcher.embeddings.photo_ids
+    )
+    for nameless in (of_files, open_searcher(searcher.embeddings, encoder, calibration=calibration)):
+        verdict = nameless.search(new_photo(1)).person
+        assert verdict is not None
+        assert not verdict.named
+        assert verdict.words == "likely"
+
+
+def test_names_that_were_corrected_are_those_of_hits_and_verdict(tiny: Gallery, searcher: Searcher) -> None:
+    people = ["Bruna" if name == "Bruno" else name for name in searcher.embeddings.people]
+    encoder, calibration = tiny.encoders.get(RECIPE), known(RECIPE, "x", (0.8, 1.0, 1.2))
+    answer = open_searcher(searcher.embeddings, encoder, calibration=calibration, people=people).search(new_photo(1))
+    assert answer.person is not None
+    assert answer.person.person == answer.hits[0].person == "Bruna"
 
 
 def test_a_gallery_that_was_opened_again_answers_alike(tiny: Gallery, searcher: Searcher) -> None:

@@ -43,7 +43,7 @@ def source(world: Gallery) -> Source:
 @pytest.fixture
 def made(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Views:
     """Views of six photos, in two parts."""
-    monkeypatch.setattr(augmentation, "PART", 9)
+    monkeypatch.setattr(augmentation, "VIEWS_PER_PART", 9)
     found = Views(tmp_path / "views", "some", np.arange(6))
     found.make(source)
     return found
@@ -99,14 +99,14 @@ class Begun:
 
 @pytest.fixture
 def begun(made: Views, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begun:
-    for name, value in {"BATCH": 8, "KEPT_EVERY": 2, "JUDGED_BY": 16, "MINI": SHAPE}.items():
+    for name, value in {"BATCH": 8, "CHECKPOINT_STEPS": 2, "PRUNING_VIEWS": 16, "MINI": SHAPE}.items():
         monkeypatch.setattr(distil, name, value)
     return Begun((made,), tmp_path / "state.pt")
 
 
 def test_a_state_is_what_was_kept_or_none(begun: Begun, caplog: pytest.LogCaptureFixture) -> None:
     of = [str(SHAPE), STEPS, [len(part) for part in begun.parts]]
-    kept = distil._kept(begun.state, of, "cpu")
+    kept = distil._load_state(begun.state, of, "cpu")
     assert kept is not None and kept["steps"] == STEPS
 
     @MANY
@@ -115,8 +115,8 @@ def test_a_state_is_what_was_kept_or_none(begun: Begun, caplog: pytest.LogCaptur
         caplog.clear()
         begun.file.harmed(harm)
         if begun.state.read_bytes() != begun.file.content:
-            assert distil._kept(begun.state, of, "cpu") is None
-            assert caplog.messages == ["state.pt is damaged, or of another training; this one begins anew."]
+            assert distil._load_state(begun.state, of, "cpu") is None
+            assert caplog.messages == ["state.pt is damaged, or of another training; this one starts again."]
 
     damaged()
 
@@ -125,7 +125,7 @@ def test_a_state_is_what_was_kept_or_none(begun: Begun, caplog: pytest.LogCaptur
 def test_a_training_begins_anew_over_a_damaged_state(spoil: Harm, begun: Begun) -> None:
     begun.file.harmed(spoil)
     assert begun.is_whole(begun.trained())
-    assert distil._kept(begun.state, [str(SHAPE), STEPS, [18]], "cpu"), "kept anew"
+    assert distil._load_state(begun.state, [str(SHAPE), STEPS, [18]], "cpu"), "kept anew"
 
 
 def test_the_state_of_another_training_is_not_gone_on_from(begun: Begun) -> None:

@@ -32,7 +32,7 @@ def test_it_learns_to_tell_people_apart_also_on_photos_it_never_saw() -> None:
     layer, curve = train_head(CROWD, 40, seen.append, epochs=150)
     assert layer.weight.shape == (40, 24)
     assert layer.rectified
-    assert [epoch.number for epoch in curve] == [progress.done for progress in seen] == list(range(1, 151))
+    assert [epoch.number for epoch in curve] == [progress.done for progress in seen[1:]] == list(range(1, 151))
     assert curve[-1].loss < 0.7 * curve[0].loss
     best = max(epoch.held_out_accuracy for epoch in curve)
     assert best >= 0.9

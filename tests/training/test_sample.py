@@ -17,7 +17,7 @@ from pipeline.encoder.encoder import open_encoder
 from pipeline.encoder.weights import Weights
 from pipeline.photos.images import open_image
 from pipeline.photos.sources import SAMPLE, open_photos
-from pipeline.training.sample import LANDMARKS, MADE_OF, PEOPLE, PHOTOS_EACH, SIDE, _laid, alike, portrait
+from pipeline.training.sample import LANDMARKS, MADE_OF, PEOPLE, PHOTOS_EACH, SIDE, _warped, portrait, similar_people
 
 
 def gallery_of(people: int, looks: int) -> Embeddings:
@@ -35,7 +35,7 @@ def gallery_of(people: int, looks: int) -> Embeddings:
 
 def test_each_six_look_alike_and_nobody_is_in_two_of_them() -> None:
     embeddings = gallery_of(PEOPLE * MADE_OF, PEOPLE)
-    groups = alike(embeddings)
+    groups = similar_people(embeddings)
     assert [group.shape for group in groups] == [(MADE_OF, PHOTOS_EACH)] * PEOPLE
     used = Counter(embeddings.people[row] for group in groups for row in group.ravel())
     assert set(used.values()) == {PHOTOS_EACH}
@@ -47,7 +47,7 @@ def test_each_six_look_alike_and_nobody_is_in_two_of_them() -> None:
 
 def test_a_gallery_of_too_few_people_is_refused() -> None:
     with pytest.raises(SettingsError, match="Composites need 240 people with 5 photos each, and this gallery has 239"):
-        alike(gallery_of(PEOPLE * MADE_OF - 1, 40))
+        similar_people(gallery_of(PEOPLE * MADE_OF - 1, 40))
 
 
 def test_a_photo_is_laid_landmark_on_landmark() -> None:
@@ -58,7 +58,7 @@ def test_a_photo_is_laid_landmark_on_landmark() -> None:
     pixels = np.zeros((220, 260, 3), np.uint8)
     for place, colour in zip(places, colours, strict=True):
         pixels[np.hypot(across - place.real, down - place.imag) < 5] = colour
-    laid = _laid(Image.fromarray(pixels), np.stack([places.real, places.imag], axis=1))
+    laid = _warped(Image.fromarray(pixels), np.stack([places.real, places.imag], axis=1))
     assert laid.shape == (SIDE, SIDE, 3)
     down, across = np.mgrid[:SIDE, :SIDE] + 0.5
     for (x, y), colour in zip(LANDMARKS, colours, strict=True):

@@ -18,6 +18,7 @@ from PIL import Image
 from pipeline.core.recipes import recipe_named
 from pipeline.core.types import Answer, Box, Face, Hit
 from pipeline.encoder.look import Look
+from pipeline.galleries.own_galleries import picture_token
 from pipeline.page.html.sources import TEMPLATES
 from pipeline.page.html.wording import CROP_ALT, caption, counted
 from pipeline.photos.pictures import Picture
@@ -143,7 +144,7 @@ def served(picture: Picture) -> str:
     if isinstance(picture, bytes):
         kind = next((kind for start, kind in MEDIA_TYPES.items() if picture.startswith(start)), "image/jpeg")
         return f"data:{kind};base64,{base64.b64encode(picture).decode()}"
-    return f"gradio_api/file={quote(str(picture.resolve()))}"
+    return quote(f"pictures/{picture_token(picture.parent.name)}/{picture.name}")
 
 
 def comparison_html(comparison: Comparison, columns: Sequence[Group]) -> str:

@@ -40,8 +40,8 @@ def percent(share: float) -> str:
 
 def model_label(recipe: str, status: Status) -> str:
     """A model's name in the toggle, with its state where that is not simply ready."""
-    notes = {"waiting": "soon", "preparing": "soon", "ready": "", "unavailable": "unavailable"}
-    note = "custom weights" if status.custom_weights else notes[status.state]
+    notes = {"unasked": "not prepared", "ready": "", "unavailable": "unavailable"}
+    note = "custom weights" if status.custom_weights else notes.get(status.state, "soon")
     return f"{RECIPES[recipe].label} ({note})" if note else RECIPES[recipe].label
 
 
@@ -155,8 +155,11 @@ def answer_line(answer: Answer, recall: float, of_person: int = 0, changed: str 
     """
     who = answer.hits[0].person if answer.hits else ""
     certainty = CERTAINTY.get(answer.person.words, "") if answer.person else ""
-    found = changed or (found_line(answer, who, of_person) if of_person else "")
-    said = {"recall": recall, "who": who, "certainty": certainty, "found": found}
+    found = found_line(answer, who, of_person) if of_person else ""
+    if answer.probably_absent:
+        found = f"most like {who}"
+    chance = percent(answer.person.probability) if answer.person else ""
+    said = {"recall": recall, "who": who, "certainty": certainty, "found": changed or found, "chance": chance}
     return TEMPLATES("answer", answer=answer, **said)
 
 

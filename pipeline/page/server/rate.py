@@ -5,6 +5,8 @@ address is what the proxy wrote last into X-Forwarded-For; what stands before th
 On a Hugging Face Space the last word is taken from whoever sends it; elsewhere the server itself reads the header, of
 the proxies that a setting names (`trust_proxies`) and of nobody else.
 
+Uploads have a limit in bytes also where there is none to searches: they lie on the disk until they are swept.
+
 A call of the MCP tool is a search. Frames of the tab "Live" have an allowance of their own, or a minute of it would be
 all of a visitor's searches, and without one a stranger could keep the processor busy with them for ever.
 """
@@ -42,6 +44,7 @@ MOST_VISITORS = 10_000  # who are remembered; the one who was away longest is fo
 EVENT = re.compile(r"/(queue/join|(call|call/v2|run|api)/[^/]+)/?$")  # Gradio's roads to a function
 AN_HOUR = 3600
 UPLOAD_BYTES = 1_000_000  # for each search of an hour: what a photo has
+UNRATED_BYTES = 20_100_000_000  # of an hour where searches have no limit: all that is ever dropped at once
 FRAMES = 10  # for each search; at 60 searches a minute that is ten a second, about what two cores answer
 NETWORK_BITS = 64  # of an IPv6 address: the rest anybody may choose anew for every request
 
@@ -73,15 +76,19 @@ class Allowance:
 
 
 class RateLimit:
-    """Refuses what would start a search in one sentence, where a visitor has started too many."""
+    """Refuses in one sentence what would start a search where a visitor has started too many, and too large uploads."""
 
     def __init__(self, app: Application, page: gr.Blocks, rate: Rate, most_upload: int) -> None:
-        """Searches are the events of `page` that wait in the queue for searching; `most_upload` is in bytes."""
+        """Searches are the events of `page` that wait in the queue for searching; `most_upload` is in bytes.
+
+        Without a rate only the bytes of uploads are limited.
+        """
         self._app = app
-        self._behind_proxy = rate.behind_proxy
+        self._behind_proxy, self._is_rated = rate.behind_proxy, bool(rate.a_minute)
         self.searches, self.frames = Allowance(rate.a_minute), Allowance(rate.a_minute * FRAMES)
         self.uploads = Allowance(rate.a_minute)
-        self.bytes = Allowance(max(rate.a_minute * AN_HOUR // 60 * UPLOAD_BYTES, most_upload), AN_HOUR)
+        most = rate.a_minute * AN_HOUR // 60 * UPLOAD_BYTES if self._is_rated else UNRATED_BYTES
+        self.bytes = Allowance(max(most, most_upload), AN_HOUR)
         searches = [event for event in page.fns.values() if event.concurrency_id == SEARCH["concurrency_id"]]
         self._numbers = {event._id for event in searches}
         self._names = {event.api_name for event in searches if event.api_name}
@@ -93,7 +100,7 @@ class RateLimit:
             await self._upload(scope, receive, send)
             return
         is_frame, is_tool = path.endswith(LIVE_PATH), path.endswith(MCP_PATH)
-        if not (is_frame or is_tool or EVENT.search(path)):
+        if not (self._is_rated and (is_frame or is_tool or EVENT.search(path))):
             await self._app(scope, receive, send)
             return
         body = await read_body(receive)
@@ -113,7 +120,7 @@ class RateLimit:
         """Counts uploads and their bytes; that an upload says how large it is was seen to already."""
         visitor, size = self._visitor(scope), size_of(scope) or 0
         said = ""
-        if wait := self.uploads.wait(visitor):
+        if self._is_rated and (wait := self.uploads.wait(visitor)):
             said = sentence(self.uploads.most, wait, "uploads")
         elif wait := self.bytes.wait(visitor, size):
             most = f"{self.bytes.most // 1_000_000:,} MB of uploads an hour"

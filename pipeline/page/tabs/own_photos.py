@@ -1,9 +1,8 @@
 """The tab "My photos": a gallery of what the visitor drops, for that visitor alone.
 
 Who a gallery belongs to is told by its key. The browser keeps it, so that the page can be loaded again; the server
-gives it to nobody else, and no link contains it. Gradio serves pictures from static folders only, to whoever knows
-their address: so each gallery's folder of pictures becomes one, and its name is as hard to guess as a key. The photos
-as they were dropped and the vectors lie beside that folder, and are not served.
+gives it to nobody else, and no link contains it. How its pictures are served: see `server.pictures`. The photos as they
+were dropped and the vectors lie elsewhere, and are not served.
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ class OwnPhotos:
 
     def __init__(self, page: gr.Blocks, tab: gr.Tab, watch: Watch, own: OwnGalleries) -> None:
         self.parts, self.watch, self.own = watch.parts, watch, own
-        self._served: set[Path] = set()
         # Outside the tab: what is in it only works once it was opened.
         self.timer, self.shown = gr.Timer(POLL_SECONDS, active=False), gr.State(())
         # Encrypted with a secret of this server's the key would be lost when the server is started again.
@@ -83,13 +81,8 @@ class OwnPhotos:
             event.then(*watch.polling, **QUICK)
 
     def show(self, key: str, shown: Sequence[str] = ()) -> Changes:
-        """Where the gallery stands, and what can be done with it; its pictures are served from now on."""
+        """Where the gallery stands, and what can be done with it."""
         gallery = self.own.find(key)
-        if gallery is not None and gallery.preparation is not None:
-            pictures = gallery.preparation.gallery.thumbnails_root.resolve()
-            if pictures not in self._served:
-                self._served.add(pictures)
-                gr.set_static_paths([pictures])
         busy = gallery is not None and gallery.busy  # asked first: what comes after it cannot be older
         working = gallery is not None and gallery.working
         photos = gallery.photo_ids if gallery else ()

@@ -1,0 +1,16 @@
+"""Tables in Markdown, for the command line, reports and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table, each as soon as its row is there: a row may be the result of an hour's measurement."""
+    yield _line(header)
+    yield "|" + "---|" * len(header)
+    yield from map(_line, rows)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
