@@ -26,7 +26,7 @@ from pipeline.photos.sources import SAMPLE
 
 FOLDER = Path(__file__).parent / "screenshots"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-SIZE = {"width": 1280, "height": 900}
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 COLOURS = 128  # which such a page does with, at a third of the bytes
 
 
@@ -35,9 +35,15 @@ def first_start(page: Page) -> None:
 
 
 def compare(page: Page) -> None:
-    """One photo, every model."""
+    """One photo by both models."""
     page.get_by_role("tab", name="Compare").click()
-    page.locator("#compare section").first.wait_for()
+    page.locator("#compare section").nth(1).wait_for()
+
+
+def on_a_phone(page: Page) -> None:
+    """An example that was tapped, its answer in view."""
+    page.locator("#examples button").nth(1).click()
+    page.wait_for_function("scrollY > 0")
 
 
 def why_this_match(page: Page) -> None:
@@ -56,11 +62,12 @@ def own_gallery(page: Page) -> None:
     page.locator("#own-state", has_text="can be searched").wait_for()
 
 
-SHOTS: dict[str, Callable[[Page], None]] = {
-    "first-start": first_start,
-    "compare": compare,
-    "why-this-match": why_this_match,
-    "own-gallery": own_gallery,
+SHOTS: dict[str, tuple[dict[str, int], Callable[[Page], None]]] = {
+    "first-start": (DESKTOP, first_start),
+    "compare": (DESKTOP, compare),
+    "why-this-match": (DESKTOP, why_this_match),
+    "own-gallery": (DESKTOP, own_gallery),
+    "phone": (PHONE, on_a_phone),
 }
 
 
@@ -75,8 +82,8 @@ def main() -> None:
         served = app.launch(galleries, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         FOLDER.mkdir(exist_ok=True)
-        for name, prepare in SHOTS.items():
-            page = browser.new_page(viewport=SIZE)
+        for name, (size, prepare) in SHOTS.items():
+            page = browser.new_page(viewport=size)
             page.goto(str(served.local_url))
             page.locator("#results .tile").first.wait_for()
             prepare(page)

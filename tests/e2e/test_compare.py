@@ -79,11 +79,11 @@ def client(tiny_page: tuple[Preparation, str], tmp_path: Path) -> Client:
 def test_the_api_compares_like_the_single_searches(client: Client, tmp_path: Path) -> None:
     TWO.save(tmp_path / "two.png")
     photo = handle_file(tmp_path / "two.png")
-    compared = client.predict(photo, "exact", 5, 1, api_name="/compare")
+    compared = client.predict(photo, "exact", 5, 2, api_name="/compare")
     assert [answer["recipe"] for answer in compared["answers"]] == list(RECIPES)
     assert compared["shared"]["mtcnn-reid"]["mtcnn-reid"] == 5
     for answer in compared["answers"]:
-        *_, alone = client.predict(photo, answer["recipe"], "exact", 5, 1, api_name="/search")
+        *_, alone = client.predict(photo, answer["recipe"], "exact", 5, 2, api_name="/search")
         hits = [{key: value for key, value in hit.items() if key != "picture"} for hit in alone["hits"]]
         assert (hits, alone["face"]) == (answer["hits"], answer["face"])
     *_, largest = client.predict(photo, "mtcnn-reid", "exact", 5, api_name="/search")
