@@ -8,4 +8,4 @@ from .types import Answer as Answer
 from .types import Face as Face
 from .types import Hit as Hit
 from .types import Photo as Photo
-from .types import Verdict as Verdict
+from .verdicts import Verdict as Verdict

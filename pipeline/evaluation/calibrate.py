@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.core.progress import Report, silent, tracked_slices
-from pipeline.core.types import IntArray, Limit
+from pipeline.core.types import IntArray
+from pipeline.core.verdicts import Limit
 from pipeline.embeddings.corrections import Corrections
 from pipeline.embeddings.store import Embeddings
 from pipeline.evaluation import metrics

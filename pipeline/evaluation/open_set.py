@@ -11,7 +11,8 @@ from typing import get_args
 
 import numpy as np
 
-from pipeline.core.types import IntArray, Words
+from pipeline.core.types import IntArray
+from pipeline.core.verdicts import Words
 from pipeline.embeddings.corrections import Corrections
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Bools, Estimate, Floats, Reliability

@@ -36,7 +36,8 @@ import numpy.typing as npt
 
 from pipeline.core.files import read_sealed, sealed, write_json
 from pipeline.core.recipes import Recipe
-from pipeline.core.types import Hit, Limit, PersonVerdict, Verdict, Words
+from pipeline.core.types import Hit
+from pipeline.core.verdicts import Limit, PersonVerdict, Verdict, Words
 from pipeline.search.person import FEATURES, NAMELESS, Floats
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from PIL import Image
 from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K
 from pipeline.core.settings import EMBEDDED, Milvus
-from pipeline.core.types import Answer, Encoded, Hit, PersonVerdict, VectorIndex
+from pipeline.core.types import Answer, Encoded, Hit, VectorIndex
+from pipeline.core.verdicts import PersonVerdict
 from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.faces import Choose, largest, numbered

@@ -17,15 +17,13 @@ from pipeline.page.presenter import Shown, attempted, enlarged, further, hit_in,
 from pipeline.page.query import FACES, SHOWN_SIDE, Request, at_framed
 from pipeline.page.tabs.explore import went_back
 from pipeline.page.tabs.search import example, with_picture
-from pipeline.search.calibration import OWN, Calibration, write_calibrations
-from tests.fakes import draw
+from pipeline.search.calibration import OWN, write_calibrations
+from tests.fakes import draw, known
 
 RECIPE = "mtcnn-reid"
 TWO = draw((5, 0, (10, 20, 40)), (1, 0, (80, 20, 60)), size=(160, 100))  # Farid, and larger Bruno
 # Of strangers, 1 % are within 0.2 of some of the gallery's 24 faces, 10 % within 0.5, and 90 % within 1.4.
-KNOWN = Calibration(
-    RECIPE, RECIPES[RECIPE].version, ("tiny-reid",), "", 1.0, 0.05, (0.01, 0.1, 0.9), (24,), ((0.2, 0.5, 1.4),)
-)
+KNOWN = known(RECIPE, "tiny-reid", (0.2, 0.5, 1.4))
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.core.progress import Progress
 from pipeline.core.recipes import DEFAULT, RECIPES
-from pipeline.core.types import Answer, Face, Hit, PersonVerdict, Verdict
+from pipeline.core.types import Answer, Face, Hit
+from pipeline.core.verdicts import PersonVerdict, Verdict
 from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation, Status

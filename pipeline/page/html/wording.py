@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 from pipeline.core.progress import Progress
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import VERSION
-from pipeline.core.types import Answer, Hit, Verdict
+from pipeline.core.types import Answer, Hit
+from pipeline.core.verdicts import Verdict
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.own_gallery import OwnGallery, Told
 from pipeline.galleries.preparation import Preparation, Status
