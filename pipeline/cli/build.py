@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ from pipeline.photos.sources import SAMPLE
 
 if TYPE_CHECKING:
     from pipeline.galleries.gallery import Gallery
+
+NAMED = 20  # files left out that are named, of each reason
 
 
 def add_commands(commands: Commands) -> None:
@@ -81,8 +84,16 @@ def build(options: argparse.Namespace) -> int:
         )
         for skipped in manifest["skipped"]:
             print(f"  skipped {skipped['photo_id']}: {skipped['reason']}")
+    _say_what_was_left_out(gallery.photos.left_out)
     print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}.")
     return 0
+
+
+def _say_what_was_left_out(left_out: Sequence[tuple[str, str]]) -> None:
+    for reason, count in Counter(reason for _, reason in left_out).most_common():
+        names = [name for name, of in left_out if of == reason]
+        more = f" and {count - NAMED:,} more" if count > NAMED else ""
+        print(f"left out {count:,}, {reason}: {', '.join(names[:NAMED])}{more}")
 
 
 def _draw_maps(gallery: Gallery, recipes: Sequence[str], bars: ProgressBars) -> None:

@@ -24,6 +24,7 @@ from pipeline.core.errors import (
     Stopped,
     WeightsError,
 )
+from pipeline.core.folders import link_folder
 from pipeline.core.processors import usable_cores
 from pipeline.core.progress import Progress
 from pipeline.core.recipes import RECIPES
@@ -32,6 +33,7 @@ from pipeline.embeddings.build import missing_indexes, open_embeddings, readable
 from pipeline.encoder.weights import PACKAGED, WEIGHT_FILES, WeightStore
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.indexes.registry import INDEXES, why_unavailable, why_unreachable
+from pipeline.photos.sources import datasets_kept_in
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -70,23 +72,11 @@ def examine() -> Iterator[Finding]:
 
 @contextmanager
 def _caches_of_links(settings: Settings) -> Iterator[Settings]:
-    """Settings whose cache, and that of `datasets`, hold links to what is cached, and are gone after the block."""
-    try:
-        from datasets import config
-    except ImportError:  # said above
-        yield settings
-        return
-    with TemporaryDirectory() as folder:
-        own, photos = Path(folder, "own"), Path(folder, "photos")
-        for cache, links in ((settings.cache, own), (config.HF_DATASETS_CACHE, photos)):
-            if cache.is_dir():
-                no_locks = shutil.ignore_patterns("*.lock")
-                shutil.copytree(cache.resolve(), links, copy_function=os.symlink, ignore=no_locks)
-        cache, config.HF_DATASETS_CACHE = config.HF_DATASETS_CACHE, photos
-        try:
-            yield replace(settings, cache=own)
-        finally:
-            config.HF_DATASETS_CACHE = cache
+    """Settings whose cache, and that of datasets, hold links to what is cached, and are gone after the block."""
+    with TemporaryDirectory() as folder, datasets_kept_in(Path(folder, "datasets")):
+        own = Path(folder, "own")
+        link_folder(settings.cache, own)
+        yield replace(settings, cache=own)
 
 
 def environment() -> Iterator[Finding]:

@@ -104,6 +104,12 @@ def move_folder(folder: Path, place: Path) -> None:
     remove_folder(aside)
 
 
+def link_folder(folder: Path, place: Path) -> None:
+    """Makes a folder like another one, if there is that, of links to its files: what is written there changes none."""
+    if folder.is_dir():
+        shutil.copytree(folder.resolve(), place, copy_function=os.symlink, ignore=shutil.ignore_patterns("*.lock"))
+
+
 def remove_leftovers(root: Path, prefix: str) -> None:
     """Deletes the folders in `root` that a process was deleting or copying when it was killed."""
     for left in [path for path in root.glob(f".{prefix}*") if path.name.endswith(LEFTOVER_SUFFIXES) and _is_mine(path)]:

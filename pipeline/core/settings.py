@@ -54,7 +54,7 @@ VARIABLES: dict[str, str] = {
     ),
     "FACESEARCH_MCP": (
         "Whether the page's server has the tool `search_face` for programs that speak MCP: `on` or `off`; needs "
-        "`pip install 'mcp>=1.28.1,<2'`. Default: `off`."
+        "`pip install 'mcp>=1.28.1,<3'`. Default: `off`."
     ),
     "FACESEARCH_RATE": (
         "How many searches a minute one visitor may start: a number, or `off`. Default: `off`; on a Hugging Face "

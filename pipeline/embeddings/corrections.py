@@ -49,6 +49,11 @@ class Correction:
         if not (self.photo and getattr(self, NEEDS[self.kind])):
             raise ValueError(f"{self.kind} needs a photo and its {NEEDS[self.kind]}")
 
+    @property
+    def photos(self) -> tuple[str, ...]:
+        """The ids of the photos it names."""
+        return (self.photo, self.other) if self.other else (self.photo,)
+
 
 COLUMNS = tuple(field.name for field in fields(Correction))
 
@@ -81,8 +86,7 @@ class Corrections:
     def of(cls, photos: Photos, folder: Path) -> Corrections:
         """What is known of these photos: LFW's errata as far as they are LFW's, then those in the gallery's folder."""
         rows = (*cls.load(LFW_ERRATA).rows, *cls.load(folder / NAME).rows)
-        here = set(photos.photo_ids)
-        return cls(tuple(row for row in rows if row.photo in here and (not row.other or row.other in here)))
+        return cls(tuple(row for row in rows if all(photos.row_of(each) is not None for each in row.photos)))
 
     def save(self, path: Path) -> None:
         """Writes all rows, atomically."""

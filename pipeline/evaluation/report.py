@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from markupsafe import Markup
@@ -156,20 +156,46 @@ def _framed(image: Image.Image, colour: str) -> Image.Image:
 def _errors(recipe: dict[str, Any], picture: Picture) -> Markup:
     found = recipe["verification"]
     kinds = [
-        ("two people taken for one", [_pair(error, picture) for error in found["false_matches"]]),
-        ("one person not recognised", [_pair(error, picture) for error in found["false_misses"]]),
+        ("two people taken for one", [_error(error, picture) for error in found["false_matches"]]),
+        ("one person not recognised", [_error(error, picture) for error in found["false_misses"]]),
     ]
     return tables.TEMPLATES("errors", label=recipe["label"], kinds=kinds)
 
 
-def _pair(error: dict[str, Any], picture: Picture) -> Markup:
-    both = Image.new("RGB", (2 * PAIR_SIDE + GAP, PAIR_SIDE), "white")
-    for column, photo_id in enumerate(error["photo_ids"]):
-        small = picture(photo_id).resize((PAIR_SIDE, PAIR_SIDE), Image.Resampling.BILINEAR, reducing_gap=2)
-        both.paste(small, (column * (PAIR_SIDE + GAP), 0))
-    names = " and ".join(dict.fromkeys(error["people"]))
+def _error(error: dict[str, Any], picture: Picture) -> Markup:
     distance = "no face found" if error["distance"] is None else f"distance {error['distance']:.2f}"
-    return tables.TEMPLATES("figure", picture=_jpeg(both, names), caption=f"{names}, {distance}")
+    return _pair(map(picture, error["photo_ids"]), " and ".join(dict.fromkeys(error["people"])), distance)
+
+
+def _pair(pictures: Iterable[Image.Image], names: str, said: str) -> Markup:
+    both = Image.new("RGB", (2 * PAIR_SIDE + GAP, PAIR_SIDE), "white")
+    for column, picture in enumerate(pictures):
+        small = picture.resize((PAIR_SIDE, PAIR_SIDE), Image.Resampling.BILINEAR, reducing_gap=2)
+        both.paste(small, (column * (PAIR_SIDE + GAP), 0))
+    return tables.TEMPLATES("figure", picture=_jpeg(both, names), caption=f"{names}, {said}")
+
+
+AUDIT_NOTE = (
+    "What two networks find wrong with the names, the surest first, in log-odds of one person against two. Look at "
+    "both photos, write accepted or rejected into the column status of audit.csv, and take that file into the "
+    "gallery's corrections: python -m pipeline audit --accept FILE."
+)
+
+
+def audit_part(made: dict[str, Any] | None) -> Markup:
+    """The table of the last audit, for the page; nothing if there was none."""
+    return _section("Mistakes in the names", tables.mistakes(made), AUDIT_NOTE) if made else Markup()
+
+
+def audit_sheet(made: dict[str, Any], picture: Picture) -> str:
+    """An audit as one HTML file: the pictures of every finding side by side."""
+    pairs = []
+    for finding in made["findings"]:
+        both = finding["photo"], finding["other"]
+        kind, name, reason, sure = (finding[column] for column in ("kind", "name", "reason", "sure"))
+        said = f"{kind} ({name}): {reason}, {sure}" if name else f"{kind}: {reason}, {sure}"
+        pairs.append(_pair(map(picture, both), " and ".join(both), said))
+    return tables.TEMPLATES("audit", title=f"Names of {made['title']}", made=made, note=AUDIT_NOTE, pairs=pairs)
 
 
 def _jpeg(image: Image.Image, alternative: str) -> Markup:

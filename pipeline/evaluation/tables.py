@@ -227,6 +227,12 @@ def indexes(report: dict[str, Any]) -> Table:
     ]
 
 
+def mistakes(made: dict[str, Any]) -> Table:
+    """What an audit found in a gallery's names."""
+    columns = ("kind", "photo", "other", "name", "reason", "sure")
+    return columns, [tuple(str(finding[column]) for column in columns) for finding in made["findings"]]
+
+
 def groups(recipe: dict[str, Any]) -> Table:
     """Who one recipe fails."""
     header = ("by", "group", "photos", "top-1 wrong", "misses", "false matches", "distance, one person", "two people")

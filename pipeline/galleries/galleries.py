@@ -52,10 +52,9 @@ class Galleries(Task):
 
     def get(self, key: object) -> Preparation:
         """The gallery of this key, or where it is empty of the first that is ready; SettingsError if there is none."""
-        own = self.own.find(key) if self.own and isinstance(key, str) else None
-        if own is not None and own.preparation is not None:
-            return own.preparation
-        return self._by_key[choice(self.first() if key in ("", None) else key, self._by_key, "gallery")]
+        return (
+            self._own(key) or self._by_key[choice(self.first() if key in ("", None) else key, self._by_key, "gallery")]
+        )
 
     def named(self, name: str) -> Preparation:
         """The gallery that answers name so (`Answer.gallery`); SettingsError if there is none any more."""
@@ -63,7 +62,7 @@ class Galleries(Task):
             if preparation.ready() and preparation.gallery.photos.name == name:
                 return preparation
         own = self.own.named(name) if self.own else None
-        if own is not None and own.preparation is not None:
+        if own and own.preparation:
             return own.preparation
         raise SettingsError(f"The gallery {name} is not here any more; search again.")
 
@@ -77,8 +76,11 @@ class Galleries(Task):
 
     def has(self, key: str) -> bool:
         """Whether there is a gallery of this key, a visitor's own included."""
-        own = self.own.find(key) if self.own else None
-        return key in self._by_key or (own is not None and own.preparation is not None)
+        return key in self._by_key or self._own(key) is not None
+
+    def _own(self, key: object) -> Preparation | None:
+        own = self.own.find(key) if self.own and isinstance(key, str) else None
+        return own.preparation if own else None
 
     def is_picture(self, path: Path) -> bool:
         """Whether a file is a picture of one of the galleries, not what a visitor sent."""

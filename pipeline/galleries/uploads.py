@@ -11,12 +11,11 @@ import errno
 import lzma
 import re
 import shutil
-import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -24,10 +23,10 @@ from typing import IO
 from pipeline.core.errors import PhotoError, PhotosError
 from pipeline.core.files import digest
 from pipeline.core.folders import PRIVATE_FILE, make_folder
-from pipeline.core.progress import Progress, Report
-from pipeline.photos.folders import PHOTO_SUFFIXES
+from pipeline.core.progress import Report, tracked
+from pipeline.photos.folders import people_of, why_left_out
 from pipeline.photos.images import DROPPED, open_image
-from pipeline.photos.zips import open_zip
+from pipeline.photos.zips import names_in, open_zip
 
 MAX_PHOTOS = 5_000  # in one gallery: an hour's work for two cores, if they are large
 MAX_ENTRIES = 20_000  # files of any kind in one drop, those in zips included
@@ -36,28 +35,30 @@ SPARE_BYTES = 500_000_000  # of disk that stay free for everybody else
 BLOCK = 1 << 20
 NAME_LENGTH = 50  # characters of a name that are kept, of up to four bytes each; file systems allow 255 bytes
 DISK_FULL = "The disk of this server is full; free some space, or drop fewer photos."
-WANTED = "drop JPEG, PNG, WebP, GIF, BMP or TIFF files, or a zip of them"
+WANTED = "drop JPEG, HEIC, PNG, WebP, AVIF, GIF, BMP or TIFF files, or a zip of them"
 BROKEN_ZIP = (zipfile.BadZipFile, ValueError, NotImplementedError)
+NO_PHOTO = "no photo that can be read"
 ENCRYPTED = 0x1  # bit of a zip entry's flags
 
 
 @dataclass(frozen=True)
 class Taken:
-    """The photos that were taken, as paths in the folder; how many files were no photos, and how many there already."""
+    """The photos that were taken, as paths in the folder; what was left out and why; how many were there already."""
 
     photos: tuple[PurePosixPath, ...]
-    unreadable: int
+    left_out: tuple[tuple[str, str], ...]
     known: int
 
 
 @dataclass(frozen=True)
 class _Source:
-    """One file that was dropped, or that a zip holds (`entry`)."""
+    """One file that was dropped, or that a zip holds (`entry`); why it is left out, where it is."""
 
     name: PurePosixPath
     size: int
     file: Path
     entry: zipfile.ZipInfo | None = None
+    left_out: str = ""
 
 
 def take(dropped: Sequence[Path], folder: Path, present: Path, report: Report) -> Taken:
@@ -73,7 +74,7 @@ def take(dropped: Sequence[Path], folder: Path, present: Path, report: Report) -
         sources += _sources(file)
         if len(sources) > MAX_ENTRIES:
             raise PhotosError(f"You dropped more than {MAX_ENTRIES:,} files, those in zips included; drop fewer.")
-    photos = [source for source in sources if source.name.suffix.lower() in PHOTO_SUFFIXES]
+    photos = [source for source in sources if not source.left_out]
     if not photos:
         raise PhotosError(f"There are no photos in what you dropped; {WANTED}.")
     count = sum(path.is_file() for path in present.rglob("*"))
@@ -81,7 +82,9 @@ def take(dropped: Sequence[Path], folder: Path, present: Path, report: Report) -
         total = count + len(photos)
         raise PhotosError(f"That makes {total:,} photos, and a gallery of your own holds {MAX_PHOTOS:,}; drop fewer.")
     _check_size(photos, folder)
-    return _take_all(photos, folder, present, report, others=len(sources) - len(photos))
+    taken = _take_all(photos, folder, present, report)
+    others = tuple((str(source.name), source.left_out) for source in sources if source.left_out)
+    return replace(taken, left_out=taken.left_out + others)
 
 
 def _check_size(photos: Sequence[_Source], folder: Path) -> None:
@@ -95,20 +98,19 @@ def _check_size(photos: Sequence[_Source], folder: Path) -> None:
         raise PhotosError(DISK_FULL)
 
 
-def _take_all(photos: Sequence[_Source], folder: Path, present: Path, report: Report, *, others: int) -> Taken:
+def _take_all(photos: Sequence[_Source], folder: Path, present: Path, report: Report) -> Taken:
     taken: list[PurePosixPath] = []
-    unreadable, known, left, started = others, 0, MAX_BYTES, time.perf_counter()
+    unreadable: list[tuple[str, str]] = []
+    known, left = 0, MAX_BYTES
     beside = folder / ".coming"
-    for file, inside in groupby(enumerate(photos), lambda numbered: numbered[1].file):
+    reading = tracked(photos, "Reading your photos", "photos", report)
+    for file, inside in groupby(reading, lambda photo: photo.file):
         with _archive(file) as archive:  # opened once, however many photos are in it
-            for done, photo in inside:
-                report(
-                    Progress("Reading your photos", "photos", done, len(photos), done, time.perf_counter() - started)
-                )
+            for photo in inside:
                 with _no_space_in_a_sentence(), _opened(photo, archive) as stream:
                     left -= _copy(stream, beside, left)
                 if not _can_be_read(beside):
-                    unreadable += 1
+                    unreadable.append((str(photo.name), NO_PHOTO))
                 elif (name := _free_name(photo.name, beside, (folder, present))) is None:
                     known += 1
                 else:
@@ -118,7 +120,7 @@ def _take_all(photos: Sequence[_Source], folder: Path, present: Path, report: Re
     beside.unlink(missing_ok=True)
     if not taken and not known:
         raise PhotosError(f"None of these files can be read as a photo; {WANTED}.")
-    return Taken(tuple(taken), unreadable, known)
+    return Taken(tuple(taken), tuple(unreadable), known)
 
 
 def _can_be_read(file: Path) -> bool:
@@ -140,19 +142,21 @@ def _archive(file: Path) -> Iterator[zipfile.ZipFile | None]:
         yield archive
 
 
-def _sources(file: Path) -> Iterator[_Source]:
+def _sources(file: Path) -> list[_Source]:
     """The file, or if it is a zip, what is in it."""
     with _archive(file) as archive:
         if archive is None:
-            yield _Source(_cleaned(PurePosixPath(file.name)), file.stat().st_size, file)
-            return
-        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    for entry in entries:
-        path = PurePosixPath(entry.filename.replace("\\", "/"))
+            name = PurePosixPath(file.name)
+            return [_Source(_cleaned(name.name), file.stat().st_size, file, left_out=why_left_out(name))]
+        entries = names_in(archive)
+    for entry, path in entries:
         _check_entry(file, entry, path)
-        # What a system hides beside photos, such as macOS' `__MACOSX/._1.jpg`, nobody means to drop.
-        if not any(part.startswith((".", "__MACOSX")) for part in path.parts):
-            yield _Source(_cleaned(path), entry.file_size, file, entry)
+    photos = [path for _, path in entries if not why_left_out(path)]
+    folders = {path: person for path, person in zip(photos, people_of(photos), strict=True) if path.parent.name}
+    return [
+        _Source(_cleaned(path.name, folders.get(path, "")), entry.file_size, file, entry, why_left_out(path))
+        for entry, path in entries
+    ]
 
 
 def _check_entry(file: Path, entry: zipfile.ZipInfo, path: PurePosixPath) -> None:
@@ -164,11 +168,11 @@ def _check_entry(file: Path, entry: zipfile.ZipInfo, path: PurePosixPath) -> Non
         raise PhotosError(f"{file.name} holds another zip, {path.name}, which is not opened; unpack it first.")
 
 
-def _cleaned(path: PurePosixPath) -> PurePosixPath:
-    """The name with the folder it lies in, of printable characters and not too long; what is above is left out."""
-    folder, name = path.parent.name, path.name
-    parts = [*([_plain(folder)[:NAME_LENGTH]] if folder else []), _plain(path.stem)[:NAME_LENGTH] + path.suffix[:6]]
-    return PurePosixPath(*parts) if name else PurePosixPath("photo")
+def _cleaned(name: str, folder: str = "") -> PurePosixPath:
+    """The name, in a folder if there is one, of printable characters and not too long."""
+    photo = PurePosixPath(name)
+    parts = [_plain(folder)[:NAME_LENGTH]] if folder else []
+    return PurePosixPath(*parts, (_plain(photo.stem)[:NAME_LENGTH] + photo.suffix[:6]) if name else "photo")
 
 
 def _plain(text: str) -> str:

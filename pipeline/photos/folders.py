@@ -5,13 +5,27 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import unicodedata
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from itertools import chain, count
+from pathlib import Path, PurePosixPath
 
 from pipeline.core.errors import PhotosError
+from pipeline.photos.images import SUFFIXES
 from pipeline.photos.photos import Photos, revision
 
-PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+# What systems, network drives and archives keep beside photos, and nobody means.
+NOT_MEANT = re.compile(r"\.|@eaDir$|#recycle$|\$RECYCLE\.BIN$|__MACOSX$|(?:Thumbs\.db|desktop\.ini)$", re.IGNORECASE)
+HIDDEN, OTHER, LOOP = "hidden or a system's own", "no photo by its ending", "a link to a folder that is here already"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The photos below a folder, as (path, path below the folder as text), and what was left out, as (path, reason)."""
+
+    photos: tuple[tuple[Path, PurePosixPath], ...]
+    left_out: tuple[tuple[str, str], ...]
 
 
 def own_photos(folder: Path, names: tuple[str, str]) -> Photos:
@@ -19,14 +33,13 @@ def own_photos(folder: Path, names: tuple[str, str]) -> Photos:
 
     PhotosError if there are none. Their revision stays the same wherever the folder is moved.
     """
-    files = list(_photos_below(folder))
-    if not files:
+    listing = photos_below(folder)
+    if not listing.photos:
         raise PhotosError("There are no photos left; drop some.")
-    relative = [file.relative_to(folder) for file in files]
-    labels = [(path.as_posix(), path.parent.name or path.stem) for path in relative]
-    stamps = [_stamp(file) for file in files]
+    labels = [(name.as_posix(), name.parent.name or name.stem) for _, name in listing.photos]
+    stamps = [_stamp(file) for file, _ in listing.photos]
     revised = revision([("every", "face"), *labels], stamps)
-    return Photos(names, labels, (revised, stamps), lambda row: files[row], every_face=True)
+    return Photos(names, labels, (revised, stamps), lambda row: listing.photos[row][0], every_face=True)
 
 
 def _stamp(file: Path) -> str:
@@ -42,23 +55,39 @@ def folder_photos(folder: Path, names: tuple[str, str] | None = None, stamp: Cal
     """The photos below a folder; PhotosError if there are none. `stamp` tells whether a photo's file has changed."""
     if not folder.is_dir():
         raise PhotosError(f"FACESEARCH_DATASET names the folder {folder}, which does not exist; correct the path.")
-    files = list(_photos_below(folder))
-    if not files:
+    listing = photos_below(folder)
+    if not listing.photos:
         raise PhotosError(
-            f"There are no photos in {folder} (looked for {', '.join(sorted(PHOTO_SUFFIXES))}); choose another folder."
+            f"There are no photos in {folder} (looked for {', '.join(sorted(SUFFIXES))}); choose another folder."
         )
-    labels, stamps = [], []
-    for file in files:
-        relative = file.relative_to(folder)
-        labels.append((relative.as_posix(), relative.parts[0] if len(relative.parts) > 1 else file.stem))
-        stamps.append(stamp(file))
+    ids = [name for _, name in listing.photos]
+    labels = [(name.as_posix(), person) for name, person in zip(ids, people_of(ids), strict=True)]
+    stamps = [stamp(file) for file, _ in listing.photos]
     folder_name = folder.resolve().name
     names = names or (told_apart(folder_name, str(folder.resolve())), folder_name)
-    return Photos(names, labels, (revision(labels, stamps), stamps), lambda row: files[row])
+    photos = Photos(names, labels, (revision(labels, stamps), stamps), lambda row: listing.photos[row][0])
+    photos.left_out = listing.left_out
+    return photos
 
 
-def _photos_below(folder: Path) -> Iterator[Path]:
-    """PhotosError where a folder cannot be listed: with half of its photos it would be another gallery."""
+def people_of(photos: Sequence[PurePosixPath]) -> list[str]:
+    """Whom each photo shows: the topmost folder that tells people apart, or the photo's own name without one.
+
+    A folder that all photos lie in tells nobody apart, unless those in it are years or dates.
+    """
+    folders = [photo.parts[:-1] for photo in photos]
+    while len({names[0] for names in folders if names}) == 1 and all(len(names) != 1 for names in folders):
+        if all(re.fullmatch(r"[\d\W_]+", names[1]) for names in folders if names):
+            break
+        folders = [names[1:] for names in folders]
+    return [names[0] if names else photo.stem for names, photo in zip(folders, photos, strict=True)]
+
+
+def photos_below(folder: Path) -> Listing:
+    """Every photo below the folder, by its ending, and what was left out; linked folders are followed once.
+
+    PhotosError where a folder cannot be listed: with half of its photos it would be another gallery.
+    """
 
     def failed(error: OSError) -> None:
         if not isinstance(error, PermissionError):  # what this account may not see is not part of it
@@ -66,11 +95,46 @@ def _photos_below(folder: Path) -> Iterator[Path]:
                 f"The folder {error.filename} cannot be read ({error.strerror}); see that its drive is there."
             ) from error
 
-    found = []
-    for inside, folders, files in os.walk(folder, onerror=failed):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(inside, name) for name in files if not name.startswith(".")]
-    return (path for path in sorted(found) if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
+    photos: list[Path] = []
+    left_out: list[tuple[str, str]] = []
+    seen = {folder.resolve()}
+    for inside, folders, files in os.walk(folder, onerror=failed, followlinks=True):
+        there = Path(inside)
+        for name in sorted(folders):
+            linked = (there / name).is_symlink()
+            place = (there / name).resolve() if linked else there / name
+            if NOT_MEANT.match(name) or (linked and any(place == one or place in one.parents for one in seen)):
+                left_out.append((_readable(there / name, folder), HIDDEN if NOT_MEANT.match(name) else LOOP))
+                folders.remove(name)
+            elif linked:
+                seen.add(place)
+        why = {name: why_left_out(PurePosixPath(name)) for name in sorted(files)}
+        left_out += [(_readable(there / name, folder), reason) for name, reason in why.items() if reason]
+        photos += [there / name for name, reason in why.items() if not reason and (there / name).is_file()]
+    photos.sort()
+    named: dict[PurePosixPath, Path] = {}
+    for photo in photos:
+        named[_free(PurePosixPath(_readable(photo, folder)), named)] = photo
+    return Listing(tuple((path, name) for name, path in named.items()), tuple(left_out))
+
+
+def why_left_out(path: PurePosixPath) -> str:
+    """Why a file of a folder or a zip is none of its photos, by its path; empty if it is one."""
+    if any(NOT_MEANT.match(part) for part in path.parts):
+        return HIDDEN
+    return "" if path.suffix.lower() in SUFFIXES else OTHER
+
+
+def _readable(path: Path, folder: Path) -> str:
+    """The path below the folder in composed characters, so that a name is one name; what is not UTF-8 is replaced."""
+    name = os.fsencode(path.relative_to(folder)).decode(errors="replace")
+    return unicodedata.normalize("NFC", name).replace(os.sep, "/")
+
+
+def _free(name: PurePosixPath, taken: Container[PurePosixPath]) -> PurePosixPath:
+    """The name, or with a number behind it where it is taken: names that differ in their bytes may read the same."""
+    numbered = (name.with_name(f"{name.stem} ({number}){name.suffix}") for number in count(2))
+    return next(one for one in chain((name,), numbered) if one not in taken)
 
 
 def told_apart(name: str, place: str) -> str:

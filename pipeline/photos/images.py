@@ -7,20 +7,33 @@ import io
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps
 
 from pipeline.core.errors import PhotoError, PhotoOutOfReach
 
-MAX_PIXELS = 65_000_000  # what large phones take; 260 MB decoded, and as much again while it is turned
-UNREADABLE = "This file cannot be read as a photo; use an undamaged JPEG, PNG or WebP."
+MAX_PIXELS = 65_000_000  # decoded: 260 MB, and as much again while it is turned
+# A JPEG may have more: it is decoded at half its width and height. Today's largest phone photos have 200 million.
+MAX_JPEG_PIXELS = 4 * MAX_PIXELS
+Image.MAX_IMAGE_PIXELS = MAX_JPEG_PIXELS  # Pillow refuses twice that; what is between is judged below
+UNREADABLE = "This file cannot be read as a photo; use an undamaged JPEG, HEIC, PNG, WebP or AVIF."
+RAW = "This is a camera's raw file, of which only a small preview could be read; export it as JPEG."
+PROGRESSIVE = "This photo is a progressive JPEG of {:.0f} megapixels, which takes too much memory; scale it down first."
 OUT_OF_REACH = "{} cannot be read ({}); see that it is there, and may be read."
 # Pillow has decoders of fifty formats, one of which hands files to Ghostscript; strangers' files get to these only.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+# By these endings a photo is looked for in a folder or a zip; what it is, its content says.
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .webp .avif .heic .heif .hif .gif .bmp .tif .tiff".split()  # noqa: SIM905
+)
+NEW_SUBFILE_TYPE, REDUCED = 254, 1  # the tag of TIFF's first picture that says it is a preview, as raw files have it
+JPEG_END = b"\xff\xd9"
+LAST_ROWS, LAST_BYTES = 32, 64  # of pixels, two rows of a JPEG's blocks; of a file
 STRIP_PIXELS = 1 << 22
 SMALL_BYTES = 64_000  # a JPEG below this is its own thumbnail
 JPEG_START = b"\xff\xd8"
@@ -37,29 +50,79 @@ def open_image(source: bytes | Path, *, side: int = 0) -> Image.Image:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd EXIF, and of sizes that MAX_PIXELS judges below
-            file = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-            with file, Image.open(file, formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise PhotoError(
-                        f"This photo has {image.width:,} x {image.height:,} pixels; the limit is "
-                        f"{MAX_PIXELS // 1_000_000} megapixels, so scale it down first."
-                    )
-                if side:
-                    image.draft("RGB", (side, side))
-                image.load()
-                ImageOps.exif_transpose(image, in_place=True)
-                return _rgb(image)
+            warnings.simplefilter("ignore")  # Pillow warns of odd EXIF, and of sizes that are judged below
+            return _decoded(source, side)
     except PhotoError:
         raise
     except Image.DecompressionBombError as error:
         raise PhotoError(
-            f"This photo is larger than {MAX_PIXELS // 1_000_000} megapixels; scale it down first."
+            f"This photo is larger than can be read here; scale it down to {MAX_PIXELS // 1_000_000} megapixels first."
         ) from error
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, ValueError, ...
         if isinstance(source, Path) and (cause := _why_out_of_reach(source, error)):
             raise PhotoOutOfReach(OUT_OF_REACH.format(source.name, cause)) from error
+        if repaired := _without_end(source):
+            return open_image(repaired, side=side)
         raise PhotoError(UNREADABLE) from error
+
+
+def _decoded(source: bytes | Path, side: int) -> Image.Image:
+    file = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+    with file:
+        boxed = file.read(12)[4:8] == b"ftyp"  # the container of HEIF and AVIF
+        file.seek(0)
+        with Image.open(file, formats=(*FORMATS, _heif()) if boxed else FORMATS) as image:
+            _check(image)
+            if side:
+                image.draft("RGB", (side, side))
+            elif image.width * image.height > MAX_PIXELS:
+                image.draft("RGB", (image.width // 2, image.height // 2))
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return _rgb(image)
+
+
+@cache
+def _heif() -> str:
+    """Makes Pillow read HEIF; the format's name."""
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener(thumbnails=False)
+    return "HEIF"
+
+
+def _check(image: Image.Image) -> None:
+    """PhotoError for a photo with too many pixels, and for the preview of a raw file."""
+    jpeg = image.format in ("JPEG", "MPO")
+    pixels, most = image.width * image.height, MAX_JPEG_PIXELS if jpeg else MAX_PIXELS
+    if pixels > most:
+        raise PhotoError(
+            f"This photo has {image.width:,} x {image.height:,} pixels; the limit is "
+            f"{most // 1_000_000} megapixels, so scale it down first."
+        )
+    if pixels > MAX_PIXELS and "progressive" in image.info:  # whose coefficients all have to be in memory at once
+        raise PhotoError(PROGRESSIVE.format(pixels / 1e6))
+    if image.format == "TIFF" and image.tag_v2.get(NEW_SUBFILE_TYPE) == REDUCED:  # type: ignore[attr-defined]
+        raise PhotoError(RAW)
+
+
+def _without_end(source: bytes | Path) -> bytes | None:
+    """A JPEG that lacks its end marker, and of pixels at most some of the last rows, with one; None for any other.
+
+    The last bytes that are there decide: the pixels that they change are where the photo ends.
+    """
+    content = source if isinstance(source, bytes) else source.read_bytes()
+    if not content.startswith(JPEG_START) or content.endswith(JPEG_END):
+        return None
+    whole, shorter = content + JPEG_END, content[:-LAST_BYTES] + JPEG_END
+    try:
+        with Image.open(io.BytesIO(whole), formats=("JPEG",)) as image, Image.open(io.BytesIO(shorter)) as other:
+            if image.width * image.height > MAX_PIXELS:
+                return None
+            changed = ImageChops.difference(image, other).getbbox()
+            return whole if changed and changed[1] >= image.height - LAST_ROWS else None
+    except (OSError, SyntaxError, ValueError):
+        return None
 
 
 def _why_out_of_reach(path: Path, error: Exception) -> str | None:

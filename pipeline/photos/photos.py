@@ -30,6 +30,7 @@ class Photos:
         """
         self.every_face = every_face
         self.former: Photos | None = None  # the same photos as versions up to 0.9 called them, or told them apart
+        self.left_out: tuple[tuple[str, str], ...] = ()  # (file, reason) of what lies beside them in their folder
         self.name, self.title = names
         self.revision, self.stamps = revision[0], tuple(revision[1])
         self.photo_ids = tuple(photo_id for photo_id, _ in labels)

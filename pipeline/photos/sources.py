@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import PhotosError
 from pipeline.core.files import digest
+from pipeline.core.folders import link_folder
 from pipeline.core.hub import endpoint, meter, reachable
 from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.settings import LFW, expanded
@@ -142,6 +144,22 @@ def _load(folder: Path) -> Dataset:
         ) from error
     splits: dict[str, Dataset] = loaded
     return splits["train"] if "train" in splits else next(iter(splits.values()))
+
+
+@contextmanager
+def datasets_kept_in(folder: Path) -> Iterator[None]:
+    """Has `datasets` keep what it reads in this folder, beside links to what it has kept already."""
+    try:
+        from datasets import config
+    except ImportError:  # then nothing is read either
+        yield
+        return
+    cache, config.HF_DATASETS_CACHE = config.HF_DATASETS_CACHE, folder
+    link_folder(cache, folder)
+    try:
+        yield
+    finally:
+        config.HF_DATASETS_CACHE = cache
 
 
 def _dataset_photos(data: Dataset, gallery: tuple[str, str], former_name: str = "") -> Photos:

@@ -6,10 +6,13 @@ import io
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from charset_normalizer import from_bytes
 
 from pipeline.core.errors import PhotosError
 
+UTF8 = 0x800  # bit of an entry's flags
 ENTRY_BYTES = 200  # of the list for each file: 46, its name, and what systems note besides
 
 
@@ -30,6 +33,25 @@ def open_zip(path: Path, most: int) -> Iterator[zipfile.ZipFile]:
         stream.most = None
         with archive:
             yield archive
+
+
+def names_in(archive: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo, PurePosixPath]]:
+    """The files of a zip with their names as they were written.
+
+    A zip marks names that are UTF-8. Of all others it does not say what they are; all of them together tell.
+    """
+    files = [entry for entry in archive.infolist() if not entry.is_dir()]
+    unmarked = {entry: entry.orig_filename.encode("cp437") for entry in files if not entry.flag_bits & UTF8}
+    encoding = _encoding(b"\n".join(unmarked.values()))
+    told = {entry: name.decode(encoding, errors="replace") for entry, name in unmarked.items()}
+    return [(entry, PurePosixPath(told.get(entry, entry.filename).replace("\\", "/"))) for entry in files]
+
+
+def _encoding(names: bytes) -> str:
+    if names.isascii():
+        return "ascii"
+    found = from_bytes(names).best()
+    return found.encoding if found else "cp437"
 
 
 class _ListTooLong(Exception):

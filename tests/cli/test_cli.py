@@ -321,7 +321,7 @@ def test_calibrate_needs_lfw(run: Run) -> None:
 def test_a_photo_that_is_not_there_or_is_none(run: Run, tmp_path: Path) -> None:
     run("build")
     missing = "missing.png cannot be read (No such file or directory); see that it is there, and may be read."
-    damaged = "This file cannot be read as a photo; use an undamaged JPEG, PNG or WebP."
+    damaged = "This file cannot be read as a photo; use an undamaged JPEG, HEIC, PNG, WebP or AVIF."
     for name, content, sentence in (
         ("missing.png", None, missing),
         ("text.jpg", b"hello", damaged),

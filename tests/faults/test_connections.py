@@ -33,6 +33,7 @@ WATCHED: dict[str, list[str]] = {
     "own": ["list"],
     "doctor": [],
     "evaluate": ["--recipes", MINI],
+    "audit": ["--recipes", MINI, "mini-whole"],
     "copy-mtcnn": ["--out", "mtcnn.safetensors"],
     "bench": ["--growth", "--rows", "500", "1000", "--indexes", "exact,annoy"],
     "bench-indexes": ["--recipe", MINI],

@@ -128,7 +128,7 @@ Call = Callable[..., requests.Response]
 def post(served: Served, tally: Tally) -> Iterator[Call]:
     """Sends a body to the tool as it is; the next call is answered as ever."""
     if find_spec("mcp") is None:
-        pytest.skip("needs the package mcp: pip install 'mcp>=1.28.1,<2'")
+        pytest.skip("needs the package mcp: pip install 'mcp>=1.28.1,<3'")
 
     def post(body: str | bytes, **headers: str) -> requests.Response:
         tally.add("frames and calls of the tool")

@@ -190,8 +190,7 @@ def test_every_face_of_every_photo_is_found(own: OwnGalleries, party: list[Path]
             gallery.pictures.thumbnail(unknown)
     assert mine.told is not None
     assert told_line(mine.told) == (
-        "6 faces in 4 photos can be searched. In 1 photo no face was found. 1 file was skipped: not a photo that can "
-        "be read."
+        "6 faces in 4 photos can be searched. In 1 photo no face was found. 1 file left out: no photo that can be read."
     )
 
 

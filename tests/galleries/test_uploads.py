@@ -18,10 +18,12 @@ from PIL import Image
 from pipeline.core.errors import PhotosError, Stopped
 from pipeline.core.progress import Progress, silent
 from pipeline.galleries import uploads
-from pipeline.galleries.uploads import Taken, take
+from pipeline.galleries.uploads import NO_PHOTO, Taken, take
+from pipeline.photos.folders import HIDDEN
+from pipeline.photos.folders import OTHER as OTHERS
 from tests.fakes import portrait
 
-WANTED = "drop JPEG, PNG, WebP, GIF, BMP or TIFF files, or a zip of them"
+WANTED = "drop JPEG, HEIC, PNG, WebP, AVIF, GIF, BMP or TIFF files, or a zip of them"
 
 
 def png(image: Image.Image) -> bytes:
@@ -76,7 +78,7 @@ def test_photos_are_copied_as_they_are(dropped: Path, tmp_path: Path) -> None:
     (dropped / "a.png").write_bytes(PHOTO)
     portrait(2).save(dropped / "b.JPG", "JPEG")
     assert taken_from(dropped / "a.png", dropped / "b.JPG") == Taken(
-        (PurePosixPath("a.png"), PurePosixPath("b.JPG")), 0, 0
+        (PurePosixPath("a.png"), PurePosixPath("b.JPG")), (), 0
     )
     assert files_below(tmp_path / "taken") == ["a.png", "b.JPG"]
     assert (tmp_path / "taken" / "a.png").read_bytes() == PHOTO
@@ -95,7 +97,7 @@ def test_of_a_zip_the_photos_are_taken_with_the_folder_they_lie_in(zipped: Path,
             "trip/.hidden/4.png": PHOTO,
         },
     )
-    assert taken_from(zipped).unreadable == 1
+    assert dict(taken_from(zipped).left_out) == {"notes.txt": OTHERS, "_1.png": HIDDEN, "4.png": HIDDEN}
     assert files_below(tmp_path / "taken") == ["3.png", "Ann/2.png", "holiday/1.png"]
     assert (tmp_path / "taken" / "Ann" / "2.png").read_bytes() == OTHER
 
@@ -108,14 +110,15 @@ def test_what_cannot_be_read_is_skipped_and_counted(dropped: Path, zipped: Path,
     Image.effect_noise((400, 400), 80).save(stream, "JPEG")
     write_zip(zipped, {"cut.jpg": stream.getvalue()[:9000], "empty.png": b""})
     files = [dropped / name for name in ("good.png", "broken.jpg", "notes.txt", "photos.zip")]
-    assert taken_from(*files) == Taken((PurePosixPath("good.png"),), 4, 0)
+    left_out = {"broken.jpg": NO_PHOTO, "cut.jpg": NO_PHOTO, "empty.png": NO_PHOTO, "notes.txt": OTHERS}
+    assert taken_from(*files) == Taken((PurePosixPath("good.png"),), tuple(left_out.items()), 0)
     assert files_below(tmp_path / "taken") == ["good.png"]
 
 
 def test_names_are_told_apart_and_the_same_photo_is_not_taken_twice(zipped: Path, tmp_path: Path) -> None:
     (tmp_path / "present").mkdir()
     (tmp_path / "present" / "1.png").write_bytes(PHOTO)
-    write_zip(zipped, {"1.png": PHOTO, "x/1.png": PHOTO, "a/x/1.png": OTHER, "b/x/1.png": OTHER})
+    write_zip(zipped, {"1.png": PHOTO, "x/1.png": PHOTO, "x/a/1.png": OTHER, "x/b/1.png": OTHER})
     (zipped.parent / "1.png").write_bytes(OTHER)
     taken = taken_from(zipped, zipped.parent / "1.png")
     assert taken.known == 2
@@ -125,8 +128,40 @@ def test_names_are_told_apart_and_the_same_photo_is_not_taken_twice(zipped: Path
 
 def test_names_that_no_file_can_have_are_mended(zipped: Path, tmp_path: Path) -> None:
     write_zip(zipped, {"\U0001f600" * 300 + "/a\nb.png": PHOTO, " ./..png": PHOTO, "n" * 400 + ".png": PHOTO})
-    assert taken_from(zipped).unreadable == 0
+    assert taken_from(zipped).left_out == (("_.png", HIDDEN),)
     assert files_below(tmp_path / "taken") == ["n" * 50 + ".png", "\U0001f600" * 50 + "/a_b.png"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "person", "photo"),
+    [
+        ("cp932", "\u30bd\u30cb\u30a2\u8868", "\u5199\u771f"),
+        ("gb18030", "\u738b\u5c0f\u660e", "\u7167\u7247"),
+        ("utf-8", "M\u00fcller", "Bild"),
+    ],
+)
+def test_names_are_read_as_they_were_written(
+    encoding: str, person: str, photo: str, zipped: Path, tmp_path: Path
+) -> None:
+    """One of them has a backslash among its bytes. Python marks names that are UTF-8; other programs do not."""
+
+    class Unmarked(zipfile.ZipInfo):
+        def _encodeFilenameFlags(self) -> tuple[bytes, int]:
+            return self.filename.encode(encoding), self.flag_bits
+
+    with zipfile.ZipFile(zipped, "w") as archive:
+        for number, content in enumerate((PHOTO, OTHER)):
+            archive.writestr(Unmarked(f"{person}/{photo}{number}.png"), content)
+    assert taken_from(zipped).left_out == ()
+    assert files_below(tmp_path / "taken") == [f"{person}/{photo}0.png", f"{person}/{photo}1.png"]
+
+
+def test_years_in_a_folder_of_people_are_nobody(zipped: Path, tmp_path: Path) -> None:
+    write_zip(
+        zipped, {"Photos/Colin/2019/1.png": PHOTO, "Photos/Tony/2019/1.png": PHOTO, "Photos/Tony/2020/1.png": OTHER}
+    )
+    assert taken_from(zipped).left_out == ()
+    assert files_below(tmp_path / "taken") == ["Colin/1.png", "Tony/1 (2).png", "Tony/1.png"]
 
 
 def test_progress_is_told_and_may_end_it(dropped: Path) -> None:

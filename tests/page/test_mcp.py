@@ -28,7 +28,7 @@ from pipeline.galleries.preparation import Preparation
 from pipeline.page.server import mcp
 from pipeline.page.server.gate import AT_ONCE, WAITING, Gate
 from pipeline.page.server.guard import MAX_BODY, MAX_MCP_BODY
-from pipeline.page.server.mcp import ARGUMENTS, MISSING, SearchTool, decoded, require_mcp, search_face
+from pipeline.page.server.mcp import MISSING, Asked, SearchTool, decoded, require_mcp, search_face
 from tests.fakes import draw, portrait, tiny_gallery
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ def galleries(tiny: Gallery) -> Galleries:
 @pytest.fixture(scope="module")
 def served(galleries: Galleries) -> Iterator[str]:
     """The address of the tool on a running page."""
-    pytest.importorskip("mcp", reason="needs the package mcp: pip install 'mcp>=1.28.1,<2'")
+    pytest.importorskip("mcp", reason="needs the package mcp: pip install 'mcp>=1.28.1,<3'")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import app
@@ -75,12 +75,12 @@ def served(galleries: Galleries) -> Iterator[str]:
 def with_client(url: str, use: Callable[[Any], Any]) -> Any:  # noqa: ANN401
     """What comes of using a client's session at this address."""
     from mcp import ClientSession
-    from mcp.client.streamable_http import streamablehttp_client
+    from mcp.client.streamable_http import streamable_http_client
 
     async def run() -> object:
-        async with streamablehttp_client(url) as (read, write, _), ClientSession(read, write) as session:
+        async with streamable_http_client(url) as (read, write, *_), ClientSession(read, write) as session:
             await session.initialize()
-            return await use(session)
+            return (await use(session)).model_dump(by_alias=True)  # in Python, version 2 has other names than 1
 
     return anyio.run(run)
 
@@ -102,12 +102,12 @@ def photo(tmp_path: Path) -> Path:
 
 
 def test_there_is_one_tool_and_its_arguments_are_documented(served: str) -> None:
-    listed = with_client(served, lambda session: session.list_tools()).tools
-    assert [tool.name for tool in listed] == ["search_face"]
-    properties = listed[0].inputSchema["properties"]
-    assert set(properties) == set(ARGUMENTS)
+    listed = with_client(served, lambda session: session.list_tools())["tools"]
+    assert [tool["name"] for tool in listed] == ["search_face"]
+    properties = listed[0]["inputSchema"]["properties"]
+    assert set(properties) == set(Asked.model_fields)
     assert all(about["description"] for about in properties.values())
-    assert listed[0].inputSchema["required"] == ["photo"]
+    assert listed[0]["inputSchema"]["required"] == ["photo"]
 
 
 def test_hits_are_those_of_the_command_line_and_of_the_endpoint(
@@ -116,9 +116,9 @@ def test_hits_are_those_of_the_command_line_and_of_the_endpoint(
     from gradio_client import Client, handle_file
 
     result = call(served, photo=as_base64(photo), recipe="mtcnn-reid", index="exact", k=7)
-    assert not result.isError
-    answer = result.structuredContent
-    assert json.loads(result.content[0].text) == answer
+    assert not result["isError"]
+    answer = result["structuredContent"]
+    assert json.loads(result["content"][0]["text"]) == answer
 
     monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: tiny)
     assert main(["search", str(photo), "--recipe", "mtcnn-reid", "--index", "exact", "--k", "7", "--json"]) == 0
@@ -148,8 +148,8 @@ def test_hits_are_those_of_the_command_line_and_of_the_endpoint(
 )
 def test_what_cannot_be_is_told_in_a_sentence(served: str, arguments: dict[str, object], sentence: str) -> None:
     result = call(served, **arguments)
-    assert result.isError
-    assert sentence in result.content[0].text
+    assert result["isError"]
+    assert sentence in result["content"][0]["text"]
 
 
 def test_it_is_off_unless_switched_on_and_only_for_programs(served: str, galleries: Galleries) -> None:
@@ -178,16 +178,18 @@ def test_it_is_off_unless_switched_on_and_only_for_programs(served: str, galleri
 def test_who_calls_too_often_is_told_so_by_the_tool(galleries: Galleries, photo: Path) -> None:
     import app
 
-    pytest.importorskip("mcp", reason="needs the package mcp: pip install 'mcp>=1.28.1,<2'")
+    pytest.importorskip("mcp", reason="needs the package mcp: pip install 'mcp>=1.28.1,<3'")
     rate = Rate(1)
     page = app.launch(galleries, mcp=True, rate=rate, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
     url, asked = f"{page.local_url}gradio_api/mcp", {"photo": as_base64(photo)}
     first, second = call(url, **asked), call(url, **asked)
     page.close()
     gc.collect()
-    assert first.structuredContent["hits"][0]["person"] == "Elif"
-    assert second.isError
-    assert second.content[0].text.startswith("This page takes 1 searches a minute from one visitor; try again in ")
+    assert first["structuredContent"]["hits"][0]["person"] == "Elif"
+    assert second["isError"]
+    assert second["content"][0]["text"].startswith(
+        "This page takes 1 searches a minute from one visitor; try again in "
+    )
 
 
 def test_a_photo_may_be_a_data_url_and_larger_than_other_requests(served: str) -> None:
@@ -195,7 +197,7 @@ def test_a_photo_may_be_a_data_url_and_larger_than_other_requests(served: str) -
     image.save(encoded, "PNG", compress_level=0)
     url = f"data:image/png;base64,{base64.b64encode(encoded.getvalue()).decode()}"
     assert MAX_BODY < len(url) < MAX_MCP_BODY
-    assert call(served, photo=url).structuredContent["hits"][0]["person"] == "Bruno"
+    assert call(served, photo=url)["structuredContent"]["hits"][0]["person"] == "Bruno"
 
 
 def test_without_choices_the_best_model_answers(galleries: Galleries, photo: Path) -> None:
@@ -259,7 +261,7 @@ def test_so_many_may_wait_and_no_more(galleries: Galleries, monkeypatch: pytest.
     assert len(seen) == AT_ONCE + WAITING
 
 
-@pytest.mark.parametrize("installed", ["", "2.3.0"])
+@pytest.mark.parametrize("installed", ["", "0.9.1", "3.0.0"])
 def test_a_missing_package_is_one_sentence_with_the_remedy(installed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
         if not installed:

@@ -27,8 +27,7 @@ from PIL import Image
 from pipeline.core.errors import PhotosError
 from pipeline.core.progress import Progress
 from pipeline.core.types import Photo
-from pipeline.photos.folders import PHOTO_SUFFIXES
-from pipeline.photos.images import open_image
+from pipeline.photos.images import SUFFIXES, open_image
 from pipeline.photos.photos import Photos
 from pipeline.photos.sources import LFW_ON_THE_HUB, open_photos
 
@@ -317,7 +316,7 @@ def test_a_folders_revision_changes_with_any_of_its_files(tmp_path: Path) -> Non
 def test_a_folder_without_photos(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     assert refused(f"imagefolder:{tmp_path}") == (
-        f"There are no photos in {tmp_path} (looked for {', '.join(sorted(PHOTO_SUFFIXES))}); choose another folder."
+        f"There are no photos in {tmp_path} (looked for {', '.join(sorted(SUFFIXES))}); choose another folder."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
@@ -232,9 +233,8 @@ def told_line(told: Told) -> str:
     sentences = [f"{counted(told.faces, 'face')} in {counted(told.photos, 'photo')} can be searched."]
     if told.faceless:
         sentences.append(f"In {counted(told.faceless, 'photo')} no face was found.")
-    if told.taken.unreadable:
-        were = "file was" if told.taken.unreadable == 1 else "files were"
-        sentences.append(f"{told.taken.unreadable:,} {were} skipped: not a photo that can be read.")
+    reasons = Counter(reason for _, reason in told.taken.left_out)
+    sentences += [f"{counted(number, 'file')} left out: {reason}." for reason, number in reasons.most_common()]
     if told.taken.known:
         were = "photo was" if told.taken.known == 1 else "photos were"
         sentences.append(f"{told.taken.known:,} {were} there already.")

@@ -1,20 +1,23 @@
 """A server of the Model Context Protocol beside the page, with one tool: `search_face`.
 
-The package `mcp` itself, and not Gradio's `launch(mcp_server=True)`: that makes a tool of every endpoint, takes photos
-by their address, and answers with pictures as files, while the page fetches nothing for anybody.
+By the package `mcp`'s own server, and not Gradio's `launch(mcp_server=True)`: that makes a tool of every endpoint,
+takes photos by their address, and answers with pictures as files, while the page fetches nothing for anybody.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import json
 import reprlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Literal
 
 import anyio
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -22,7 +25,6 @@ from starlette.routing import Route
 
 from pipeline.core.errors import PhotoError, PipelineError, SettingsError
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
-from pipeline.core.settings import VERSION
 from pipeline.galleries.ask import Question, ask
 from pipeline.galleries.galleries import Galleries
 from pipeline.indexes.registry import INDEXES
@@ -39,82 +41,62 @@ DESCRIPTION = (
 )
 NOT_FETCHED = "The photo is taken as base64, not from an address; read the file and send what is in it."
 NOT_BASE64 = "The photo is no base64; send the file's bytes as base64, or as a data URL (data:image/jpeg;base64,...)."
-# The arguments, as JSON Schema has them; those without a default must be given.
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "photo": {
-        "type": "string",
-        "description": "A photo with a face, JPEG, PNG or WebP: the file as base64, or as a data URL. No address.",
-    },
-    "recipe": {
-        "type": "string",
-        "enum": ["", *RECIPES],
-        "default": "",
-        "description": "The model to search with; empty for the best one that is ready.",
-    },
-    "index": {
-        "type": "string",
-        "enum": list(INDEXES),
-        "default": DEFAULT_INDEX,
-        "description": "How neighbours are found; `exact` compares with every photo.",
-    },
-    "k": {"type": "integer", "minimum": 1, "maximum": MAX_K, "default": DEFAULT_K, "description": "How many hits."},
-    "face": {
-        "type": "integer",
-        "minimum": 0,
-        "default": 0,
-        "description": "Which face of a photo with several: 1, 2, ... by size; 0 for the largest that is surely one.",
-    },
-    "gallery": {
-        "type": "string",
-        "default": "",
-        "description": "The gallery's key, of those the endpoint /galleries lists; empty for the first that is ready.",
-    },
-}
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": ARGUMENTS,
-    "required": [name for name, about in ARGUMENTS.items() if "default" not in about],
-    "additionalProperties": False,
-}
+# Recipes and indexes are known when this runs only.
+Recipe: Any = Literal[tuple(["", *RECIPES])]
+Index: Any = Literal[tuple(INDEXES)]
+
+
+class Asked(BaseModel, extra="forbid", strict=True):
+    """The tool's arguments."""
+
+    photo: str = Field(
+        description="A photo with a face, JPEG, PNG or WebP: the file as base64, or as a data URL. No address."
+    )
+    recipe: Recipe = Field("", description="The model to search with; empty for the best one that is ready.")
+    index: Index = Field(DEFAULT_INDEX, description="How neighbours are found; `exact` compares with every photo.")
+    k: int = Field(DEFAULT_K, ge=1, le=MAX_K, description="How many hits.")
+    face: int = Field(
+        0, ge=0, description="Which face of several: 1, 2, ... by size; 0 for the largest that is surely one."
+    )
+    gallery: str = Field(
+        "", description="The gallery's key, of those the endpoint /galleries lists; empty for the first that is ready."
+    )
+
+
+SCHEMA = Asked.model_json_schema()
 
 
 def search_face(galleries: Galleries, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer as `Answer.as_json` has it; `given` are arguments as `SCHEMA` has them.
+    """The answer as `Answer.as_json` has it; `given` are arguments as `Asked` has them.
 
     PhotoError if the photo is none, SettingsError or GalleryError where it cannot be searched so.
     """
-    asked: dict[str, Any] = {name: about.get("default") for name, about in ARGUMENTS.items()} | dict(checked(given))
-    question = Question(decoded(asked["photo"]), asked["index"], asked["k"], asked["face"])
-    found = ask(question, lambda: galleries.get(asked["gallery"]).searcher(asked["recipe"]))
+    try:
+        asked = Asked.model_validate(given)
+    except ValidationError as error:
+        raise SettingsError(_why_not(error)) from error
+    question = Question(decoded(asked.photo), asked.index, asked.k, asked.face)
+    found = ask(question, lambda: galleries.get(asked.gallery).searcher(asked.recipe))
     return found.answers[0].as_json()
 
 
-def checked(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The arguments if they fit `SCHEMA`; else SettingsError, which repeats nothing of a value: it may be megabytes."""
-    if unknown := [name for name in given if name not in ARGUMENTS]:
-        raise SettingsError(f"There is no argument {reprlib.repr(unknown[0])}; there are {', '.join(ARGUMENTS)}.")
-    for name, about in ARGUMENTS.items():
-        if name not in given and "default" not in about:
-            raise SettingsError(f"The argument {name} is missing; give it.")
-        if name in given and not _fits(given[name], about):
-            raise SettingsError(f"The argument {name} cannot be that; {_remedy(about)}.")
-    return given
-
-
-def _fits(value: object, about: Mapping[str, Any]) -> bool:
-    if about["type"] == "string":
-        return isinstance(value, str) and value in about.get("enum", [value])
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return whole and about["minimum"] <= value <= about.get("maximum", value)
-
-
-def _remedy(about: Mapping[str, Any]) -> str:
+def _why_not(error: ValidationError) -> str:
+    """One sentence, which repeats nothing of a value: it may be megabytes."""
+    wrong = error.errors()[0]
+    name = str(wrong["loc"][0])
+    if wrong["type"] == "extra_forbidden":
+        return f"There is no argument {reprlib.repr(name)}; there are {', '.join(Asked.model_fields)}."
+    if wrong["type"] == "missing":
+        return f"The argument {name} is missing; give it."
+    about = SCHEMA["properties"][name]
     if "enum" in about:
-        return f"choose one of {', '.join(filter(None, about['enum']))}"
-    if about["type"] == "string":
-        return "give a text"
-    most = f"to {about['maximum']}" if "maximum" in about else "or more"
-    return f"give a whole number, {about['minimum']} {most}"
+        remedy = f"choose one of {', '.join(filter(None, about['enum']))}"
+    elif about["type"] == "string":
+        remedy = "give a text"
+    else:
+        most = f"to {about['maximum']}" if "maximum" in about else "or more"
+        remedy = f"give a whole number, {about['minimum']} {most}"
+    return f"The argument {name} cannot be that; {remedy}."
 
 
 def decoded(photo: str) -> bytes:
@@ -132,21 +114,21 @@ def decoded(photo: str) -> bytes:
 
 MISSING = (
     "FACESEARCH_MCP is on, but the package mcp is not installed in a version that works here; run "
-    "`pip install 'mcp>=1.28.1,<2'`, or unset the variable."
+    "`pip install 'mcp>=1.28.1,<3'`, or unset the variable."
 )
 FOREIGN = "Scripts of web pages may not use this; it is for programs."
 NO_REQUEST = f"This is no request of the Model Context Protocol; call the tool {NAME} by one of its clients."
 
-Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[Any]]
 
 
 def require_mcp() -> None:
-    """SettingsError with the remedy where the package is missing, or of version 2, which calls all things otherwise."""
+    """SettingsError with the remedy where the package is missing, or of a version that this was not tested with."""
     try:
         installed = version("mcp")
     except PackageNotFoundError as error:
         raise SettingsError(MISSING) from error
-    if not installed.startswith("1."):
+    if not installed.startswith(("1.", "2.")):
         raise SettingsError(MISSING)
 
 
@@ -181,8 +163,8 @@ class _ForPrograms:
     And no message that the package would refuse, for it does so in its validator's words, and logs what was sent.
     """
 
-    def __init__(self, handle: Callable[[Message, Receive, Send], Any]) -> None:
-        self._handle = handle
+    def __init__(self, app: Starlette) -> None:
+        self._app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if "origin" in Headers(scope=scope):
@@ -194,7 +176,7 @@ class _ForPrograms:
             if (refusal := refused(body)) is not None:
                 await refusal(scope, receive, send)
                 return
-        await self._handle(scope, receive, send)
+        await self._app(scope, receive, send)
 
 
 def refused(body: bytes) -> Response | None:
@@ -204,11 +186,16 @@ def refused(body: bytes) -> Response | None:
     """
     from mcp import types
 
-    kinds = {types.JSONRPCRequest: types.ClientRequest, types.JSONRPCNotification: types.ClientNotification}
+    kinds: dict[type, Any] = {
+        types.JSONRPCRequest: types.ClientRequest,
+        types.JSONRPCNotification: types.ClientNotification,
+    }
     message: Any = None
     try:
-        message = types.JSONRPCMessage.model_validate_json(body).root
-        kinds[type(message)].model_validate(message.model_dump(by_alias=True, mode="json", exclude_none=True))
+        message = TypeAdapter(types.JSONRPCMessage).validate_json(body)
+        message = getattr(message, "root", message)  # version 1 has it in another model
+        plain = message.model_dump(by_alias=True, mode="json", exclude_none=True)
+        TypeAdapter(kinds[type(message)]).validate_python(plain)
     except (ValueError, KeyError):
         if isinstance(message, types.JSONRPCNotification):
             return Response(status_code=202)
@@ -222,24 +209,39 @@ def refused(body: bytes) -> Response | None:
 def mcp_server(galleries: Galleries, gate: Gate) -> tuple[Route, Lifespan]:
     """The route at which the server answers (streamable HTTP, without sessions), and what must run while it does."""
     require_mcp()
+    app = _application(SearchTool(galleries, gate))
+    return Route(MCP_PATH, _ForPrograms(app)), lambda _: app.router.lifespan_context(app)
+
+
+def _application(search: SearchTool) -> Starlette:
+    """The package's own server, which takes arguments as they are: `Asked` has sentences for them."""
     from mcp import types
-    from mcp.server.lowlevel import Server
-    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+    from mcp.server.transport_security import TransportSecuritySettings
 
-    server: Any = Server("reverse-face-search", VERSION)
+    is_first = version("mcp").startswith("1.")
+    Server: Any = import_module("mcp.server.fastmcp").FastMCP if is_first else import_module("mcp.server").MCPServer
 
-    async def tools() -> list[Any]:
-        return [types.Tool(name=NAME, description=DESCRIPTION, inputSchema=SCHEMA)]
+    class Searching(Server):  # type: ignore[misc]
+        async def list_tools(self) -> list[types.Tool]:
+            return [types.Tool(name=NAME, description=DESCRIPTION, inputSchema=SCHEMA)]
 
-    server.list_tools()(tools)
-    server.call_tool(validate_input=False)(SearchTool(galleries, gate))  # which has sentences for it
-    manager = StreamableHTTPSessionManager(
-        server, json_response=True, stateless=True, max_request_body_size=MAX_MCP_BODY
-    )
+        async def call_tool(self, name: str, arguments: dict[str, Any], *_: object) -> types.CallToolResult:
+            try:
+                found = await search(name, arguments)
+            except (PipelineError, RuntimeError) as error:
+                text = types.TextContent(type="text", text=str(error))
+                return types.CallToolResult(content=[text], isError=True)
+            text = types.TextContent(type="text", text=json.dumps(found))
+            return types.CallToolResult(content=[text], structuredContent=found)
 
-    @asynccontextmanager
-    async def running(_: Starlette) -> AsyncIterator[None]:
-        async with manager.run():
-            yield
-
-    return Route(MCP_PATH, _ForPrograms(manager.handle_request)), running
+    options: dict[str, Any] = {
+        "streamable_http_path": MCP_PATH,
+        "json_response": True,
+        "stateless_http": True,
+        "max_request_body_size": MAX_MCP_BODY,
+        # The page's own guard knows its names.
+        "transport_security": TransportSecuritySettings(enable_dns_rebinding_protection=False),
+    }
+    server = Searching("reverse-face-search", **(options if is_first else {}))
+    application: Starlette = server.streamable_http_app(**({} if is_first else options))
+    return application

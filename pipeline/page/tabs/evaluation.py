@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.evaluation.report import HEADLINE_NOTE, drawings
+from pipeline.evaluation.report import HEADLINE_NOTE, audit_part, drawings
 from pipeline.evaluation.tables import as_html, headline
 from pipeline.galleries.preparation import Preparation
-from pipeline.galleries.reports import load_report, report_path
+from pipeline.galleries.reports import load_audit, load_report, report_path
 from pipeline.page.html.sources import TEMPLATES
 
 ABSENT = (
@@ -19,9 +19,9 @@ def evaluation_tab(preparation: Preparation) -> str:
     """The tab's content as HTML."""
     if not preparation.ready():
         return UNREADY
-    report = load_report(preparation.gallery)
+    report, names = load_report(preparation.gallery), audit_part(load_audit(preparation.gallery))
     if report is None:
-        return ABSENT
+        return f"{ABSENT}{names}"  # a sum would escape the former
     table, drawn = as_html(headline(report)), drawings(report)
     file = report_path(preparation.gallery).with_suffix(".html").name
-    return TEMPLATES("evaluation", table=table, report=report, note=HEADLINE_NOTE, file=file, drawings=drawn)
+    return TEMPLATES("evaluation", table=table, report=report, note=HEADLINE_NOTE, file=file, drawings=drawn) + names
