@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.recipes import RECIPES
+from pipeline.core.recipes import MINI, RECIPES, UNASKED
 from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.own_galleries import OwnGalleries
@@ -45,7 +45,7 @@ def test_while_nothing_is_ready(waiting: Preparation) -> None:
     assert (now.key, now.recipe, now.can_answer) == (MAIN, "mtcnn-facenet", False)
     assert now.galleries == [("photos (soon)", MAIN)]
     assert [name for _, name in now.models] == list(RECIPES)
-    assert all(label.endswith("(soon)") for label, _ in now.models)
+    assert all(label.endswith("(soon)" if name in UNASKED else "(not prepared)") for label, name in now.models)
     assert (now.switch, now.retry) == ("", False)
 
 
@@ -84,7 +84,7 @@ def test_the_way_to_the_pages_own_gallery_once_it_is_there(tiny: Gallery, stand_
 def test_what_is_missing_can_be_tried_again_once_nothing_is_under_way(tmp_path: Path, tiny_folder: Path) -> None:
     lacking = Gallery(f"imagefolder:{tiny_folder}", TinyEncoders({RECIPE: "Not here."}), tmp_path / "index")
     now = polled(Galleries(prepared(lacking, RECIPE, "resnet50")), "", MAIN, RECIPE, "")
-    assert (now.retry, now.recipe) == (True, "resnet50")
+    assert (now.retry, now.recipe) == (True, MINI)
     assert ("Compact (unavailable)", RECIPE) in now.models
 
 
