@@ -91,7 +91,7 @@ def test_a_photo_is_a_file_its_bytes_or_a_picture(preparation: Preparation, tmp_
         found = ask(Question(photo, k=3.0), partial(preparation.searcher, ""))
         (answer,) = found.answers
         assert (answer.recipe, answer.hits[0].person, len(answer.hits)) == (RECIPE, "Dimitri", 3)
-        assert found.image.size == (96, 96)
+        assert found.look.image.size == (96, 96)
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,26 @@ page's handlers of both; they get the photo's id.
 from __future__ import annotations
 
 import base64
+import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
+from PIL import Image
+
 from pipeline.core.recipes import recipe_named
-from pipeline.core.types import Answer, Box, Hit
+from pipeline.core.types import Answer, Box, Face, Hit
+from pipeline.encoder.look import Look
 from pipeline.galleries.own_galleries import picture_token
 from pipeline.page.html.sources import TEMPLATES
-from pipeline.page.html.wording import caption, counted
+from pipeline.page.html.wording import CROP_ALT, caption, counted
 from pipeline.photos.pictures import Picture
 from pipeline.search.comparison import Comparison
 
 MEDIA_TYPES = {b"\x89PNG": "image/png", b"GIF8": "image/gif"}  # by their first bytes; all others are JPEG
+FACE_SIDE, MOST = 112, 24  # of a face below the photo, in pixels; and of the other faces there
 Layout = Literal["grid", "people", "strips", "columns"]
 
 
@@ -38,14 +44,28 @@ class Tile:
     beyond: bool = False
 
     @property
-    def said(self) -> str:
-        """The caption."""
-        return caption(self.hit)
+    def word(self) -> str:
+        """How likely it is the person searched for, or another word about the tile; empty where nothing is to say."""
+        if self.mark or self.hit.is_query:
+            return self.mark or "same photo"
+        return self.hit.verdict.words if self.hit.verdict and not self.beyond else ""
+
+    @property
+    def kind(self) -> str:
+        """The same as a class of its mark's colour and shape."""
+        if self.beyond or (self.hit.verdict and self.hit.verdict.words == "unlikely"):
+            return "alike"
+        return "maybe" if self.hit.verdict and self.hit.verdict.words == "unclear" else "sure"
 
     @property
     def spoken(self) -> str:
-        """The same for those who do not see the picture."""
-        return ", ".join(self.said.split("\n"))
+        """The tile for those who do not see it: rank, person, distance, word."""
+        return caption(self.hit).replace("\n", ", ")
+
+    @property
+    def transition(self) -> str:
+        """A name by which browsers move the tile to its place in the next answer."""
+        return f"photo-{hashlib.sha1(self.hit.photo_id.encode(), usedforsecurity=False).hexdigest()[:12]}-{self.answer}"
 
     @property
     def address(self) -> str:
@@ -76,6 +96,40 @@ def by_person(tiles: Sequence[Tile]) -> tuple[Group, ...]:
 def results_html(groups: Sequence[Group], layout: Layout = "grid") -> str:
     """The groups in their layout: one grid, people one below the other, strips that scroll, or columns side by side."""
     return TEMPLATES("results", groups=groups, layout=layout)
+
+
+def frames_html(look: Look, answer: Answer, picture: str) -> str:
+    """The faces framed, to be laid on the photo; `picture` is the photo itself where the browser cannot show it."""
+    size = look.image.size
+    places = [(number, _frame(size, face.box)) for number, face in enumerate(answer.faces, start=1)]
+    chosen = answer.face_number
+    return TEMPLATES("frames", ratio=size[0] / size[1], places=places, chosen=chosen, picture=picture)
+
+
+def faces_html(look: Look, answer: Answer) -> str:
+    """What was searched with, and the other faces to choose from, the largest first."""
+    if answer.crop is None:
+        return ""
+    others = [number for number in range(1, len(answer.faces) + 1) if number != answer.face_number]
+    shown = [(answer.face_number or 0, inline(answer.crop, FACE_SIDE))]
+    shown += [(number, inline(_portrait(look.image, answer.faces[number - 1]), FACE_SIDE)) for number in others[:MOST]]
+    alt = CROP_ALT if answer.face_number is None else f"Face {answer.face_number}: {CROP_ALT}"
+    more = max(len(others) - MOST, 0)
+    return TEMPLATES("faces", faces=shown, chosen=answer.face_number, alt=alt, more=more)
+
+
+def _portrait(image: Image.Image, face: Face) -> Image.Image:
+    left, top, right, bottom = (round(side) for side in face.box)
+    return image.crop((max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height)))
+
+
+def inline(image: Image.Image, side: int) -> str:
+    """A picture of at most `side` pixels, to stand in the page itself: nothing of a visitor's has an address."""
+    small = image.copy()
+    small.thumbnail((side, side))
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def enlarged_html(tile: Tile, size: tuple[int, int], box: Box | None) -> str:
