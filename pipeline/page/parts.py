@@ -53,6 +53,8 @@ class Parts:
         self.answers, self.trail = gr.State((), time_to_live=KEEP_UPLOADS_SECONDS), gr.State(())
         self.seen = gr.State(None, time_to_live=KEEP_UPLOADS_SECONDS)
         self.own_limit, self.own, self.face = gr.State(None), gr.State(""), gr.State(None)
+        # The old answer stays until the new one is there, and says in one place that it is waiting.
+        self.searching = SEARCH | {"show_progress_on": [self.hits]}
 
     def _photo(self) -> None:
         """The visitor's photo with its faces framed, and those faces."""
@@ -68,7 +70,7 @@ class Parts:
             )
             self.frames = gr.HTML(js_on_load=source("tiles.js"), elem_id="frames")
         self.faces = gr.HTML(js_on_load=source("tiles.js"), elem_id="faces")
-        self.every = gr.Button("Search for all of them", visible=False, size="sm", elem_id="every")
+        gr.HTML(js_on_load=source("photo.js"), elem_id="camera")
         self.hints = gr.HTML(elem_id="hints")
         with gr.Column(visible=False, elem_id="examples-box") as self.examples_box:
             gr.HTML("<p class='above'>Try one of these</p>")
@@ -129,7 +131,7 @@ class Parts:
         self.whole = gr.Button("Search with the whole photo instead", visible=False, elem_id="whole", size="sm")
         self.enlarged = gr.HTML(js_on_load=source("tiles.js"), elem_id="enlarged")
         self.why = gr.HTML(elem_id="why")
-        self.hits = gr.HTML(js_on_load=source("tiles.js"), elem_id="results")
+        self.hits = gr.HTML(js_on_load=source("tiles.js") + source("moves.js"), elem_id="results")
         with gr.Row(visible=False, elem_id="tools") as self.tools:
             names = {"csv": "CSV", "json": "JSON", "sheet": "Pictures"}
             self.downloads = {
@@ -181,7 +183,6 @@ class Parts:
             self.frames: shown.frames,
             self.faces: shown.faces,
             self.face: shown.face,
-            self.every: gr.update(visible=shown.several),
             self.hints: shown.hints,
             self.hits: shown.results,
             self.sentence: shown.sentence,

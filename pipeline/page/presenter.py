@@ -45,8 +45,8 @@ T = TypeVar("T")
 class Shown:
     """The search tab after a search; whatever is not given is empty or hidden.
 
-    `role` and `recipe` are what was searched with. `frames` lie on the photo, `faces` below it; `several` faces can be
-    searched with together, and `face` is the number of the one that was. `whole` offers a search with the whole photo;
+    `role` and `recipe` are what was searched with. `frames` lie on the photo, `faces` below it; `face` is the number of
+    the one that was searched with. `whole` offers a search with the whole photo;
     `limit` is the distance beyond which results only look alike. A `photo` takes the place of the visitor's; without
     one that stays, as does the way back without a `trail`. `seen` is how the photo of that path was looked at.
     """
@@ -58,7 +58,6 @@ class Shown:
     sentence: str = ""
     frames: str = ""
     faces: str = ""
-    several: bool = False
     face: int | None = None
     hints: str = ""
     whole: bool = False
@@ -111,7 +110,6 @@ def answered(preparation: Preparation, request: Request, found: Found) -> Shown:
         sentence=wording.every_line(answers) if several else _sentence(request, answer, found.searcher),
         frames=frames_html(found.look, answer, _picture(request, found.look)),
         faces=faces_html(found.look, answer),
-        several=len(answer.faces) > 1,
         face=answer.face_number,
         hints=wording.hints(hints(found.look.image, answer.face)) if answer.face else "",
         whole=not answer.found_face,
@@ -197,22 +195,23 @@ def picture(preparation: Preparation, searcher: Searcher, photo_id: str, view: s
     return preparation.gallery.pictures.face(photo_id, box) if box else preparation.gallery.pictures.thumbnail(photo_id)
 
 
-def tiles(preparation: Preparation, answer: Answer, view: str) -> tuple[Tile, ...]:
-    """An answer's hits with their pictures."""
-    searcher = preparation.searcher(answer.recipe)
-    return tuple(Tile(hit, picture(preparation, searcher, hit.photo_id, view)) for hit in answer.hits)
+def tiles(preparation: Preparation, answer: Answer, request: Request, number: int = 0) -> tuple[Tile, ...]:
+    """The hits of the answer of this number, with their pictures, marked by the limit."""
+    searcher, limit = preparation.searcher(answer.recipe), limit_of([answer], request)
+    return tuple(
+        Tile(
+            hit,
+            picture(preparation, searcher, hit.photo_id, request.view),
+            number,
+            limit is not None and hit.distance > limit,
+        )
+        for hit in answer.hits
+    )
 
 
 def results(preparation: Preparation, answers: Sequence[Answer], request: Request) -> str:
     """The answers as HTML: photo by photo, by person, or a row for each of several faces."""
-    limit = limit_of(answers, request)
-    each = [
-        tuple(
-            replace(tile, answer=number, beyond=limit is not None and tile.hit.distance > limit)
-            for tile in tiles(preparation, answer, request.view)
-        )
-        for number, answer in enumerate(answers)
-    ]
+    each = [tiles(preparation, answer, request, number) for number, answer in enumerate(answers)]
     if len(answers) > 1:
         rows = [Group(f"Face {answer.face_number}", "", row) for answer, row in zip(answers, each, strict=True)]
         return results_html(rows, "strips")

@@ -46,12 +46,15 @@ def standing(galleries: Galleries, own: str, key: str, recipe: str, role: str | 
     # What cannot be had stands last.
     offered.sort(key=lambda name: preparation.status(name).state == "unavailable")
     recipe = behind(role, usable) if role else recipe
+    # Of a visitor's own photos nothing is prepared but what is there.
+    if recipe not in offered or (usable and recipe not in usable and key not in galleries.keys):
+        recipe = (usable or offered)[0]
     better = key in galleries.keys and key != MAIN and bool(galleries.main.ready())
     return Standing(
         header=wording.header(galleries, key),
         about=wording.about(preparation),
         key=key,
-        recipe=recipe if recipe in offered else offered[0],
+        recipe=recipe,
         galleries=labelled(galleries, keys),
         models=[(wording.model_label(name, preparation.status(name)), name) for name in offered],
         switch=wording.switch_label(galleries.main) if better else "",

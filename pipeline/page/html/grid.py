@@ -7,7 +7,6 @@ page's handlers of both; they get the photo's id.
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,40 +31,36 @@ Layout = Literal["grid", "people", "strips", "columns"]
 
 @dataclass(frozen=True)
 class Tile:
-    """A hit with its picture's file; `mark` is a word about it.
+    """A hit with its picture's file.
 
     `answer` is the number of the answer that it is in, from 0; `beyond` whether it is farther than the limit.
     """
 
     hit: Hit
     picture: Picture
-    mark: str = ""
     answer: int = 0
     beyond: bool = False
 
     @property
     def word(self) -> str:
-        """How likely it is the person searched for, or another word about the tile; empty where nothing is to say."""
-        if self.mark or self.hit.is_query:
-            return self.mark or "same photo"
+        """How likely it is the person searched for; empty where nothing is to say."""
+        if self.hit.is_query:
+            return "same photo"
         return self.hit.verdict.words if self.hit.verdict and not self.beyond else ""
 
     @property
     def kind(self) -> str:
-        """The same as a class of its mark's colour and shape."""
-        if self.beyond or (self.hit.verdict and self.hit.verdict.words == "unlikely"):
+        """The same as a class of its mark's colour and shape; without a mark where nothing is known."""
+        if self.beyond:
             return "alike"
-        return "maybe" if self.hit.verdict and self.hit.verdict.words == "unclear" else "sure"
+        if self.hit.is_query or self.hit.verdict is None:
+            return "sure" if self.hit.is_query else ""
+        return "sure" if self.hit.verdict.words in ("very likely", "likely") else "maybe"
 
     @property
     def spoken(self) -> str:
         """The tile for those who do not see it: rank, person, distance, word."""
         return caption(self.hit).replace("\n", ", ")
-
-    @property
-    def transition(self) -> str:
-        """A name by which browsers move the tile to its place in the next answer."""
-        return f"photo-{hashlib.sha1(self.hit.photo_id.encode(), usedforsecurity=False).hexdigest()[:12]}-{self.answer}"
 
     @property
     def address(self) -> str:
@@ -115,7 +110,8 @@ def faces_html(look: Look, answer: Answer) -> str:
     shown += [(number, inline(_portrait(look.image, answer.faces[number - 1]), FACE_SIDE)) for number in others[:MOST]]
     alt = CROP_ALT if answer.face_number is None else f"Face {answer.face_number}: {CROP_ALT}"
     more = max(len(others) - MOST, 0)
-    return TEMPLATES("faces", faces=shown, chosen=answer.face_number, alt=alt, more=more)
+    several, chosen = len(answer.faces) > 1, answer.face_number
+    return TEMPLATES("faces", faces=shown, chosen=chosen, alt=alt, several=several, more=more)
 
 
 def _portrait(image: Image.Image, face: Face) -> Image.Image:
@@ -151,19 +147,9 @@ def served(picture: Picture) -> str:
     return quote(f"pictures/{picture_token(picture.parent.name)}/{picture.name}")
 
 
-ONLY_HERE = "only here"
-
-
-def comparison_html(comparison: Comparison, tiles: Sequence[Sequence[Tile]]) -> str:
-    """`tiles` are those of each answer, in the comparison's order."""
+def comparison_html(comparison: Comparison, columns: Sequence[Group]) -> str:
+    """A column for each of the comparison's answers, in its order, and what they have in common."""
     answers = comparison.answers
-    groups = [_column(comparison, answer, of_it) for answer, of_it in zip(answers, tiles, strict=True)]
     shared = [[comparison.shared(one.recipe, other.recipe) for other in answers] for one in answers]
-    return TEMPLATES("comparison", groups=groups, shared=shared)
-
-
-def _column(comparison: Comparison, answer: Answer, tiles: Sequence[Tile]) -> Group:
-    only = comparison.only(answer.recipe)
-    marked = tuple(Tile(tile.hit, tile.picture, ONLY_HERE if tile.hit.photo_id in only else "") for tile in tiles)
-    note = TEMPLATES("column", answer=answer, only=len(only), only_here=ONLY_HERE)
-    return Group(recipe_named(answer.recipe).label, note, marked)
+    labels = [recipe_named(answer.recipe).label for answer in answers]
+    return TEMPLATES("comparison", groups=columns, shared=shared, labels=labels)

@@ -167,8 +167,8 @@ def answer_line(answer: Answer, recall: float, of_person: int = 0, changed: str 
     """
     who = answer.hits[0].person if answer.hits else ""
     sure = SURENESS.get(answer.person.words, "") if answer.person else ""
-    found = found_line(answer, who, of_person) if of_person else ""
-    said = {"recall": recall, "who": who, "sure": sure, "found": found, "changed": changed}
+    found = changed or (found_line(answer, who, of_person) if of_person else "")
+    said = {"recall": recall, "who": who, "sure": sure, "found": found}
     return TEMPLATES("answer", answer=answer, **said, chance=person_line(answer))
 
 

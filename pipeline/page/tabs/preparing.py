@@ -12,7 +12,7 @@ from pipeline.core.recipes import DEFAULT_K, MAX_K, RECIPES
 from pipeline.galleries.galleries import MAIN
 from pipeline.indexes.registry import INDEXES
 from pipeline.page.html.sources import source
-from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, Values
+from pipeline.page.parts import QUICK, Changes, Parts, Values
 from pipeline.page.presenter import searched
 from pipeline.page.query import Request
 from pipeline.page.roles import role_of
@@ -63,10 +63,10 @@ class Watch:
         page.load(restoring, None, [*chosen, parts.role], **QUICK).then(*self.polling, **QUICK)
         self.timer.tick(*self.polling, **QUICK)
         parts.retry.click(retried, *self.polling[1:], **QUICK)
-        self.answerable.change(self.first, {self.answerable, *parts.asked}, parts.photo_and_answer, **SEARCH)
+        self.answerable.change(self.first, {self.answerable, *parts.asked}, parts.photo_and_answer, **parts.searching)
         # A poll that was under way meanwhile told of the gallery chosen before; so one more follows.
-        parts.gallery.input(entered, parts.asked, self.entering, **SEARCH).then(*self.polling, **QUICK)
-        parts.switch.click(switched, parts.asked, self.entering, **SEARCH).then(*self.polling, **QUICK)
+        parts.gallery.input(entered, parts.asked, self.entering, **parts.searching).then(*self.polling, **QUICK)
+        parts.switch.click(switched, parts.asked, self.entering, **parts.searching).then(*self.polling, **QUICK)
         made = [parts.gallery.input, parts.model.change, parts.index.input, parts.k.input]
         gr.on(made, None, chosen, None, js=source("address.js"))
 
@@ -119,8 +119,9 @@ class Watch:
         """The gallery of this key: the visitor's photo is searched in it, or an example of its own."""
         parts = self.parts
         now = standing(parts.galleries, request.own, key, request.recipe, request.role)
-        request = replace(request, gallery=key, recipe=now.recipe)
         preparation = parts.galleries.get(key)
+        role = request.role if request.by(preparation.ready()) == now.recipe else None
+        request = replace(request, gallery=key, recipe=now.recipe, role=role)
         theirs = request.photo is not None and not is_of_a_gallery(parts, request.photo)
         found = example(preparation, request) if now.can_answer and not theirs else anew(preparation, request)
         return self.changes(now) | parts.changes(found)
