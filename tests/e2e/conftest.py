@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from pipeline.core.progress import Report, silent
+from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import UNLIMITED, Rate, Settings
 from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.galleries import Galleries
@@ -132,7 +133,7 @@ def _note_if_outside(url: str, faults: list[str]) -> None:
 def tiny_page(tmp_path: Path, serve: Serve) -> tuple[Preparation, str]:
     """The tiny world's page, everything ready."""
     preparation = Preparation(tiny_gallery(tmp_path))
-    preparation.start()
+    preparation.start(RECIPES)
     preparation.wait()
     return preparation, serve(preparation)
 

@@ -102,7 +102,7 @@ def test_the_api_says_what_is_missing(tmp_path: Path, serve: Serve) -> None:
     gallery = tiny_gallery(tmp_path)
     (tmp_path / "photos").rename(tmp_path / "elsewhere")
     preparation = Preparation(gallery)
-    preparation.start()
+    preparation.start(RECIPES)
     preparation.wait()
     client = Client(serve(preparation), verbose=False)
     told = client.predict(api_name="/health")

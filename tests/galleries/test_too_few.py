@@ -92,7 +92,7 @@ def test_one_that_was_built_before_is_not_searched(people: Gallery, monkeypatch:
 
 def test_the_page_offers_the_others_and_is_not_degraded(people: Gallery) -> None:
     preparation = Preparation(people, maps=False)
-    preparation.start()
+    preparation.start(RECIPES)
     preparation.wait()
     assert preparation.ready() == [name for name in preparation.ready() if name != REDUCED]
     assert len(preparation.ready()) == len(RECIPES) - 1
@@ -109,7 +109,7 @@ def test_the_page_offers_the_others_where_photos_show_too_few_faces(
     for name in ("one", "two"):
         draw().save(tmp_path / "photos" / f"{name}.png")
     preparation = Preparation(Gallery(f"imagefolder:{tmp_path / 'photos'}", TinyEncoders(), tmp_path / "i"), maps=False)
-    preparation.start()
+    preparation.start(RECIPES)
     preparation.wait()
     assert len(preparation.ready()) == len(RECIPES) - 1
     assert "and there are 24" in preparation.status(REDUCED).reason
