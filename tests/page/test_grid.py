@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.types import Answer, Face, Hit, Verdict, Words
+from pipeline.core.types import Answer, Face, Hit
+from pipeline.core.verdicts import Verdict, Words
 from pipeline.encoder.look import Look
 from pipeline.page.html.grid import (
     MOST,
