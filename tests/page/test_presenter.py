@@ -62,7 +62,7 @@ def test_without_a_photo_there_is_what_the_model_is_and_nothing_else(preparation
 def test_an_answer(preparation: Preparation, asked: Request) -> None:
     shown = searched(preparation, replace(asked, k=5))
     assert first(shown) == "Bruno"
-    assert "Most similar: <b>Bruno</b> <span class='quiet'>4 of 4 photos found" in shown.sentence
+    assert "<span class='likely'>Likely</span> <b>Bruno</b> <span class='quiet'>4 of 4 photos found" in shown.sentence
     assert (shown.recipe, shown.role, shown.face, shown.whole) == (RECIPE, None, 1, False)
     assert shown.frames.count("class='frame") == 2
     assert "<img" not in shown.frames, "the browser shows the file itself"
