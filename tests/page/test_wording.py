@@ -29,6 +29,7 @@ from pipeline.page.html.wording import (
     no_limit_line,
     notice,
     percent,
+    person_line,
     progress_line,
 )
 from tests.fakes import TinyEncoders, draw, portrait
@@ -101,14 +102,22 @@ def test_no_percentage_claims_certainty(share: float, said: str) -> None:
         ("very likely", True, "<span class='very-likely'>Very likely</span> <b>A</b>"),
         ("unclear", True, "<span class='unclear'>Perhaps</span> <b>A</b>"),
         ("likely", False, "<span class='likely'>Likely</span> the person in <b>A</b>"),
-        ("unlikely", True, "<b>Probably nobody in this gallery</b>"),
+        ("unlikely", True, "<b>Probably nobody in this gallery</b> <span class='quiet'>most like A</span>"),
     ],
 )
 def test_the_answer_is_a_sentence_about_a_person(words: Words, named: bool, said: str) -> None:
     line = answer_line(answer(person=PersonVerdict("A", words, 0.9, 0.01, named)), 0.995)
     assert f"<p>{said}</p>" in line
+    assert "90 % of searches like this one are right." in line.split("<details")[1], "in the fold"
     assert "Most similar: <b>A</b>" in answer_line(answer(), 0.995), "where nothing is known of distances"
     assert "Nothing was found" in answer_line(answer(hits=()), 0.995)
+    assert person_line(answer()) == ""
+    assert person_line(answer(person=PersonVerdict("A", words, 0.9, 0.01))) in (
+        "Very likely A",
+        "Perhaps A",
+        "Likely A",
+        "Probably nobody in this gallery",
+    )
 
 
 def test_the_answer_counts_the_persons_photos_where_the_gallery_does() -> None:

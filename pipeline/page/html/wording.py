@@ -25,9 +25,6 @@ NO_FACE_LIVE = "No face is seen; come nearer, into the light, and look into the 
 INDEX_NOTE = " ".join(f"{name}: {kind.summary}" for name, kind in INDEXES.items())
 
 
-SURENESS = {"very likely": "Very likely", "likely": "Likely", "unclear": "Perhaps"}
-
-
 def caption(hit: Hit) -> str:
     """A result's caption: rank and name, and below them the distance and, where there is one, the verdict."""
     note = ", the same photo" if hit.is_query else f", {hit.verdict.words}" if hit.verdict else ""
@@ -39,18 +36,6 @@ def percent(share: float) -> str:
     if share < 0.01:
         return "under 1 %"
     return "over 99 %" if share > 0.99 else f"{round(100 * share)} %"
-
-
-def person_line(answer: Answer) -> str:
-    """Who it is and how sure that is, in one sentence; empty where nothing is known."""
-    verdict = answer.person
-    if verdict is None:
-        return ""
-    chance = f"{percent(verdict.probability)} of searches like this one are right"
-    who = verdict.person if verdict.named else f"the person in {answer.hits[0].photo_id}"
-    if verdict.words == "unlikely":
-        return f"Probably nobody in this gallery. Most like {who}, but only {chance}."
-    return f"{SURENESS[verdict.words]} {who}: {chance}."
 
 
 def model_label(recipe: str, status: Status) -> str:
@@ -159,6 +144,9 @@ def index_style() -> str:
     return f"{', '.join(unusable)} {style}" if unusable else ""
 
 
+CERTAINTY = {"very likely": "Very likely", "likely": "Likely", "unclear": "Perhaps"}
+
+
 def answer_line(answer: Answer, recall: float, of_person: int = 0, changed: str = "") -> str:
     """Who it is and how sure, in a sentence; or that there was no face, and what to do.
 
@@ -166,10 +154,21 @@ def answer_line(answer: Answer, recall: float, of_person: int = 0, changed: str 
     person named first, where it says who is in it; `changed` says what another model's answer was.
     """
     who = answer.hits[0].person if answer.hits else ""
-    sure = SURENESS.get(answer.person.words, "") if answer.person else ""
-    found = changed or (found_line(answer, who, of_person) if of_person else "")
-    said = {"recall": recall, "who": who, "sure": sure, "found": found}
-    return TEMPLATES("answer", answer=answer, **said, chance=person_line(answer))
+    certainty = CERTAINTY.get(answer.person.words, "") if answer.person else ""
+    found = found_line(answer, who, of_person) if of_person else ""
+    if answer.probably_absent:
+        found = f"most like {who}"
+    chance = percent(answer.person.probability) if answer.person else ""
+    said = {"recall": recall, "who": who, "certainty": certainty, "found": changed or found, "chance": chance}
+    return TEMPLATES("answer", answer=answer, **said)
+
+
+def person_line(answer: Answer) -> str:
+    """Who it is and how sure, as plain text; empty where nothing is known."""
+    if answer.person is None:
+        return ""
+    certainty = CERTAINTY.get(answer.person.words)
+    return f"{certainty} {answer.person.person}" if certainty else "Probably nobody in this gallery"
 
 
 def found_line(answer: Answer, person: str, photos: int) -> str:

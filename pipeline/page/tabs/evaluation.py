@@ -25,5 +25,4 @@ def evaluation_tab(preparation: Preparation) -> str:
     table, drawn = as_html(headline(report)), drawings(report)
     file = report_path(preparation.gallery).with_suffix(".html").name
     lines = HEADLINE_NOTE.removesuffix(".").split(". ")
-    shown = TEMPLATES("evaluation", table=table, report=report, lines=lines, file=file, drawings=drawn)
-    return shown + names
+    return TEMPLATES("evaluation", table=table, report=report, lines=lines, file=file, drawings=drawn) + names
