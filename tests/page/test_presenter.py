@@ -19,16 +19,14 @@ from pipeline.page.presenter import Shown, attempted, enlarged, further, hit_in,
 from pipeline.page.query import FACES, Request
 from pipeline.page.tabs.explore import went_back
 from pipeline.page.tabs.search import example, with_picture
-from pipeline.search.calibration import OWN, Calibration, write_calibrations
+from pipeline.search.calibration import OWN, write_calibrations
 from pipeline.search.searcher import Searcher
-from tests.fakes import draw, portrait
+from tests.fakes import draw, known, portrait
 
 RECIPE = "mtcnn-reid"
 TWO = draw((5, 0, (10, 20, 40)), (1, 0, (80, 20, 60)), size=(160, 100))  # Farid, and Bruno, who is larger
 # Of strangers, 1 % are within 0.2 of some of the gallery's 24 faces, 10 % within 0.5, and 90 % within 1.4.
-KNOWN = Calibration(
-    RECIPE, RECIPES[RECIPE].version, ("tiny-reid",), "", 1.0, 0.05, (0.01, 0.1, 0.9), (24,), ((0.2, 0.5, 1.4),)
-)
+KNOWN = known(RECIPE, "tiny-reid", (0.2, 0.5, 1.4))
 
 
 @pytest.fixture
@@ -64,7 +62,7 @@ def test_without_a_photo_there_is_what_the_model_is_and_nothing_else(preparation
 def test_an_answer(preparation: Preparation, asked: Request) -> None:
     shown = searched(preparation, replace(asked, k=5))
     assert first(shown) == "Bruno"
-    assert "Most similar: <b>Bruno</b> <span class='quiet'>4 of 4 photos found" in shown.sentence
+    assert "<span class='likely'>Likely</span> <b>Bruno</b> <span class='quiet'>4 of 4 photos found" in shown.sentence
     assert (shown.recipe, shown.role, shown.face, shown.whole) == (RECIPE, None, 1, False)
     assert shown.frames.count("class='frame") == 2
     assert "<img" not in shown.frames, "the browser shows the file itself"
