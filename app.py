@@ -21,6 +21,7 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.settings import LOCAL, UNLIMITED, Network, Rate, Settings
 from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
 from pipeline.page.html import wording
+from pipeline.page.html.sources import source
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts
 from pipeline.page.server import machine
 from pipeline.page.server.endpoints import endpoints
@@ -70,23 +71,31 @@ def build_page(galleries: Galleries, gate: Gate | None = None) -> gr.Blocks:
     """The page on top of galleries that are being prepared; what searches goes through `gate`."""
     gate = gate or Gate()
     with GuardedBlocks(title=wording.TITLE, analytics_enabled=False, fill_width=True) as page:
-        header = gr.HTML(wording.header(galleries, MAIN), elem_id="header")
+        with gr.Row(elem_id="top"):
+            header = gr.HTML(wording.header(galleries, MAIN), elem_id="header")
+            # Its choices change while galleries get ready.
+            title = (wording.gallery_label(galleries.main), MAIN)
+            bare: dict[str, Any] = {"container": False, "show_label": False, "elem_classes": "positions"}
+            gallery = gr.Radio([title], value=MAIN, label="Gallery", elem_id="gallery", **bare)
         with gr.Tabs() as tabs:
             with gr.Tab("Search", id="search"), gr.Row(elem_id="main"):
-                parts = Parts(galleries, tabs)
+                parts = Parts(galleries, gallery, tabs)
             comparing = gr.Tab("Compare")
-            mapping = gr.Tab("Map", id="map")
-            live = gr.Tab("Live", id="live")
             own = gr.Tab(wording.TAB, id="own") if galleries.own else None
+            live = gr.Tab("Live", id="live")
+            mapping = gr.Tab("Map", id="map")
             with gr.Tab("Evaluation") as evaluation:
                 figures = gr.HTML(elem_id="evaluation")
+        with gr.Accordion("About", open=False, elem_id="about"):
+            about = gr.HTML(wording.about(galleries.main), elem_id="about-gallery")
+            gr.Markdown(source("explanation.md"))
         search_events(parts)
         explore_events(parts)
         explain_events(parts)
         compare_tab(parts, comparing)
         map_tab(parts, mapping, gate)
         live_tab(parts, live)
-        watch = Watch(page, parts, header)
+        watch = Watch(page, parts, header, about)
         if galleries.own and own:
             OwnPhotos(page, own, watch, galleries.own)
         endpoints(parts)

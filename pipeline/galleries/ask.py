@@ -17,6 +17,7 @@ from pipeline.core.errors import PhotoError, SettingsError
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K
 from pipeline.core.types import Answer
 from pipeline.encoder.faces import Choose, numbered
+from pipeline.encoder.look import Look, again
 from pipeline.indexes.registry import INDEXES
 from pipeline.photos.images import open_image
 from pipeline.search.comparison import Comparison, compare
@@ -44,13 +45,14 @@ class Question:
     index: object = DEFAULT_INDEX
     k: object = DEFAULT_K
     face: object = 0
+    seen: Look | None = None
 
 
 @dataclass(frozen=True)
 class Found:
-    """The question's RGB photo, what it was asked of, and an answer for each face that was searched with."""
+    """The question's RGB photo as it was looked at, what was asked, and an answer for each face searched with."""
 
-    image: Image.Image
+    look: Look
     searcher: Searcher
     answers: tuple[Answer, ...]
 
@@ -62,9 +64,12 @@ def ask(question: Question, searcher: Callable[[], Searcher]) -> Found:
     """
     image, k, index, choose = _checked(question)
     asked = searcher()
+    seen = Look(image, ())
+    if asked.encoder.detector is not None:
+        seen = again(image, question.seen) if question.seen else asked.look(image)
     if question.face is Which.EVERY_FACE:
-        return Found(image, asked, asked.search_every_face(image, k, index))
-    return Found(image, asked, (asked.search(image, k, index, choose=choose),))
+        return Found(seen, asked, asked.search_every_face(seen, k, index))
+    return Found(seen, asked, (asked.search(seen, k, index, choose=choose),))
 
 
 def ask_all(question: Question, searchers: Callable[[], Sequence[Searcher]]) -> Comparison:

@@ -8,13 +8,14 @@ from typing import Any
 import gradio as gr
 from gradio.blocks import Block
 
-from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, IMPROVED, MAX_K, RECIPES
-from pipeline.galleries.galleries import MAIN, Galleries
+from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
+from pipeline.galleries.galleries import Galleries
 from pipeline.indexes.registry import INDEXES
 from pipeline.page.html import wording
 from pipeline.page.html.sources import source
 from pipeline.page.presenter import FARTHEST, Shown
 from pipeline.page.query import FACES, PHOTOS, Request, path_of
+from pipeline.page.roles import DEFAULT_ROLE, LABELS, behind
 
 # What a handler changes on the page, by component; what is not named stays as it is.
 Changes = dict[Block, Any]
@@ -42,38 +43,37 @@ class Parts:
     is the key of the visitor's own gallery, or empty.
     """
 
-    def __init__(self, galleries: Galleries, tabs: gr.Tabs) -> None:
-        self.galleries, self.tabs = galleries, tabs
-        with gr.Column(scale=4, min_width=320):
+    def __init__(self, galleries: Galleries, gallery: gr.Radio, tabs: gr.Tabs) -> None:
+        self.galleries, self.gallery, self.tabs = galleries, gallery, tabs
+        with gr.Column(scale=4, min_width=300):
             self._photo()
-        with gr.Column(scale=7, min_width=320):
+        with gr.Column(scale=9, min_width=320):
             self._choices()
             self._results()
         self.answers, self.trail = gr.State((), time_to_live=KEEP_UPLOADS_SECONDS), gr.State(())
-        self.own_limit, self.own = gr.State(None), gr.State("")
+        self.seen = gr.State(None, time_to_live=KEEP_UPLOADS_SECONDS)
+        self.own_limit, self.own, self.face = gr.State(None), gr.State(""), gr.State(None)
+        # The old answer stays until the new one is there, and says in one place that it is waiting.
+        self.searching = SEARCH | {"show_progress_on": [self.hits]}
 
     def _photo(self) -> None:
-        """The visitor's photo and what was found in it."""
-        small: dict[str, Any] = {"interactive": False, "height": 170, "min_width": 120, "buttons": []}
-        self.photo = gr.Image(
-            label="Your photo",
-            sources=["upload", "webcam", "clipboard"],
-            height=230,
-            placeholder="Drop a photo here\nor click to choose one",
-            buttons=[],
-            elem_id="photo",
-        )
-        with gr.Row():
-            # Gradio's own format, WebP, takes longer to encode than a face to be found.
-            self.boxed = gr.Image(label="Face found", format="jpeg", elem_id="boxed", **small)
-            self.crop = gr.Image(
-                label="Searched with", format="jpeg", alt_text=wording.CROP_ALT, elem_id="crop", **small
+        """The visitor's photo with its faces framed, and those faces."""
+        with gr.Column(elem_id="photo-box"):
+            self.photo = gr.Image(
+                label="Your photo",
+                show_label=False,
+                sources=["upload", "webcam", "clipboard"],
+                height=300,
+                placeholder="Drop a photo here\nor click to choose one",
+                buttons=[],
+                elem_id="photo",
             )
-        self.face = gr.Radio([], label="Face", info=wording.FACE_NOTE, visible=False, elem_id="face")
-        self.every = gr.Button("Search for all of them", visible=False, size="sm", elem_id="every")
+            self.frames = gr.HTML(js_on_load=source("tiles.js"), elem_id="frames")
+        self.faces = gr.HTML(js_on_load=source("tiles.js"), elem_id="faces")
+        gr.HTML(js_on_load=source("photo.js"), elem_id="camera")
         self.hints = gr.HTML(elem_id="hints")
-        with gr.Column(visible=False) as self.examples_box:
-            gr.HTML("<p class='above'>Or try one of these:</p>")
+        with gr.Column(visible=False, elem_id="examples-box") as self.examples_box:
+            gr.HTML("<p class='above'>Try one of these</p>")
             self.examples = gr.Gallery(
                 label="Examples",
                 elem_id="examples",
@@ -87,52 +87,64 @@ class Parts:
             )
 
     def _choices(self) -> None:
-        """What to search with."""
+        """What to search with: the switch, and two folds beside it that open below it."""
         models = [(recipe.label, name) for name, recipe in RECIPES.items()]
         indexes = [(wording.index_label(name), name) for name in INDEXES]
-        # Its choices change while galleries get ready; until there are two it says nothing.
-        self.gallery = gr.Radio([("The gallery", MAIN)], value=MAIN, label="Gallery", visible=False, elem_id="gallery")
+        roles = [(label, role) for role, label in LABELS.items()]
+        bare: dict[str, Any] = {"container": False, "show_label": False}
         self.switch = gr.Button("Search it", visible=False, elem_id="switch", size="sm", variant="primary")
-        self.retry = gr.Button("Try to reach what is missing again", visible=False, elem_id="retry", size="sm")
-        self.model = gr.Radio(models, value=IMPROVED, label="Model", elem_id="model")
-        self.note = gr.HTML(elem_id="note")
-        with gr.Accordion("Options", open=False):
-            self.index = gr.Radio(indexes, value=DEFAULT_INDEX, label="Index", info=wording.INDEX_NOTE, elem_id="index")
-            self.k = gr.Slider(1, MAX_K, DEFAULT_K, step=1, label="Number of results", elem_id="k")
+        with gr.Row(elem_id="bar"):
+            self.role = gr.Radio(
+                roles,
+                value=DEFAULT_ROLE,
+                label="Baseline or improved",
+                elem_id="role",
+                elem_classes="positions",
+                **bare,
+            )
+            with gr.Accordion("More models", open=False, elem_id="more"):
+                self.model = gr.Radio(models, value=behind(DEFAULT_ROLE, ()), label="Model", elem_id="model", **bare)
+            with gr.Accordion("Options", open=False, elem_id="options"):
+                self._options(indexes)
 
-    def _results(self) -> None:
-        """The answer, and what can be done with it."""
-        self.sentence = gr.HTML(elem_id="sentence")
-        self.whole = gr.Button("Search with the whole photo instead", visible=False, elem_id="whole")
-        narrow: dict[str, Any] = {"container": False, "min_width": 180, "scale": 0}
-        with gr.Row(elem_id="arrangement"):
-            self.back = gr.Button("Back", visible=False, elem_id="back", size="sm", min_width=80, scale=0)
-            views = [("Photos", PHOTOS), ("Faces", FACES)]
-            self.view = gr.Radio(views, value=PHOTOS, label="Show", show_label=False, elem_id="view", **narrow)
-            self.by_person = gr.Checkbox(label="Group by person", elem_id="by-person", **narrow)
+    def _options(self, indexes: list[tuple[str, str]]) -> None:
+        self.k = gr.Slider(1, MAX_K, DEFAULT_K, step=1, label="Number of results", elem_id="k")
+        self.index = gr.Radio(indexes, value=DEFAULT_INDEX, label="Index", info=wording.INDEX_NOTE, elem_id="index")
         with gr.Column(visible=False, elem_id="limit-box") as self.limit_box:
             self.limit = gr.Slider(
                 0, FARTHEST, FARTHEST, step=0.01, label=wording.LIMIT_LABEL, buttons=[], elem_id="limit"
             )
         self.limit_note = gr.HTML(elem_id="limit-note")
+        with gr.Row(elem_id="arrangement"):
+            narrow: dict[str, Any] = {"container": False, "min_width": 180, "scale": 0}
+            views = [("Photos", PHOTOS), ("Faces", FACES)]
+            self.view = gr.Radio(views, value=PHOTOS, label="Show", show_label=False, elem_id="view", **narrow)
+            self.by_person = gr.Checkbox(label="Group by person", elem_id="by-person", **narrow)
+
+    def _results(self) -> None:
+        """The answer, and what can be done with it."""
+        self.back = gr.Button("Back", visible=False, elem_id="back", size="sm", min_width=80, scale=0)
+        self.sentence = gr.HTML(elem_id="sentence")
+        with gr.Row(elem_id="said"):
+            self.note = gr.HTML(elem_id="note")
+            self.retry = gr.Button("Try again", visible=False, elem_id="retry", size="sm")
+        self.whole = gr.Button("Search with the whole photo instead", visible=False, elem_id="whole", size="sm")
         self.enlarged = gr.HTML(js_on_load=source("tiles.js"), elem_id="enlarged")
         self.why = gr.HTML(elem_id="why")
-        self.hits = gr.HTML(js_on_load=source("tiles.js"), elem_id="results")
+        self.hits = gr.HTML(js_on_load=source("tiles.js") + source("moves.js"), elem_id="results")
         with gr.Row(visible=False, elem_id="tools") as self.tools:
-            names = {"csv": "Download CSV", "json": "Download JSON", "sheet": "Download pictures"}
+            names = {"csv": "CSV", "json": "JSON", "sheet": "Pictures"}
             self.downloads = {
-                kind: gr.Button(name, size="sm", min_width=120, elem_id=f"download-{kind}")
+                kind: gr.Button(name, size="sm", min_width=60, elem_id=f"download-{kind}")
                 for kind, name in names.items()
             }
             self.link = gr.HTML(elem_id="link")
-        with gr.Accordion("What the numbers mean", open=False):
-            gr.Markdown(source("explanation.md"))
 
     @property
     def asked(self) -> set[Block]:
         """What a search depends on, and what is shown: the inputs that `request` needs."""
-        chosen = {self.photo, self.face, self.gallery, self.model, self.index, self.k, self.view, self.by_person}
-        return chosen | {self.own_limit, self.answers, self.trail, self.own}
+        chosen = {self.photo, self.gallery, self.role, self.model, self.index, self.k, self.view, self.by_person}
+        return chosen | {self.face, self.own_limit, self.answers, self.seen, self.trail, self.own}
 
     def request(self, values: Values) -> Request:
         """The values of `asked` as a request; SettingsError for a choice that is none."""
@@ -140,6 +152,7 @@ class Parts:
             photo=path_of(values[self.photo]),
             gallery=str(values[self.gallery]),
             recipe=values[self.model],
+            role=values[self.role] or None,
             index=values[self.index],
             k=values[self.k],
             face=values[self.face] or 0,
@@ -147,6 +160,7 @@ class Parts:
             by_person=bool(values[self.by_person]),
             own_limit=values[self.own_limit],
             answers=values[self.answers],
+            seen=values[self.seen],
             trail=values[self.trail],
             own=values[self.own],
         )
@@ -154,7 +168,7 @@ class Parts:
     @property
     def answer(self) -> list[Block]:
         """What a search may change: all that `changes` gives where everything is to be shown."""
-        return list(self.changes(Shown("", "", limit=FARTHEST, trail=())))
+        return list(self.changes(Shown("", None, "", "", limit=FARTHEST, trail=())))
 
     @property
     def photo_and_answer(self) -> list[Block]:
@@ -163,13 +177,12 @@ class Parts:
 
     def changes(self, shown: Shown) -> Changes:
         """The search tab as it is to be shown."""
-        several = shown.faces > 1
-        faces = [(f"Face {number}", number) for number in range(1, shown.faces + 1)]
         changes: Changes = {
-            self.boxed: gr.update(value=shown.framed, alt_text=shown.framed_alt),
-            self.crop: shown.crop,
-            self.face: gr.update(choices=faces, value=shown.face, visible=several),
-            self.every: gr.update(visible=several),
+            self.role: shown.role,
+            self.model: shown.recipe or gr.skip(),
+            self.frames: shown.frames,
+            self.faces: shown.faces,
+            self.face: shown.face,
             self.hints: shown.hints,
             self.hits: shown.results,
             self.sentence: shown.sentence,
@@ -181,6 +194,7 @@ class Parts:
             self.tools: gr.update(visible=any(answer.hits for answer in shown.answers)),
             self.link: shown.link,
             self.answers: shown.answers,
+            self.seen: shown.seen,
         }
         if shown.limit is not None:
             changes[self.limit] = shown.limit

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from PIL import Image
@@ -12,16 +14,28 @@ from PIL import Image
 from pipeline.core.errors import PipelineError, SettingsError
 from pipeline.core.recipes import RECIPES
 from pipeline.core.types import Answer, Hit
+from pipeline.encoder.look import Look
 from pipeline.galleries.ask import Found, Question, ask
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.html import wording
-from pipeline.page.html.grid import Group, Tile, by_person, enlarged_html, results_html
-from pipeline.page.query import FACES, Request, Trail, framed
+from pipeline.page.html.grid import (
+    Group,
+    Tile,
+    by_person,
+    enlarged_html,
+    faces_html,
+    frames_html,
+    inline,
+    results_html,
+)
+from pipeline.page.query import FACES, SHOWN_SIDE, Request, Trail
+from pipeline.photos.images import for_browsers
 from pipeline.photos.pictures import Picture
 from pipeline.search import journal
 from pipeline.search.hints import hints
 from pipeline.search.searcher import Searcher
 
+NOTHING = Image.new("RGB", (1, 1))
 FARTHEST = 1.5  # of the limit's slider; at 1.41 two vectors have nothing in common
 
 T = TypeVar("T")
@@ -31,18 +45,19 @@ T = TypeVar("T")
 class Shown:
     """The search tab after a search; whatever is not given is empty or hidden.
 
-    `faces` is how many there are to choose from, and `face` the number of the one that was searched with; `whole`
-    offers a search with the whole photo; `limit` is the distance beyond which results are grey. A `photo` takes the
-    place of the visitor's; without one that stays, as does the way back without a `trail`.
+    `role` and `recipe` are what was searched with. `frames` lie on the photo, `faces` below it; `face` is the number of
+    the one that was searched with. `whole` offers a search with the whole photo;
+    `limit` is the distance beyond which results only look alike. A `photo` takes the place of the visitor's; without
+    one that stays, as does the way back without a `trail`. `seen` is how the photo of that path was looked at.
     """
 
+    recipe: str
+    role: str | None
     note: str
     link: str
     sentence: str = ""
-    framed: Image.Image | None = None
-    framed_alt: str = ""
-    crop: Image.Image | None = None
-    faces: int = 0
+    frames: str = ""
+    faces: str = ""
     face: int | None = None
     hints: str = ""
     whole: bool = False
@@ -50,6 +65,7 @@ class Shown:
     limit: float | None = None
     limit_note: str = ""
     answers: tuple[Answer, ...] = ()
+    seen: tuple[str, Look | None] | None = None
     photo: str = ""
     trail: Trail | None = None
 
@@ -65,10 +81,11 @@ def attempted(work: Callable[[], T], otherwise: Callable[[str], T]) -> T:
 
 def searched(preparation: Preparation, request: Request, face: object = 0) -> Shown:
     """Searches with `face`, as a `Question` has it; what comes out, or in a sentence why nothing does."""
+    request = replace(request, recipe=request.by(preparation.ready()))
     blank = unanswered(preparation, request)
     if request.photo is None:
         return blank
-    question = Question(request.photo, request.index, request.k, face)
+    question = Question(Path(request.photo), request.index, request.k, face, request.look)
     return attempted(
         lambda: answered(preparation, request, ask(question, partial(preparation.searcher, request.recipe))),
         lambda sentence: replace(blank, sentence=wording.notice(sentence)),
@@ -77,8 +94,9 @@ def searched(preparation: Preparation, request: Request, face: object = 0) -> Sh
 
 def unanswered(preparation: Preparation, request: Request) -> Shown:
     """The tab without an answer."""
-    note = wording.model_note(request.recipe, preparation.status(request.recipe))
-    return Shown(note, wording.link(request.linked, request.recipe, request.index, request.k))
+    note = wording.model_note(request.recipe, request.role, preparation.status(request.recipe))
+    link = wording.link(request.linked, request.recipe, request.index, request.k)
+    return Shown(request.recipe, request.role, note, link)
 
 
 def answered(preparation: Preparation, request: Request, found: Found) -> Shown:
@@ -87,22 +105,53 @@ def answered(preparation: Preparation, request: Request, found: Found) -> Shown:
     several = len(answers) > 1
     number = request.face if several and isinstance(request.face, int) else 1
     answer = answers[max(0, min(number, len(answers)) - 1)]
-    recall = found.searcher.recall(request.index)
     return replace(
         unanswered(preparation, request),
-        sentence=wording.every_line(answers) if several else wording.answer_line(answer, recall),
-        framed=framed(found.image, answer),
-        framed_alt=wording.boxed_alt(answer),
-        crop=answer.crop,
-        faces=len(answer.faces),
+        sentence=wording.every_line(answers) if several else _sentence(request, answer, found.searcher),
+        frames=frames_html(found.look, answer, _picture(request, found.look)),
+        faces=faces_html(found.look, answer),
         face=answer.face_number,
-        hints=wording.hints(hints(found.image, answer.face)) if answer.face else "",
+        hints=wording.hints(hints(found.look.image, answer.face)) if answer.face else "",
         whole=not answer.found_face,
         results=results(preparation, answers, request),
         limit=round(min(limit, FARTHEST), 2) if limit is not None and any(each.hits for each in answers) else None,
         limit_note=limit_line(preparation, answers, request),
         answers=answers,
+        seen=_seen(request, found),
     )
+
+
+def _sentence(request: Request, answer: Answer, searcher: Searcher) -> str:
+    people = Counter(searcher.embeddings.people)
+    of_person = people[answer.hits[0].person] if answer.hits else 0
+    return wording.answer_line(answer, searcher.recall(request.index), of_person, _changed(request, answer, people))
+
+
+def _changed(request: Request, answer: Answer, people: Counter[str]) -> str:
+    """What the model before found of this photo, and what this one finds, where the gallery knows whom it shows."""
+    before = request.answers[0] if request.looked_at and len(request.answers) == 1 else answer
+    if (before.recipe, answer.gallery) == (answer.recipe, before.gallery) or before.gallery != answer.gallery:
+        return ""
+    shown = next((hit.person for each in (answer, before) for hit in each.hits if hit.is_query), None)
+    if shown is None:
+        return ""
+    counts = [sum(hit.person == shown for hit in each.hits) for each in (before, answer)]
+    labels = [RECIPES[each.recipe].label for each in (before, answer)]
+    return f"{labels[0]} finds {counts[0]} of {people[shown]}, {labels[1]} {counts[1]} of {people[shown]}."
+
+
+def _seen(request: Request, found: Found) -> tuple[str, Look | None] | None:
+    """What the next search of this photo need not do again; the photo itself is not kept."""
+    if request.photo is None:
+        return None
+    looked = found.searcher.encoder.detector is not None
+    return request.photo, replace(found.look, image=NOTHING) if looked else request.look
+
+
+def _picture(request: Request, look: Look) -> str:
+    """The photo to be shown in place of its file: where it lies on its side, or browsers cannot show such a file."""
+    shown = not look.turned and request.photo is not None and for_browsers(Path(request.photo))
+    return "" if shown else inline(look.image, SHOWN_SIDE)
 
 
 def limit_of(answers: Sequence[Answer], request: Request) -> float | None:
@@ -146,22 +195,23 @@ def picture(preparation: Preparation, searcher: Searcher, photo_id: str, view: s
     return preparation.gallery.pictures.face(photo_id, box) if box else preparation.gallery.pictures.thumbnail(photo_id)
 
 
-def tiles(preparation: Preparation, answer: Answer, view: str) -> tuple[Tile, ...]:
-    """An answer's hits with their pictures."""
-    searcher = preparation.searcher(answer.recipe)
-    return tuple(Tile(hit, picture(preparation, searcher, hit.photo_id, view)) for hit in answer.hits)
+def tiles(preparation: Preparation, answer: Answer, request: Request, number: int = 0) -> tuple[Tile, ...]:
+    """The hits of the answer of this number, with their pictures, marked by the limit."""
+    searcher, limit = preparation.searcher(answer.recipe), limit_of([answer], request)
+    return tuple(
+        Tile(
+            hit,
+            picture(preparation, searcher, hit.photo_id, request.view),
+            number,
+            limit is not None and hit.distance > limit,
+        )
+        for hit in answer.hits
+    )
 
 
 def results(preparation: Preparation, answers: Sequence[Answer], request: Request) -> str:
     """The answers as HTML: photo by photo, by person, or a row for each of several faces."""
-    limit = limit_of(answers, request)
-    each = [
-        tuple(
-            replace(tile, answer=number, beyond=limit is not None and tile.hit.distance > limit)
-            for tile in tiles(preparation, answer, request.view)
-        )
-        for number, answer in enumerate(answers)
-    ]
+    each = [tiles(preparation, answer, request, number) for number, answer in enumerate(answers)]
     if len(answers) > 1:
         rows = [Group(f"Face {answer.face_number}", "", row) for answer, row in zip(answers, each, strict=True)]
         return results_html(rows, "strips")

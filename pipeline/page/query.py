@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from PIL import Image
 
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, RECIPES
-from pipeline.core.types import Answer, Box, Face
-from pipeline.encoder.faces import Choose, at, boxed
+from pipeline.core.types import Answer, Box
+from pipeline.encoder.faces import boxed
+from pipeline.encoder.look import Look
 from pipeline.galleries.ask import choice
 from pipeline.galleries.galleries import MAIN
 from pipeline.galleries.own_galleries import PREFIX
 from pipeline.indexes.registry import INDEXES
+from pipeline.page.roles import ROLES, behind
 
 SHOWN_SIDE = 900  # pixels; the boxed photo is for looking at
 PHOTOS, FACES = "photos", "faces"
@@ -24,14 +26,16 @@ Trail = tuple[tuple[str, object], ...]  # photos searched with before, and the n
 class Request:
     """What a search depends on, and what the page shows; SettingsError for a choice that is none.
 
-    `k` and `face` are as the browser sent them: `ask` judges them. `view` is PHOTOS or FACES; `own_limit` the distance
-    that the visitor has set, with the gallery and the recipe that it is for. `answers` are shown, `trail` is the way
-    back; `own` is the key of the visitor's own gallery, or empty.
+    With a `role` the recipe is the best that is ready for it, else `recipe`. `k` and `face` are as the browser sent
+    them: `ask` judges them. `view` is PHOTOS or FACES; `own_limit` the distance that the visitor has set, with the
+    gallery and the recipe that it is for. `answers` are shown, `seen` is how the photo of that path was looked at,
+    `trail` the way back; `own` is the key of the visitor's own gallery, or empty.
     """
 
     photo: str | None
     gallery: str
     recipe: str
+    role: str | None = None
     index: str = DEFAULT_INDEX
     k: object = DEFAULT_K
     face: object = 0
@@ -39,13 +43,30 @@ class Request:
     by_person: bool = False
     own_limit: tuple[str, str, float] | None = None
     answers: tuple[Answer, ...] = ()
+    seen: tuple[str, Look | None] | None = None
     trail: Trail = ()
     own: str = ""
 
     def __post_init__(self) -> None:
         choice(self.recipe, RECIPES, "recipe")
+        if self.role is not None:
+            choice(self.role, ROLES, "position of the switch")
         choice(self.index, INDEXES, "index")
         choice(self.view, (PHOTOS, FACES), "view")
+
+    @property
+    def looked_at(self) -> bool:
+        """Whether the last search was with this very photo."""
+        return self.seen is not None and self.seen[0] == self.photo
+
+    @property
+    def look(self) -> Look | None:
+        """How this very photo was looked at before, if it was."""
+        return self.seen[1] if self.seen and self.looked_at else None
+
+    def by(self, ready: Collection[str]) -> str:
+        """The recipe to search with, where these are ready."""
+        return behind(self.role, ready) if self.role else self.recipe
 
     @property
     def linked(self) -> str:
@@ -70,13 +91,3 @@ def framed(image: Image.Image, answer: Answer) -> Image.Image:
 def _scaled(box: Box, scale: float) -> Box:
     left, top, right, bottom = box
     return left * scale, top * scale, right * scale, bottom * scale
-
-
-def at_framed(x: float, y: float) -> Choose:
-    """Picks the face at a point of the photo as `framed` shows it."""
-
-    def choose(faces: Sequence[Face], size: tuple[int, int]) -> Face | None:
-        scale = max(1.0, max(size) / SHOWN_SIDE)
-        return at(x * scale, y * scale)(faces, size)
-
-    return choose

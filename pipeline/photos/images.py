@@ -180,6 +180,13 @@ def _eight_bit(values: npt.NDArray[np.float32], white: float) -> npt.NDArray[np.
     return scaled
 
 
+def for_browsers(file: Path) -> bool:
+    """Whether every browser shows such a file as it is."""
+    with file.open("rb") as stream:
+        start = stream.read(12)
+    return start.startswith((JPEG_START, b"\x89PNG", b"GIF8")) or start[8:] == b"WEBP"
+
+
 def small_enough(source: bytes | Path) -> TypeGuard[bytes]:
     """Whether a photo is its own thumbnail."""
     return isinstance(source, bytes) and len(source) < SMALL_BYTES and source[:2] == JPEG_START

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
 
-from pipeline.core.types import Answer, Encoded
+from pipeline.core.types import Answer
 from pipeline.encoder.faces import Choose, largest
+from pipeline.encoder.look import Look
 from pipeline.search.searcher import Searcher, check_request
 
 
@@ -54,14 +55,11 @@ def compare(
 ) -> Comparison:
     """Searches with each; faces are found once for all who share a detector, and that time is in each one's timings."""
     check_request(k, index)
-    seen: dict[int, Encoded] = {}  # by detector
+    looks: dict[int, Look] = {}  # by detector
     answers = []
     for searcher in searchers:
         detector = id(searcher.encoder.detector)
-        if detector in seen:
-            faces, detect_ms = seen[detector].faces, seen[detector].detect_ms
-            encoded = replace(searcher.encoder.encode([image], choose, [faces])[0], detect_ms=detect_ms)
-        else:
-            encoded = seen[detector] = searcher.encoder.encode([image], choose)[0]
-        answers.append(searcher.answer(encoded, k, index))
+        if detector not in looks:
+            looks[detector] = Look(image, ()) if choose is None else searcher.look(image)
+        answers.append(searcher.search(looks[detector], k, index, choose=choose))
     return Comparison(tuple(answers))

@@ -18,6 +18,7 @@ from pipeline.core.verdicts import PersonVerdict
 from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.faces import Choose, largest, numbered
+from pipeline.encoder.look import Look, look
 from pipeline.indexes.registry import available, open_index, why_unavailable
 from pipeline.search import journal
 from pipeline.search.calibration import Calibration
@@ -49,27 +50,41 @@ class Searcher:
         self.indexes = indexes
         self.calibration = calibration
 
+    def look(self, image: Image.Image) -> Look:
+        """The faces of the RGB image, as this searcher's detector finds them; none where it looks for no face."""
+        return look(image, self.encoder.detector) if self.encoder.detector else Look(image, ())
+
     def search(
-        self, image: Image.Image, k: int = DEFAULT_K, index: str = DEFAULT_INDEX, *, choose: Choose | None = largest
+        self,
+        image: Image.Image | Look,
+        k: int = DEFAULT_K,
+        index: str = DEFAULT_INDEX,
+        *,
+        choose: Choose | None = largest,
     ) -> Answer:
-        """The k photos nearest to the face that `choose` picks in the RGB image; None searches with the whole photo."""
+        """The k photos nearest to the face that `choose` picks in the RGB image; None searches with the whole photo.
+
+        Of an image that was looked at already the faces are not looked for again.
+        """
         check_request(k, index)
-        return self.answer(self.encoder.encode([image], choose)[0], k, index)
+        seen = image if isinstance(image, Look) else Look(image, ()) if choose is None else self.look(image)
+        return self.answer(self._encoded(seen, choose), k, index)
 
     def search_every_face(
-        self, image: Image.Image, k: int = DEFAULT_K, index: str = DEFAULT_INDEX
+        self, image: Image.Image | Look, k: int = DEFAULT_K, index: str = DEFAULT_INDEX
     ) -> tuple[Answer, ...]:
         """An answer for each face of the RGB image, in the detector's order; the faces are found once for all.
 
         Of a crowd, only for the first `MOST_FACES`, which are the largest.
         """
         check_request(k, index)
-        first = self.encoder.encode([image], numbered(1))[0]
-        others = [
-            replace(self.encoder.encode([image], numbered(number), [first.faces])[0], detect_ms=first.detect_ms)
-            for number in range(2, min(len(first.faces), MOST_FACES) + 1)
-        ]
-        return tuple(self.answer(encoded, k, index) for encoded in [first, *others])
+        seen = image if isinstance(image, Look) else self.look(image)
+        numbers = range(1, max(min(len(seen.faces), MOST_FACES), 1) + 1)
+        return tuple(self.answer(self._encoded(seen, numbered(number)), k, index) for number in numbers)
+
+    def _encoded(self, seen: Look, choose: Choose | None) -> Encoded:
+        encoded = self.encoder.encode([seen.image], choose, [seen.faces])[0]
+        return replace(encoded, detect_ms=seen.milliseconds)
 
     def answer(self, encoded: Encoded, k: int, index: str) -> Answer:
         """The k photos nearest to what the encoder made of a photo."""

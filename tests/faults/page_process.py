@@ -58,7 +58,7 @@ def page_handler(preparation: Preparation) -> Callable[[str], dict[str, Any]]:
     from pipeline.page.query import Request
 
     with gr.Blocks():
-        parts = Parts(Galleries(preparation), gr.Tabs())
+        parts = Parts(Galleries(preparation), gr.Radio(), gr.Tabs())
 
     def handle(photo: str) -> dict[str, Any]:
         request = Request(photo, MAIN, MINI)

@@ -7,14 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.types import Hit
-from pipeline.page.html.grid import Group, Tile, by_person, enlarged_html, results_html, served
+from pipeline.core.types import Answer, Face, Hit
+from pipeline.core.verdicts import Verdict, Words
+from pipeline.encoder.look import Look
+from pipeline.page.html.grid import (
+    MOST,
+    Group,
+    Tile,
+    by_person,
+    enlarged_html,
+    faces_html,
+    frames_html,
+    results_html,
+    served,
+)
+from tests.fakes import draw
 
 EVIL = "<b onclick='x'>\"&"
 
 
-def tile(rank: int, person: str = "Ada", mark: str = "") -> Tile:
-    return Tile(Hit(rank, f"{person}/{rank}.png", person, rank / 10), Path(f"/index/lfw/{rank}.jpg"), mark)
+def tile(rank: int, person: str = "Ada") -> Tile:
+    return Tile(Hit(rank, f"{person}/{rank}.png", person, rank / 10), Path(f"/index/lfw/{rank}.jpg"))
 
 
 def test_a_tile_can_be_searched_with_and_enlarged_and_says_what_it_is() -> None:
@@ -23,16 +36,35 @@ def test_a_tile_can_be_searched_with_and_enlarged_and_says_what_it_is() -> None:
     assert "alt='3 · Ada, distance 0.30'" in html
     assert "src='pictures/lfw/3.jpg'" in html
     assert "data-event='expand' data-photo='Ada/3.png' aria-label='Enlarge 3 · Ada, distance 0.30'" in html
-    assert ">3 · Ada\ndistance 0.30</div>" in html
+    assert "<p class='who'>Ada</p><p class='far'>0.30</p>" in html, "no mark where nothing is known"
     assert "<h3>" not in html
 
 
-def test_columns_cannot_be_enlarged_and_a_mark_is_text() -> None:
-    html = results_html([Group("Baseline", "12 ms", (tile(1, mark="only here"), tile(2)))], "columns")
+@pytest.mark.parametrize(
+    ("distance", "words", "beyond", "kind", "said"),
+    [
+        (0.0, "very likely", False, "sure", "same photo"),
+        (0.3, "likely", False, "sure", "likely"),
+        (0.3, "unclear", False, "maybe", "unclear"),
+        (0.3, "unlikely", False, "maybe", "unlikely"),
+        (0.3, "likely", True, "alike", ""),
+        (0.3, None, False, "", ""),
+        (0.3, None, True, "alike", ""),
+    ],
+)
+def test_a_mark_has_a_shape_and_a_word(
+    distance: float, words: Words | None, beyond: bool, kind: str, said: str
+) -> None:
+    hit = Hit(1, "a", "Ada", distance, Verdict(words, 0.5, 0.1) if words else None)
+    one = Tile(hit, Path("/a.jpg"), beyond=beyond)
+    assert (one.kind, one.word) == (kind, said)
+    assert f"class='tile {kind}" in results_html([Group("", "", (one,))])
+
+
+def test_columns_cannot_be_enlarged() -> None:
+    html = results_html([Group("Baseline", "12 ms", (tile(1), tile(2)))], "columns")
     assert "<div class='groups columns'>" in html
     assert "<h3>Baseline</h3><p class='quiet'>12 ms</p>" in html
-    assert html.count("<span class='mark'>only here</span>") == 1
-    assert html.count("class='tile marked'") == 1
     assert "data-event='expand'" not in html
     assert html.count("data-event='select'") == 2
 
@@ -59,7 +91,6 @@ def test_names_are_escaped() -> None:
     one = Tile(Hit(1, EVIL, EVIL, 0.5), Path("/a'b.jpg"))
     for html in (
         results_html([Group(EVIL, EVIL, (one,))]),
-        results_html([Group("", "", (Tile(one.hit, one.picture, EVIL),))]),
         enlarged_html(one, (10, 10), None),
     ):
         assert EVIL not in html
@@ -99,14 +130,15 @@ def test_an_address_is_relative_to_the_page_and_tells_nothing_of_folders() -> No
     assert served(Path("/another", f"own-{'1' * 32}", "0a.jpg")) != address
 
 
-def test_what_is_beyond_the_limit_stays_and_says_so() -> None:
-    near, far = Tile(Hit(1, "a", "Ada", 0.3), Path("/a.jpg")), Tile(Hit(2, "b", "Bo", 0.9), Path("/b.jpg"), beyond=True)
-    first, second = results_html([Group("", "", (near, far))]).split("</li>")[:2]
-    assert "class='tile beyond'" in second
-    assert "farther than the limit" in second
-    assert "beyond" not in first
-    assert "farther" not in first
-    assert "data-photo='b'" in second
+def test_a_line_divides_those_that_only_look_alike() -> None:
+    near, far, farther = (Tile(Hit(n, str(n), "Ada", n / 10), Path("/a.jpg"), beyond=n > 1) for n in (1, 2, 3))
+    said = [
+        html.count("only alike from here")
+        for html in results_html([Group("", "", (near, far, farther))]).split("</li>")
+    ]
+    assert said == [0, 1, 0, 0], "once, before the first of them"
+    assert results_html([Group("", "", (far, farther))]).count("only alike from here") == 1
+    assert "only alike" not in results_html([Group("Ada", "", (near, far))], "people")
 
 
 def test_a_tile_and_its_enlarged_photo_know_their_answer() -> None:
@@ -114,3 +146,46 @@ def test_a_tile_and_its_enlarged_photo_know_their_answer() -> None:
     assert "data-answer='2' data-event='expand' data-photo='a'" in results_html([Group("", "", (one,))], "strips")
     html = enlarged_html(one, (10, 10), None)
     assert "data-answer='2' data-event='expand' data-photo='a'>Why this match?</button>" in html
+
+
+# The visitor's photo
+
+FACES = tuple(Face((left, 10, left + 10, 30), 0.99, ((left + 1, 11),) * 5) for left in (0, 40, 90))
+PHOTO = Look(draw(size=(100, 50)), FACES)
+
+
+def answered(faces: tuple[Face, ...], chosen: int | None) -> Answer:
+    face = faces[chosen] if chosen is not None else None
+    return Answer("mtcnn-reid", "exact", "g", faces, face, draw(), (), {})
+
+
+def test_faces_are_framed_in_parts_of_the_photo_and_the_chosen_one_marked() -> None:
+    html = frames_html(PHOTO, answered(FACES, 1), "")
+    assert "--ratio: 2.0" in html
+    assert html.count("data-event='select'") == 3
+    assert "class='frame chosen' style='left:40.00%;top:20.00%;width:10.00%;height:40.00%'" in html
+    assert "data-face='2' aria-label='Face 2 in the photo'" in html
+    assert "<img" not in html, "the browser shows the file itself"
+
+
+def test_a_photo_that_browsers_cannot_show_lies_below_its_frames() -> None:
+    assert "<img src='data:x' alt='Your photo'>" in frames_html(PHOTO, answered(FACES, 1), "data:x")
+    assert EVIL not in frames_html(PHOTO, answered(FACES, 1), EVIL)
+
+
+def test_faces_are_chosen_by_their_pictures_the_one_searched_with_first() -> None:
+    html = faces_html(PHOTO, answered(FACES, 1))
+    assert "alt='Face 2: what the network sees of your photo'" in html.split("<button")[0]
+    assert [part.split("'")[0] for part in html.split("data-face='")[1:]] == ["1", "3"]
+    assert "aria-label='Face 1: search with it'" in html
+    assert "data-event='expand'>Search for all of them</button>" in html
+    alone = faces_html(Look(PHOTO.image, FACES[:1]), answered(FACES[:1], 0))
+    assert "<button" not in alone
+    assert "alt='what the network sees of your photo'" in faces_html(Look(PHOTO.image, ()), answered((), None))
+
+
+def test_of_a_crowd_the_first_faces_are_shown_and_the_others_counted() -> None:
+    crowd = tuple(Face((n, 0, n + 1, 1), 0.99, ((n, 0),) * 5) for n in range(MOST + 4))
+    html = faces_html(Look(PHOTO.image, crowd), answered(crowd, 0))
+    assert html.count("<button type='button' class='face'") == MOST
+    assert "and 3 more in the photo" in html

@@ -40,7 +40,7 @@ def parts(preparation: Preparation) -> Iterator[Parts]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with gr.Blocks():
-            parts = Parts(Galleries(preparation), gr.Tabs())
+            parts = Parts(Galleries(preparation), gr.Radio(), gr.Tabs())
         yield parts
         gc.collect()
 
@@ -48,8 +48,9 @@ def parts(preparation: Preparation) -> Iterator[Parts]:
 def sent(parts: Parts, **changes: object) -> dict[Any, Any]:
     """What a browser sends, by component."""
     values: dict[str, object] = {
-        "photo": None, "face": None, "gallery": MAIN, "model": RECIPE, "index": "exact", "k": 20, "view": "photos",
-        "by_person": False, "own_limit": None, "answers": (), "trail": (), "own": "",
+        "photo": None, "face": None, "gallery": MAIN, "role": None, "model": RECIPE, "index": "exact", "k": 20,
+        "view": "photos",
+        "by_person": False, "own_limit": None, "answers": (), "seen": None, "trail": (), "own": "",
     }  # fmt: skip
     return {getattr(parts, name): value for name, value in (values | changes).items()}
 
@@ -64,10 +65,20 @@ def test_a_handler_is_given_all_that_a_request_needs(parts: Parts) -> None:
 
 @pytest.mark.parametrize(
     "invented",
-    [{"model": "nope"}, {"model": [RECIPE]}, {"model": None}, {"index": {"a": 1}}, {"view": "all"}, {"view": []}],
+    [
+        {"model": "nope"},
+        {"model": [RECIPE]},
+        {"model": None},
+        {"index": {"a": 1}},
+        {"view": "all"},
+        {"view": []},
+        {"role": "best"},
+    ],
 )
 def test_a_choice_that_was_invented_is_refused_in_a_sentence(parts: Parts, invented: dict[str, object]) -> None:
-    with pytest.raises(SettingsError, match=r"^There is no (recipe|index|view) .*; choose one of "):
+    with pytest.raises(
+        SettingsError, match=r"^There is no (recipe|index|view|position of the switch) .*; choose one of "
+    ):
         parts.request(sent(parts, **invented))
 
 
@@ -78,8 +89,8 @@ def test_a_gallery_that_was_invented_is_refused_when_it_is_looked_for(parts: Par
 
 
 def test_whatever_is_shown_is_among_what_a_search_may_change(parts: Parts) -> None:
-    nothing = parts.changes(Shown("", ""))
-    everything = parts.changes(Shown("", "", limit=2 * FARTHEST, photo="/x.png", trail=(("/y.png", 1),)))
+    nothing = parts.changes(Shown("", None, "", ""))
+    everything = parts.changes(Shown("", None, "", "", limit=2 * FARTHEST, photo="/x.png", trail=(("/y.png", 1),)))
     assert nothing.keys() < everything.keys() == set(parts.photo_and_answer)
     assert parts.photo not in parts.answer
     for left_alone in (parts.photo, parts.trail, parts.back, parts.limit):
@@ -92,7 +103,7 @@ def test_a_search_resolves_its_gallery_once(parts: Parts, tmp_path: Path, monkey
     get = Galleries.get
     monkeypatch.setattr(Galleries, "get", lambda self, key: asked.append(key) or get(self, key))
     changes = show(parts, Request(str(tmp_path / "query.png"), MAIN, RECIPE), 0)
-    assert "nearest photos" in changes[parts.sentence]
+    assert "Most similar: <b>Dimitri</b>" in changes[parts.sentence]
     assert asked == [MAIN]
 
 

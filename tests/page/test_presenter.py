@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,19 +10,21 @@ import pytest
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import RECIPES
+from pipeline.encoder.look import Look
 from pipeline.galleries.ask import Which
 from pipeline.galleries.galleries import MAIN
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.presenter import Shown, attempted, enlarged, further, hit_in, moved, results, searched
-from pipeline.page.query import FACES, SHOWN_SIDE, Request, at_framed
+from pipeline.page.query import FACES, Request
 from pipeline.page.tabs.explore import went_back
 from pipeline.page.tabs.search import example, with_picture
 from pipeline.search.calibration import OWN, write_calibrations
-from tests.fakes import draw, known
+from pipeline.search.searcher import Searcher
+from tests.fakes import draw, known, portrait
 
 RECIPE = "mtcnn-reid"
-TWO = draw((5, 0, (10, 20, 40)), (1, 0, (80, 20, 60)), size=(160, 100))  # Farid, and larger Bruno
+TWO = draw((5, 0, (10, 20, 40)), (1, 0, (80, 20, 60)), size=(160, 100))  # Farid, and Bruno, who is larger
 # Of strangers, 1 % are within 0.2 of some of the gallery's 24 faces, 10 % within 0.5, and 90 % within 1.4.
 KNOWN = known(RECIPE, "tiny-reid", (0.2, 0.5, 1.4))
 
@@ -53,41 +56,102 @@ def test_without_a_photo_there_is_what_the_model_is_and_nothing_else(preparation
     shown = searched(preparation, Request(None, MAIN, RECIPE, k=7))
     assert RECIPES[RECIPE].summary[:20] in shown.note
     assert "recipe=mtcnn-reid&amp;index=exact&amp;k=7" in shown.link
-    assert replace(shown, note="", link="") == Shown("", "")
+    assert replace(shown, note="", link="") == Shown(RECIPE, None, "", "")
 
 
 def test_an_answer(preparation: Preparation, asked: Request) -> None:
     shown = searched(preparation, replace(asked, k=5))
     assert first(shown) == "Bruno"
-    assert "<b>The 5 nearest photos</b>" in shown.sentence
-    assert (shown.faces, shown.face, shown.whole) == (2, 2, False)
-    assert shown.framed is not None
-    assert shown.framed.size == TWO.size
-    assert shown.framed_alt == "Your photo with 2 faces framed; face 2 is chosen"
-    assert shown.crop is shown.answers[0].crop is not None
+    assert "<span class='likely'>Likely</span> <b>Bruno</b> <span class='quiet'>4 of 4 photos found" in shown.sentence
+    assert (shown.recipe, shown.role, shown.face, shown.whole) == (RECIPE, None, 1, False)
+    assert shown.frames.count("class='frame") == 2
+    assert "<img" not in shown.frames, "the browser shows the file itself"
+    assert "alt='Face 1: what the network sees of your photo'" in shown.faces
     assert "<li>" in shown.hints
     assert shown.results.count("<li class='tile") == 5
     assert (shown.photo, shown.trail) == ("", None), "the visitor's photo and the way back stay"
 
 
-def test_a_face_that_was_chosen_and_a_place_that_was_clicked(preparation: Preparation, asked: Request) -> None:
-    for face, person in ((1, "Farid"), (2, "Bruno"), (at_framed(30, 40), "Farid"), (at_framed(100, 40), "Bruno")):
+def test_a_face_that_was_chosen(preparation: Preparation, asked: Request) -> None:
+    for face, person in ((1, "Bruno"), (2, "Farid")):
         assert first(searched(preparation, asked, face)) == person
 
 
-def test_a_click_is_measured_in_the_photo_itself(preparation: Preparation, tmp_path: Path) -> None:
-    large = TWO.resize((TWO.width * 20, TWO.height * 20))
-    large.save(tmp_path / "large.png")
-    shown = searched(preparation, Request(str(tmp_path / "large.png"), MAIN, RECIPE))
-    assert shown.framed is not None
-    assert shown.framed.width == SHOWN_SIDE
+def test_a_photo_that_lies_is_shown_upright_in_the_page_itself(
+    preparation: Preparation, asked: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turned = Look(TWO, preparation.searcher(RECIPE).look(TWO).faces, turned=90)
+    monkeypatch.setattr(Searcher, "look", lambda self, image: turned)
+    assert "<img src='data:image/jpeg;base64," in searched(preparation, asked).frames
+
+
+def test_a_photo_that_browsers_cannot_show_is_shown_in_the_page_itself(
+    preparation: Preparation, tmp_path: Path
+) -> None:
+    TWO.save(tmp_path / "two.tif")
+    shown = searched(preparation, Request(str(tmp_path / "two.tif"), MAIN, RECIPE))
+    assert "<img src='data:image/jpeg;base64," in shown.frames
+
+
+def test_a_role_takes_the_best_that_is_ready_and_says_so(preparation: Preparation, asked: Request) -> None:
+    for role, recipe, said in (
+        ("improved", RECIPE, "Compact stands in until FaceNet is ready."),
+        ("baseline", "resnet50", ""),
+    ):
+        shown = searched(preparation, replace(asked, recipe="mtcnn-mini", role=role))
+        assert (shown.recipe, shown.role, shown.answers[0].recipe) == (recipe, role, recipe)
+        assert said in shown.note
+        assert f"recipe={recipe}&amp;" in shown.link
+
+
+def test_a_photo_is_looked_at_once(preparation: Preparation, asked: Request) -> None:
+    detector = preparation.gallery.encoders.detector  # type: ignore[attr-defined]
+    before = detector.photos_seen
+    shown = searched(preparation, asked)
+    looked = detector.photos_seen - before
+    assert looked > 0
+    for recipe in ("resnet50", RECIPE):
+        asked = replace(asked, recipe=recipe, answers=shown.answers, seen=shown.seen)
+        shown = searched(preparation, asked)
+    assert detector.photos_seen - before == looked
+    assert (first(shown), shown.faces.count("<button type='button' class='face'")) == ("Bruno", 1)
+    assert shown.seen is not None
+    assert shown.seen[1] is not None
+    assert shown.seen[1].image.size == (1, 1), "the photo itself is not kept"
+    other = replace(asked, photo=str(Path(str(asked.photo)).with_name("other.png")), seen=shown.seen)
+    TWO.save(str(other.photo))
+    searched(preparation, other)
+    assert detector.photos_seen - before == 2 * looked
+
+
+def test_another_model_says_what_changed_where_the_gallery_knows_who_it_is(
+    preparation: Preparation, tmp_path: Path
+) -> None:
+    portrait(3, 1).save(tmp_path / "known.png")
+    request = Request(str(tmp_path / "known.png"), MAIN, "mtcnn-facenet", role="baseline", k=5)
+    shown = searched(preparation, request)
+    assert re.search(r"\d of 4 photos found, your photo one of them", shown.sentence)
+    baseline = sum(hit.person == "Dimitri" for hit in shown.answers[0].hits)
+    again = replace(request, role="improved", answers=shown.answers, seen=shown.seen)
+    assert f"Baseline finds {baseline} of 4, Compact 4 of 4." in searched(preparation, again).sentence
+    for other in (
+        replace(again, role="baseline"),
+        replace(again, seen=("/other.png", None)),
+        replace(again, answers=()),
+    ):
+        assert "Baseline finds" not in searched(preparation, other).sentence
+    draw((3, 9, (12, 12, 70))).save(tmp_path / "new.png")
+    request = replace(request, photo=str(tmp_path / "new.png"))
+    shown = searched(preparation, request)
+    again = replace(request, role="improved", answers=shown.answers, seen=shown.seen)
+    assert "Baseline finds" not in searched(preparation, again).sentence, "nobody knows who that is"
 
 
 def test_every_face_has_its_row_and_the_chosen_one_stays_chosen(preparation: Preparation, asked: Request) -> None:
     for chosen, number in ((1, 1), (2, 2), (0, 1), (9, 2), ("x", 1)):
         shown = searched(preparation, replace(asked, face=chosen), Which.EVERY_FACE)
         assert shown.face == number
-        assert [answer.hits[0].person for answer in shown.answers] == ["Farid", "Bruno"]
+        assert [answer.hits[0].person for answer in shown.answers] == ["Bruno", "Farid"]
     assert "The nearest photos of 2 faces, a row for each" in shown.sentence
     assert "<div class='groups strips'><section><h3>Face 1</h3>" in shown.results
     assert "data-answer='1' data-event='expand'" in shown.results
@@ -98,11 +162,12 @@ def test_no_face_is_said_and_the_whole_photo_offered(preparation: Preparation, t
     request = Request(str(tmp_path / "nobody.png"), MAIN, RECIPE)
     shown = searched(preparation, request)
     assert "No face was found" in shown.sentence
-    assert (shown.whole, shown.faces, shown.face, shown.crop, shown.limit) == (True, 0, None, None, None)
+    assert (shown.whole, shown.faces, shown.face, shown.limit) == (True, "", None, None)
     assert (shown.hints, shown.limit_note) == ("", "")
     assert "<li" not in shown.results
     whole = searched(preparation, request, Which.WHOLE_PHOTO)
-    assert "with the whole photo" in whole.sentence
+    assert "Most similar" in whole.sentence
+    assert "class='face chosen'" in whole.faces
     assert (whole.whole, whole.limit) == (False, None)
     assert "not on whole photos" in whole.limit_note
 
@@ -121,10 +186,12 @@ def test_what_goes_wrong_is_a_sentence_and_nothing_else(
     shown = searched(preparation, replace(asked, **change))  # type: ignore[arg-type]
     assert said in shown.sentence
     assert "role='alert'" in shown.sentence
-    assert replace(shown, note="", link="", sentence="") == Shown("", "")
+    assert replace(shown, note="", link="", sentence="") == Shown(shown.recipe, None, "", "")
 
 
-@pytest.mark.parametrize("invented", [{"recipe": "nope"}, {"recipe": [RECIPE]}, {"index": None}, {"view": "all"}])
+@pytest.mark.parametrize(
+    "invented", [{"recipe": "nope"}, {"recipe": [RECIPE]}, {"index": None}, {"view": "all"}, {"role": ""}]
+)
 def test_a_choice_that_was_invented_makes_no_request(asked: Request, invented: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match="choose one of"):
         replace(asked, **invented)  # type: ignore[arg-type]
@@ -139,7 +206,7 @@ def test_a_link_never_opens_a_visitors_own_photos(preparation: Preparation, aske
 def test_results_beyond_the_limit_are_marked(preparation: Preparation, asked: Request) -> None:
     shown = searched(preparation, asked)
     far = sum(hit.distance > 0.5 for hit in shown.answers[0].hits)
-    assert (shown.limit, shown.results.count("class='tile beyond'")) == (0.5, far)
+    assert (shown.limit, shown.results.count("class='tile alike")) == (0.5, far)
     assert "<b>10 %</b> of searches for people who are not in this gallery" in shown.limit_note
     assert f"; {far} of 20 results" in shown.limit_note
 
@@ -149,7 +216,7 @@ def test_a_limit_of_the_visitors_is_for_one_gallery_and_recipe(preparation: Prep
     request, note, marked = moved(preparation, replace(asked, answers=shown.answers), 1.4)
     assert request.own_limit == (shown.answers[0].gallery, RECIPE, 1.4)
     assert "<b>90 %</b>" in note
-    assert marked.count("class='tile beyond'") == sum(hit.distance > 1.4 for hit in shown.answers[0].hits)
+    assert marked.count("class='tile alike") == sum(hit.distance > 1.4 for hit in shown.answers[0].hits)
     assert searched(preparation, request).limit == 1.4, "it holds for the next photo"
     other = searched(preparation, replace(request, recipe="resnet50"))
     assert other.limit is None
@@ -172,11 +239,11 @@ def test_results_are_arranged_without_a_search(preparation: Preparation, asked: 
 
 
 def test_a_result_is_searched_with_and_there_is_a_way_back(preparation: Preparation, asked: Request) -> None:
-    asked = replace(asked, face=1)
+    asked = replace(asked, face=2)
     second = with_picture(preparation, "Elif/1.png", asked, further(asked))
     assert first(second) == "Elif"
     assert Path(second.photo).is_file()
-    assert second.trail == ((asked.photo, 1),)
+    assert second.trail == ((asked.photo, 2),)
     back = went_back(preparation, replace(asked, photo=second.photo, trail=second.trail))
     assert (first(back), back.photo, back.trail) == ("Farid", asked.photo, ())
     with pytest.raises(SettingsError, match="no photo to go back to"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.recipes import MINI, RECIPES, UNASKED
+from pipeline.core.recipes import RECIPES
 from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.own_galleries import OwnGalleries
@@ -40,57 +40,57 @@ def stand_in(tmp_path: Path) -> Preparation:
 
 
 def test_while_nothing_is_ready(waiting: Preparation) -> None:
-    now = polled(Galleries(waiting), "", MAIN, "mtcnn-facenet", "")
+    now = polled(Galleries(waiting), "", (MAIN, "mtcnn-facenet", "improved"), "")
     assert "Getting the gallery ready" in now.header
     assert (now.key, now.recipe, now.can_answer) == (MAIN, "mtcnn-facenet", False)
-    assert now.galleries == [("photos (soon)", MAIN)]
+    assert now.galleries == [("photos · soon", MAIN)]
     assert [name for _, name in now.models] == list(RECIPES)
-    assert all(label.endswith("(soon)" if name in UNASKED else "(not prepared)") for label, name in now.models)
+    assert {label.rpartition(" (")[2] for label, _ in now.models} == {"soon)", "not prepared)"}
     assert (now.switch, now.retry) == ("", False)
 
 
-def test_once_it_is_ready_a_model_that_is_there_is_chosen(tiny: Gallery) -> None:
+def test_the_best_that_is_ready_stands_behind_a_role(tiny: Gallery) -> None:
     galleries = Galleries(prepared(tiny, RECIPE))
-    now = polled(galleries, "", MAIN, "mtcnn-facenet", "")
+    now = polled(galleries, "", (MAIN, "mtcnn-facenet", "improved"), "")
     assert (now.key, now.recipe, now.can_answer, now.polling) == (MAIN, RECIPE, True, False)
-    assert now.galleries == [("photos (26 photos)", MAIN)]
+    assert now.galleries == [("photos · 26 photos", MAIN)]
     assert dict(now.models)["Compact"] == RECIPE
 
 
 def test_who_has_chosen_nothing_gets_what_there_is(waiting: Preparation, stand_in: Preparation) -> None:
-    now = polled(Galleries(waiting, stand_in), "", MAIN, "mtcnn-facenet", "")
+    now = polled(Galleries(waiting, stand_in), "", (MAIN, "mtcnn-facenet", "improved"), "")
     assert (now.key, now.recipe, now.can_answer) == (SAMPLE.name, RECIPE, True)
     assert len(now.galleries) == 2
 
 
 def test_who_has_chosen_what_is_not_ready_waits_for_it(waiting: Preparation, stand_in: Preparation) -> None:
-    now = polled(Galleries(waiting, stand_in), "", MAIN, RECIPE, SAMPLE.name)
+    now = polled(Galleries(waiting, stand_in), "", (MAIN, RECIPE, None), SAMPLE.name)
     assert (now.key, now.can_answer) == (MAIN, False)
 
 
 def test_a_gallery_that_is_gone_or_invented_is_the_pages_own(waiting: Preparation) -> None:
     for key in ("own-gone", "nope", "['main']", ""):
-        assert polled(Galleries(waiting), "", key, "nope", "").key == MAIN
+        assert polled(Galleries(waiting), "", (key, "nope", None), "").key == MAIN
 
 
 def test_the_way_to_the_pages_own_gallery_once_it_is_there(tiny: Gallery, stand_in: Preparation) -> None:
     galleries = Galleries(prepared(tiny, RECIPE), stand_in)
-    now = polled(galleries, "", SAMPLE.name, RECIPE, SAMPLE.name)
+    now = polled(galleries, "", (SAMPLE.name, RECIPE, None), SAMPLE.name)
     assert (now.key, now.switch) == (SAMPLE.name, "photos is ready: search it")
     assert now.polling, "an answer that comes late may offer it once too often"
-    assert standing(galleries, "", MAIN, RECIPE).switch == ""
+    assert standing(galleries, "", MAIN, RECIPE, None).switch == ""
 
 
 def test_what_is_missing_can_be_tried_again_once_nothing_is_under_way(tmp_path: Path, tiny_folder: Path) -> None:
     lacking = Gallery(f"imagefolder:{tiny_folder}", TinyEncoders({RECIPE: "Not here."}), tmp_path / "index")
-    now = polled(Galleries(prepared(lacking, RECIPE, "resnet50")), "", MAIN, RECIPE, "")
-    assert (now.retry, now.recipe) == (True, MINI)
-    assert ("Compact (unavailable)", RECIPE) in now.models
+    now = polled(Galleries(prepared(lacking, RECIPE, "resnet50")), "", (MAIN, RECIPE, None), "")
+    assert (now.retry, now.recipe, now.can_answer) == (True, RECIPE, False), "who has chosen a model keeps it"
+    assert now.models[-1] == ("Compact (unavailable)", RECIPE), "what cannot be had stands last"
 
 
 def test_no_photos_at_all(tmp_path: Path) -> None:
     gone = Gallery(f"imagefolder:{tmp_path / 'gone'}", TinyEncoders(), tmp_path / "index")
-    now = polled(Galleries(prepared(gone, *RECIPES)), "", MAIN, RECIPE, "")
+    now = polled(Galleries(prepared(gone, *RECIPES)), "", (MAIN, RECIPE, None), "")
     assert "There is no gallery to search" in now.header
     assert (now.retry, now.can_answer, now.polling) == (True, False, False)
 
@@ -105,8 +105,8 @@ def test_a_visitors_own_gallery_is_a_choice_of_its_own(tiny: Gallery, tmp_path: 
         mine.add([tmp_path / "mine.png"], lambda: None)
         assert is_own_working(galleries, key) == mine.busy
         mine.wait()
-        now = polled(galleries, key, key, RECIPE, MAIN)
+        now = polled(galleries, key, (key, RECIPE, None), MAIN)
         assert (now.key, len(now.galleries), now.can_answer, now.switch) == (key, 2, True, "")
-        assert len(polled(galleries, "", MAIN, RECIPE, MAIN).galleries) == 1, "and nobody else's"
+        assert len(polled(galleries, "", (MAIN, RECIPE, None), MAIN).galleries) == 1, "and nobody else's"
     finally:
         own.close()

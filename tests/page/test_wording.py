@@ -9,16 +9,17 @@ import pytest
 from pipeline.core.progress import Progress
 from pipeline.core.recipes import DEFAULT, RECIPES
 from pipeline.core.types import Answer, Face, Hit
-from pipeline.core.verdicts import PersonVerdict, Verdict
+from pipeline.core.verdicts import PersonVerdict, Verdict, Words
 from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation, Status
 from pipeline.page.html.wording import (
+    about,
     answer_line,
-    boxed_alt,
     caption,
     duration,
     every_line,
+    gallery_label,
     header,
     hints,
     limit_line,
@@ -84,7 +85,7 @@ def test_a_caption_has_rank_person_and_distance() -> None:
 
 def test_a_caption_has_the_verdict_in_text() -> None:
     hit = Hit(3, "Ada_0001", "Ada Lovelace", 0.876, Verdict("likely", 0.934, 0.02))
-    assert caption(hit) == "3 · Ada Lovelace\ndistance 0.88\nsame person: likely"
+    assert caption(hit) == "3 · Ada Lovelace\ndistance 0.88, likely"
 
 
 @pytest.mark.parametrize(
@@ -95,18 +96,38 @@ def test_no_percentage_claims_certainty(share: float, said: str) -> None:
     assert percent(share) == said
 
 
-def test_the_answer_says_who_it_is_and_how_sure_that_is() -> None:
+@pytest.mark.parametrize(
+    ("words", "named", "said"),
+    [
+        ("very likely", True, "<span class='very-likely'>Very likely</span> <b>A</b>"),
+        ("unclear", True, "<span class='unclear'>Perhaps</span> <b>A</b>"),
+        ("likely", False, "<span class='likely'>Likely</span> the person in <b>A</b>"),
+        ("unlikely", True, "<b>Probably nobody in this gallery</b> <span class='quiet'>most like A</span>"),
+    ],
+)
+def test_the_answer_is_a_sentence_about_a_person(words: Words, named: bool, said: str) -> None:
+    line = answer_line(answer(person=PersonVerdict("A", words, 0.9, 0.01, named)), 0.995)
+    assert f"<p>{said}</p>" in line
+    assert "90 % of searches like this one are right." in line.split("<details")[1], "in the fold"
+    assert "Most similar: <b>A</b>" in answer_line(answer(), 0.995), "where nothing is known of distances"
+    assert "Nothing was found" in answer_line(answer(hits=()), 0.995)
     assert person_line(answer()) == ""
-    sure = answer(person=PersonVerdict("A", "very likely", 0.9999, 0.001))
-    assert person_line(sure) == "Very likely A: over 99 % of searches like this one are right."
-    unclear = answer(person=PersonVerdict("2", "unclear", 0.5, 0.05, named=False))
-    assert person_line(unclear) == "Perhaps the person in a/1: 50 % of searches like this one are right."
-    absent = answer(person=PersonVerdict("A", "unlikely", 0.03, 0.3))
-    assert person_line(absent) == (
-        "Probably nobody in this gallery. Most like A, but only 3 % of searches like this one are right."
+    assert person_line(answer(person=PersonVerdict("A", words, 0.9, 0.01))) in (
+        "Very likely A",
+        "Perhaps A",
+        "Likely A",
+        "Probably nobody in this gallery",
     )
-    assert person_line(absent) in answer_line(absent, 0.995)
-    assert "presence" not in answer_line(answer(), 0.995)
+
+
+def test_the_answer_counts_the_persons_photos_where_the_gallery_does() -> None:
+    assert "2 of 4 photos found</span>" in answer_line(answer(), 0.995, 4)
+    same = (Hit(1, "a/1", "A", 0.0), Hit(2, "b/1", "B", 0.75))
+    assert "1 of 1 photo found, your photo one of them</span>" in answer_line(answer(hits=same), 0.995, 1)
+    assert "found" not in answer_line(answer(), 0.995)
+    line = answer_line(answer(), 0.995, 4, "Baseline finds 1 of 4, Improved 2 of 4.")
+    assert "<span class='quiet'>Baseline finds 1 of 4, Improved 2 of 4.</span>" in line
+    assert "photos found" not in line, "the same is not said twice"
 
 
 def test_a_models_label_says_what_is_not_simply_ready() -> None:
@@ -120,13 +141,21 @@ def test_a_models_label_says_what_is_not_simply_ready() -> None:
 
 
 def test_a_models_note_gives_the_reason_escaped() -> None:
-    assert RECIPES[DEFAULT].summary in model_note(DEFAULT, Status("ready"))
-    assert "Unavailable" not in model_note(DEFAULT, Status("ready"))
-    assert "not the published file" in model_note(DEFAULT, Status("ready", custom_weights=True))
-    note = model_note(DEFAULT, Status("unavailable", EVIL))
+    assert RECIPES[DEFAULT].summary in model_note(DEFAULT, None, Status("ready"))
+    assert "Unavailable" not in model_note(DEFAULT, None, Status("ready"))
+    assert "not the published file" in model_note(DEFAULT, None, Status("ready", custom_weights=True))
+    note = model_note(DEFAULT, None, Status("unavailable", EVIL))
     assert "Unavailable here" in note
     assert "&lt;b onclick=&#39;x&#39;&gt;&amp;" in note
     assert EVIL not in note
+
+
+def test_who_stands_in_for_a_role_says_for_what() -> None:
+    note = model_note("mini-whole", "baseline", Status("ready"))
+    assert "Mini, whole photo stands in until ResNet-50 is ready." in note
+    assert RECIPES["mini-whole"].summary not in note
+    assert "stands in" not in model_note("resnet50", "baseline", Status("ready"))
+    assert "whole photo stands in" not in model_note("mini-whole", None, Status("ready")), "chosen by its own name"
 
 
 def test_a_notice_is_escaped_and_announced() -> None:
@@ -136,7 +165,6 @@ def test_a_notice_is_escaped_and_announced() -> None:
 def test_the_answer_line_has_the_numbers() -> None:
     line = answer_line(answer(), 0.995)
     for part in (
-        "2 nearest photos<",
         "52 ms",
         "finding the face 30",
         "embedding 20",
@@ -144,17 +172,7 @@ def test_the_answer_line_has_the_numbers() -> None:
         "finds 99.5% of the true 20",
     ):
         assert part in line
-    assert "faces" not in line
-    assert "whole photo" not in line
-
-
-def test_the_answer_line_of_several_faces_and_of_whole_photos() -> None:
-    other = Face((20, 0, 30, 10), 0.98, ((21, 1),) * 5)
-    assert "shows 2 faces; these are for face 2." in answer_line(answer(faces=(other, FACE)), 0.995)
-    assert "with the whole photo" in answer_line(answer(faces=(), face=None), 0.995)
-    assert "with the whole photo" not in answer_line(answer(faces=(), face=None, recipe="resnet50"), 0.995), (
-        "it always does"
-    )
+    assert "<details class='steps'><summary>52 ms</summary>" in line, "the steps are in a fold"
 
 
 def test_the_line_of_several_answers_adds_up_what_each_took() -> None:
@@ -162,13 +180,6 @@ def test_the_line_of_several_answers_adds_up_what_each_took() -> None:
     assert "The nearest photos of 3 faces, a row for each" in line
     assert "95 ms" in line, "30.4 once, 20.2 and 1.26 three times"
     assert "nearest photos of 1 face," in every_line([answer()])
-
-
-def test_the_photo_is_described_for_those_who_do_not_see_it() -> None:
-    other = Face((20, 0, 30, 10), 0.98, ((21, 1),) * 5)
-    assert boxed_alt(answer(faces=(other, FACE))) == "Your photo with 2 faces framed; face 2 is chosen"
-    assert boxed_alt(answer()) == "Your photo, face framed"
-    assert boxed_alt(answer(faces=(), face=None)) == "Your photo, without a frame"
 
 
 def test_hints_are_a_list_and_escaped() -> None:
@@ -200,6 +211,8 @@ def test_the_answer_line_is_escaped() -> None:
 def test_the_header_of_a_gallery_that_is_being_prepared(tiny: Gallery) -> None:
     preparation = Preparation(tiny)
     assert "Getting the gallery ready" in header(Galleries(preparation), MAIN)
+    assert about(preparation).strip() == ""
+    assert gallery_label(preparation) == "photos · soon"
     preparation._preparing([DEFAULT], Progress(EVIL, "photos", 5, 26, 5, 1.0))
     assert "5 of 26 photos · 5 photos/s · 4 s left" in header(Galleries(preparation), MAIN)
     assert EVIL not in header(Galleries(preparation), MAIN)
@@ -213,11 +226,12 @@ def test_the_header_of_a_gallery_that_is_ready(tmp_path: Path) -> None:
     preparation = Preparation(Gallery(f"imagefolder:{folder}", TinyEncoders(), tmp_path / "index"))
     preparation.start()
     preparation.wait(60)
-    said = header(Galleries(preparation), MAIN)
-    assert "Gallery: <b>&lt;b&gt;x</b> · 1 photo · ready" in said
+    assert "Gallery: <b>&lt;b&gt;x</b>, 1 photo" in about(preparation)
+    assert gallery_label(preparation) == "<b>x · 1 photo", "shown as text, not as HTML"
+    assert "class='state'" not in header(Galleries(preparation), MAIN)
     preparation._preparing(["resnet50"], Progress("Indexing", "photos", 0, 1, 0, 0))
-    assert "ready" in header(Galleries(preparation), MAIN)
     assert "0 of 1 photos" in header(Galleries(preparation), MAIN)
+    assert "Getting the gallery ready" not in header(Galleries(preparation), MAIN)
 
 
 def test_the_header_without_photos_names_the_problem(tmp_path: Path) -> None:
@@ -225,6 +239,7 @@ def test_the_header_without_photos_names_the_problem(tmp_path: Path) -> None:
     preparation.start()
     preparation.wait(60)
     assert "There is no gallery to search: " in header(Galleries(preparation), MAIN)
+    assert gallery_label(preparation).endswith(" · unavailable")
     assert "does not exist; correct the path." in header(Galleries(preparation), MAIN)
     assert EVIL not in header(Galleries(preparation), MAIN)
 

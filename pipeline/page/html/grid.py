@@ -7,45 +7,60 @@ page's handlers of both; they get the photo's id.
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
+from PIL import Image
+
 from pipeline.core.recipes import recipe_named
-from pipeline.core.types import Answer, Box, Hit
+from pipeline.core.types import Answer, Box, Face, Hit
+from pipeline.encoder.look import Look
 from pipeline.galleries.own_galleries import picture_token
 from pipeline.page.html.sources import TEMPLATES
-from pipeline.page.html.wording import caption, counted
+from pipeline.page.html.wording import CROP_ALT, caption, counted
 from pipeline.photos.pictures import Picture
 from pipeline.search.comparison import Comparison
 
 MEDIA_TYPES = {b"\x89PNG": "image/png", b"GIF8": "image/gif"}  # by their first bytes; all others are JPEG
+FACE_SIDE, MOST = 112, 24  # of a face below the photo, in pixels; and of the other faces there
 Layout = Literal["grid", "people", "strips", "columns"]
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A hit with its picture's file; `mark` is a word about it.
+    """A hit with its picture's file.
 
     `answer` is the number of the answer that it is in, from 0; `beyond` whether it is farther than the limit.
     """
 
     hit: Hit
     picture: Picture
-    mark: str = ""
     answer: int = 0
     beyond: bool = False
 
     @property
-    def said(self) -> str:
-        """The caption."""
-        return caption(self.hit)
+    def word(self) -> str:
+        """How likely it is the person searched for; empty where nothing is to say."""
+        if self.hit.is_query:
+            return "same photo"
+        return self.hit.verdict.words if self.hit.verdict and not self.beyond else ""
+
+    @property
+    def kind(self) -> str:
+        """The same as a class of its mark's colour and shape; without a mark where nothing is known."""
+        if self.beyond:
+            return "alike"
+        if self.hit.is_query or self.hit.verdict is None:
+            return "sure" if self.hit.is_query else ""
+        return "sure" if self.hit.verdict.words in ("very likely", "likely") else "maybe"
 
     @property
     def spoken(self) -> str:
-        """The same for those who do not see the picture."""
-        return ", ".join(self.said.split("\n"))
+        """The tile for those who do not see it: rank, person, distance, word."""
+        return caption(self.hit).replace("\n", ", ")
 
     @property
     def address(self) -> str:
@@ -78,6 +93,41 @@ def results_html(groups: Sequence[Group], layout: Layout = "grid") -> str:
     return TEMPLATES("results", groups=groups, layout=layout)
 
 
+def frames_html(look: Look, answer: Answer, picture: str) -> str:
+    """The faces framed, to be laid on the photo; `picture` is the photo itself where the browser cannot show it."""
+    size = look.image.size
+    places = [(number, _frame(size, face.box)) for number, face in enumerate(answer.faces, start=1)]
+    chosen = answer.face_number
+    return TEMPLATES("frames", ratio=size[0] / size[1], places=places, chosen=chosen, picture=picture)
+
+
+def faces_html(look: Look, answer: Answer) -> str:
+    """What was searched with, and the other faces to choose from, the largest first."""
+    if answer.crop is None:
+        return ""
+    others = [number for number in range(1, len(answer.faces) + 1) if number != answer.face_number]
+    shown = [(answer.face_number or 0, inline(answer.crop, FACE_SIDE))]
+    shown += [(number, inline(_portrait(look.image, answer.faces[number - 1]), FACE_SIDE)) for number in others[:MOST]]
+    alt = CROP_ALT if answer.face_number is None else f"Face {answer.face_number}: {CROP_ALT}"
+    more = max(len(others) - MOST, 0)
+    several, chosen = len(answer.faces) > 1, answer.face_number
+    return TEMPLATES("faces", faces=shown, chosen=chosen, alt=alt, several=several, more=more)
+
+
+def _portrait(image: Image.Image, face: Face) -> Image.Image:
+    left, top, right, bottom = (round(side) for side in face.box)
+    return image.crop((max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height)))
+
+
+def inline(image: Image.Image, side: int) -> str:
+    """A picture of at most `side` pixels, to stand in the page itself: nothing of a visitor's has an address."""
+    small = image.copy()
+    small.thumbnail((side, side))
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
 def enlarged_html(tile: Tile, size: tuple[int, int], box: Box | None) -> str:
     """A hit's whole photo of `size` pixels, with the face by which it was indexed framed."""
     return TEMPLATES("enlarged", tile=tile, size=size, frame=_frame(size, box) if box else "")
@@ -97,19 +147,9 @@ def served(picture: Picture) -> str:
     return quote(f"pictures/{picture_token(picture.parent.name)}/{picture.name}")
 
 
-ONLY_HERE = "only here"
-
-
-def comparison_html(comparison: Comparison, tiles: Sequence[Sequence[Tile]]) -> str:
-    """`tiles` are those of each answer, in the comparison's order."""
+def comparison_html(comparison: Comparison, columns: Sequence[Group]) -> str:
+    """A column for each of the comparison's answers, in its order, and what they have in common."""
     answers = comparison.answers
-    groups = [_column(comparison, answer, of_it) for answer, of_it in zip(answers, tiles, strict=True)]
     shared = [[comparison.shared(one.recipe, other.recipe) for other in answers] for one in answers]
-    return TEMPLATES("comparison", groups=groups, shared=shared)
-
-
-def _column(comparison: Comparison, answer: Answer, tiles: Sequence[Tile]) -> Group:
-    only = comparison.only(answer.recipe)
-    marked = tuple(Tile(tile.hit, tile.picture, ONLY_HERE if tile.hit.photo_id in only else "") for tile in tiles)
-    note = TEMPLATES("column", answer=answer, only=len(only), only_here=ONLY_HERE)
-    return Group(recipe_named(answer.recipe).label, note, marked)
+    labels = [recipe_named(answer.recipe).label for answer in answers]
+    return TEMPLATES("comparison", groups=columns, shared=shared, labels=labels)

@@ -10,35 +10,25 @@ from pipeline.core.progress import Progress
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import VERSION
 from pipeline.core.types import Answer, Hit
-from pipeline.core.verdicts import Verdict
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.own_gallery import OwnGallery, Told
 from pipeline.galleries.preparation import Preparation, Status
 from pipeline.indexes.registry import INDEXES, why_unavailable
 from pipeline.page.html.sources import TEMPLATES
+from pipeline.page.roles import role_of
 from pipeline.photos.sources import SAMPLE
 
 TITLE = "Reverse Face Search"
-CROP_ALT = "What the network sees of your photo"
-LIMIT_LABEL = "Grey out results farther than"
-FACE_NOTE = "Choose here, or click a face in the photo."
+CROP_ALT = "what the network sees of your photo"
+LIMIT_LABEL = "Only look alike, farther than"
 NO_FACE_LIVE = "No face is seen; come nearer, into the light, and look into the camera."
 INDEX_NOTE = " ".join(f"{name}: {kind.summary}" for name, kind in INDEXES.items())
 
 
-SURENESS = {"very likely": "Very likely", "likely": "Likely", "unclear": "Perhaps"}
-
-
 def caption(hit: Hit) -> str:
     """A result's caption: rank and name, and below them the distance and, where there is one, the verdict."""
-    note = ", the same photo" if hit.is_query else ""
-    verdict = f"\n{verdict_line(hit.verdict)}" if hit.verdict else ""
-    return f"{hit.rank} · {hit.person}\ndistance {hit.distance:.2f}{note}{verdict}"
-
-
-def verdict_line(verdict: Verdict) -> str:
-    """A hit's verdict in words; the percentage is the person's, see `person_line`."""
-    return f"same person: {verdict.words}"
+    note = ", the same photo" if hit.is_query else f", {hit.verdict.words}" if hit.verdict else ""
+    return f"{hit.rank} · {hit.person}\ndistance {hit.distance:.2f}{note}"
 
 
 def percent(share: float) -> str:
@@ -48,18 +38,6 @@ def percent(share: float) -> str:
     return "over 99 %" if share > 0.99 else f"{round(100 * share)} %"
 
 
-def person_line(answer: Answer) -> str:
-    """Who it is and how sure that is, in one sentence; empty where nothing is known."""
-    verdict = answer.person
-    if verdict is None:
-        return ""
-    chance = f"{percent(verdict.probability)} of searches like this one are right"
-    who = verdict.person if verdict.named else f"the person in {answer.hits[0].photo_id}"
-    if verdict.words == "unlikely":
-        return f"Probably nobody in this gallery. Most like {who}, but only {chance}."
-    return f"{SURENESS[verdict.words]} {who}: {chance}."
-
-
 def model_label(recipe: str, status: Status) -> str:
     """A model's name in the toggle, with its state where that is not simply ready."""
     notes = {"unasked": "not prepared", "ready": "", "unavailable": "unavailable"}
@@ -67,10 +45,16 @@ def model_label(recipe: str, status: Status) -> str:
     return f"{RECIPES[recipe].label} ({note})" if note else RECIPES[recipe].label
 
 
-def model_note(recipe: str, status: Status) -> str:
-    """What the chosen model is, and why it cannot be used where it cannot."""
+NETWORKS = {"baseline": "ResNet-50", "improved": "FaceNet"}  # that the positions of the switch are meant for
+
+
+def model_note(recipe: str, role: str | None, status: Status) -> str:
+    """What is searched with, and why it cannot be used where it cannot; or whom it stands in for."""
     reason = status.reason if status.state == "unavailable" else ""
-    return TEMPLATES("note", summary=RECIPES[recipe].summary, custom=status.custom_weights, reason=reason)
+    stands_in = NETWORKS[role] if role and role_of(recipe) != role else ""
+    summary, label = RECIPES[recipe].summary, RECIPES[recipe].label
+    custom = status.custom_weights
+    return TEMPLATES("note", summary=summary, label=label, stands_in=stands_in, custom=custom, reason=reason)
 
 
 def header(galleries: Galleries, key: str) -> str:
@@ -90,11 +74,14 @@ def header(galleries: Galleries, key: str) -> str:
         problem=problem,
         nothing=nothing,
         coming=coming,
-        version=VERSION,
         photos=shown.gallery.photos if shown.ready() else None,
-        sample=SAMPLE.name,
-        fingerprint=shown.fingerprint(),
     )
+
+
+def about(preparation: Preparation) -> str:
+    """The gallery as it stands, and the version; empty until it can be searched."""
+    photos = preparation.gallery.photos if preparation.ready() else None
+    return TEMPLATES("about", photos=photos, sample=SAMPLE.name, version=VERSION, fingerprint=preparation.fingerprint())
 
 
 def _coming(preparation: Preparation, *, named: bool) -> list[str]:
@@ -111,8 +98,8 @@ def gallery_label(preparation: Preparation) -> str:
     """A gallery's name in the choice, with its size once it is there."""
     title = preparation.gallery.title
     if preparation.ready():
-        return f"{title} ({counted(len(preparation.gallery.photos), 'photo')})"
-    return f"{title} ({'unavailable' if preparation.problem else 'soon'})"
+        return f"{title} · {counted(len(preparation.gallery.photos), 'photo')}"
+    return f"{title} · {'unavailable' if preparation.problem else 'soon'}"
 
 
 def counted(number: int, what: str) -> str:
@@ -157,13 +144,38 @@ def index_style() -> str:
     return f"{', '.join(unusable)} {style}" if unusable else ""
 
 
-def answer_line(answer: Answer, recall: float) -> str:
-    """What came out of a search, in a sentence; or that there was no face, and what to do.
+CERTAINTY = {"very likely": "Very likely", "likely": "Likely", "unclear": "Perhaps"}
 
-    `recall` is the index's recall@20 against exact search on this gallery.
+
+def answer_line(answer: Answer, recall: float, of_person: int = 0, changed: str = "") -> str:
+    """Who it is and how sure, in a sentence; or that there was no face, and what to do.
+
+    `recall` is the index's recall@20 against exact search on this gallery, `of_person` how many photos it has of the
+    person named first, where it says who is in it; `changed` says what another model's answer was.
     """
-    whole = not answer.face and RECIPES[answer.recipe].finds_faces
-    return TEMPLATES("answer", answer=answer, recall=recall, whole=whole, presence=person_line(answer))
+    who = answer.hits[0].person if answer.hits else ""
+    certainty = CERTAINTY.get(answer.person.words, "") if answer.person else ""
+    found = found_line(answer, who, of_person) if of_person else ""
+    if answer.probably_absent:
+        found = f"most like {who}"
+    chance = percent(answer.person.probability) if answer.person else ""
+    said = {"recall": recall, "who": who, "certainty": certainty, "found": changed or found, "chance": chance}
+    return TEMPLATES("answer", answer=answer, **said)
+
+
+def person_line(answer: Answer) -> str:
+    """Who it is and how sure, as plain text; empty where nothing is known."""
+    if answer.person is None:
+        return ""
+    certainty = CERTAINTY.get(answer.person.words)
+    return f"{certainty} {answer.person.person}" if certainty else "Probably nobody in this gallery"
+
+
+def found_line(answer: Answer, person: str, photos: int) -> str:
+    """How many of the person's photos are among the results."""
+    theirs = [hit for hit in answer.hits if hit.person == person]
+    query = ", your photo one of them" if any(hit.is_query for hit in theirs) else ""
+    return f"{len(theirs)} of {counted(photos, 'photo')} found{query}"
 
 
 def every_line(answers: Sequence[Answer]) -> str:
@@ -185,14 +197,6 @@ def limit_line(false_alarms: float, beyond: int, count: int) -> str:
 def no_limit_line(*, whole_photo: bool) -> str:
     """Why there is no limit to set, in a few words."""
     return TEMPLATES("no_limit", whole_photo=whole_photo)
-
-
-def boxed_alt(answer: Answer) -> str:
-    """What the photo with its faces framed shows, for those who do not see it."""
-    count, number = len(answer.faces), answer.face_number
-    if number is None:
-        return "Your photo, without a frame"
-    return f"Your photo with {count} faces framed; face {number} is chosen" if count > 1 else "Your photo, face framed"
 
 
 def hints(sentences: Sequence[str]) -> str:

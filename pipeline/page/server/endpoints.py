@@ -72,7 +72,7 @@ def endpoints(parts: Parts) -> None:
         preparation = galleries.get(key)
         found = ask(Question(path_of(photo), index, k, face), partial(preparation.searcher, recipe))
         (first,) = found.answers
-        return framed(found.image, first), first.crop, _with_pictures(preparation, first)
+        return framed(found.look.image, first), first.crop, _with_pictures(preparation, first)
 
     def compare_all(photo: object, index: object, k: object, face: object, key: object) -> dict[str, Any]:
         """Search with every model that is ready: their answers, how many photos each two share, and each one's own."""
@@ -101,7 +101,8 @@ def endpoints(parts: Parts) -> None:
         return galleries.health()
 
     request = [parts.photo, model, parts.index, parts.k, face, key]
-    outputs = [parts.boxed, parts.crop, answer]
+    pictures = [gr.Image(label=label, visible=False, format="jpeg") for label in ("Face found", "Searched with")]
+    outputs = [*pictures, answer]
     trigger.click(search, request, outputs, api_name="search", **PUBLIC)
     on_all = [parts.photo, parts.index, parts.k, face, key]
     trigger.click(compare_all, on_all, answer, api_name="compare", **PUBLIC)

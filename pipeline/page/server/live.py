@@ -49,7 +49,7 @@ class Live:
         ]
         return {
             "state": "found" if answer.found_face else "no_face",
-            "box": _shares(answer, found.image.size),
+            "box": _shares(answer, found.look.image.size),
             "hits": hits,
             "sentence": person_line(answer) if answer.found_face else NO_FACE_LIVE,
             "about": f"{RECIPES[answer.recipe].label}, {preparation.gallery.title}",

@@ -24,4 +24,5 @@ def evaluation_tab(preparation: Preparation) -> str:
         return f"{ABSENT}{names}"  # a sum would escape the former
     table, drawn = as_html(headline(report)), drawings(report)
     file = report_path(preparation.gallery).with_suffix(".html").name
-    return TEMPLATES("evaluation", table=table, report=report, note=HEADLINE_NOTE, file=file, drawings=drawn) + names
+    lines = HEADLINE_NOTE.removesuffix(".").split(". ")
+    return TEMPLATES("evaluation", table=table, report=report, lines=lines, file=file, drawings=drawn) + names

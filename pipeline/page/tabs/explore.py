@@ -19,10 +19,9 @@ from pipeline.page.html.wording import notice
 from pipeline.page.parts import PICTURES, QUICK, SEARCH, Changes, Parts, Values
 from pipeline.page.presenter import Shown, attempted, enlarged, further, hit_in, moved, results, searched
 from pipeline.page.query import Request
-from pipeline.page.tabs.search import with_picture
+from pipeline.page.tabs.search import TO_THE_ANSWER, with_picture
 from pipeline.search.explain import why
 
-TO_THE_PHOTO = "() => document.querySelector('#photo').scrollIntoView({block: 'nearest'})"
 TO_THE_ENLARGED = "() => document.querySelector('#enlarged').scrollIntoView({block: 'nearest'})"
 
 
@@ -96,8 +95,10 @@ def explore_events(parts: Parts) -> None:
         return {parts.own_limit: request.own_limit, parts.limit_note: note, parts.hits: marked}
 
     clicks = [parts.hits.select, parts.enlarged.select]
-    gr.on(clicks, picked, parts.asked, parts.photo_and_answer, **SEARCH).then(None, None, None, js=TO_THE_PHOTO)
-    parts.back.click(back, parts.asked, parts.photo_and_answer, **SEARCH)
+    gr.on(clicks, picked, parts.asked, parts.photo_and_answer, **parts.searching).then(
+        None, None, None, js=TO_THE_ANSWER
+    )
+    parts.back.click(back, parts.asked, parts.photo_and_answer, **parts.searching)
     enlarging = parts.hits.expand(expanded, parts.answers, parts.enlarged, **PICTURES)
     enlarging.then(None, None, None, js=TO_THE_ENLARGED)
     parts.enlarged.collapse(lambda: "", None, parts.enlarged, **QUICK)
@@ -115,7 +116,7 @@ def picked_elsewhere(parts: Parts, shown: gr.HTML) -> None:
         found = parts.changes(search_with(parts, str(event.photo), parts.request(values)))
         return found | {parts.tabs: gr.Tabs(selected="search")}
 
-    shown.select(picked, parts.asked, [*parts.photo_and_answer, parts.tabs], **SEARCH)
+    shown.select(picked, parts.asked, [*parts.photo_and_answer, parts.tabs], **parts.searching)
 
 
 def _download_events(parts: Parts) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import gradio as gr
 
 from pipeline.core.errors import PhotosError, SettingsError
-from pipeline.embeddings.map import open_map
+from pipeline.embeddings.map import load_map, open_map
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.html.grid import served
 from pipeline.page.html.map import Shown, found_in, map_html
 from pipeline.page.html.sources import TEMPLATES, source
-from pipeline.page.html.wording import notice
-from pipeline.page.parts import SEARCH, Parts, Values
+from pipeline.page.html.wording import duration, notice
+from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, Values
 from pipeline.page.presenter import attempted, picture
 from pipeline.page.query import FACES, Request
 from pipeline.page.server.gate import Gate
@@ -20,6 +20,7 @@ from pipeline.page.tabs.explore import picked_elsewhere
 DRAWN = "map"
 # Drawing a map for the first time takes long: that searches wait for nobody's map, maps wait for each other.
 LONG = SEARCH | {"concurrency_limit": 1, "concurrency_id": DRAWN}
+SECONDS_A_PHOTO = 0.0045  # of drawing, on one core: a minute for LFW
 CHANGED = "The gallery has changed meanwhile; open this tab again."
 
 
@@ -30,6 +31,16 @@ def mapped(preparation: Preparation, request: Request) -> str:
         raise PhotosError("There is no photo in this gallery that this model could place; choose another model.")
     here = found_in(request.answers, gallery)
     return map_html(Shown(gallery, preparation.gallery.photos.title, request.gallery, open_map(gallery), here))
+
+
+def expected(preparation: Preparation, request: Request) -> str | None:
+    """How long drawing the map will take, as HTML; None where it lies there already."""
+    if request.recipe not in preparation.ready():
+        return None
+    gallery = preparation.searcher(request.recipe).embeddings
+    if load_map(gallery) is not None:
+        return None
+    return TEMPLATES("drawing", photos=len(gallery), time=duration(len(gallery) * SECONDS_A_PHOTO))
 
 
 def point(parts: Parts, asked: object) -> dict[str, str]:
@@ -59,13 +70,16 @@ def map_tab(parts: Parts, tab: gr.Tab, gate: Gate) -> None:
 
         return attempted(looked_up, lambda sentence: {"problem": sentence})
 
+    def waiting(values: Values) -> Changes:
+        request = parts.request(values)
+        said = expected(parts.galleries.get(request.gallery), request)
+        return {shown: gr.skip() if said is None else said}
+
     def opening(values: Values) -> str:
         request = parts.request(values)
         return attempted(lambda: mapped(parts.galleries.get(request.gallery), request), notice)
 
     with tab:
         shown = gr.HTML(js_on_load=source("map.js"), elem_id="map", server_functions=[map_point])
-    # Said without a way to the server and back.
-    tab.select(None, shown, shown, js=f"(shown) => shown || {str(TEMPLATES('drawing'))!r}")
-    tab.select(opening, parts.asked, shown, **LONG)
+    tab.select(waiting, parts.asked, shown, **QUICK).then(opening, parts.asked, shown, **LONG)
     picked_elsewhere(parts, shown)

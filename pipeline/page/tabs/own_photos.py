@@ -18,7 +18,7 @@ from gradio.blocks import Block
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.page.html import wording
 from pipeline.page.html.sources import TEMPLATES
-from pipeline.page.parts import QUICK, SEARCH, Changes, Values
+from pipeline.page.parts import QUICK, Changes, Values
 from pipeline.page.query import Request, path_of
 from pipeline.page.tabs.preparing import Watch
 
@@ -73,10 +73,10 @@ class OwnPhotos:
         self.timer.tick(self.show, [parts.own, self.shown], stands, **QUICK)
         self.cancel.click(self.cancelled, parts.own, stands, **QUICK)
         for event in (
-            self.search.click(self.searched, parts.asked, [*watch.entering, parts.tabs], **SEARCH),
-            self.keep.input(self.kept, {self.keep, *parts.asked}, anew, **SEARCH),
-            self.discard.click(self.discarded, {self.photos, *parts.asked}, anew, **SEARCH),
-            self.remove.click(self.removed, parts.asked, anew, **SEARCH),
+            self.search.click(self.searched, parts.asked, [*watch.entering, parts.tabs], **parts.searching),
+            self.keep.input(self.kept, {self.keep, *parts.asked}, anew, **parts.searching),
+            self.discard.click(self.discarded, {self.photos, *parts.asked}, anew, **parts.searching),
+            self.remove.click(self.removed, parts.asked, anew, **parts.searching),
         ):  # a poll that was under way meanwhile told of the gallery as it was
             event.then(*watch.polling, **QUICK)
 

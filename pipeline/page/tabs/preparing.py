@@ -12,8 +12,10 @@ from pipeline.core.recipes import DEFAULT_K, MAX_K, RECIPES
 from pipeline.galleries.galleries import MAIN
 from pipeline.indexes.registry import INDEXES
 from pipeline.page.html.sources import source
-from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, Values
+from pipeline.page.parts import QUICK, Changes, Parts, Values
+from pipeline.page.presenter import searched
 from pipeline.page.query import Request
+from pipeline.page.roles import role_of
 from pipeline.page.standing import Standing, labelled, polled, standing
 from pipeline.page.tabs.search import anew, example, example_photos, is_of_a_gallery
 
@@ -26,15 +28,16 @@ LOST_SECONDS = 15.0
 class Watch:
     """What keeps the page up to date while galleries are being prepared, and answers an example once one can.
 
-    `answerable` is the key of the gallery that can answer; `polling` is an event's function, inputs and outputs.
+    `answerable` is the gallery and the recipe that can answer, as a text, and empty until one can; `polling` is an
+    event's function, inputs and outputs.
     """
 
-    def __init__(self, page: gr.Blocks, parts: Parts, header: gr.HTML) -> None:
-        self.parts, self.header = parts, header
+    def __init__(self, page: gr.Blocks, parts: Parts, header: gr.HTML, about: gr.HTML) -> None:
+        self.parts, self.header, self.about = parts, header, about
         self.timer, self.answerable = gr.Timer(LOST_SECONDS), gr.State("")
-        choices = [header, parts.gallery, parts.switch, parts.model]
+        choices = [header, about, parts.gallery, parts.switch, parts.model]
         stands = [*choices, self.answerable, parts.examples_box, parts.examples]
-        asked: set[Block] = {parts.own, parts.gallery, parts.model, self.answerable}
+        asked: set[Block] = {parts.own, parts.gallery, parts.role, parts.model, self.answerable}
         self.polling = (self.poll, asked, [*stands, parts.retry, self.timer])
         self.entering = [*stands, *parts.photo_and_answer]
         self._connect(page)
@@ -57,28 +60,33 @@ class Watch:
             return self.enter(parts.request(values), MAIN)
 
         chosen = [parts.gallery, parts.model, parts.index, parts.k]
-        page.load(restoring, None, chosen, **QUICK).then(*self.polling, **QUICK)
+        page.load(restoring, None, [*chosen, parts.role], **QUICK).then(*self.polling, **QUICK)
         self.timer.tick(*self.polling, **QUICK)
         parts.retry.click(retried, *self.polling[1:], **QUICK)
-        self.answerable.change(self.first, {self.answerable, *parts.asked}, parts.photo_and_answer, **SEARCH)
+        self.answerable.change(self.first, {self.answerable, *parts.asked}, parts.photo_and_answer, **parts.searching)
         # A poll that was under way meanwhile told of the gallery chosen before; so one more follows.
-        parts.gallery.input(entered, parts.asked, self.entering, **SEARCH).then(*self.polling, **QUICK)
-        parts.switch.click(switched, parts.asked, self.entering, **SEARCH).then(*self.polling, **QUICK)
-        made = [parts.gallery.input, parts.model.input, parts.index.input, parts.k.input]
+        parts.gallery.input(entered, parts.asked, self.entering, **parts.searching).then(*self.polling, **QUICK)
+        parts.switch.click(switched, parts.asked, self.entering, **parts.searching).then(*self.polling, **QUICK)
+        made = [parts.gallery.input, parts.model.change, parts.index.input, parts.k.input]
         gr.on(made, None, chosen, None, js=source("address.js"))
 
     def first(self, values: Values) -> Changes:
-        """The first thing on the page is an answer; unless the visitor was faster."""
+        """What can answer now answers: the photo that waits for it, or, as the first thing on the page, an example."""
         request = self.parts.request(values)
-        if not values[self.answerable] or request.photo is not None:
+        preparation = self.parts.galleries.get(request.gallery)
+        known = {(answer.gallery, answer.recipe) for answer in request.answers}
+        if not values[self.answerable] or (preparation.gallery.photos.name, request.by(preparation.ready())) in known:
             return {self.parts.photo: gr.skip()}
-        return self.parts.changes(example(self.parts.galleries.get(request.gallery), request))
+        if request.photo is None:
+            return self.parts.changes(example(preparation, request))
+        return self.parts.changes(searched(preparation, request, request.face))
 
     def poll(self, values: Values) -> Changes:
         """Where the galleries stand now; and its examples once the gallery that is chosen can answer."""
         parts = self.parts
         chosen, recipe, answerable = str(values[parts.gallery]), str(values[parts.model]), values[self.answerable]
-        now = polled(parts.galleries, values[parts.own], chosen, recipe, answerable)
+        choice = (chosen, recipe, values[parts.role] or None)
+        now = polled(parts.galleries, values[parts.own], choice, answerable)
         # Meanwhile somebody may have chosen something else: what was not changed here is not sent back.
         return self.changes(now, (chosen, recipe), answerable) | {
             parts.retry: gr.update(visible=now.retry),
@@ -94,22 +102,26 @@ class Watch:
         )
         changes: Changes = {
             self.header: now.header,
-            parts.gallery: gr.update(choices=now.galleries, visible=len(now.galleries) > 1, **gallery),
+            self.about: now.about,
+            parts.gallery: gr.update(choices=now.galleries, **gallery),
             parts.switch: gr.update(visible=bool(now.switch), value=now.switch),
             parts.model: gr.update(choices=now.models, **model),
         }
-        if now.can_answer and now.key != answerable:
-            examples = example_photos(parts.galleries.get(now.key))
-            shown = {parts.examples_box: gr.update(visible=True), parts.examples: examples}
-            changes |= {self.answerable: now.key, **shown}
+        can = f"{now.key} {now.recipe}"
+        if now.can_answer and can != answerable:
+            changes[self.answerable] = can
+            if answerable.partition(" ")[0] != now.key:
+                examples = example_photos(parts.galleries.get(now.key))
+                changes |= {parts.examples_box: gr.update(visible=True), parts.examples: examples}
         return changes
 
     def enter(self, request: Request, key: str) -> Changes:
         """The gallery of this key: the visitor's photo is searched in it, or an example of its own."""
         parts = self.parts
-        now = standing(parts.galleries, request.own, key, request.recipe)
-        request = replace(request, gallery=key, recipe=now.recipe)
+        now = standing(parts.galleries, request.own, key, request.recipe, request.role)
         preparation = parts.galleries.get(key)
+        role = request.role if request.by(preparation.ready()) == now.recipe else None
+        request = replace(request, gallery=key, recipe=now.recipe, role=role)
         theirs = request.photo is not None and not is_of_a_gallery(parts, request.photo)
         found = example(preparation, request) if now.can_answer and not theirs else anew(preparation, request)
         return self.changes(now) | parts.changes(found)
@@ -125,7 +137,7 @@ def restored(parts: Parts, request: gr.Request) -> Changes:
         listed = labelled(parts.galleries, parts.galleries.keys)
         changes[parts.gallery] = gr.update(choices=listed, value=given["gallery"])
     if given.get("recipe") in RECIPES:
-        changes[parts.model] = given["recipe"]
+        changes |= {parts.model: given["recipe"], parts.role: role_of(given["recipe"])}
     if given.get("index") in INDEXES:
         changes[parts.index] = given["index"]
     return changes

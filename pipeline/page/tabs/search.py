@@ -14,13 +14,21 @@ from pipeline.core.files import replacing
 from pipeline.galleries.ask import Which
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.html import wording
-from pipeline.page.parts import SEARCH, Changes, Parts, Values
+from pipeline.page.parts import Changes, Parts, Values
 from pipeline.page.presenter import Shown, attempted, searched, unanswered
-from pipeline.page.query import Request, Trail, at_framed
+from pipeline.page.query import Request, Trail
+from pipeline.page.roles import role_of
 from pipeline.page.server.uploads import own_folder
 from pipeline.photos.pictures import Picture
 
 OF_GALLERIES = "of-galleries"  # the folder of galleries' pictures where they are not kept
+
+# A phone shows the answer at once, a desktop the photo beside it; and nothing moves where there is no answer.
+TO_THE_ANSWER = """() => {
+  const phone = matchMedia('(max-width: 640px)').matches;
+  if (!document.querySelector('#results .tile, #sentence .notice')) return;
+  document.querySelector(phone ? '#bar' : '#photo').scrollIntoView({block: phone ? 'start' : 'nearest'});
+}"""
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +98,12 @@ def search_events(parts: Parts) -> None:
         request = parts.request(values)
         return show(parts, request, request.face)
 
-    def of_point(values: Values, event: gr.SelectData) -> Changes:
-        return show(parts, parts.request(values), at_framed(*event.index))
+    def of_number(values: Values, event: gr.EventData) -> Changes:
+        return show(parts, parts.request(values), int(event.face))
+
+    def of_model(values: Values) -> Changes:
+        request = replace(parts.request(values), role=None)
+        return show(parts, replace(request, role=role_of(request.recipe)), request.face)
 
     def of_every(values: Values) -> Changes:
         return show(parts, parts.request(values), Which.EVERY_FACE)
@@ -111,10 +123,13 @@ def search_events(parts: Parts) -> None:
         return parts.changes(example(parts.galleries.get(request.gallery), request, int(event.index)))
 
     photos = [parts.photo.input, parts.photo.clear]
-    gr.on(photos, of_photo, parts.asked, parts.answer, trigger_mode="always_last", **SEARCH)
-    choices = [parts.model.input, parts.index.input, parts.k.input, parts.face.input]
-    gr.on(choices, of_face, parts.asked, parts.answer, trigger_mode="always_last", **SEARCH)
-    parts.boxed.select(of_point, parts.asked, parts.answer, **SEARCH)
-    parts.every.click(of_every, parts.asked, parts.answer, **SEARCH)
-    parts.whole.click(of_whole, parts.asked, parts.answer, **SEARCH)
-    parts.examples.select(of_example, parts.asked, parts.photo_and_answer, **SEARCH)
+    given = gr.on(photos, of_photo, parts.asked, parts.answer, trigger_mode="always_last", **parts.searching)
+    choices = [parts.role.input, parts.index.input, parts.k.input]
+    gr.on(choices, of_face, parts.asked, parts.answer, trigger_mode="always_last", **parts.searching)
+    parts.model.input(of_model, parts.asked, parts.answer, trigger_mode="always_last", **parts.searching)
+    gr.on([parts.frames.select, parts.faces.select], of_number, parts.asked, parts.answer, **parts.searching)
+    parts.faces.expand(of_every, parts.asked, parts.answer, **parts.searching)
+    parts.whole.click(of_whole, parts.asked, parts.answer, **parts.searching)
+    taken = parts.examples.select(of_example, parts.asked, parts.photo_and_answer, **parts.searching)
+    for event in (given, taken):
+        event.then(None, None, None, js=TO_THE_ANSWER)

@@ -1,0 +1,100 @@
+"""What becomes ready answers by itself: an example first, and the photo that waits for a gallery or a better model."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from pipeline.galleries.galleries import MAIN, Galleries
+from pipeline.galleries.gallery import Gallery
+from pipeline.galleries.preparation import Preparation
+from pipeline.page.parts import Parts
+from pipeline.page.tabs.preparing import Watch
+from tests.fakes import portrait
+from tests.page.test_parts import sent
+
+
+@pytest.fixture
+def preparation(tiny: Gallery) -> Preparation:
+    return Preparation(tiny, maps=False)
+
+
+@pytest.fixture
+def watch(preparation: Preparation) -> Iterator[Watch]:
+    """What watches the gallery for a page of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with gr.Blocks() as page:
+            parts = Parts(Galleries(preparation), gr.Radio(), gr.Tabs())
+            yield Watch(page, parts, gr.HTML(), gr.HTML())
+        gc.collect()
+
+
+def prepare(preparation: Preparation, *recipes: str) -> None:
+    preparation.start(recipes)
+    preparation.wait()
+
+
+def poll(watch: Watch, **known: Any) -> dict[Any, Any]:  # noqa: ANN401
+    """A poll by a page that searches by role and knows so much."""
+    answerable = known.pop("answerable", "")
+    values = sent(watch.parts, **{"role": "improved", "model": "mtcnn-facenet"} | known)
+    return watch.poll(values | {watch.answerable: answerable})
+
+
+def first(watch: Watch, answerable: str, **known: Any) -> dict[Any, Any]:  # noqa: ANN401
+    values = sent(watch.parts, **{"role": "improved", "model": "mtcnn-facenet"} | known)
+    return watch.first(values | {watch.answerable: answerable})
+
+
+def person(watch: Watch, changes: dict[Any, Any]) -> str:
+    return str(changes[watch.parts.answers][0].hits[0].person)
+
+
+def test_an_example_is_answered_once_something_can_answer(watch: Watch, preparation: Preparation) -> None:
+    assert watch.answerable not in poll(watch)
+    assert watch.parts.answers not in first(watch, "")
+    prepare(preparation, "mtcnn-mini")
+    can = poll(watch)[watch.answerable]
+    assert can == f"{MAIN} mtcnn-mini"
+    found = first(watch, can)
+    assert person(watch, found) == "Ada"
+    assert found[watch.parts.photo].endswith("-original.png")
+    assert watch.answerable not in poll(watch, answerable=can), "once"
+
+
+def test_the_photo_that_is_there_is_searched_with_when_its_gallery_is_ready(
+    watch: Watch, preparation: Preparation, tmp_path: Path
+) -> None:
+    portrait(3, 1).save(tmp_path / "query.png")
+    photo = {"path": str(tmp_path / "query.png")}
+    prepare(preparation, "mtcnn-mini")
+    found = first(watch, f"{MAIN} mtcnn-mini", photo=photo)
+    assert person(watch, found) == "Dimitri"
+    assert watch.parts.photo not in found, "and stays"
+
+
+def test_it_is_searched_with_again_when_a_better_model_is_ready(
+    watch: Watch, preparation: Preparation, tmp_path: Path
+) -> None:
+    portrait(3, 1).save(tmp_path / "query.png")
+    known: dict[str, Any] = {"photo": {"path": str(tmp_path / "query.png")}}
+    prepare(preparation, "mtcnn-mini")
+    can = f"{MAIN} mtcnn-mini"
+    found = first(watch, can, **known)
+    known |= {"answers": found[watch.parts.answers], "seen": found[watch.parts.seen]}
+    assert watch.parts.answers not in first(watch, can, **known), "the same is not searched twice"
+    prepare(preparation, "mtcnn-facenet")
+    changed = poll(watch, answerable=can, **known)
+    assert changed[watch.answerable] == f"{MAIN} mtcnn-facenet"
+    assert watch.parts.examples not in changed, "they are the gallery's, and there already"
+    better = first(watch, changed[watch.answerable], **known)
+    assert (better[watch.parts.answers][0].recipe, better[watch.parts.model]) == ("mtcnn-facenet", "mtcnn-facenet")
+    chosen = poll(watch, answerable=can, role=None, model="mtcnn-mini", **known)
+    assert watch.answerable not in chosen, "who has chosen a model keeps it"
