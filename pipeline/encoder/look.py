@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import cast
 
@@ -30,7 +30,7 @@ class Look:
     image: Image.Image
     faces: tuple[Face, ...]
     turned: int = 0
-    milliseconds: float = 0.0
+    milliseconds: float = field(default=0.0, compare=False)
 
 
 def again(image: Image.Image, before: Look) -> Look:
@@ -52,7 +52,8 @@ def look(image: Image.Image, detector: Detector) -> Look:
         for face in _in_tiles(first.image, scale, detector):
             if not _known(face, faces):
                 faces.append(face)
-    faces.sort(key=lambda face: -face.area)
+    if len(faces) > len(first.faces):
+        faces.sort(key=lambda face: -face.area)
     return replace(first, faces=tuple(faces), milliseconds=(time.perf_counter() - started) * 1000)
 
 

@@ -81,10 +81,13 @@ def test_photos_without_a_face_do_not_count(barely: Gallery, tiny_folder: Path) 
     assert len(barely.searcher("resnet50").embeddings) == 35
 
 
-def test_one_that_was_built_before_is_not_searched(people: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_was_built_before_is_not_searched(
+    people: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(layer, "FACES_PER_DIMENSION", 0)
         people.build([REDUCED])
+    people = Gallery(f"imagefolder:{tmp_path / 'photos'}", TinyEncoders(), tmp_path / "index")
     with pytest.raises(GalleryTooSmall):
         people.searcher(REDUCED)
     assert people.default_recipe() == BASE
