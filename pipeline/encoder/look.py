@@ -47,14 +47,20 @@ def look(image: Image.Image, detector: Detector) -> Look:
         others = [Look(one, detector.detect([one])[0], degrees) for degrees, one in zip(TURNS, turned, strict=True)]
         best = max(others, key=_surest)
         first = best if _surest(best) >= max(MIN_CONFIDENCE, _surest(first)) else first
-    faces = list(first.faces)
+    faces = with_small_faces(first.image, first.faces, detector)
+    return replace(first, faces=faces, milliseconds=(time.perf_counter() - started) * 1000)
+
+
+def with_small_faces(image: Image.Image, faces: Sequence[Face], detector: Detector) -> tuple[Face, ...]:
+    """The faces that were found in a photo, and those that only tiles of it show, the largest first."""
+    found = list(faces)
     for scale in _scales(max(image.size)):
-        for face in _in_tiles(first.image, scale, detector):
-            if not _known(face, faces):
-                faces.append(face)
-    if len(faces) > len(first.faces):
-        faces.sort(key=lambda face: -face.area)
-    return replace(first, faces=tuple(faces), milliseconds=(time.perf_counter() - started) * 1000)
+        for face in _in_tiles(image, scale, detector):
+            if not _known(face, found):
+                found.append(face)
+    if len(found) > len(faces):
+        found.sort(key=lambda face: -face.area)
+    return tuple(found)
 
 
 def _surest(look: Look) -> float:
