@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.recipes import RECIPES
 from pipeline.evaluation.evaluate import Task, evaluate
 from pipeline.galleries.reports import save_report
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve
@@ -41,7 +40,7 @@ def url(tmp_path: Path, serve: Serve) -> str:
     """The tiny world's page with a limit and a report, so that everything there is can be seen."""
     preparation = calibrated(tmp_path, (("mtcnn-facenet", "facenet"),))
     gallery = preparation.gallery
-    searchers = [gallery.searcher(name) for name in RECIPES]
+    searchers = preparation.searchers()
     save_report(gallery, evaluate(searchers, Task(gallery.photos, tiny_pairs(), tuple(gallery.examples())), ["exact"]))
     return serve(preparation)
 
@@ -61,11 +60,13 @@ def test_axe_finds_nothing_serious(url: str, browse: Browse, tmp_path: Path) -> 
 
 def visited(page: Page, photo: Path) -> Iterator[str]:
     """Goes from place to place on the page, and names each when it is there; `photo` is where to save one."""
-    set_limit(page, "0.4")
-    page.locator("#results .beyond").first.wait_for()
-    yield "results"
     page.get_by_role("button", name="Options").click()
-    page.get_by_role("button", name="What the numbers mean").click()
+    set_limit(page, "0.4")
+    page.locator("#results .alike").first.wait_for()
+    yield "results"
+    page.get_by_role("button", name="More models").click()
+    page.get_by_role("button", name="About").click()
+    page.locator("#sentence summary").click()
     page.get_by_role("button", name="Enlarge 2 · Ada").click()
     page.get_by_role("button", name="Why this match?").click()
     page.locator("#why img").first.wait_for()
@@ -76,7 +77,8 @@ def visited(page: Page, photo: Path) -> Iterator[str]:
     page.locator("#results h3", has_text="Face 2").wait_for()
     yield "several faces"
     page.get_by_role("tab", name="Compare").click()
-    page.locator("#compare h3", has_text="Compact").wait_for()
+    page.locator("#compare h3").nth(1).wait_for()
+    page.get_by_text("Photos in common", exact=True).click()
     yield "compared"
     page.get_by_role("tab", name="Map").click()
     page.locator("#map .map[data-drawn]").wait_for()

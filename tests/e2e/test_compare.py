@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -19,31 +20,40 @@ from tests.e2e.test_explore import TWO, fits
 from tests.e2e.test_page import upload, wait_for_answer
 from tests.fakes import portrait, tiny_gallery
 
-LABELS = [recipe.label for recipe in RECIPES.values()]
-
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_one_photo_is_searched_with_every_model(
+def test_both_models_side_by_side_and_others_by_ticking_them(
     tiny_page: tuple[Preparation, str], browse: Browse, tmp_path: Path, viewport: dict[str, int]
 ) -> None:
     page = browse(tiny_page[1], viewport=viewport)
     wait_for_answer(page, "Ada")
     upload(page, TWO, tmp_path / "two.png")
     wait_for_answer(page, "Bruno")
-    page.get_by_label("Face 1").check()
+    page.get_by_label("Face 2: search with it").click()
     wait_for_answer(page, "Farid")
     page.get_by_role("tab", name="Compare").click()
-    page.locator("#compare h3", has_text="Compact").wait_for()
-    assert page.locator("#compare h3").all_inner_texts() == LABELS
-    assert page.locator("#compare tbody th").all_inner_texts() == LABELS
+    headings = page.locator("#compare h3")
+    headings.nth(1).wait_for()
+    assert re.fullmatch(r"Baseline: \d of 4 found", headings.first.inner_text())
+    assert headings.nth(1).inner_text() == "Improved: 4 of 4 found"
     columns = page.locator("#compare section")
-    assert [columns.nth(n).locator(".tile").count() for n in range(len(LABELS))] == [20] * len(LABELS)
-    compact = columns.nth(list(RECIPES).index("mtcnn-reid"))
-    assert "1 · Farid" in compact.locator(".caption-label").first.inner_text()
+    assert [columns.nth(n).locator(".tile").count() for n in range(2)] == [20, 20]
     assert "photos only here" in columns.first.inner_text()
-    tops = {round(columns.nth(n).bounding_box()["y"]) for n in range(len(LABELS))}
-    assert len(tops) == (1 if viewport is DESKTOP else len(LABELS)), "side by side where there is room"
+    tops = {round(columns.nth(n).bounding_box()["y"]) for n in range(2)}
+    assert len(tops) == (1 if viewport is DESKTOP else 2), "side by side where there is room"
+    lefts = columns.first.locator(".tile").evaluate_all(
+        "all => new Set(all.map(tile => Math.round(tile.getBoundingClientRect().left))).size"
+    )
+    assert lefts == (5 if viewport is DESKTOP else 3)
+    page.get_by_text("Photos in common", exact=True).click()
+    assert page.locator("#compare tbody th").all_inner_texts() == ["Baseline", "Improved"]
     assert fits(page)
+    page.locator("#compare-more").get_by_label("Compact", exact=True).check()
+    headings.nth(2).wait_for()
+    assert headings.nth(2).inner_text() == "Compact: 4 of 4 found"
+    assert fits(page)
+    compact = columns.nth(2)
+    assert compact.locator("img").first.get_attribute("alt").startswith("1 · Farid, distance ")
     compact.locator(".pick:has(img[alt*='Elif'])").first.click()
     wait_for_answer(page, "Elif")
     page.locator("#back").wait_for()
@@ -110,7 +120,7 @@ def test_the_api_says_what_is_missing(tmp_path: Path, serve: Serve) -> None:
     assert "does not exist" in told["problem"]
     (known,) = client.predict(api_name="/galleries")["galleries"]
     assert (known["gallery"], known["photos"]) == (None, 0)
-    assert {one["state"] for one in known["recipes"]} == {"unavailable"}
+    assert {one["state"] for one in known["recipes"]} == {"unasked", "unavailable"}
 
 
 def test_each_hit_has_the_address_of_its_picture(client: Client, tmp_path: Path) -> None:

@@ -31,4 +31,4 @@ def test_the_tab_shows_the_last_report(tiny_page: tuple[Preparation, str], brows
         assert all(drawings.nth(n).evaluate("image => image.naturalWidth > 100") for n in range(3))
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
         page.get_by_role("tab", name="Search").click()
-        page.locator("#results .caption-label").first.wait_for()
+        page.locator("#results .tile").first.wait_for()

@@ -61,7 +61,7 @@ def test_the_page_offers_its_own_gallery_once_it_is_ready(
     page = browse(serve(galleries), viewport=viewport)
     wait_for_answer(page, "Vera")  # the first in the folder's order
     assert page.get_by_label(re.compile("10 photos")).is_checked()
-    assert page.get_by_label("photos (soon)").count() == 1
+    assert page.get_by_label("photos · soon").count() == 1
     assert not page.locator("#switch").is_visible()
     may.set()
     page.locator("#switch", has_text="photos is ready: search it").click()
@@ -142,13 +142,15 @@ def test_a_first_start_without_any_host_answers(first_start: tuple[str, float], 
     composite(page)
     seconds = time.perf_counter() - started
     sys.stdout.write(f"\nthe first answer {seconds:.1f} s after the command, with no network and nothing cached\n")
-    assert page.get_by_label("Mini", exact=True).is_checked()
-    assert "people who do not exist" in page.locator("#header").inner_text()
+    assert page.locator("#role").get_by_label("Improved").is_checked()
+    page.locator("#note", has_text="Mini stands in until FaceNet is ready.").wait_for()
+    page.get_by_role("button", name="About").click()
+    page.locator("#about", has_text="people who do not exist").wait_for()
     page.locator("#header", has_text="LFW is not here").wait_for()
     assert "cannot be reached" in page.locator("#header").inner_text()
     page.locator("#retry").wait_for()
-    page.get_by_label("Mini, whole photo").check()
-    page.locator("#note", has_text="no face is looked for").wait_for()
+    page.locator("#role").get_by_label("Baseline").check()
+    page.locator("#note", has_text="Mini, whole photo stands in until ResNet-50 is ready.").wait_for()
     composite(page)
 
 

@@ -13,7 +13,7 @@ from pipeline.search.calibration import OWN, write_calibrations
 from pipeline.search.searcher import Searcher
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve
 from tests.e2e.test_explore import fits
-from tests.e2e.test_page import captions, upload, wait_for_answer
+from tests.e2e.test_page import captions, choose_model, upload, wait_for_answer
 from tests.fakes import draw, known, tiny_gallery
 
 # Of strangers, 1 % are within 0.2 of some of the gallery's 24 faces, 10 % within 0.5, and 90 % within 1.4.
@@ -37,6 +37,7 @@ def page(request: pytest.FixtureRequest, tmp_path: Path, serve: Serve, browse: B
     preparation = calibrated(tmp_path, (("mtcnn-facenet", "facenet"), ("mtcnn-reid", "reid")))
     page = browse(serve(preparation), viewport=DESKTOP if request.param == "desktop" else PHONE)
     wait_for_answer(page, "Ada")
+    page.get_by_role("button", name="Options").click()
     return page
 
 
@@ -47,14 +48,14 @@ def set_limit(page: Page, distance: str) -> None:
 
 
 def expect_grey(page: Page, limit: float) -> None:
-    """Waits until exactly the results beyond the limit are grey, say so, and are all still there."""
+    """Waits until exactly the results beyond the limit are dimmed, a line divides them, and all are still there."""
     distances = [float(distance) for _, distance in captions(page)]
     grey = sum(distance > limit for distance in distances)
-    page.wait_for_function(f"document.querySelectorAll('#results .beyond').length === {grey}")
+    page.wait_for_function(f"document.querySelectorAll('#results .alike').length === {grey}")
     assert len(distances) == len(captions(page)) == 20
-    marked = page.locator("#results .tile").evaluate_all("tiles => tiles.map(tile => tile.matches('.beyond'))")
+    marked = page.locator("#results .tile").evaluate_all("tiles => tiles.map(tile => tile.matches('.alike'))")
     assert marked == [distance > limit for distance in distances]
-    assert page.locator("#results .beyond .farther").all_inner_texts() == ["farther than the limit"] * grey
+    assert page.locator("#results .first .from").all_inner_texts() == ["only alike from here"] * bool(grey)
     page.locator("#limit-note", has_text=re.compile(rf"this near; {grey} of 20 results (is|are) farther\.")).wait_for()
 
 
@@ -62,7 +63,10 @@ def test_results_beyond_the_limit_turn_grey(page: Page, monkeypatch: pytest.Monk
     expect_grey(page, 0.5)
     assert page.locator("#limit input[type=number]").input_value() == "0.5"
     assert "10 % of searches for people who are not in this gallery" in page.locator("#limit-note").inner_text()
-    assert page.locator("#results .beyond img").first.evaluate("image => getComputedStyle(image).filter") != "none"
+    styles = page.locator("#results .alike img").first.evaluate(
+        "image => [getComputedStyle(image).filter, getComputedStyle(image).opacity]"
+    )
+    assert styles == ["none", "0.8"], "dimmer, and in colour"
 
     def searching(*_: object, **__: object) -> None:
         raise AssertionError("a limit searches nothing")
@@ -76,7 +80,7 @@ def test_results_beyond_the_limit_turn_grey(page: Page, monkeypatch: pytest.Monk
     assert "1 % of searches" in page.locator("#limit-note").inner_text()
     page.get_by_label("Group by person").check()
     page.locator("#results h3").first.wait_for()
-    assert page.locator("#results .beyond").count() >= 16
+    assert page.locator("#results .alike").count() >= 16
     assert fits(page)
 
 
@@ -88,7 +92,7 @@ def test_the_limit_is_moved_by_keyboard(page: Page) -> None:
     page.wait_for_function("document.querySelector('#limit input[type=number]').value === '0.45'")
     expect_grey(page, 0.45)
     assert slider.evaluate("slider => slider === document.activeElement")
-    assert slider.get_attribute("aria-label").endswith("Grey out results farther than")
+    assert slider.get_attribute("aria-label").endswith("Only look alike, farther than")
 
 
 def test_a_limit_holds_for_the_next_photo_and_not_for_another_model(page: Page, tmp_path: Path) -> None:
@@ -98,7 +102,7 @@ def test_a_limit_holds_for_the_next_photo_and_not_for_another_model(page: Page, 
     wait_for_answer(page, "Elif")
     expect_grey(page, 0.3)
     assert page.locator("#limit input[type=number]").input_value() == "0.3"
-    page.get_by_label("Compact").check()
+    choose_model(page, "Compact")
     page.locator("#note", has_text="Open Model Zoo").wait_for()
     page.wait_for_function("document.querySelector('#limit input[type=number]').value === '0.5'")
     expect_grey(page, 0.5)
@@ -108,12 +112,13 @@ def test_a_limit_holds_for_the_next_photo_and_not_for_another_model(page: Page, 
     page.locator("#whole").click()
     page.locator("#limit-note", has_text="only measured on faces, not on whole photos").wait_for()
     assert not page.locator("#limit").is_visible()
-    assert page.locator("#results .beyond").count() == 0
+    assert page.locator("#results .alike").count() == 0
 
 
 def test_without_a_calibration_there_is_none(tmp_path: Path, serve: Serve, browse: Browse) -> None:
     page = browse(serve(calibrated(tmp_path, ())))
     wait_for_answer(page, "Ada")
+    page.get_by_role("button", name="Options").click()
     page.locator("#limit-note", has_text="No limit to set: distances were not measured for this model here.").wait_for()
     assert not page.locator("#limit").is_visible()
-    assert page.locator("#results .beyond").count() == 0
+    assert page.locator("#results .alike").count() == 0

@@ -16,7 +16,7 @@ from pipeline.galleries.galleries import MAIN
 from pipeline.galleries.preparation import Preparation
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve
 from tests.e2e.test_explore import fits
-from tests.e2e.test_page import upload, wait_for_answer
+from tests.e2e.test_page import choose_model, upload, wait_for_answer
 from tests.fakes import PEOPLE, PHOTOS_EACH, draw, portrait, tiny_gallery
 
 RECIPE = "mtcnn-facenet"  # the page's default
@@ -174,7 +174,7 @@ def test_a_person_is_picked_out(page: Page, tiny_page: tuple[Preparation, str]) 
 def test_the_map_is_of_what_is_chosen_and_drawn_anew_each_time(page: Page, tmp_path: Path) -> None:
     assert open_tab(page)["recipe"] == RECIPE
     page.get_by_role("tab", name="Search").click()
-    page.get_by_label("Compact").check()
+    choose_model(page, "Compact")
     page.locator("#note", has_text="Open Model Zoo").wait_for()
     wait_for_answer(page, "Ada")
     page.get_by_role("tab", name="Map").click()
@@ -241,7 +241,7 @@ def test_a_gallery_that_nothing_can_be_found_in(tmp_path: Path, serve: Serve, br
     preparation.start((RECIPE,))
     preparation.wait()
     page = browse(serve(preparation))
-    page.locator("#header", has_text="ready").wait_for()
+    page.locator("#gallery", has_text="photo").wait_for()
     page.get_by_role("tab", name="Map").click()
     page.locator("#map", has_text="There is no photo in this gallery that this model could place").wait_for()
 

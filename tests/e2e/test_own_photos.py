@@ -99,13 +99,13 @@ def test_a_person_is_found_in_ones_own_photos_which_can_be_removed(
 ) -> None:
     page = browse(url, viewport=viewport)
     wait_for_answer(page, "Ada")
-    assert page.locator("#gallery").count() == 0 or not page.locator("#gallery").is_visible()
+    assert page.locator("#gallery label").count() == 1
     drop(page, *party)
     page.locator("#own-state", has_text="6 faces in 3 photos can be searched.").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
 
     page.locator("#own-search").click()
-    page.locator("#header", has_text="Gallery: Your photos · 3 photos").wait_for()
+    page.locator("#gallery .selected", has_text="Your photos · 3 photos").wait_for()
     wait_for_answer(page, r"party-\d")
     upload(page, portrait(1, 1), tmp_path / "query.png")
     wait_for_answer(page, "party-0")
@@ -119,9 +119,9 @@ def test_a_person_is_found_in_ones_own_photos_which_can_be_removed(
     assert "own-" not in page.url
     assert "own-" not in page.locator("#link").inner_html()
 
-    page.locator("#gallery label", has_text="photos (26 photos)").click()
+    page.locator("#gallery label", has_text="photos · 26 photos").click()
     wait_for_answer(page, "Bruno")
-    page.locator("#gallery label", has_text="Your photos (3 photos)").click()
+    page.locator("#gallery label", has_text="Your photos · 3 photos").click()
     wait_for_answer(page, "party-0")
 
     page.get_by_role("tab", name="My photos").click()
@@ -129,7 +129,7 @@ def test_a_person_is_found_in_ones_own_photos_which_can_be_removed(
     page.locator("#own-manage").wait_for(state="hidden")
     page.get_by_role("tab", name="Search").click()
     wait_for_answer(page, "Bruno")
-    until(lambda: not page.locator("#gallery").is_visible())
+    until(lambda: page.locator("#gallery label").count() == 1)
     assert files_of(tmp_path / "tmp") == []
 
 
@@ -178,7 +178,7 @@ def test_photos_are_added_and_removed_one_by_one(url: str, browse: Browse, party
     page.locator("#own-discard").click()
     page.locator("#own-state", has_text="1 photo can be searched.").wait_for()
     page.locator("#own-search").click()
-    page.locator("#header", has_text="Your photos · 1 photo ·").wait_for()
+    page.locator("#gallery .selected", has_text="Your photos · 1 photo").wait_for()
     until(lambda: {person for person, _ in captions(page)} == {"party-0"})
 
 
@@ -204,11 +204,11 @@ def test_kept_photos_are_there_after_a_restart_in_that_browser_only(
     page.locator("#own-state", has_text="3 photos can be searched.").wait_for()
     assert page.get_by_label("Keep on this computer").is_checked()
     page.locator("#own-search").click()
-    page.locator("#header", has_text="Your photos · 3 photos").wait_for()
+    page.locator("#gallery .selected", has_text="Your photos · 3 photos").wait_for()
 
     stranger = browse(url)
     wait_for_answer(stranger, "Ada")
-    assert not stranger.locator("#gallery").is_visible()
+    assert stranger.locator("#gallery label").count() == 1
     stranger.get_by_role("tab", name="My photos").click()
     assert stranger.locator("#own-state").inner_text().strip() == ""
 
@@ -250,7 +250,7 @@ def test_others_reach_neither_the_gallery_nor_its_files(
     drop(page, *party)
     page.locator("#own-state", has_text="6 faces in 3 photos").wait_for()
     page.locator("#own-search").click()
-    page.locator("#header", has_text="Your photos · 3 photos").wait_for()
+    page.locator("#gallery .selected", has_text="Your photos · 3 photos").wait_for()
     page.locator("#results img").first.wait_for()
     picture = page.locator("#results img").first.get_attribute("src")
     assert requests.get(f"{url}{picture}", timeout=10).status_code == 200
@@ -283,7 +283,7 @@ def test_a_page_keeps_its_photos_while_it_is_open_and_takes_them_along(
     page.wait_for_timeout(2 * own.grace * 1000)  # in which nobody touches the page
     assert files_of(tmp_path / "tmp") != []
     page.locator("#own-search").click()
-    page.locator("#header", has_text="Gallery: Your photos · 3 photos").wait_for()
+    page.locator("#gallery .selected", has_text="Your photos · 3 photos").wait_for()
     page.close()
     until(lambda: files_of(tmp_path / "tmp") == [])
 

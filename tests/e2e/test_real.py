@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,19 +40,20 @@ def photo_of(gallery: Gallery, person: str, number: int) -> Path:
 
 def test_upload_crop_captions_and_toggle(page_url: str, lfw_sixty: Gallery, browse: Browse) -> None:
     page = browse(page_url)
-    page.locator("#results .caption-label").first.wait_for()
+    page.locator("#results .tile").first.wait_for()
     upload_file(page, photo_of(lfw_sixty, "Boris Becker", 3))
     wait_for_answer(page, "Boris Becker")
     best = captions(page)
     assert len(best) == 20
     assert [person for person, _ in best[:6]] == ["Boris Becker"] * 6
-    page.locator("#crop img").wait_for()
-    ready = page.locator("#model label", has_not_text="unavailable")
+    page.locator("#faces .chosen img").wait_for()
+    page.get_by_role("button", name="More models").click()
+    ready = page.locator("#model label", has_not_text=re.compile("unavailable|not prepared"))
     for number in range(ready.count()):
         ready.nth(number).click()
         recipe = ready.nth(number).locator("input").get_attribute("value")
         page.locator(f"#link a[href*='recipe={recipe}&']").wait_for()
-        page.locator("#sentence", has_text="nearest photos").wait_for()
+        page.locator("#results .tile").first.wait_for()
     baseline_choice = page.locator('#model label:has(input[value="resnet50"])')
     if "unavailable" in baseline_choice.inner_text():
         pytest.skip("the toggle to the baseline needs ResNet-50's weights: set FACESEARCH_RESNET50_WEIGHTS")
@@ -65,11 +67,11 @@ def test_upload_crop_captions_and_toggle(page_url: str, lfw_sixty: Gallery, brow
 
 def test_the_webcam(page_url: str, lfw_sixty: Gallery, browse: Browse, camera: Callable[[Image.Image], Path]) -> None:
     page = browse(page_url, camera=camera(open_image(photo_of(lfw_sixty, "Angela Bassett", 2))))
-    page.locator("#results .caption-label").first.wait_for()
+    page.locator("#results .tile").first.wait_for()
     page.locator("#photo button[aria-label='Remove Image']").click()
     page.get_by_label("Capture from camera").click()
     page.get_by_text("Click to Access Webcam").click()
     page.get_by_label("capture photo").click()
     wait_for_answer(page, "Angela Bassett")
     assert len(captions(page)) == 20
-    page.locator("#crop img").wait_for()
+    page.locator("#faces .chosen img").wait_for()

@@ -103,7 +103,10 @@ def search_events(parts: Parts) -> None:
 
     def of_model(values: Values) -> Changes:
         request = replace(parts.request(values), role=None)
-        return show(parts, replace(request, role=role_of(request.recipe)), request.face)
+        # A model that was chosen by its name has no stand-in: where it cannot be used, the visitor is told why.
+        is_ready = request.recipe in parts.galleries.get(request.gallery).ready()
+        role = role_of(request.recipe) if is_ready else None
+        return show(parts, replace(request, role=role), request.face)
 
     def of_every(values: Values) -> Changes:
         return show(parts, parts.request(values), Which.EVERY_FACE)
