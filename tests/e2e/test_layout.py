@@ -1,4 +1,4 @@
-"""What a visitor has before the eyes, on a desktop and on a phone, light and dark: nothing scrolled, nothing jumping."""
+"""What a visitor has before the eyes, on a desktop and on a phone, light and dark: nothing scrolls, nothing jumps."""
 
 from __future__ import annotations
 
