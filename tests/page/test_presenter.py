@@ -243,7 +243,7 @@ def test_a_result_is_searched_with_and_there_is_a_way_back(preparation: Preparat
     second = with_picture(preparation, "Elif/1.png", asked, further(asked))
     assert first(second) == "Elif"
     assert Path(second.photo).is_file()
-    assert second.trail == ((asked.photo, 2),)
+    assert second.trail == ((asked.photo, 1),)
     back = went_back(preparation, replace(asked, photo=second.photo, trail=second.trail))
     assert (first(back), back.photo, back.trail) == ("Farid", asked.photo, ())
     with pytest.raises(SettingsError, match="no photo to go back to"):
