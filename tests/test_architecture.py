@@ -43,7 +43,8 @@ HOMES = {
     "annoy": ("pipeline.indexes.annoy",),
     "sklearn": (
         *("pipeline.indexes.kmeans", "pipeline.indexes.knn"),
-        *("pipeline.encoder.layer", "pipeline.embeddings.map", "pipeline.evaluation.audit"),
+        *("pipeline.encoder.layer", "pipeline.embeddings.map"),
+        *("pipeline.evaluation.audit", "pipeline.evaluation.protocols", "pipeline.evaluation.calibrate"),
     ),
     "safetensors": ("pipeline.encoder", "pipeline.training"),
     "pymilvus": ("pipeline.indexes.milvus", "pipeline.indexes.milvus_connection", "pipeline.indexes.milvus_rows"),

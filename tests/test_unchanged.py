@@ -36,10 +36,10 @@ from pipeline.core.recipes import OPTIONS, PACKAGED, RECIPES, fingerprint, recip
 from pipeline.core.settings import EMBEDDED, Settings
 from pipeline.core.types import Answer
 from pipeline.embeddings.corrections import Corrections
-from pipeline.evaluation.calibrate import judge_verdicts
 from pipeline.evaluation.evaluate import Task, evaluate
 from pipeline.evaluation.groups import by_groups
 from pipeline.evaluation.metrics import resampled_people
+from pipeline.evaluation.open_set import judge_verdicts
 from pipeline.evaluation.pairs import Pairs
 from pipeline.evaluation.protocols import identify, judge_indexes, retrieve, search_people, split_accuracy
 from pipeline.evaluation.ranking import Subject, impostor_limit, rank

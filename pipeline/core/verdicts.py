@@ -1,4 +1,4 @@
-"""What is said of an answer: verdicts in words and figures, and the limits that they rest on."""
+"""What an answer says of hits and of the person they name: words, and the figures they rest on."""
 
 from __future__ import annotations
 

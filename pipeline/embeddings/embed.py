@@ -19,9 +19,10 @@ from PIL import Image
 
 from pipeline.core.errors import PhotoError, PhotoOutOfReach, PhotosError
 from pipeline.core.progress import Meter, Report
-from pipeline.core.types import Face, FloatArray
+from pipeline.core.types import Detector, Face, FloatArray
 from pipeline.embeddings.store import FACE_COLUMNS, Draft, Embeddings, Part, face_row
 from pipeline.encoder.encoder import Encoder
+from pipeline.encoder.look import with_small_faces
 from pipeline.photos.face_ids import photo_of
 from pipeline.photos.images import DROPPED, open_image
 from pipeline.photos.photos import Photos
@@ -147,7 +148,7 @@ def _encode_batch(
     for one in working:
         encoder = one.job.encoder
         if encoder.detector is not None and id(encoder.detector) not in found:
-            found[id(encoder.detector)] = encoder.detector.detect(images)
+            found[id(encoder.detector)] = _detected(images, encoder.detector, every_face=every_face)
         mine = [place for place, row in enumerate(rows) if row in one.unknown]
         faces = [found[id(encoder.detector)][place] for place in mine] if encoder.detector is not None else None
         if every_face and faces is not None:  # each photo once for each of its faces
@@ -156,6 +157,14 @@ def _encode_batch(
         results = encoder.encode([images[place] for place in mine], encoder.of_gallery, faces)
         for place, encoded in zip(mine, results, strict=True):
             one.add(rows[place], encoded.vector, face_row(encoded))
+
+
+def _detected(images: Sequence[Image.Image], detector: Detector, *, every_face: bool) -> list[tuple[Face, ...]]:
+    """The faces of each image; where every face counts, small ones of large photos too."""
+    found = detector.detect(images)
+    if not every_face:
+        return found
+    return [with_small_faces(image, faces, detector) for image, faces in zip(images, found, strict=True)]
 
 
 def _apart(faces: tuple[Face, ...]) -> list[tuple[Face, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import cast
 
@@ -30,7 +30,7 @@ class Look:
     image: Image.Image
     faces: tuple[Face, ...]
     turned: int = 0
-    milliseconds: float = 0.0
+    milliseconds: float = field(default=0.0, compare=False)
 
 
 def again(image: Image.Image, before: Look) -> Look:
@@ -47,13 +47,20 @@ def look(image: Image.Image, detector: Detector) -> Look:
         others = [Look(one, detector.detect([one])[0], degrees) for degrees, one in zip(TURNS, turned, strict=True)]
         best = max(others, key=_surest)
         first = best if _surest(best) >= max(MIN_CONFIDENCE, _surest(first)) else first
-    faces = list(first.faces)
+    faces = with_small_faces(first.image, first.faces, detector)
+    return replace(first, faces=faces, milliseconds=(time.perf_counter() - started) * 1000)
+
+
+def with_small_faces(image: Image.Image, faces: Sequence[Face], detector: Detector) -> tuple[Face, ...]:
+    """The faces that were found in a photo, and those that only tiles of it show, the largest first."""
+    found = list(faces)
     for scale in _scales(max(image.size)):
-        for face in _in_tiles(first.image, scale, detector):
-            if not _known(face, faces):
-                faces.append(face)
-    faces.sort(key=lambda face: -face.area)
-    return replace(first, faces=tuple(faces), milliseconds=(time.perf_counter() - started) * 1000)
+        for face in _in_tiles(image, scale, detector):
+            if not _known(face, found):
+                found.append(face)
+    if len(found) > len(faces):
+        found.sort(key=lambda face: -face.area)
+    return tuple(found)
 
 
 def _surest(look: Look) -> float:

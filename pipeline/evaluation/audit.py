@@ -1,12 +1,13 @@
 """The audit: mistakes in a gallery's names that two networks agree on, and pictures that two names share.
 
-Each network's distances become log-odds of one person against two, by its calibration, so that different networks can
-be compared. A person's photos are clustered by average linkage, a pair being as near as the network says that thinks it
-nearer: what stays apart is apart for both. Clusters of different people match where both networks, on average over
-their pairs of photos, take them for one person. A match of whole people is one person under two names; a match of a
-part, a photo whose face is not the named one; and a part without a match, another person of the same name.
+A closeness of two photos is 1 where they are the same, and 0 at the distance at which as many pairs show one person as
+two, by the network's calibration: so that networks can be compared. A person's photos are clustered by average
+linkage, a pair being as close as the network says that thinks it closer: what stays apart is apart for every network.
+Two people's clusters are as close as the network says that thinks them less close. Where they match, whole people are
+one person under two names, and a part of somebody's photos shows another person than it says. A part that matches
+nobody may be another person of the same name.
 
-The limits are log-odds, measured on LFW (README.md in this package).
+The limits were measured on LFW (README.md in this package).
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from pipeline.photos.sources import UNKNOWN
 from pipeline.search.calibration import Calibration
 
 PARTED = 0.0  # a person's photos fall into parts below this, which are compared with other people's one by one
-APART = -2.2  # a part that is nobody else's is another person of the same name below this; sunglasses reach -2.16
-SAME = 6.2  # clusters of two photos or more are one person's; strangers of LFW reach 6.14
-SAME_ONE = 8.0  # where one of them is a single photo; of LFW's 87 million pairs, strangers reach 8.4
-SAME_NAMED = 5.0  # where the names are alike too, or the photo is not its own person's anyway
+APART = -0.075  # a part that is nobody else's is another person of the same name below this; sunglasses reach -0.07
+SAME = 0.2  # clusters of two photos or more are one person's; strangers of LFW reach 0.19
+SAME_ONE = 0.265  # where one of them is a single photo; of LFW's 87 million pairs, strangers reach 0.25
+SAME_NAMED = 0.16  # where the names are alike too, or a person's photos are in parts anyway
 ALIKE = 0.8  # `difflib`'s ratio
 SAME_PICTURE = 0.96  # correlation of pixels; other pairs of LFW reach 0.944
 PIXELS = 32  # a side
@@ -48,10 +49,10 @@ class View:
     vectors: FloatArray
     calibration: Calibration
 
-    def log_odds(self, rows: IntArray, others: IntArray) -> FloatArray:
-        """Of one person against two, for each of some rows with each of others."""
+    def closeness(self, rows: IntArray, others: IntArray) -> FloatArray:
+        """Of each of some rows to each of others."""
         distance = np.sqrt(np.maximum(2 - 2 * (self.vectors[rows] @ self.vectors[others].T), 0))
-        found: FloatArray = (self.calibration.middle - distance) / self.calibration.width
+        found: FloatArray = 1 - distance / self.calibration.middle
         return found
 
 
@@ -67,7 +68,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Finding:
-    """A mistake to look at: the correction it suggests, how sure it is in log-odds, and the people of both photos."""
+    """A mistake to look at: the correction it suggests, how sure it is, 0 to 1, and the people of both photos."""
 
     correction: Correction
     sure: float
@@ -75,7 +76,7 @@ class Finding:
 
     def as_json(self) -> dict[str, Any]:
         """The finding as plain JSON values: the columns of a file of corrections, and two more."""
-        return {**asdict(self.correction), "sure": round(self.sure, 1), "people": list(self.people)}
+        return {**asdict(self.correction), "sure": round(self.sure, 3), "people": list(self.people)}
 
 
 def names_of(all_embeddings: Sequence[Embeddings], photos: Photos, corrections: Corrections) -> Names:
@@ -124,7 +125,7 @@ def audit(views: Sequence[View], names: Names, pictures: Sequence[tuple[int, int
         explained.add(part)
     for part in main.keys() - explained:
         both = clusters[part], clusters[main[part]]
-        sure = -float(np.max([view.log_odds(*both) for view in views], axis=0).mean())
+        sure = -float(np.max([view.closeness(*both) for view in views], axis=0).mean())
         if sure >= -APART:
             findings += _findings("split", views, names, both, (sure, "another person by every network"))
     return sorted(findings, key=lambda found: -found.sure)
@@ -141,7 +142,7 @@ def _clusters(views: Sequence[View], names: Names) -> tuple[list[IntArray], dict
     for rows in map(np.array, rows_of.values()):
         parts = [rows]
         if len(rows) > 1:
-            near = np.max([view.log_odds(rows, rows) for view in views], axis=0)
+            near = np.max([view.closeness(rows, rows) for view in views], axis=0)
             parted = AgglomerativeClustering(
                 n_clusters=None, distance_threshold=near.max() - PARTED, linkage="average", metric="precomputed"
             ).fit_predict(near.max() - near)
@@ -162,14 +163,14 @@ def _matches(
     near = {tuple(sorted((int(cluster_of[one]), int(cluster_of[other])))) for one, other in pictures}
     for start in range(0, len(everyone), CHUNK):
         chunk = everyone[start : start + CHUNK]
-        least = np.min([view.log_odds(chunk, everyone) for view in views], axis=0)
+        least = np.min([view.closeness(chunk, everyone) for view in views], axis=0)
         ones, others = np.nonzero((least >= SAME_NAMED) & (people[chunk][:, None] != people))
         pairs = np.sort(np.stack([cluster_of[chunk[ones]], cluster_of[others]], axis=1), axis=1)
         near |= {(one, other) for one, other in np.unique(pairs, axis=0).tolist()}
     for one, other in near:
         both = names.people[clusters[one][0]], names.people[clusters[other][0]]
         if frozenset(both) not in names.decided_people:
-            nearest = np.min([view.log_odds(clusters[one], clusters[other]) for view in views], axis=0)
+            nearest = np.min([view.closeness(clusters[one], clusters[other]) for view in views], axis=0)
             yield (
                 float(nearest.max() if _alike(*both) else min(nearest.max(axis=axis).mean() for axis in (0, 1))),
                 one,
@@ -188,7 +189,7 @@ def _findings(
     kind: str, views: Sequence[View], names: Names, both: tuple[IntArray, IntArray], why: tuple[float, str]
 ) -> Iterator[Finding]:
     """One for each photo of a part, or for two whole people one, with the photo of the other that is nearest."""
-    near = np.min([view.log_odds(*both) for view in views], axis=0)
+    near = np.min([view.closeness(*both) for view in views], axis=0)
     people = names.people[both[0][0]], names.people[both[1][0]]
     rows = range(len(near)) if kind != "merge" else [int(near.max(axis=1).argmax())]
     for row in rows:
@@ -204,7 +205,7 @@ def same_pictures(photos: Photos, names: Names, report: Report = silent) -> list
     pixels = np.zeros((len(people), PIXELS**2), np.float32)
     for row, photo_id in enumerate(tracked(names.photo_ids, "Comparing pictures", "photos", report)):
         try:
-            image = open_image(photos.found(photo_id).source, side=1).convert("L")
+            image = open_image(photos.found(photo_id).source, side=PIXELS).convert("L")
         except PhotoError:  # gone since it was embedded
             continue
         pixels[row] = np.asarray(image.resize((PIXELS, PIXELS), Image.Resampling.BOX), np.float32).ravel()

@@ -25,9 +25,9 @@ from pipeline.embeddings.embed import BATCH
 from pipeline.embeddings.store import FACE_COLUMNS, Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.evaluation import groups, metrics, protocols
-from pipeline.evaluation.calibrate import judge_verdicts
 from pipeline.evaluation.groups import measure_photos
 from pipeline.evaluation.metrics import Floats, Outcomes
+from pipeline.evaluation.open_set import judge_verdicts
 from pipeline.evaluation.pairs import Pairs
 from pipeline.evaluation.protocols import Retrieval
 from pipeline.evaluation.ranking import Subject, impostor_limit, rank, subject_of

@@ -1,4 +1,4 @@
-"""How often the verdict about a person is right, and how often strangers get a name: see `persons.py`.
+"""How often the verdict about a person is right, and how often strangers get a name: see `calibrate.py`.
 
 On LFW it is judged by models that were fitted to searches for other people, in five folds; elsewhere by the one in use.
 """
@@ -12,15 +12,15 @@ from typing import get_args
 import numpy as np
 
 from pipeline.core.types import IntArray
-from pipeline.core.verdicts import Words
+from pipeline.core.verdicts import Limit, Words
 from pipeline.embeddings.corrections import Corrections
 from pipeline.evaluation import metrics
-from pipeline.evaluation.metrics import Bools, Estimate, Floats, Reliability
-from pipeline.evaluation.persons import (
+from pipeline.evaluation.calibrate import (
     ALL,
     SEED,
     Faces,
     Searches,
+    corrected_people,
     cross_fitted,
     doubts_of,
     faces_of,
@@ -29,8 +29,9 @@ from pipeline.evaluation.persons import (
     search_parts,
     together,
 )
-from pipeline.evaluation.ranking import Subject
-from pipeline.photos.sources import UNKNOWN
+from pipeline.evaluation.metrics import Bools, Estimate, Floats, Reliability
+from pipeline.evaluation.pairs import Pairs
+from pipeline.evaluation.ranking import Subject, pair_distances, pair_ends
 from pipeline.search.calibration import Calibration, PersonModel, logistic, word
 
 BINS = 10
@@ -98,15 +99,6 @@ class PersonFigures:
     asked: Asked | None
     reliability: Reliability
     words: tuple[WordFigures, ...]
-
-
-def corrected_people(subject: Subject, corrections: Corrections) -> tuple[IntArray, set[tuple[int, int]]]:
-    """Who each vector shows, (n,), -1 where nobody knows; and pairs of people who look alike but are two."""
-    names = corrections.people(subject.photo_ids, subject.names)
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))} | {UNKNOWN: -1}
-    of_photo = {photo_id: numbers[name] for photo_id, name in zip(subject.photo_ids, names, strict=True)}
-    apart = {(of_photo[one], of_photo[other]) for one, other in corrections.apart}
-    return np.array(list(of_photo.values()), np.int64)[subject.photos], apart | {(two, one) for one, two in apart}
 
 
 def judge_persons(
@@ -220,3 +212,35 @@ def _ask(faces: Faces, models: Sequence[PersonModel], folds: IntArray) -> Asked:
         outcomes.append(((named & searches.right)[searches.present].mean(), named[~searches.present].mean()))
     right, strangers = (Estimate(float(np.mean(each)), min(each), max(each)) for each in zip(*outcomes, strict=True))
     return Asked(right, strangers)
+
+
+@dataclass(frozen=True)
+class VerdictFigures:
+    """What one recipe's verdicts are worth. `reliability` is on View 2's pairs, None where there are none."""
+
+    middle: float
+    width: float
+    limit: Limit
+    reliability: Reliability | None
+    person: PersonFigures | None
+
+
+def judge_verdicts(
+    subject: Subject, pairs: Pairs | None, calibration: Calibration | None, corrections: Corrections, drawn: Floats
+) -> VerdictFigures | None:
+    """Of the calibration that is in use; None where there is none."""
+    if calibration is None:
+        return None
+    return VerdictFigures(
+        calibration.middle,
+        calibration.width,
+        calibration.presence(len(subject.vectors) - 1),
+        _reliability(subject, pairs, calibration) if pairs else None,
+        judge_persons(subject, corrections, calibration, drawn, of_lfw=pairs is not None),
+    )
+
+
+def _reliability(subject: Subject, pairs: Pairs, calibration: Calibration) -> Reliability:
+    measured = pair_distances(subject, pair_ends(subject, pairs), pairs.same)
+    compared = np.isfinite(measured)
+    return metrics.reliability(calibration.probability(measured[compared]), pairs.same[compared], BINS)

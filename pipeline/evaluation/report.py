@@ -176,9 +176,9 @@ def _pair(pictures: Iterable[Image.Image], names: str, said: str) -> Markup:
 
 
 AUDIT_NOTE = (
-    "What two networks find wrong with the names, the surest first, in log-odds of one person against two. Look at "
-    "both photos, write accepted or rejected into the column status of audit.csv, and take that file into the "
-    "gallery's corrections: python -m pipeline audit --accept FILE."
+    "What two networks find wrong with the names, the surest first: 1 for the same photo, 0 where as many pairs show "
+    "one person as two. Look at both photos, write accepted or rejected into the column status of audit.csv, and take "
+    "that file into the gallery's corrections: python -m pipeline audit --accept FILE."
 )
 
 

@@ -94,7 +94,7 @@ def make_audit(
     gallery: Gallery, recipes: Sequence[str] | None, report: Report, *, corrected: bool = True
 ) -> dict[str, Any]:
     """What two networks or more find wrong with the gallery's names, beyond what is corrected or decided already."""
-    known = Corrections.of(gallery.photos, gallery.index_root / gallery.photos.name) if corrected else Corrections()
+    known = gallery.corrections if corrected else Corrections()
     views, names = audit_views(gallery, recipes, known)
     findings = audit(views, names, same_pictures(gallery.photos, names, report))
     return {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from pipeline.core.recipes import BASELINE, MINI
+from pipeline.core.recipes import BASELINE, COMPACT, IMPROVED, MINI, MINI_WHOLE
 
 ROLES: Mapping[str, tuple[str, ...]] = {
-    "baseline": (BASELINE, "mini-whole"),
-    "improved": ("mtcnn-facenet", "mtcnn-reid", MINI),
+    "baseline": (BASELINE, MINI_WHOLE),
+    "improved": (IMPROVED, COMPACT, MINI),
 }
 LABELS = {"baseline": "Baseline", "improved": "Improved"}
 DEFAULT_ROLE = "improved"

@@ -154,6 +154,7 @@ def test_every_variable_described_is_read_and_changes_a_setting(name: str, tmp_p
         "FACESEARCH_INDEX_REPO": "user/name",
         "FACESEARCH_MCP": "on",
         "FACESEARCH_OWN_PHOTOS": "off",
+        "FACESEARCH_ON_DEMAND": "off",
         "FACESEARCH_HOSTS": "faces.example.org",
         "FACESEARCH_PROXY": "127.0.0.1",
         "FACESEARCH_RATE": "30",

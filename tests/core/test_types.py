@@ -10,15 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.core.progress import Progress, silent
-from pipeline.core.types import (
-    SAME_PHOTO_DISTANCE,
-    Answer,
-    Encoded,
-    Face,
-    Hit,
-    Neighbours,
-    Photo,
-)
+from pipeline.core.types import SAME_PHOTO_DISTANCE, Answer, Encoded, Face, Hit, Neighbours, Photo
 from pipeline.core.verdicts import Limit, PersonVerdict, Verdict, Words
 
 LANDMARKS = ((1.04, 2.0), (3.0, 2.0), (2.0, 3.0), (1.0, 4.0), (3.0, 4.06))

@@ -27,7 +27,7 @@ from pipeline.photos.sources import SAMPLE
 FOLDER = Path(__file__).parent / "screenshots"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-COLOURS = 128  # which such a page does with, at a third of the bytes
+COLOURS = 256  # which such a page does with, at half the bytes
 
 
 def first_start(page: Page) -> None:
@@ -51,7 +51,7 @@ def why_this_match(page: Page) -> None:
     page.locator("#results .enlarge").nth(1).click()
     page.get_by_role("button", name="Why this match?").press("Enter")
     page.locator("#why .why img").nth(3).wait_for()
-    page.locator("#why").scroll_into_view_if_needed()
+    page.locator("#enlarged").evaluate("shown => shown.scrollIntoView()")
 
 
 def own_gallery(page: Page) -> None:
@@ -89,7 +89,9 @@ def main() -> None:
             prepare(page)
             page.wait_for_timeout(1000)  # pictures fade in
             with Image.open(io.BytesIO(page.screenshot())) as taken:
-                taken.convert("RGB").quantize(COLOURS).save(FOLDER / f"{name}.png", optimize=True)
+                taken.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(
+                    FOLDER / f"{name}.png", optimize=True
+                )
             sys.stdout.write(f"{FOLDER / name}.png: {(FOLDER / f'{name}.png').stat().st_size / 1e3:.0f} kB\n")
             page.close()
         browser.close()

@@ -14,7 +14,7 @@ import pytest
 import app
 from pipeline.bench.visitor import Visitor
 from pipeline.core.errors import ServingError
-from pipeline.core.recipes import DEFAULT, DEFAULT_INDEX
+from pipeline.core.recipes import DEFAULT, DEFAULT_INDEX, RECIPES
 from pipeline.core.settings import Rate
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.parts import SEARCH
@@ -33,7 +33,7 @@ QUEUE = 2
 def ready(tmp_path: Path) -> Preparation:
     """The tiny world, everything ready."""
     preparation = Preparation(tiny_gallery(tmp_path))
-    preparation.start()
+    preparation.start(RECIPES)
     preparation.wait()
     return preparation
 

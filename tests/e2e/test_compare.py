@@ -29,7 +29,7 @@ def test_both_models_side_by_side_and_others_by_ticking_them(
     wait_for_answer(page, "Ada")
     upload(page, TWO, tmp_path / "two.png")
     wait_for_answer(page, "Bruno")
-    page.get_by_label("Face 2: search with it").click()
+    page.get_by_label("Face 1: search with it").click()
     wait_for_answer(page, "Farid")
     page.get_by_role("tab", name="Compare").click()
     headings = page.locator("#compare h3")
@@ -79,11 +79,11 @@ def client(tiny_page: tuple[Preparation, str], tmp_path: Path) -> Client:
 def test_the_api_compares_like_the_single_searches(client: Client, tmp_path: Path) -> None:
     TWO.save(tmp_path / "two.png")
     photo = handle_file(tmp_path / "two.png")
-    compared = client.predict(photo, "exact", 5, 2, api_name="/compare")
+    compared = client.predict(photo, "exact", 5, 1, api_name="/compare")
     assert [answer["recipe"] for answer in compared["answers"]] == list(RECIPES)
     assert compared["shared"]["mtcnn-reid"]["mtcnn-reid"] == 5
     for answer in compared["answers"]:
-        *_, alone = client.predict(photo, answer["recipe"], "exact", 5, 2, api_name="/search")
+        *_, alone = client.predict(photo, answer["recipe"], "exact", 5, 1, api_name="/search")
         hits = [{key: value for key, value in hit.items() if key != "picture"} for hit in alone["hits"]]
         assert (hits, alone["face"]) == (answer["hits"], answer["face"])
     *_, largest = client.predict(photo, "mtcnn-reid", "exact", 5, api_name="/search")
@@ -112,7 +112,7 @@ def test_the_api_says_what_is_missing(tmp_path: Path, serve: Serve) -> None:
     gallery = tiny_gallery(tmp_path)
     (tmp_path / "photos").rename(tmp_path / "elsewhere")
     preparation = Preparation(gallery)
-    preparation.start()
+    preparation.start(RECIPES)
     preparation.wait()
     client = Client(serve(preparation), verbose=False)
     told = client.predict(api_name="/health")
@@ -151,6 +151,6 @@ def test_a_face_that_is_not_there_is_refused(client: Client, tmp_path: Path) -> 
     portrait(4, 2).save(tmp_path / "one.png")
     photo = handle_file(tmp_path / "one.png")
     with pytest.raises(exceptions.AppError, match="shows 1 face, so there is no face 2"):
-        client.predict(photo, "mtcnn-reid", "exact", 5, 2, api_name="/search")
+        client.predict(photo, "mtcnn-reid", "exact", 5, 1, api_name="/search")
     with pytest.raises(exceptions.AppError, match="whole number"):
         client.predict(photo, "exact", 5, 1.5, api_name="/compare")

@@ -1,4 +1,4 @@
-"""What a visitor has before the eyes on a desktop and on a phone, light and dark: nothing scrolled, nothing jumps."""
+"""What a visitor has before the eyes, on a desktop and on a phone, light and dark: nothing scrolls, nothing jumps."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_by_keyboard_alone(opened: Open, tmp_path: Path) -> None:
         page.keyboard.press("Enter")
     chooser.value.set_files(tmp_path / "two.png")
     wait_for_answer(page, "Bruno")
-    tab_to(page, "[data-face='2'].face")
+    tab_to(page, "[data-face='1'].face")
     page.keyboard.press("Enter")
     wait_for_answer(page, "Farid")
     tab_to(page, "#role [value=baseline]")

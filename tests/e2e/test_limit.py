@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.recipes import RECIPES
 from pipeline.galleries.preparation import Preparation
 from pipeline.search.calibration import OWN, write_calibrations
 from pipeline.search.searcher import Searcher
@@ -26,7 +27,7 @@ def calibrated(folder: Path, recipes: tuple[tuple[str, str], ...]) -> Preparatio
     gallery.index_root.mkdir()
     write_calibrations(gallery.index_root / OWN, calibrations)
     preparation = Preparation(gallery)
-    preparation.start()
+    preparation.start(RECIPES)
     preparation.wait()
     return preparation
 

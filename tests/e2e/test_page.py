@@ -11,6 +11,7 @@ import requests
 from gradio import networking
 from PIL import Image
 
+from pipeline.core.recipes import RECIPES
 from pipeline.galleries.preparation import Preparation
 from tests.e2e.conftest import PHONE, Browse, Page, Serve, held_back
 from tests.fakes import BROKEN, PEOPLE, TinyEncoders, draw, portrait, tiny_gallery
@@ -153,7 +154,7 @@ def test_several_faces_are_framed_and_the_largest_is_searched(
     upload(page, two, tmp_path / "two.png")
     wait_for_answer(page, "Bruno")
     assert page.locator("#frames .frame").count() == 2
-    assert page.locator("#faces .chosen img").get_attribute("alt") == "Face 1: what the network sees of your photo"
+    assert page.locator("#faces .chosen img").get_attribute("alt") == "Face 2: what the network sees of your photo"
 
 
 def test_a_file_that_is_no_photo_gets_one_sentence(
@@ -171,7 +172,7 @@ def test_the_page_waits_for_its_gallery_and_answers_by_itself(tmp_path: Path, se
     gallery = tiny_gallery(tmp_path)
     may_go_on = held_back(gallery)
     preparation = Preparation(gallery)
-    preparation.start()
+    preparation.start(RECIPES)
     page = browse(serve(preparation))
     page.locator("#header", has_text="Search starts by itself").wait_for()
     assert captions(page) == []
@@ -182,7 +183,7 @@ def test_the_page_waits_for_its_gallery_and_answers_by_itself(tmp_path: Path, se
 
 def test_an_unavailable_model_says_why_and_the_others_work(tmp_path: Path, serve: Serve, browse: Browse) -> None:
     preparation = Preparation(tiny_gallery(tmp_path, {"mtcnn-facenet": "its host cannot be reached."}))
-    preparation.start()
+    preparation.start(RECIPES)
     preparation.wait()
     page = browse(serve(preparation))
     wait_for_answer(page, "Ada")
@@ -199,7 +200,7 @@ def test_without_photos_the_page_says_so_and_retries(tmp_path: Path, serve: Serv
     gallery = tiny_gallery(tmp_path)
     (tmp_path / "photos").rename(tmp_path / "elsewhere")
     preparation = Preparation(gallery)
-    preparation.start()
+    preparation.start(RECIPES)
     preparation.wait()
     page = browse(serve(preparation))
     page.locator("#header", has_text="does not exist").wait_for()
@@ -212,7 +213,7 @@ def test_custom_weights_are_labelled(tmp_path: Path, serve: Serve, browse: Brows
     gallery = tiny_gallery(tmp_path)
     gallery.encoders = TinyEncoders(custom=True)
     preparation = Preparation(gallery)
-    preparation.start()
+    preparation.start(RECIPES)
     preparation.wait()
     page = browse(serve(preparation))
     wait_for_answer(page, "Ada")

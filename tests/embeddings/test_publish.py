@@ -176,7 +176,7 @@ def test_a_start_fetches_what_is_published_and_builds_the_rest(
     published: Hub, elsewhere: Elsewhere, caplog: pytest.LogCaptureFixture
 ) -> None:
     preparation = Preparation(elsewhere())
-    preparation.start()
+    preparation.start(RECIPES)
     preparation.wait(60)
     assert RECIPE in preparation.ready()
     assert "mtcnn-reid" in preparation.ready()

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipeline.core.recipes import MINI
 from pipeline.core.types import Face
+from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.faces import MtcnnDetector
 from pipeline.encoder.look import TURNS, Look, look
+from pipeline.encoder.weights import WeightStore
+from pipeline.galleries.own_faces import OwnFaces
 from pipeline.photos.images import open_image
 from pipeline.photos.sources import SAMPLE
 
@@ -86,3 +90,18 @@ def test_a_photo_that_lies_is_turned_upright(degrees: int, detector: MtcnnDetect
 def test_where_there_is_no_face_nothing_is_turned(detector: MtcnnDetector) -> None:
     plain = Image.new("RGB", (300, 200), "green")
     assert look(plain, detector) == Look(plain, ())
+
+
+def test_in_a_gallery_of_every_face_small_ones_of_large_photos_are_rows_too(
+    detector: MtcnnDetector, tmp_path: Path
+) -> None:
+    photo, middles = scene((4000, 3000), [portrait(person, detector, 47) for person in PEOPLE])
+    (tmp_path / "photos").mkdir()
+    photo.save(tmp_path / "photos" / "crowd.png")
+    encoders = StoredEncoders(WeightStore(None, tmp_path / "cache", {}))
+    gallery = OwnFaces(tmp_path, encoders, tmp_path / "pictures")
+    gallery.build([MINI])
+    embeddings = gallery.searcher(MINI).embeddings
+    boxes = [embeddings.box(photo_id) for photo_id in embeddings.photo_ids]
+    assert len(boxes) == len(middles)
+    assert all(any(box and box[0] < x < box[2] and box[1] < y < box[3] for box in boxes) for x, y in middles)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.evaluation.grouping import score_grouping
+from pipeline.evaluation.protocols import score_grouping
 
 
 def test_a_grouping_worked_by_hand() -> None:

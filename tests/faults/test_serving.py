@@ -37,7 +37,7 @@ def collected() -> Iterator[None]:
 @pytest.fixture
 def preparation(tiny: Gallery) -> Preparation:
     prepared = Preparation(tiny)
-    prepared.start()
+    prepared.start(RECIPES)
     prepared.wait()
     assert prepared.ready()
     return prepared
@@ -70,7 +70,7 @@ def test_a_gallery_that_is_gone_is_built_again_on_retry(
 ) -> None:
     shutil.rmtree(tiny.index_root)
     again = Preparation(Gallery(tiny._dataset, tiny.encoders, tiny.index_root))
-    again.start()
+    again.start(RECIPES)
     again.wait()
     assert set(again.ready()) == set(RECIPES)
     assert FOUND in search()

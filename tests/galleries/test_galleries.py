@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.progress import Report, silent
-from pipeline.core.recipes import PACKAGED, RECIPES
+from pipeline.core.recipes import PACKAGED, UNASKED
 from pipeline.core.settings import Settings
 from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
 from pipeline.galleries.gallery import Gallery
@@ -55,7 +55,7 @@ def test_the_sample_serves_until_the_pages_own_gallery_is_there(folders: Callabl
     main.may.set()
     galleries.wait(SECONDS)
     assert (galleries.first(), galleries.ready()) == (MAIN, (MAIN, SAMPLE.name))
-    assert set(galleries.get(SAMPLE.name).ready()) == set(RECIPES)
+    assert set(galleries.get(SAMPLE.name).ready()) == {*UNASKED, *PACKAGED}
     assert not galleries.working
 
 

@@ -81,10 +81,13 @@ def test_photos_without_a_face_do_not_count(barely: Gallery, tiny_folder: Path) 
     assert len(barely.searcher("resnet50").embeddings) == 35
 
 
-def test_one_that_was_built_before_is_not_searched(people: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_was_built_before_is_not_searched(
+    people: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(layer, "FACES_PER_DIMENSION", 0)
         people.build([REDUCED])
+    people = Gallery(f"imagefolder:{tmp_path / 'photos'}", TinyEncoders(), tmp_path / "index")
     with pytest.raises(GalleryTooSmall):
         people.searcher(REDUCED)
     assert people.default_recipe() == BASE
@@ -92,7 +95,7 @@ def test_one_that_was_built_before_is_not_searched(people: Gallery, monkeypatch:
 
 def test_the_page_offers_the_others_and_is_not_degraded(people: Gallery) -> None:
     preparation = Preparation(people, maps=False)
-    preparation.start()
+    preparation.start(RECIPES)
     preparation.wait()
     assert preparation.ready() == [name for name in preparation.ready() if name != REDUCED]
     assert len(preparation.ready()) == len(RECIPES) - 1
@@ -109,7 +112,7 @@ def test_the_page_offers_the_others_where_photos_show_too_few_faces(
     for name in ("one", "two"):
         draw().save(tmp_path / "photos" / f"{name}.png")
     preparation = Preparation(Gallery(f"imagefolder:{tmp_path / 'photos'}", TinyEncoders(), tmp_path / "i"), maps=False)
-    preparation.start()
+    preparation.start(RECIPES)
     preparation.wait()
     assert len(preparation.ready()) == len(RECIPES) - 1
     assert "and there are 24" in preparation.status(REDUCED).reason

@@ -26,7 +26,7 @@ from tests.fakes import draw, known, portrait
 RECIPE = "mtcnn-reid"
 TWO = draw((5, 0, (10, 20, 40)), (1, 0, (80, 20, 60)), size=(160, 100))  # Farid, and Bruno, who is larger
 # Of strangers, 1 % are within 0.2 of some of the gallery's 24 faces, 10 % within 0.5, and 90 % within 1.4.
-KNOWN = known(RECIPE, "tiny-reid", ((0.2, 0.5, 1.4),))
+KNOWN = known(RECIPE, "tiny-reid", (0.2, 0.5, 1.4))
 
 
 @pytest.fixture
@@ -62,18 +62,18 @@ def test_without_a_photo_there_is_what_the_model_is_and_nothing_else(preparation
 def test_an_answer(preparation: Preparation, asked: Request) -> None:
     shown = searched(preparation, replace(asked, k=5))
     assert first(shown) == "Bruno"
-    assert "Most similar: <b>Bruno</b> <span class='quiet'>4 of 4 photos found" in shown.sentence
-    assert (shown.recipe, shown.role, shown.face, shown.whole) == (RECIPE, None, 1, False)
+    assert "<span class='likely'>Likely</span> <b>Bruno</b> <span class='quiet'>4 of 4 photos found" in shown.sentence
+    assert (shown.recipe, shown.role, shown.face, shown.whole) == (RECIPE, None, 2, False)
     assert shown.frames.count("class='frame") == 2
     assert "<img" not in shown.frames, "the browser shows the file itself"
-    assert "alt='Face 1: what the network sees of your photo'" in shown.faces
+    assert "alt='Face 2: what the network sees of your photo'" in shown.faces
     assert "<li>" in shown.hints
     assert shown.results.count("<li class='tile") == 5
     assert (shown.photo, shown.trail) == ("", None), "the visitor's photo and the way back stay"
 
 
 def test_a_face_that_was_chosen(preparation: Preparation, asked: Request) -> None:
-    for face, person in ((1, "Bruno"), (2, "Farid")):
+    for face, person in ((1, "Farid"), (2, "Bruno")):
         assert first(searched(preparation, asked, face)) == person
 
 
@@ -151,7 +151,7 @@ def test_every_face_has_its_row_and_the_chosen_one_stays_chosen(preparation: Pre
     for chosen, number in ((1, 1), (2, 2), (0, 1), (9, 2), ("x", 1)):
         shown = searched(preparation, replace(asked, face=chosen), Which.EVERY_FACE)
         assert shown.face == number
-        assert [answer.hits[0].person for answer in shown.answers] == ["Bruno", "Farid"]
+        assert [answer.hits[0].person for answer in shown.answers] == ["Farid", "Bruno"]
     assert "The nearest photos of 2 faces, a row for each" in shown.sentence
     assert "<div class='groups strips'><section><h3>Face 1</h3>" in shown.results
     assert "data-answer='1' data-event='expand'" in shown.results
@@ -239,11 +239,11 @@ def test_results_are_arranged_without_a_search(preparation: Preparation, asked: 
 
 
 def test_a_result_is_searched_with_and_there_is_a_way_back(preparation: Preparation, asked: Request) -> None:
-    asked = replace(asked, face=2)
+    asked = replace(asked, face=1)
     second = with_picture(preparation, "Elif/1.png", asked, further(asked))
     assert first(second) == "Elif"
     assert Path(second.photo).is_file()
-    assert second.trail == ((asked.photo, 2),)
+    assert second.trail == ((asked.photo, 1),)
     back = went_back(preparation, replace(asked, photo=second.photo, trail=second.trail))
     assert (first(back), back.photo, back.trail) == ("Farid", asked.photo, ())
     with pytest.raises(SettingsError, match="no photo to go back to"):

@@ -45,7 +45,7 @@ def test_while_nothing_is_ready(waiting: Preparation) -> None:
     assert (now.key, now.recipe, now.can_answer) == (MAIN, "mtcnn-facenet", False)
     assert now.galleries == [("photos · soon", MAIN)]
     assert [name for _, name in now.models] == list(RECIPES)
-    assert {label.partition("(")[2] for label, _ in now.models} == {"soon)", "not prepared)"}
+    assert {label.rpartition(" (")[2] for label, _ in now.models} == {"soon)", "not prepared)"}
     assert (now.switch, now.retry) == ("", False)
 
 

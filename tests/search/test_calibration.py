@@ -15,8 +15,7 @@ from pipeline.core.recipes import RECIPES, recipe_named
 from pipeline.core.types import Hit
 from pipeline.encoder.weights import WEIGHT_FILES, WeightStore
 from pipeline.evaluation import calibrate as measuring
-from pipeline.evaluation.calibrate import stranger_limits
-from pipeline.evaluation.persons import faces_of, fit_logistic
+from pipeline.evaluation.calibrate import faces_of, fit_logistic, stranger_limits
 from pipeline.search.calibration import (
     RATES,
     WORDS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -180,7 +181,8 @@ def test_the_answer_without_a_face_as_json(searcher: Searcher) -> None:
 
 
 def test_a_calibrated_recipe_says_who_it_is_and_hits_agree(tiny: Gallery, searcher: Searcher) -> None:
-    calibration = known(RECIPE, "x", (0.8, 1.0, 1.2))
+    by_hand = known(RECIPE, "x", (0.8, 1.0, 1.2))
+    calibration = replace(by_hand, person=replace(by_hand.person, weights=(-20, 1, 0, 0, 0, 19)))
     people, encoder = searcher.embeddings.people, tiny.encoders.get(RECIPE)
     judging = open_searcher(searcher.embeddings, encoder, calibration=calibration, people=people)
     answer = judging.search(new_photo(1), 24)

@@ -102,7 +102,7 @@ def frames_html(look: Look, answer: Answer, picture: str) -> str:
 
 
 def faces_html(look: Look, answer: Answer) -> str:
-    """What was searched with, and the other faces to choose from, the largest first."""
+    """What was searched with, and the other faces to choose from."""
     if answer.crop is None:
         return ""
     others = [number for number in range(1, len(answer.faces) + 1) if number != answer.face_number]

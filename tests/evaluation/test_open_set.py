@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from pipeline.embeddings.corrections import Correction, Corrections
-from pipeline.evaluation import persons
-from pipeline.evaluation.metrics import resampled_people
-from pipeline.evaluation.open_set import corrected_people, judge_persons
-from pipeline.evaluation.persons import (
+from pipeline.evaluation import calibrate
+from pipeline.evaluation.calibrate import (
     ALL,
     Faces,
     Searches,
+    corrected_people,
     cross_fitted,
     faces_of,
     fit_person,
@@ -21,6 +20,8 @@ from pipeline.evaluation.persons import (
     search_parts,
     together,
 )
+from pipeline.evaluation.metrics import resampled_people
+from pipeline.evaluation.open_set import judge_persons
 from pipeline.evaluation.ranking import Subject, neighbours
 from pipeline.search.calibration import logistic
 from pipeline.search.person import FEATURES
@@ -94,8 +95,8 @@ def drawn() -> Subject:
 def test_searches_in_parts_are_searches_in_galleries_of_those_people(
     drawn: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(persons, "PARTS", ((5, 2), (150, 1), (400, 1)))
-    monkeypatch.setattr(persons, "STRANGERS", 60)
+    monkeypatch.setattr(calibrate, "PARTS", ((5, 2), (150, 1), (400, 1)))
+    monkeypatch.setattr(calibrate, "STRANGERS", 60)
     faces = faces_of(drawn.vectors, drawn.people)
     small, again, large = search_parts(faces)
     assert [int(each.part[0]) for each in (small, again, large)] == [5, 5, 150]
@@ -109,7 +110,7 @@ def test_searches_in_parts_are_searches_in_galleries_of_those_people(
 def test_the_fit_says_how_often_the_first_name_is_right_for_people_it_has_not_seen(
     drawn: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(persons, "PARTS", ((30, 8), (100, 3)))
+    monkeypatch.setattr(calibrate, "PARTS", ((30, 8), (100, 3)))
     faces = faces_of(drawn.vectors, drawn.people)
     searches = together([search_all(faces), *search_parts(faces)])
     folds = fold_of_each(faces)
@@ -146,7 +147,7 @@ def test_corrections_make_other_people(drawn: Subject) -> None:
 
 
 def test_the_figures_of_the_verdict(drawn: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(persons, "PARTS", ((30, 8), (100, 3)))
+    monkeypatch.setattr(calibrate, "PARTS", ((30, 8), (100, 3)))
     calibration = known("mtcnn-reid", "w", (0.7, 0.9, 1.1), faces=900, middle=0.9)
     resampled = resampled_people(400, 50, 0)
     # Two strangers who are two photos of one person: each is named by the other.
