@@ -211,7 +211,7 @@ def test_frames_from_elsewhere_are_refused_in_sentences(tiny_page: tuple[Prepara
     assert (large.status_code, large.json()["detail"][:16]) == (413, "This is no frame")
     broken = send(url, b"no frame")
     assert (broken.status_code, broken.json()["detail"][:16]) == (422, "This is no frame")
-    assert send(url, frame, **{"x-recipe": "nonsense"}).json()["detail"].startswith("There is no model 'nonsense'")
+    assert send(url, frame, **{"x-recipe": "nonsense"}).json()["detail"].startswith("There is no recipe 'nonsense'")
 
 
 def test_what_should_not_happen_is_not_told(
