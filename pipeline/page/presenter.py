@@ -110,7 +110,7 @@ def answered(preparation: Preparation, request: Request, found: Found) -> Shown:
         sentence=wording.every_line(answers) if several else _sentence(request, answer, found.searcher),
         frames=frames_html(found.look, answer, _picture(request, found.look)),
         faces=faces_html(found.look, answer),
-        face=answer.face_number,
+        face=answer.face_number or _kept_face(request, answer),
         hints=wording.hints(hints(found.look.image, answer.face)) if answer.face else "",
         whole=not answer.found_face,
         results=results(preparation, answers, request),
@@ -119,6 +119,12 @@ def answered(preparation: Preparation, request: Request, found: Found) -> Shown:
         answers=answers,
         seen=_seen(request, found),
     )
+
+
+def _kept_face(request: Request, answer: Answer) -> int | None:
+    """The face chosen in this very photo, which a model that looks for none does not forget."""
+    keeps = request.looked_at and not RECIPES[answer.recipe].finds_faces
+    return request.face if keeps and isinstance(request.face, int) and request.face else None
 
 
 def _sentence(request: Request, answer: Answer, searcher: Searcher) -> str:

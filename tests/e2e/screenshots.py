@@ -27,6 +27,7 @@ from pipeline.photos.sources import SAMPLE
 FOLDER = Path(__file__).parent / "screenshots"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+MAXCOVERAGE = Image.Quantize.MAXCOVERAGE  # keeps the few green words green
 COLOURS = 256  # which such a page does with, at half the bytes
 
 
@@ -89,9 +90,7 @@ def main() -> None:
             prepare(page)
             page.wait_for_timeout(1000)  # pictures fade in
             with Image.open(io.BytesIO(page.screenshot())) as taken:
-                taken.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(
-                    FOLDER / f"{name}.png", optimize=True
-                )
+                taken.convert("RGB").quantize(COLOURS, MAXCOVERAGE).save(FOLDER / f"{name}.png", optimize=True)
             sys.stdout.write(f"{FOLDER / name}.png: {(FOLDER / f'{name}.png').stat().st_size / 1e3:.0f} kB\n")
             page.close()
         browser.close()

@@ -120,7 +120,7 @@ def test_the_api_says_what_is_missing(tmp_path: Path, serve: Serve) -> None:
     assert "does not exist" in told["problem"]
     (known,) = client.predict(api_name="/galleries")["galleries"]
     assert (known["gallery"], known["photos"]) == (None, 0)
-    assert {one["state"] for one in known["recipes"]} == {"unasked", "unavailable"}
+    assert {one["state"] for one in known["recipes"]} == {"unavailable"}
 
 
 def test_each_hit_has_the_address_of_its_picture(client: Client, tmp_path: Path) -> None:
@@ -151,6 +151,6 @@ def test_a_face_that_is_not_there_is_refused(client: Client, tmp_path: Path) -> 
     portrait(4, 2).save(tmp_path / "one.png")
     photo = handle_file(tmp_path / "one.png")
     with pytest.raises(exceptions.AppError, match="shows 1 face, so there is no face 2"):
-        client.predict(photo, "mtcnn-reid", "exact", 5, 1, api_name="/search")
+        client.predict(photo, "mtcnn-reid", "exact", 5, 2, api_name="/search")
     with pytest.raises(exceptions.AppError, match="whole number"):
         client.predict(photo, "exact", 5, 1.5, api_name="/compare")

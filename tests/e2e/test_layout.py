@@ -209,5 +209,6 @@ def test_where_browsers_give_no_camera_a_sentence_says_so(tmp_path: Path, browse
         assert page.locator("#camera p").count() == 0
         page.goto(str(served.local_url).replace("127.0.0.1", "faces.test"))
         page.locator("#camera", has_text="Browsers give the camera only to pages over https").wait_for()
+        page.close()
     finally:
         served.close()

@@ -171,7 +171,7 @@ def test_photos_are_added_and_removed_one_by_one(url: str, browse: Browse, party
     drop(page, tmp_path / "more.zip")
     page.locator("#own-state", has_text="4 faces in 2 photos").wait_for()
     said = page.locator("#own-state").inner_text()
-    assert "1 file left out: no photo that can be read. 1 photo was there already." in said
+    assert "1 file left out: no photo by its ending. 1 photo was there already." in said
     page.locator("#own-photos input").click()
     page.get_by_role("option", name="holiday/party-1.png").click()
     page.keyboard.press("Escape")

@@ -51,6 +51,7 @@ def test_where_pictures_cannot_be_kept_the_answer_has_them(
     # Enlarging a result, faces in place of photos, and searching with a result, which lies where visitors' photos do.
     page.locator("#results .enlarge").first.click()
     loaded(page.locator("#enlarged img"))
+    page.get_by_role("button", name="Options").click()
     page.locator("#view label", has_text="Faces").click()
     loaded(page.locator("#results .tile img"))
     page.locator("#results .tile .pick").nth(6).click()

@@ -124,6 +124,13 @@ def test_a_photo_is_looked_at_once(preparation: Preparation, asked: Request) -> 
     assert detector.photos_seen - before == 2 * looked
 
 
+def test_a_model_that_looks_for_no_face_forgets_none(preparation: Preparation, asked: Request) -> None:
+    shown = searched(preparation, asked, 1)
+    asked = replace(asked, recipe="resnet50", face=shown.face, seen=shown.seen)
+    assert searched(preparation, asked, asked.face).face == 1
+    assert searched(preparation, replace(asked, seen=None), 0).face is None, "another photo has others"
+
+
 def test_another_model_says_what_changed_where_the_gallery_knows_who_it_is(
     preparation: Preparation, tmp_path: Path
 ) -> None:
