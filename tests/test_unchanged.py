@@ -63,6 +63,7 @@ TOLERANCES = {
     "sample": 1e-3,
     "pair_percent": 0.2,  # a change by rounding shows as 0.1
     "false_alarm_percent": 0.2,
+    "person": 5e-3,  # by rounding in a fit one of 293 searches may be on the other side of a limit
     "recall_at_20": 1e-3,  # Annoy may lose a neighbour in 6,000 where its trees are split by rounding
 }
 ROUNDING = 1e-4
