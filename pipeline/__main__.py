@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from pipeline.cli import audit, bench, build, measure, own, search, train
+from pipeline.cli import audit, bench, build, measure, own, people, search, train
 from pipeline.core.errors import PipelineError
 
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline", description="Reverse face search.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (build, search, own, measure, audit, bench, train):
+    for module in (build, search, people, own, measure, audit, bench, train):
         module.add_commands(commands)
     return parser
 

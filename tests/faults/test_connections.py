@@ -29,6 +29,7 @@ WATCHED: dict[str, list[str]] = {
     "build": ["--recipe", MINI, "mini-whole"],
     "search": ["--recipe", MINI, "--index", "milvus", str(PHOTO)],
     "explain": ["--recipe", MINI, "--json", str(PHOTO)],
+    "people": ["--recipe", MINI, str(PHOTO.parent)],
     "info": [],
     "own": ["list"],
     "doctor": [],
