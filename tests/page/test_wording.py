@@ -155,6 +155,8 @@ def test_who_stands_in_for_a_role_says_for_what() -> None:
     assert "Mini, whole photo stands in until ResNet-50 is ready." in note
     assert RECIPES["mini-whole"].summary not in note
     assert "stands in" not in model_note("resnet50", "baseline", Status("ready"))
+    assert "Compact, under More models, names 97 of 100" in model_note("mtcnn-facenet", "improved", Status("ready"))
+    assert "Compact" not in model_note("mtcnn-facenet", None, Status("ready"))
     assert "whole photo stands in" not in model_note("mini-whole", None, Status("ready")), "chosen by its own name"
 
 
