@@ -1,8 +1,7 @@
-"""The networks: square RGB crops in, raw vectors out.
+"""The networks: square RGB crops in, vectors out that are not yet scaled to unit length.
 
-Graphs made of torch's weights are kept in the cache, so that only a first start waits for torch. A kept graph is used
-only if it is complete: the manifest, written last, holds the digest of each file, and the folder's name that of the
-weights.
+A PyTorch network is converted to an OpenVINO graph once and cached, because importing torch takes seconds. A cached
+graph is used only if its manifest, written last, has the current versions and each file's digest.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from pipeline.encoder.weights import Weights, misfit
 log = logging.getLogger(__name__)
 
 VERSION = 1  # incremented when the conversion of weights to graphs changes
-GRAPH, NUMBERS, MANIFEST = "graph.xml", "graph.bin", "manifest.json"
+GRAPH, GRAPH_WEIGHTS, MANIFEST = "graph.xml", "graph.bin", "manifest.json"
 
 
 def graph_in(folder: Path | None, convert: Callable[[], openvino.Model]) -> openvino.Model:
-    """The graph kept in the folder; converted, and kept, where there is none of this version or it is damaged."""
+    """The cached graph; converted and cached if missing, damaged or of another version. No folder: only converted."""
     if folder is None:
         return convert()
     try:
@@ -51,41 +50,40 @@ def _versions() -> dict[str, object]:
 
 
 def _read(folder: Path) -> openvino.Model:
-    told = read_sealed(folder / MANIFEST)
-    files = {name: (folder / name).read_bytes() for name in (GRAPH, NUMBERS)}
+    manifest = read_sealed(folder / MANIFEST)
+    files = {name: (folder / name).read_bytes() for name in (GRAPH, GRAPH_WEIGHTS)}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    if told != {**_versions(), "files": digests}:
-        raise ValueError(f"{folder} holds something else than was kept")
-    return openvino.Core().read_model(files[GRAPH], files[NUMBERS])
+    if manifest != {**_versions(), "files": digests}:
+        raise ValueError(f"{folder}: the graph is damaged or of another version")
+    return openvino.Core().read_model(files[GRAPH], files[GRAPH_WEIGHTS])
 
 
 def _keep(graph: openvino.Model, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as aside:
-        openvino.serialize(graph, Path(aside) / GRAPH, Path(aside) / NUMBERS)
-        for name in (GRAPH, NUMBERS):
-            (Path(aside) / name).replace(folder / name)
-    digests = {name: digest(folder / name) for name in (GRAPH, NUMBERS)}
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        openvino.serialize(graph, Path(temporary) / GRAPH, Path(temporary) / GRAPH_WEIGHTS)
+        for name in (GRAPH, GRAPH_WEIGHTS):
+            (Path(temporary) / name).replace(folder / name)
+    digests = {name: digest(folder / name) for name in (GRAPH, GRAPH_WEIGHTS)}
     write_json(folder / MANIFEST, sealed({**_versions(), "files": digests}))
 
 
 NVIDIA = Path("/dev/nvidiactl")  # exists where the driver of an NVIDIA GPU is installed
-IMAGENET_MEAN, IMAGENET_SCALE = (
-    tuple(255 * value for value in values) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-)
+IMAGENET_MEAN = tuple(255 * value for value in (0.485, 0.456, 0.406))
+IMAGENET_SCALE = tuple(255 * value for value in (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True)
 class NetworkKind:
-    """One network: how its weights become a graph, and how its crops are scaled.
+    """How one network is loaded and run, and how its crops are scaled.
 
     Attributes:
-        graph: makes the graph of the weights, with a folder to keep it in.
+        graph: makes the graph from the weights; may cache it in the folder.
         mean: per channel, subtracted from pixels of 0 to 255.
         scale: per channel, by which the difference is divided.
         bgr: whether the channels are blue, green, red.
         bf16: whether it runs in bf16 where the processor has it.
-        on_gpu: whether it runs in torch where there is an NVIDIA GPU.
+        on_gpu: whether it can run in torch on an NVIDIA GPU, if `open_network` is asked for that.
     """
 
     graph: Callable[[Weights, Path | None], openvino.Model]
@@ -97,7 +95,7 @@ class NetworkKind:
 
 
 class OpenvinoNetwork:
-    """A network in OpenVINO: square RGB crops to raw vectors. Safe to use from several threads."""
+    """A network in OpenVINO: square RGB crops to vectors that are not yet scaled. Safe to use from several threads."""
 
     def __init__(self, graph: openvino.Model, kind: NetworkKind) -> None:
         self._network = Batched(graph, native_precision() if kind.bf16 else "f32")
@@ -105,7 +103,7 @@ class OpenvinoNetwork:
         self._channels = slice(None, None, -1 if kind.bgr else 1)
 
     def embed(self, crops: Sequence[Image.Image]) -> FloatArray:
-        """Raw embeddings (n, d) of n crops of the network's size."""
+        """Vectors (n, d), not yet scaled to unit length, of n crops of the network's size."""
         pixels = np.stack([np.asarray(crop) for crop in crops])[..., self._channels].transpose(0, 3, 1, 2)
         batch = (pixels.astype(np.float32) - self._mean) / self._scale
         return self._network(np.ascontiguousarray(batch)).reshape(len(crops), -1)
@@ -116,15 +114,15 @@ def open_network(recipe: Recipe, weights: Weights, graphs: Path | None = None, *
 
     Args:
         recipe: names the network.
-        weights: the network's.
-        graphs: the folder that keeps the graph made of torch's weights; without it they are converted every time.
+        weights: the files of that network.
+        graphs: caches the converted graph of a PyTorch network; without it every start converts again.
         gpu: whether FaceNet and ResNet-50 run on an NVIDIA GPU where there is one.
 
     Raises:
         WeightsError: the weights do not fit the network.
     """
     kind = NETWORKS[recipe.network]
-    if gpu and kind.on_gpu and NVIDIA.exists():  # torch, which knows for sure, takes seconds to import
+    if gpu and kind.on_gpu and NVIDIA.exists():  # cheap test first: asking torch itself means importing it
         from pipeline.encoder.torch_networks import OnDevice, has_gpu
 
         if has_gpu():
@@ -133,7 +131,7 @@ def open_network(recipe: Recipe, weights: Weights, graphs: Path | None = None, *
 
 
 def _converted(weights: Weights, graphs: Path | None) -> openvino.Model:
-    """The graph of torch's weights."""
+    """Converts PyTorch weights (FaceNet, ResNet-50) to a graph, or takes the cached one."""
 
     def convert() -> openvino.Model:
         from pipeline.encoder.torch_networks import torch_graph
@@ -144,6 +142,7 @@ def _converted(weights: Weights, graphs: Path | None) -> openvino.Model:
 
 
 def _reid(weights: Weights, _: Path | None) -> openvino.Model:
+    """The compact network, already in OpenVINO's format; any number of crops of 128 px."""
     try:
         graph = openvino.Core().read_model(weights.paths[0])
         graph.reshape([-1, 3, 128, 128])

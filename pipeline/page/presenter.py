@@ -35,20 +35,19 @@ from pipeline.search import journal
 from pipeline.search.hints import hints
 from pipeline.search.searcher import Searcher
 
-NOTHING = Image.new("RGB", (1, 1))
-FARTHEST = 1.5  # of the limit's slider; at 1.41 two vectors have nothing in common
+NO_PIXELS = Image.new("RGB", (1, 1))
+FARTHEST = 1.5  # right end of the distance slider; two unit vectors at a right angle are 1.41 apart
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The search tab after a search; whatever is not given is empty or hidden.
+    """The search tab after a search. Defaults empty or hide their part, but leave the visitor's photo and trail alone.
 
-    `role` and `recipe` are what was searched with. `frames` lie on the photo, `faces` below it; `face` is the number of
-    the one that was searched with. `whole` offers a search with the whole photo;
-    `limit` is the distance beyond which results only look alike. A `photo` takes the place of the visitor's; without
-    one that stays, as does the way back without a `trail`. `seen` is how the photo of that path was looked at.
+    `frames` is HTML over the photo, `faces` below it; `face` the number, from 1, of the face searched with. `whole`:
+    offer a search with the whole photo. `limit`: results farther than this only look alike. `photo` replaces the
+    visitor's, `trail` the way back. `seen`: the photo's path, and what was detected in it.
     """
 
     recipe: str
@@ -71,7 +70,7 @@ class Shown:
 
 
 def attempted(work: Callable[[], T], otherwise: Callable[[str], T]) -> T:
-    """What the work gives; where it cannot be done, what is made of the sentence that says why."""
+    """Returns work(); on a PipelineError logs it and returns otherwise(its message)."""
     try:
         return work()
     except PipelineError as error:
@@ -80,7 +79,7 @@ def attempted(work: Callable[[], T], otherwise: Callable[[str], T]) -> T:
 
 
 def searched(preparation: Preparation, request: Request, face: object = 0) -> Shown:
-    """Searches with `face`, as a `Question` has it; what comes out, or in a sentence why nothing does."""
+    """Searches with a face, 0 being the largest. If that fails, the sentence says why; without a photo it is blank."""
     request = replace(request, recipe=request.by(preparation.ready()))
     blank = unanswered(preparation, request)
     if request.photo is None:
@@ -100,9 +99,10 @@ def unanswered(preparation: Preparation, request: Request) -> Shown:
 
 
 def answered(preparation: Preparation, request: Request, found: Found) -> Shown:
-    """The tab with one answer, or one for each of several faces, of which the request's stays chosen."""
+    """The tab with one answer, or one per face; the face that the request names stays chosen."""
     answers, limit = found.answers, limit_of(found.answers, request)
     several = len(answers) > 1
+    # Faces count from 1; a number out of range takes the nearest.
     number = request.face if several and isinstance(request.face, int) else 1
     answer = answers[max(0, min(number, len(answers)) - 1)]
     return replace(
@@ -122,7 +122,7 @@ def answered(preparation: Preparation, request: Request, found: Found) -> Shown:
 
 
 def _kept_face(request: Request, answer: Answer) -> int | None:
-    """The face chosen in this very photo, which a model that looks for none does not forget."""
+    """The face chosen in this photo, kept while a whole-photo model is in use; None otherwise."""
     keeps = request.looked_at and not RECIPES[answer.recipe].finds_faces
     return request.face if keeps and isinstance(request.face, int) and request.face else None
 
@@ -134,9 +134,9 @@ def _sentence(request: Request, answer: Answer, searcher: Searcher) -> str:
 
 
 def _changed(request: Request, answer: Answer, people: Counter[str]) -> str:
-    """What the model before found of this photo, and what this one finds, where the gallery knows whom it shows."""
+    """One sentence comparing the previous model's hits with this one's, if the photo itself is in the gallery."""
     before = request.answers[0] if request.looked_at and len(request.answers) == 1 else answer
-    if (before.recipe, answer.gallery) == (answer.recipe, before.gallery) or before.gallery != answer.gallery:
+    if before.gallery != answer.gallery or before.recipe == answer.recipe:
         return ""
     shown = next((hit.person for each in (answer, before) for hit in each.hits if hit.is_query), None)
     if shown is None:
@@ -147,23 +147,23 @@ def _changed(request: Request, answer: Answer, people: Counter[str]) -> str:
 
 
 def _seen(request: Request, found: Found) -> tuple[str, Look | None] | None:
-    """What the next search of this photo need not do again; the photo itself is not kept."""
+    """The photo's path and what was detected in it, so that its next search skips detection; no pixels are kept."""
     if request.photo is None:
         return None
     looked = found.searcher.encoder.detector is not None
-    return request.photo, replace(found.look, image=NOTHING) if looked else request.look
+    return request.photo, replace(found.look, image=NO_PIXELS) if looked else request.look
 
 
 def _picture(request: Request, look: Look) -> str:
-    """The photo to be shown in place of its file: where it lies on its side, or browsers cannot show such a file."""
+    """The photo inlined if it was turned or browsers cannot show its file; else empty, and the file is shown."""
     shown = not look.turned and request.photo is not None and for_browsers(Path(request.photo))
     return "" if shown else inline(look.image, SHOWN_SIDE)
 
 
 def limit_of(answers: Sequence[Answer], request: Request) -> float | None:
-    """The distance beyond which results are grey: the visitor's own as long as it is for this gallery and recipe.
+    """The distance beyond which results are dimmed: the visitor's, if set for this gallery and recipe.
 
-    Else the one beyond which every hit is called unlikely. None where nothing is known of the answers' distances.
+    Else the one beyond which hits are called unlikely. None where distances were not measured.
     """
     if not answers or answers[0].limit is None:
         return None
@@ -173,7 +173,7 @@ def limit_of(answers: Sequence[Answer], request: Request) -> float | None:
 
 
 def limit_line(preparation: Preparation, answers: Sequence[Answer], request: Request) -> str:
-    """What the limit means, in one sentence; or in a few words why there is none."""
+    """One sentence: what the limit means, or why there is none. Empty without hits."""
     distances = [hit.distance for answer in answers for hit in answer.hits]
     if not distances:
         return ""
@@ -186,8 +186,8 @@ def limit_line(preparation: Preparation, answers: Sequence[Answer], request: Req
     return wording.limit_line(alarms, beyond, len(distances))
 
 
-def moved(preparation: Preparation, request: Request, distance: object) -> tuple[Request, str, str]:
-    """The request with the limit that was sent, what it means, and the answers marked by it; nothing is searched."""
+def limit_moved(preparation: Preparation, request: Request, distance: object) -> tuple[Request, str, str]:
+    """Applies the slider's distance, without searching: the new request, the limit's meaning, the results as HTML."""
     if isinstance(distance, bool) or not isinstance(distance, int | float) or not 0 <= distance <= FARTHEST:
         raise SettingsError(f"The distance must be a number from 0 to {FARTHEST}.")
     first, answers = request.answers[0], request.answers
@@ -196,19 +196,19 @@ def moved(preparation: Preparation, request: Request, distance: object) -> tuple
 
 
 def picture(preparation: Preparation, searcher: Searcher, photo_id: str, view: str) -> Picture:
-    """The picture that stands for a photo among the results: the photo, or the face by which it was indexed."""
+    """A result's picture: its indexed face if faces are shown and its box is known, else the thumbnail."""
     box = searcher.embeddings.box(photo_id) if view == FACES else None
     return preparation.gallery.pictures.face(photo_id, box) if box else preparation.gallery.pictures.thumbnail(photo_id)
 
 
-def tiles(preparation: Preparation, answer: Answer, request: Request, number: int = 0) -> tuple[Tile, ...]:
-    """The hits of the answer of this number, with their pictures, marked by the limit."""
+def tiles(preparation: Preparation, answer: Answer, request: Request, position: int = 0) -> tuple[Tile, ...]:
+    """The answer's hits with pictures, those beyond the limit marked; `position` is the answer's, from 0."""
     searcher, limit = preparation.searcher(answer.recipe), limit_of([answer], request)
     return tuple(
         Tile(
             hit,
             picture(preparation, searcher, hit.photo_id, request.view),
-            number,
+            position,
             limit is not None and hit.distance > limit,
         )
         for hit in answer.hits
@@ -217,7 +217,7 @@ def tiles(preparation: Preparation, answer: Answer, request: Request, number: in
 
 def results(preparation: Preparation, answers: Sequence[Answer], request: Request) -> str:
     """The answers as HTML: photo by photo, by person, or a row for each of several faces."""
-    each = [tiles(preparation, answer, request, number) for number, answer in enumerate(answers)]
+    each = [tiles(preparation, answer, request, position) for position, answer in enumerate(answers)]
     if len(answers) > 1:
         rows = [Group(f"Face {answer.face_number}", "", row) for answer, row in zip(answers, each, strict=True)]
         return results_html(rows, "strips")
@@ -226,18 +226,18 @@ def results(preparation: Preparation, answers: Sequence[Answer], request: Reques
     return results_html([Group("", "", row) for row in each])
 
 
-def hit_in(answers: Sequence[Answer], photo_id: str, number: int) -> tuple[Answer, Hit] | None:
-    """The answer of this number, from 0, and its hit that shows this photo; None if there is none any more."""
-    found = [hit for answer in answers[number : number + 1] for hit in answer.hits if hit.photo_id == photo_id]
-    return (answers[number], found[0]) if found else None
+def hit_in(answers: Sequence[Answer], photo_id: str, position: int) -> tuple[Answer, Hit] | None:
+    """The answer at this position, from 0, and its hit that shows this photo; None if the results have changed."""
+    found = [hit for answer in answers[position : position + 1] for hit in answer.hits if hit.photo_id == photo_id]
+    return (answers[position], found[0]) if found else None
 
 
-def enlarged(preparation: Preparation, answer: Answer, hit: Hit, number: int) -> str:
-    """A hit's whole photo with its face framed, as HTML; `number` is that of its answer, from 0."""
+def enlarged(preparation: Preparation, answer: Answer, hit: Hit, position: int) -> str:
+    """A hit's whole photo with its face framed, as HTML; `position` is its answer's, from 0."""
     pictures, box = preparation.gallery.pictures, preparation.searcher(answer.recipe).embeddings.box(hit.photo_id)
-    return enlarged_html(Tile(hit, pictures.original(hit.photo_id), answer=number), pictures.size(hit.photo_id), box)
+    return enlarged_html(Tile(hit, pictures.original(hit.photo_id), answer=position), pictures.size(hit.photo_id), box)
 
 
-def further(request: Request) -> Trail:
-    """The way back from a search with another photo."""
+def extended_trail(request: Request) -> Trail:
+    """The way back, with the present photo and face added."""
     return request.trail if request.photo is None else (*request.trail, (request.photo, request.face or 0))

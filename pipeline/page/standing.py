@@ -1,4 +1,4 @@
-"""What the page shows of where its galleries stand: which can be chosen, what is still to come. No Gradio."""
+"""Which galleries and models the page offers, and what is still being prepared. Does not import Gradio."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Choices = list[tuple[str, str]]  # label and value
 
 @dataclass(frozen=True)
 class Standing:
-    """What is shown: `key` and `recipe` are chosen, of `galleries` and `models`.
+    """What is offered: `key` is the chosen one of `galleries`, `recipe` of `models`; `header` and `about` are HTML.
 
-    `switch` is the label of the way to the page's own gallery, empty where that is chosen or not there yet; `retry`
-    offers to try again what is missing; `polling` says that something will change; `can_answer` that the gallery can,
-    with this recipe.
+    `main_button` labels the button to the main gallery, and is empty unless another shared gallery is open and the main
+    one is ready. `retry`: offer to try failed parts again. `polling`: ask again soon. `can_answer`: the recipe is ready
+    in this gallery.
     """
 
     header: str
@@ -28,28 +28,29 @@ class Standing:
     recipe: str
     galleries: Choices
     models: Choices
-    switch: str
+    main_button: str
     can_answer: bool
     retry: bool = False
     polling: bool = True
 
 
 def standing(galleries: Galleries, own: str, key: str, recipe: str, role: str | None) -> Standing:
-    """Where the gallery of this key stands, and what there is besides; `own` is the key of the visitor's own.
+    """What to offer when the gallery `key` is open; `own` is the key of the gallery of the visitor's photos.
 
-    With a `role` the recipe is the best that is ready for it, as long as one is.
+    `role`, baseline or improved, is the switch's position and picks its best ready recipe; with None `recipe` stays.
     """
     preparation = galleries.get(key)
     usable = preparation.ready()
     keys = (*galleries.keys, *([own] if galleries.has(own) else []))
     offered = [name for name in RECIPES if name in preparation.gallery.offered]
-    # What cannot be had stands last.
+    # Unavailable models are listed last.
     offered.sort(key=lambda name: preparation.status(name).state == "unavailable")
     recipe = behind(role, usable) if role else recipe
-    # Of a visitor's own photos nothing is prepared but what is there.
-    if recipe not in offered or (usable and recipe not in usable and key not in galleries.keys):
+    is_own = key not in galleries.keys
+    # Nothing more gets prepared for a visitor's gallery, so a recipe that is not ready now is replaced.
+    if recipe not in offered or (usable and recipe not in usable and is_own):
         recipe = (usable or offered)[0]
-    better = key in galleries.keys and key != MAIN and bool(galleries.main.ready())
+    offers_main = not is_own and key != MAIN and bool(galleries.main.ready())
     return Standing(
         header=wording.header(galleries, key),
         about=wording.about(preparation),
@@ -57,23 +58,23 @@ def standing(galleries: Galleries, own: str, key: str, recipe: str, role: str | 
         recipe=recipe,
         galleries=labelled(galleries, keys),
         models=[(wording.model_label(name, preparation.status(name)), name) for name in offered],
-        switch=wording.switch_label(galleries.main) if better else "",
+        main_button=wording.switch_label(galleries.main) if offers_main else "",
         can_answer=recipe in usable,
     )
 
 
 def polled(galleries: Galleries, own: str, chosen: tuple[str, str, str | None], answerable: str) -> Standing:
-    """The same as time goes by; `chosen` are gallery, recipe and role; `answerable` is what could answer before."""
+    """What to offer at a poll. `chosen`: gallery, recipe, role; `answerable`: empty if nothing could answer before."""
     ready = galleries.ready()
     key, recipe, role = chosen
     key = key if galleries.has(key) else MAIN
-    # Somebody may have chosen what is not ready yet, and waits for it; who has chosen nothing gets what there is.
+    # If nothing could answer before and this gallery still cannot, take the first that can; else keep the choice.
     if ready and not (answerable or galleries.is_ready(key)):
         key = ready[0]
     now = standing(galleries, own, key, recipe, role)
     stuck = bool(galleries.main.problem or galleries.get(key).missing())
-    # Also while the way to another gallery is offered: an answer that comes late may offer it once too often.
-    polling = galleries.working or is_own_working(galleries, own) or bool(now.switch)
+    # Also while the button is offered: a late poll may bring it back after a click, and the next one removes it.
+    polling = galleries.working or is_own_working(galleries, own) or bool(now.main_button)
     return replace(now, retry=stuck and not galleries.working, polling=polling)
 
 

@@ -15,7 +15,7 @@ from pipeline.galleries.ask import Which
 from pipeline.galleries.galleries import MAIN
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
-from pipeline.page.presenter import Shown, attempted, enlarged, further, hit_in, moved, results, searched
+from pipeline.page.presenter import Shown, attempted, enlarged, extended_trail, hit_in, limit_moved, results, searched
 from pipeline.page.query import FACES, Request
 from pipeline.page.tabs.explore import went_back
 from pipeline.page.tabs.search import example, with_picture
@@ -220,7 +220,7 @@ def test_results_beyond_the_limit_are_marked(preparation: Preparation, asked: Re
 
 def test_a_limit_of_the_visitors_is_for_one_gallery_and_recipe(preparation: Preparation, asked: Request) -> None:
     shown = searched(preparation, asked)
-    request, note, marked = moved(preparation, replace(asked, answers=shown.answers), 1.4)
+    request, note, marked = limit_moved(preparation, replace(asked, answers=shown.answers), 1.4)
     assert request.own_limit == (shown.answers[0].gallery, RECIPE, 1.4)
     assert "<b>90 %</b>" in note
     assert marked.count("class='tile alike") == sum(hit.distance > 1.4 for hit in shown.answers[0].hits)
@@ -234,7 +234,7 @@ def test_a_limit_of_the_visitors_is_for_one_gallery_and_recipe(preparation: Prep
 def test_a_limit_that_is_none(preparation: Preparation, asked: Request, sent: object) -> None:
     answers = searched(preparation, asked).answers
     with pytest.raises(SettingsError, match=r"^The distance must be a number from 0 to 1\.5\.$"):
-        moved(preparation, replace(asked, answers=answers), sent)
+        limit_moved(preparation, replace(asked, answers=answers), sent)
 
 
 def test_results_are_arranged_without_a_search(preparation: Preparation, asked: Request) -> None:
@@ -247,7 +247,7 @@ def test_results_are_arranged_without_a_search(preparation: Preparation, asked: 
 
 def test_a_result_is_searched_with_and_there_is_a_way_back(preparation: Preparation, asked: Request) -> None:
     asked = replace(asked, face=1)
-    second = with_picture(preparation, "Elif/1.png", asked, further(asked))
+    second = with_picture(preparation, "Elif/1.png", asked, extended_trail(asked))
     assert first(second) == "Elif"
     assert Path(second.photo).is_file()
     assert second.trail == ((asked.photo, 1),)
@@ -255,7 +255,7 @@ def test_a_result_is_searched_with_and_there_is_a_way_back(preparation: Preparat
     assert (first(back), back.photo, back.trail) == ("Farid", asked.photo, ())
     with pytest.raises(SettingsError, match="no photo to go back to"):
         went_back(preparation, replace(asked, trail=back.trail))
-    assert further(replace(asked, photo=None)) == (), "from nothing there is no way back"
+    assert extended_trail(replace(asked, photo=None)) == (), "from nothing there is no way back"
 
 
 def test_an_example_is_the_visitors_photo(preparation: Preparation) -> None:

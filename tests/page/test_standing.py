@@ -46,7 +46,7 @@ def test_while_nothing_is_ready(waiting: Preparation) -> None:
     assert now.galleries == [("photos · soon", MAIN)]
     assert [name for _, name in now.models] == list(RECIPES)
     assert {label.rpartition(" (")[2] for label, _ in now.models} == {"soon)", "not prepared)"}
-    assert (now.switch, now.retry) == ("", False)
+    assert (now.main_button, now.retry) == ("", False)
 
 
 def test_the_best_that_is_ready_stands_behind_a_role(tiny: Gallery) -> None:
@@ -76,9 +76,9 @@ def test_a_gallery_that_is_gone_or_invented_is_the_pages_own(waiting: Preparatio
 def test_the_way_to_the_pages_own_gallery_once_it_is_there(tiny: Gallery, stand_in: Preparation) -> None:
     galleries = Galleries(prepared(tiny, RECIPE), stand_in)
     now = polled(galleries, "", (SAMPLE.name, RECIPE, None), SAMPLE.name)
-    assert (now.key, now.switch) == (SAMPLE.name, "photos is ready: search it")
+    assert (now.key, now.main_button) == (SAMPLE.name, "photos is ready: search it")
     assert now.polling, "an answer that comes late may offer it once too often"
-    assert standing(galleries, "", MAIN, RECIPE, None).switch == ""
+    assert standing(galleries, "", MAIN, RECIPE, None).main_button == ""
 
 
 def test_what_is_missing_can_be_tried_again_once_nothing_is_under_way(tmp_path: Path, tiny_folder: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_visitors_own_gallery_is_a_choice_of_its_own(tiny: Gallery, tmp_path: 
         assert is_own_working(galleries, key) == mine.busy
         mine.wait()
         now = polled(galleries, key, (key, RECIPE, None), MAIN)
-        assert (now.key, len(now.galleries), now.can_answer, now.switch) == (key, 2, True, "")
+        assert (now.key, len(now.galleries), now.can_answer, now.main_button) == (key, 2, True, "")
         assert len(polled(galleries, "", (MAIN, RECIPE, None), MAIN).galleries) == 1, "and nobody else's"
     finally:
         own.close()

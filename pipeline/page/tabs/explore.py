@@ -17,7 +17,7 @@ from pipeline.page.html.sources import source
 from pipeline.page.html.why import LOOKING, why_html
 from pipeline.page.html.wording import notice
 from pipeline.page.parts import PICTURES, QUICK, SEARCH, Changes, Parts, Values
-from pipeline.page.presenter import Shown, attempted, enlarged, further, hit_in, moved, results, searched
+from pipeline.page.presenter import Shown, attempted, enlarged, extended_trail, hit_in, limit_moved, results, searched
 from pipeline.page.query import Request
 from pipeline.page.tabs.search import TO_THE_ANSWER, with_picture
 from pipeline.search.explain import why
@@ -29,7 +29,7 @@ def search_with(parts: Parts, photo_id: str, request: Request) -> Shown:
     """A photo of the gallery as the visitor's, and the search with the face by which it was indexed."""
     preparation = parts.galleries.get(request.gallery)
     face = _of_gallery(preparation, photo_id, request.recipe)
-    return with_picture(preparation, photo_id, request, further(request), face)
+    return with_picture(preparation, photo_id, request, extended_trail(request), face)
 
 
 def _of_gallery(preparation: Preparation, photo_id: str, recipe: str) -> object:
@@ -91,7 +91,9 @@ def explore_events(parts: Parts) -> None:
         request = parts.request(values)
         if not request.answers:
             return {parts.limit_note: ""}
-        request, note, marked = moved(parts.galleries.named(request.answers[0].gallery), request, values[parts.limit])
+        request, note, marked = limit_moved(
+            parts.galleries.named(request.answers[0].gallery), request, values[parts.limit]
+        )
         return {parts.own_limit: request.own_limit, parts.limit_note: note, parts.hits: marked}
 
     clicks = [parts.hits.select, parts.enlarged.select]

@@ -104,7 +104,7 @@ class Watch:
             self.header: now.header,
             self.about: now.about,
             parts.gallery: gr.update(choices=now.galleries, **gallery),
-            parts.switch: gr.update(visible=bool(now.switch), value=now.switch),
+            parts.switch: gr.update(visible=bool(now.main_button), value=now.main_button),
             parts.model: gr.update(choices=now.models, **model),
         }
         can = f"{now.key} {now.recipe}"
