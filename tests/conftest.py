@@ -23,6 +23,7 @@ from tests.fakes import TinyEncoders, make_folder, make_people
 REAL = Settings.from_env()
 MILVUS_TESTS = {
     "tests.lfw.test_held_out",  # its gallery is that of `test_lfw`
+    "tests.lfw.test_audit",
     "tests.lfw.test_lfw",
     "tests.search.test_searcher",
     "tests.indexes.test_indexes",
