@@ -41,14 +41,22 @@ def again(image: Image.Image, before: Look) -> Look:
 def look(image: Image.Image, detector: Detector) -> Look:
     """All faces of an RGB photo of any size and any turn."""
     started = time.perf_counter()
-    first = Look(image, detector.detect([image])[0])
-    if _surest(first) < UPRIGHT:
-        turned = (image.transpose(turn) for turn in TURNS.values())
-        others = [Look(one, detector.detect([one])[0], degrees) for degrees, one in zip(TURNS, turned, strict=True)]
-        best = max(others, key=_surest)
-        first = best if _surest(best) >= max(MIN_CONFIDENCE, _surest(first)) else first
-    faces = with_small_faces(first.image, first.faces, detector)
-    return replace(first, faces=faces, milliseconds=(time.perf_counter() - started) * 1000)
+    faces, turned = detector.detect([image])[0], 0
+    if _surest(faces) < UPRIGHT:
+        turned = _turn(image, _surest(faces), detector)
+    if turned:
+        image = image.transpose(TURNS[turned])
+        faces = detector.detect([image])[0]
+    faces = with_small_faces(image, faces, detector)
+    return Look(image, faces, turned, (time.perf_counter() - started) * 1000)
+
+
+def _turn(image: Image.Image, sure: float, detector: Detector) -> int:
+    """By how many degrees a turn makes some face surer than `sure`, or 0; looks at small copies."""
+    small = image.copy() if max(image.size) <= MAX_SIDE else _resized(image, MAX_SIDE / max(image.size))
+    found = {degrees: _surest(detector.detect([small.transpose(turn)])[0]) for degrees, turn in TURNS.items()}
+    best = max(found, key=lambda degrees: found[degrees])
+    return best if found[best] >= max(MIN_CONFIDENCE, sure) else 0
 
 
 def with_small_faces(image: Image.Image, faces: Sequence[Face], detector: Detector) -> tuple[Face, ...]:
@@ -63,8 +71,14 @@ def with_small_faces(image: Image.Image, faces: Sequence[Face], detector: Detect
     return tuple(found)
 
 
-def _surest(look: Look) -> float:
-    return max((face.confidence for face in look.faces), default=0.0)
+def _surest(faces: Sequence[Face]) -> float:
+    return max((face.confidence for face in faces), default=0.0)
+
+
+def _resized(image: Image.Image, scale: float) -> Image.Image:
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    # Pillow's `reducing_gap` divides by nought where a side becomes one pixel.
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2 if min(image.size) > 2 / scale else None)
 
 
 def _scales(long: int) -> Iterator[float]:
@@ -77,14 +91,14 @@ def _scales(long: int) -> Iterator[float]:
 
 def _in_tiles(image: Image.Image, scale: float, detector: Detector) -> Iterator[Face]:
     """The faces that the detector is sure of, tile by tile, in pixels of the photo; none that a tile's edge cuts."""
-    size = (round(image.width * scale), round(image.height * scale))
-    small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
+    small = _resized(image, scale)
+    size = small.size
     boxes = [
         (left, top, min(left + MAX_SIDE, size[0]), min(top + MAX_SIDE, size[1]))
         for left, top in product(*(range(0, max(side - OVERLAP, 1), MAX_SIDE - OVERLAP) for side in size))
     ]
-    for box, faces in zip(boxes, detector.detect([small.crop(box) for box in boxes]), strict=True):
-        for face in faces:
+    for box in boxes:  # one by one: looking at a tile takes a hundred times its memory
+        for face in detector.detect([small.crop(box)])[0]:
             if face.confidence >= MIN_CONFIDENCE and not _cut(face.box, box, size):
                 yield _moved(face, box[:2], scale)
 

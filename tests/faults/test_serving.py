@@ -50,7 +50,7 @@ def search(preparation: Preparation, tmp_path: Path, tally: Tally) -> Search:
 
     def search(index: str = "annoy") -> str:
         tally.add("faults while serving")
-        return searched(preparation, Request(str(tmp_path / "query.png"), MAIN, DEFAULT, index)).sentence
+        return searched(preparation, Request(str(tmp_path / "query.png"), MAIN, DEFAULT, index=index)).sentence
 
     return search
 
