@@ -55,7 +55,7 @@ def search(preparation: Preparation, tmp_path: Path, tally: Tally) -> Search:
     return search
 
 
-FOUND = "<b>The 20 nearest photos</b>"
+FOUND = "4 of 4 photos found, your photo one of them"
 
 
 @pytest.mark.parametrize("index", ["exact", "annoy", "knn", "kmeans"])
