@@ -12,7 +12,7 @@ from openvino import opset13 as ops
 
 from pipeline.core.files import sealed, write_json
 from pipeline.encoder import networks
-from pipeline.encoder.networks import GRAPH, MANIFEST, NUMBERS, graph_in
+from pipeline.encoder.networks import GRAPH, GRAPH_WEIGHTS, MANIFEST, graph_in
 
 PIXELS = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -40,7 +40,7 @@ def test_a_graph_is_made_once_and_the_same_afterwards(tmp_path: Path) -> None:
     made, kept = (result(graph_in(tmp_path / "graphs" / "one", convert)) for _ in range(2))
     assert convert.times == 1
     np.testing.assert_array_equal(made, kept)
-    assert {path.name for path in (tmp_path / "graphs" / "one").iterdir()} == {GRAPH, NUMBERS, MANIFEST}
+    assert {path.name for path in (tmp_path / "graphs" / "one").iterdir()} == {GRAPH, GRAPH_WEIGHTS, MANIFEST}
 
 
 def test_without_a_folder_nothing_is_kept() -> None:
@@ -50,7 +50,7 @@ def test_without_a_folder_nothing_is_kept() -> None:
     assert convert.times == 2
 
 
-@pytest.mark.parametrize("name", [GRAPH, NUMBERS, MANIFEST])
+@pytest.mark.parametrize("name", [GRAPH, GRAPH_WEIGHTS, MANIFEST])
 @pytest.mark.parametrize("damage", ["gone", "cut", "changed", "a folder"])
 def test_a_graph_that_is_damaged_is_made_anew(name: str, damage: str, tmp_path: Path) -> None:
     convert = Converter()
