@@ -110,7 +110,11 @@ def test_the_digest_is_sha256_unless_told(tmp_path: Path) -> None:
 def test_a_file_is_hashed_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "SETTLED_SECONDS", 0.05)
     (path := tmp_path / "large").write_bytes(b"before")
-    assert digest_once(path) == digest(path), "just written, it may be written again within one tick of the clock"
+    assert digest_once(path) == digest(path)
+    remembered = files._remembered.cache_info().currsize
+    path.write_bytes(b"beside")
+    assert digest_once(path) == digest(path)
+    assert files._remembered.cache_info().currsize == remembered, "it may be written again within a tick of the clock"
     path.write_bytes(b"behind")
     assert digest_once(path) == digest(path)
     time.sleep(0.1)

@@ -114,8 +114,11 @@ def test_a_picture_goes_with_its_photo(site: tuple[str, Galleries], own: OwnGall
 
 def test_nothing_else_is_served(site: tuple[str, Galleries]) -> None:
     url, galleries = site
-    galleries.main.gallery.pictures.thumbnail("Ada/0.png")
+    pictures = galleries.main.gallery.pictures
+    pictures.thumbnail("Ada/0.png")
+    (pictures.folder / "notes.txt").write_text("beside the pictures")
     names = [
+        "notes.txt",
         "..%2f..%2fphotos.json",
         "../manifest.json",
         "%2e%2e/photos/Ada/0.png",
