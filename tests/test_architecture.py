@@ -49,7 +49,7 @@ HOMES = {
     "safetensors": ("pipeline.encoder", "pipeline.training"),
     "pymilvus": ("pipeline.indexes.milvus", "pipeline.indexes.milvus_connection", "pipeline.indexes.milvus_rows"),
     "milvus_lite": ("pipeline.indexes.milvus_connection",),
-    "faiss": ("pipeline.indexes.milvus_connection",),
+    "faiss": ("pipeline.indexes.faiss", "pipeline.indexes.milvus_connection"),
     "grpc": ("pipeline.indexes.milvus", "pipeline.indexes.milvus_connection"),
     "milvus": ("pipeline.bench.milvus_server",),
     "psutil": ("pipeline.bench",),
@@ -199,7 +199,7 @@ def test_help_on_the_command_line_needs_nothing_heavy() -> None:
     assert loaded_by("import pipeline.__main__", *HOMES) == set()
 
 
-SLOW = ("torch", "torchvision", "facenet_pytorch", "matplotlib", "sklearn", "datasets", "annoy", "pymilvus")
+SLOW = ("torch", "torchvision", "facenet_pytorch", "matplotlib", "sklearn", "datasets", "annoy", "faiss", "pymilvus")
 
 
 def test_the_page_is_up_before_anything_that_it_may_never_need() -> None:

@@ -29,7 +29,7 @@ from pipeline.indexes.registry import available, build_index, drop_index, open_i
 QUERIES = 200
 ROUNDS = 5  # interleaved, so that a busy moment of the machine affects every index
 SEED = 2  # not the seed of the self-check: other queries than those the search effort was chosen with
-EFFORTS = ("search_k", "nprobe", "ef", "probes")
+EFFORTS = ("search_k", "nprobe", "ef", "effort", "probes")
 SAMPLE_SECONDS = 0.2  # between two measurements of the memory
 
 

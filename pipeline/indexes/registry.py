@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.core.errors import IndexUnavailable, SettingsError
 from pipeline.core.progress import Report, silent
 from pipeline.core.types import UNNAMED, Collection, FloatArray, VectorIndex
-from pipeline.indexes import annoy, kmeans
+from pipeline.indexes import annoy, faiss, kmeans
 from pipeline.indexes.exact import ExactIndex
 from pipeline.indexes.knn import KnnIndex
 
@@ -41,7 +41,7 @@ class IndexKind:
         module: the name by which the optional package is imported; empty for none.
         package: the name by which it is installed.
         travels: whether its files may be copied to another machine. A database's rows are not in the folder, and Annoy
-            trusts its file: it reads past the end of a wrong one.
+            and FAISS trust their files: they read past the end of a wrong one.
     """
 
     summary: str
@@ -58,6 +58,14 @@ INDEXES = {
         "Spotify's random-projection trees, checked against exact search and re-ranked by distance.",
         annoy.open_index,
         annoy.build,
+        travels=False,
+    ),
+    "faiss": IndexKind(
+        "FAISS' graph of near neighbours over 8-bit numbers, checked like Annoy.",
+        faiss.open_index,
+        faiss.build,
+        module="faiss",
+        package="faiss-cpu",
         travels=False,
     ),
     "knn": IndexKind(

@@ -342,9 +342,9 @@ def test_a_k_that_cannot_be(run: Run, query: Path, k: int) -> None:
 
 
 def test_an_index_there_is_not(run: Run, query: Path) -> None:
-    said = run("search", query, "--index", "faiss")
+    said = run("search", query, "--index", "nothing")
     assert said.code == 2
-    assert said.sentence == "There is no index 'faiss'; choose one of exact, annoy, knn, kmeans, milvus."
+    assert said.sentence == "There is no index 'nothing'; choose one of exact, annoy, faiss, knn, kmeans, milvus."
 
 
 def test_a_gallery_that_is_not_built(run: Run, query: Path) -> None:

@@ -39,7 +39,16 @@ from tests.corruption import FEW, MANY, Harm, Kept, harms, is_a_sentence
 from tests.fakes import TinyEncoders
 
 RECIPE, REDUCED = "mtcnn-facenet", "mtcnn-facenet-128"
-FILES = ["manifest.json", "photos.json", "vectors.npy", "faces.npy", "annoy.ann", "kmeans.npz", "layer.safetensors"]
+FILES = [
+    "manifest.json",
+    "photos.json",
+    "vectors.npy",
+    "faces.npy",
+    "annoy.ann",
+    "faiss.index",
+    "kmeans.npz",
+    "layer.safetensors",
+]
 
 
 # Galleries
@@ -49,7 +58,8 @@ def said_by(embeddings: Embeddings) -> dict[str, Any]:
     """All that a gallery says: whom it holds and where, and what its indexes answer."""
     facts = embeddings.manifest["indexes"]
     indexes = {
-        name: open_index(name, embeddings.vectors, embeddings.folder, facts[name]) for name in ("annoy", "kmeans")
+        name: open_index(name, embeddings.vectors, embeddings.folder, facts[name])
+        for name in ("annoy", "faiss", "kmeans")
     }
     found = {name: index.search(embeddings.vectors[:5], 7) for name, index in indexes.items()}
     return {

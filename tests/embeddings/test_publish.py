@@ -113,7 +113,7 @@ def test_what_is_published_is_searched_elsewhere_with_equal_hits(
     there = elsewhere()
     there.build([RECIPE])
     assert seen(there) == 0, "built instead of fetched"
-    for index in ("exact", "annoy", "knn", "kmeans"):
+    for index in ("exact", "annoy", "faiss", "knn", "kmeans"):
         assert hits(there, index=index) == hits(built, index=index)
     ours, theirs = built.folder(RECIPE), there.folder(RECIPE)
     for file in ("vectors.npy", "faces.npy", "photos.json", "annoy.ann", "kmeans.npz"):
@@ -126,7 +126,9 @@ def test_a_repository_is_laid_out_as_the_index_folder_in_one_commit(published: H
     repo, embeddings = published.repos[REPO], built.photos.name
     files = {path.relative_to(built.index_root).as_posix() for path in built.folder(RECIPE).iterdir()}
     thumbnails = {f"thumbnails/{embeddings}/{PACK}", f"thumbnails/{embeddings}/manifest.json"}
-    assert set(repo.files) == files - {f"{embeddings}/{RECIPE}/annoy.ann"} | thumbnails | {"README.md"}
+    assert set(repo.files) == files - {
+        f"{embeddings}/{RECIPE}/{name}" for name in ("annoy.ann", "faiss.index")
+    } | thumbnails | {"README.md"}
     assert repo.messages == [f"Galleries of {embeddings}: {RECIPE}"]
     assert f"{embeddings}/{RECIPE}/vectors.npy" in repo.large
     card, manifest = repo.files["README.md"].decode(), built.searcher(RECIPE).embeddings.manifest
@@ -236,7 +238,7 @@ def test_a_milvus_collection_does_not_travel(hub: Hub, built: Gallery, elsewhere
     there = elsewhere()
     there.build([RECIPE])
     here = there.searcher(RECIPE).embeddings.manifest
-    assert sorted(here["indexes"]) == ["annoy", "exact", "kmeans", "knn"]
+    assert sorted(here["indexes"]) == ["annoy", "exact", "faiss", "kmeans", "knn"]
     assert here["former_collection"] == ""
 
 

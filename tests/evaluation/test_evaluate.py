@@ -142,8 +142,8 @@ def test_only_what_is_asked_for(built: Gallery, tmp_path: Path, capsys: pytest.C
     assert (tmp_path / "b.html").is_file()
     assert load_report(built) is None  # nothing was written where the page looks
     capsys.readouterr()
-    assert main(["evaluate", "--indexes", "faiss"]) == 2
-    assert "There is no index 'faiss'" in capsys.readouterr().err
+    assert main(["evaluate", "--indexes", "nothing"]) == 2
+    assert "There is no index 'nothing'" in capsys.readouterr().err
 
 
 def test_a_recipe_that_cannot_be_opened_is_left_out_with_its_reason(

@@ -14,7 +14,7 @@ from pipeline.galleries.gallery import Gallery
 from tests.fakes import TinyEncoders, portrait
 
 RECIPES = ("mtcnn-facenet", "mtcnn-facenet-128")  # the second has a layer of its own
-INDEXES = ("exact", "annoy", "knn", "kmeans")
+INDEXES = ("exact", "annoy", "faiss", "knn", "kmeans")
 
 
 def main() -> None:

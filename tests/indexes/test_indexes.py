@@ -17,7 +17,7 @@ import pytest
 from pipeline.core.errors import SettingsError
 from pipeline.core.geometry import unit_rows
 from pipeline.core.types import FloatArray, Neighbours, VectorIndex
-from pipeline.indexes import annoy, exact, kmeans, recall
+from pipeline.indexes import annoy, exact, faiss, kmeans, recall
 from pipeline.indexes.exact import ExactIndex
 from pipeline.indexes.registry import INDEXES, available, build_index, open_index, why_unavailable
 
@@ -57,7 +57,7 @@ def opened(name: str, vectors: FloatArray, folder: Path) -> VectorIndex:
 
 # The contract
 
-SHARE_FOUND = {"exact": 1, "knn": 1, "annoy": 0.99, "kmeans": 0.7, "milvus": 0.99}
+SHARE_FOUND = {"exact": 1, "knn": 1, "annoy": 0.99, "faiss": 0.99, "kmeans": 0.7, "milvus": 0.99}
 
 
 @pytest.mark.parametrize("k", [1, 2, 20])
@@ -176,9 +176,9 @@ def test_building_twice_gives_the_same_index(index_name: str, tmp_path: Path) ->
 
 def test_an_index_of_no_such_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="exact, annoy"):
-        build_index("faiss", clustered(), tmp_path)
-    with pytest.raises(SettingsError, match="'faiss'"):
-        open_index("faiss", clustered(), tmp_path, {})
+        build_index("nothing", clustered(), tmp_path)
+    with pytest.raises(SettingsError, match="'nothing'"):
+        open_index("nothing", clustered(), tmp_path, {})
 
 
 # Exact search
@@ -232,6 +232,34 @@ def test_kmeans_searches_the_cluster_whose_centre_is_nearest() -> None:
     assert index.search(query, 4).rows.tolist() == [[2, 3, 1, 4]], "three are not enough: the next cluster too"
 
 
+# FAISS
+
+
+def test_faiss_has_cells_where_a_graph_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss", reason="needs faiss-cpu")
+    monkeypatch.setattr(faiss, "MOST_IN_A_GRAPH", 599)
+    monkeypatch.setattr(faiss, "TRAINING_ROWS_A_CELL", 6)  # there are few
+    facts = build_index("faiss", GALLERY, tmp_path)
+    assert facts["kind"] == "IVF96,SQ8"
+    assert facts["recall_at_20"] >= 0.99
+    index = open_index("faiss", GALLERY, tmp_path, facts)
+    np.testing.assert_array_equal(
+        index.search(QUERIES[:5], 599).rows, ExactIndex(GALLERY).search(QUERIES[:5], 599).rows
+    )
+    one_cell = open_index("faiss", GALLERY, tmp_path, facts | {"effort": 1})
+    assert (one_cell.search(QUERIES, 3).rows != ExactIndex(GALLERY).search(QUERIES, 3).rows).any()
+
+
+def test_faiss_looks_at_every_vector_where_its_graph_gives_too_few(tmp_path: Path) -> None:
+    """Of many equal vectors, a graph reaches only some: each is linked to 32 others that are as near."""
+    pytest.importorskip("faiss", reason="needs faiss-cpu")
+    vectors = np.concatenate([np.repeat(scattered(1, 32, seed), 300, axis=0) for seed in range(2)])
+    index = opened("faiss", vectors, tmp_path)
+    assert isinstance(index, faiss.FaissIndex)
+    assert (index._index.search(vectors[:1], 600)[1] < 0).any(), "else this proves nothing"
+    assert index.search(vectors[:1], 600).rows[0].tolist() == list(range(600))
+
+
 # Optional packages
 
 
@@ -240,7 +268,7 @@ def test_an_index_whose_package_is_missing_says_how_to_get_it(monkeypatch: pytes
     assert (
         why_unavailable("knn") == "The index knn needs no-such-package; install it with `pip install no-such-package`."
     )
-    assert [name for name in available() if name != "milvus"] == ["exact", "annoy", "kmeans"]
+    assert [name for name in available() if name != "milvus"] == ["exact", "annoy", "faiss", "kmeans"]
     with pytest.raises(SettingsError, match="pip install no-such-package"):
         build_index("knn", GALLERY, tmp_path)
 

@@ -124,8 +124,8 @@ def test_a_k_that_cannot_be_is_refused(searcher: Searcher, k: int) -> None:
 
 def test_an_index_there_is_not_is_refused_before_any_work(tiny: Gallery, searcher: Searcher) -> None:
     seen = tiny.encoders.detector.photos_seen
-    with pytest.raises(SettingsError, match="'faiss'; choose one of exact, annoy, knn, kmeans"):
-        searcher.search(portrait(0), 5, "faiss")
+    with pytest.raises(SettingsError, match="'nothing'; choose one of exact, annoy, faiss, knn, kmeans"):
+        searcher.search(portrait(0), 5, "nothing")
     assert tiny.encoders.detector.photos_seen == seen
     check_request(1, "exact")
     check_request(MAX_K, "annoy")
