@@ -98,10 +98,11 @@ def recorded(name: str) -> Values:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_milvus() -> Iterator[None]:
+def no_optional_indexes() -> Iterator[None]:
     """Galleries with the same indexes wherever this runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "pymilvus", None)
+        for package in ("pymilvus", "faiss"):
+            patch.setitem(sys.modules, package, None)
         yield
 
 

@@ -61,7 +61,8 @@ def add_commands(commands: Commands) -> None:
     )
     growing = command.add_argument_group("with --growth")
     growing.add_argument("--rows", type=positive, nargs="+", metavar="N", help="default: ten thousand to a million")
-    growing.add_argument("--indexes", default="exact,annoy,faiss,knn,kmeans", metavar="NAMES", help="default: %(default)s")
+    most = "exact,annoy,faiss,knn,kmeans"
+    growing.add_argument("--indexes", default=most, metavar="NAMES", help="default: %(default)s")
     growing.add_argument("--start-server", action="store_true", help="start a Milvus server, as bench-scale does")
     growing.add_argument("--folder", type=Path, help="where to make a temporary folder; 5 GB for a million")
     growing.add_argument("--out", type=Path, default=Path("growth.svg"), help="the drawing; default: %(default)s")
