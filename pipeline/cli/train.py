@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -112,11 +113,14 @@ def train_head(options: argparse.Namespace) -> int:
     gallery = configured_gallery()
     started = time.perf_counter()
     with closing(ProgressBars()) as bars:
-        path, curve = train_and_keep_head(gallery, HEADED, options.epochs, bars)
-    print("epoch    loss  named rightly: trained on  held out")
+        path, facts, curve = train_and_keep_head(gallery, HEADED, options.epochs, bars)
+    print("epoch    loss  named rightly: trained on  validation")
     for epoch in curve:
-        print(f"{epoch.number:5}  {epoch.loss:6.3f}  {epoch.training_accuracy:25.1%}  {epoch.held_out_accuracy:8.1%}")
+        shares = f"{epoch.training_accuracy:25.1%}  {epoch.validation_accuracy:10.1%}"
+        print(f"{epoch.number:5}  {epoch.loss:6.3f}  {shares}")
     print(f"Epoch {best_epoch(curve).number} is kept in {path}.")
+    accuracy, photos = float(facts["test_accuracy"]), int(facts["test_photos"])
+    print(f"It names {accuracy:.1%} of {photos:,} photos rightly that had no part in the choice.")
     print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}.")
     return 0
 
@@ -135,8 +139,8 @@ def compose_sample(options: argparse.Namespace) -> int:
 
 def train_and_keep_head(
     gallery: Gallery, recipe: str, epochs: int, report: Report = silent
-) -> tuple[Path, list[Epoch]]:
-    """Trains the recipe's head on this gallery and keeps it; returns its file and the training curve."""
+) -> tuple[Path, Mapping[str, str], list[Epoch]]:
+    """Trains the recipe's head on this gallery and keeps it; returns its file, its facts and the training curve."""
     from pipeline.training.heads import train_head as train
 
     chosen = recipe_named(recipe)
@@ -144,4 +148,4 @@ def train_and_keep_head(
     below = gallery.searcher(chosen.base).embeddings
     head, curve = train(below, chosen.dim, report, epochs)
     origin = {"backbone": below.manifest["weights"]["sha256"], "photos_revision": below.manifest["photos_revision"]}
-    return gallery.encoders.keep_head(recipe, replace(head, facts={**head.facts, **origin})), curve
+    return gallery.encoders.keep_head(recipe, replace(head, facts={**head.facts, **origin})), head.facts, curve

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -26,12 +27,12 @@ from pipeline.embeddings.store import FACE_COLUMNS, Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.evaluation import groups, metrics, protocols
 from pipeline.evaluation.groups import measure_photos
-from pipeline.evaluation.metrics import Floats, Outcomes
+from pipeline.evaluation.metrics import Floats, Resampled
 from pipeline.evaluation.open_set import judge_verdicts
 from pipeline.evaluation.pairs import Pairs
 from pipeline.evaluation.protocols import Retrieval
 from pipeline.evaluation.ranking import Subject, impostor_limit, rank, subject_of
-from pipeline.evaluation.verification import verify
+from pipeline.evaluation.verification import NOT_REFITTED, REFITTED, refitted, verify
 from pipeline.indexes.registry import why_unavailable
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
@@ -75,20 +76,22 @@ NOTES = (
 )
 
 
-Results = Mapping[str, Outcomes]  # by protocol, of one recipe
+Results = Mapping[str, Resampled]  # by protocol, of one recipe
 
 
 @dataclass(frozen=True)
 class Task:
     """What galleries are evaluated on: their photos, LFW's pairs where it is LFW, and the people to search for.
 
-    By `corrections` only verdicts about people are judged; all other figures are on the names as they are.
+    By `corrections` only verdicts about people are judged; all other figures are on the names as they are. `view_1` are
+    the pairs that a PCA is fitted on where `pairs` are judged.
     """
 
     photos: Photos
     pairs: Pairs | None
     examples: tuple[str, ...]
     corrections: Corrections = field(default_factory=Corrections)
+    view_1: Pairs | None = None
 
 
 def evaluate(
@@ -108,36 +111,40 @@ def evaluate(
     costs = measure_costs([each.encoder for each in opened], _spread(opened[0].embeddings, task.photos))
     drawn = metrics.resampled_people(len(set(task.photos.people)), RESAMPLES, RESAMPLE_SEED)
     qualities = measure_photos(task.photos, _faces(task.photos, [each.embeddings for each in opened]), report)
-    recipes, outcomes = [], dict[str, Results]()
+    recipes, outcomes, notes = [], dict[str, Results](), list(NOTES)
     for searcher, cost in zip(opened, costs, strict=True):
-        figures, came_out = _evaluate_one(searcher, task, indexes, (drawn, qualities), report)
+        measured, note = _view_2_distances(searcher, task)
+        notes += note
+        figures, came_out = _evaluate_one(searcher, task, indexes, (drawn, qualities, measured), report)
         recipes.append(figures | {"cost": asdict(cost)})
         outcomes[figures["recipe"]] = came_out
-    steps = [_step((name, outcomes[name]), after, drawn) for name, after in _compared(outcomes)]
-    return cast(dict[str, Any], _rounded({**_facts(task), "recipes": recipes, "steps": steps}))
+    return cast(dict[str, Any], _rounded({**_facts(task, notes), "recipes": recipes, "steps": _steps(outcomes)}))
 
 
-def _compared(outcomes: Mapping[str, Results]) -> Iterator[tuple[str, tuple[str, Results]]]:
-    """Each recipe with what to compare it with: the one it is an option of, or the one before it."""
-    for before, (name, results) in zip(outcomes, list(outcomes.items())[1:], strict=False):
-        plain = name.partition("+")[0]
-        yield plain if plain != name and plain in outcomes else before, (name, results)
+def _steps(outcomes: Mapping[str, Results]) -> list[dict[str, Any]]:
+    """What each recipe has over the one it is an option of, or over the one before it, on the same pairs and queries.
 
-
-def _step(before: tuple[str, Results], after: tuple[str, Results], drawn: Floats) -> dict[str, Any]:
-    """What one recipe has over another on the same pairs and queries."""
-    gained = {name: asdict(after[1][name].less(before[1][name]).mean(drawn)) for name in after[1]}
-    return {"from": before[0], "to": after[0], **gained}
+    The p-values are corrected together: among many gains, chance makes some look real.
+    """
+    plain = {name: name.partition("+")[0] for name in outcomes}
+    compared = [
+        (plain[name] if plain[name] != name and plain[name] in outcomes else before, name)
+        for before, name in pairwise(outcomes)
+    ]
+    gains = [figure.less(outcomes[before][of]) for before, after in compared for of, figure in outcomes[after].items()]
+    p_values = metrics.holm([gain.p_value for gain in gains])
+    told = iter([asdict(gain.estimate) | {"p": p_value} for gain, p_value in zip(gains, p_values, strict=True)])
+    return [{"from": before, "to": after, **{of: next(told) for of in outcomes[after]}} for before, after in compared]
 
 
 def _evaluate_one(
     searcher: Searcher,
     task: Task,
     indexes: Iterable[str] | None,
-    shared: tuple[Floats, Mapping[str, Floats]],
+    shared: tuple[Floats, Mapping[str, Floats], Floats | None],
     report: Report,
 ) -> tuple[dict[str, Any], Results]:
-    started, (drawn, qualities), embeddings = time.perf_counter(), shared, searcher.embeddings
+    started, (drawn, qualities, measured), embeddings = time.perf_counter(), shared, searcher.embeddings
     check_vectors(searcher, task.photos)
     subject = subject_of(embeddings, task.photos)
     limit = impostor_limit(subject, groups.MATCH_SHARE, groups.LIMIT_SEED)
@@ -146,7 +153,7 @@ def _evaluate_one(
     retrieval, top1 = protocols.retrieve(subject, ranking, drawn)
     check_better_than_chance(embeddings, retrieval)
     split, named = protocols.split_accuracy(subject, ranking, drawn)
-    verified = verify(subject, task.pairs, drawn) if task.pairs else None
+    verified = verify(subject, task.pairs, drawn, measured) if task.pairs else None
     verdicts = judge_verdicts(subject, task.pairs, searcher.calibration, task.corrections, drawn)
     open_set = protocols.identify(subject, ranking, drawn)
     judged, unavailable = protocols.judge_indexes(subject, _chosen(searcher, indexes))
@@ -165,6 +172,15 @@ def _evaluate_one(
         "seconds": round(time.perf_counter() - started, 1),
     }
     return figures, {**({"verification": verified[1]} if verified else {}), "split": named, "top1": top1}
+
+
+def _view_2_distances(searcher: Searcher, task: Task) -> tuple[Floats | None, list[str]]:
+    """What View 2 is judged by where it is not the gallery's own distances, and the note that says so."""
+    recipe = searcher.encoder.recipe
+    if not task.pairs or recipe.layer != "pca":
+        return None, []
+    measured = refitted(searcher.embeddings, task.photos, task.pairs, task.view_1)
+    return measured, [(NOT_REFITTED if measured is None else REFITTED).format(recipe.name, recipe.base)]
 
 
 def check_vectors(searcher: Searcher, photos: Photos) -> None:
@@ -229,7 +245,7 @@ def _faces(photos: Photos, all_embeddings: Iterable[Embeddings]) -> FloatArray:
     return faces
 
 
-def _facts(task: Task) -> dict[str, Any]:
+def _facts(task: Task, notes: Sequence[str]) -> dict[str, Any]:
     photos = task.photos
     return {
         "format": FORMAT,
@@ -250,7 +266,7 @@ def _facts(task: Task) -> dict[str, Any]:
             "check": CHECK_SEED,
         },
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
-        "notes": NOTES,
+        "notes": notes,
     }
 
 

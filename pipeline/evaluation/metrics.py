@@ -6,6 +6,8 @@ that could not be compared is an error at every threshold: infinity where it is 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -177,11 +179,56 @@ def resampled_people(people: int, resamples: int, seed: int) -> Floats:
     return drawn.astype(np.float64)
 
 
-def mean_over_people(values: Floats, people: Ints, drawn: Floats) -> Estimate:
-    """Mean of values (n,) that belong to people (n,), with its interval from `resampled_people`."""
+@dataclass(frozen=True)
+class Resampled:
+    """A figure, and what it is in each bootstrap resample of people, (resamples,); NaN in one without a case of it."""
+
+    value: float
+    resamples: Floats
+
+    @property
+    def estimate(self) -> Estimate:
+        """The figure with the percentile interval of its resamples."""
+        tail = (1 - CONFIDENCE) / 2
+        known = self.resamples[~np.isnan(self.resamples)]
+        low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (self.value, self.value)
+        return Estimate(self.value, float(low), float(high))
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided p-value of the figure being 0, its error normal with the resamples' standard deviation.
+
+        A thousand resamples alone cannot show a p-value as small as many comparisons ask for.
+        """
+        known = self.resamples[~np.isnan(self.resamples)]
+        error = float(np.std(known)) if len(known) else 0.0
+        if not error or not self.value:
+            return float(not self.value)
+        return math.erfc(abs(self.value) / error / math.sqrt(2))
+
+    def less(self, other: Resampled) -> Resampled:
+        """What this has over another of the same queries: its interval is far narrower than either's own."""
+        return Resampled(self.value - other.value, self.resamples - other.resamples)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values (m,) of m comparisons corrected together, so that 5 % is the risk of any false one. Holm (1979)."""
+    order = np.argsort(p_values)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.maximum.accumulate(np.arange(len(p_values), 0, -1) * np.array(p_values)[order])
+    return [min(value, 1.0) for value in corrected.tolist()]
+
+
+def mean_over_people(values: Floats, people: Ints, drawn: Floats) -> Resampled:
+    """Mean of values (n,) that belong to people (n,), resampled by `resampled_people`."""
     sums = drawn @ np.bincount(people, values, drawn.shape[1])
-    counts = drawn @ np.bincount(people, minlength=drawn.shape[1])
-    return interval(float(values.mean()), sums[counts > 0] / counts[counts > 0])
+    return Resampled(float(values.mean()), _shares(sums, drawn @ np.bincount(people, minlength=drawn.shape[1])))
+
+
+def _shares(sums: Floats, counts: Floats) -> Floats:
+    """Means of each resample; NaN where it has no case."""
+    means: Floats = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    return means
 
 
 def times_drawn(people: Ints, drawn: Floats) -> Floats:
@@ -191,13 +238,6 @@ def times_drawn(people: Ints, drawn: Floats) -> Floats:
     first, second = people.T
     times: Floats = np.where(first == second, drawn[:, first], drawn[:, first] * drawn[:, second])
     return times
-
-
-def mean_over_pairs(values: Floats, pairs: Ints, drawn: Floats) -> Estimate:
-    """Mean of values (n,) that belong to pairs of people (n, 2)."""
-    weights = times_drawn(pairs, drawn)
-    counts = weights.sum(axis=1)
-    return interval(float(values.mean()), (weights @ values)[counts > 0] / counts[counts > 0])
 
 
 def tar_over_people(genuine: tuple[Floats, Ints], impostor: tuple[Floats, Ints], far: float, drawn: Floats) -> Estimate:
@@ -215,11 +255,11 @@ def tar_over_people(genuine: tuple[Floats, Ints], impostor: tuple[Floats, Ints],
         drawn_genuine = times_drawn(genuine[1], times[None])[0]
         if drawn_genuine.any() and reached[-1]:
             rates.append(drawn_genuine[genuine[0] < limit].sum() / drawn_genuine.sum())
-    return interval(tar_at_far(genuine[0], impostor[0], far)[0], np.array(rates))
+    return Resampled(tar_at_far(genuine[0], impostor[0], far)[0], np.array(rates)).estimate
 
 
-def fold_accuracy_over_people(distances: Floats, same: Bools, folds: Ints, people: Ints, drawn: Floats) -> Estimate:
-    """The share of pairs (n,) of people (n, 2) judged rightly by `fold_accuracies`, with its interval.
+def fold_accuracy_over_people(distances: Floats, same: Bools, folds: Ints, people: Ints, drawn: Floats) -> Resampled:
+    """The share of pairs (n,) of people (n, 2) judged rightly by `fold_accuracies`.
 
     Every resample chooses its thresholds anew.
     """
@@ -234,31 +274,6 @@ def fold_accuracy_over_people(distances: Floats, same: Bools, folds: Ints, peopl
         cut = cuts[gained.argmax(axis=1)]
         accepted = np.cumsum(np.where(held_out, signed, 0), axis=1)[np.arange(len(drawn)), cut]
         right += accepted + (weights * (held_out & ~same[order])).sum(axis=1)
-    counts = weights.sum(axis=1)
     accuracies, _ = fold_accuracies(distances, same, folds)
     value = float(np.average(accuracies, weights=np.unique(folds, return_counts=True)[1]))
-    return interval(value, right[counts > 0] / counts[counts > 0])
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """How each of n queries or pairs came out, and whose they are: people (n,), or pairs of people (n, 2)."""
-
-    values: Floats
-    people: Ints
-
-    def mean(self, drawn: Floats) -> Estimate:
-        """The mean with its interval over people."""
-        mean = mean_over_pairs if self.people.ndim == 2 else mean_over_people
-        return mean(self.values, self.people, drawn)
-
-    def less(self, other: Outcomes) -> Outcomes:
-        """What these have over others of the same queries: its interval is far narrower than either's own."""
-        return Outcomes(self.values - other.values, self.people)
-
-
-def interval(value: float, resampled: Floats) -> Estimate:
-    """The value with the percentile interval of its bootstrap resamples."""
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail]) if len(resampled) else (value, value)
-    return Estimate(value, float(low), float(high))
+    return Resampled(value, _shares(right, weights.sum(axis=1)))

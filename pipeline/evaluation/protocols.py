@@ -12,7 +12,7 @@ from pipeline.core.errors import IndexUnavailable
 from pipeline.core.recipes import DEFAULT_K
 from pipeline.core.types import IntArray, VectorIndex
 from pipeline.evaluation import metrics
-from pipeline.evaluation.metrics import Bools, Estimate, Floats, Outcomes
+from pipeline.evaluation.metrics import Bools, Estimate, Floats, Resampled
 from pipeline.evaluation.ranking import Ranking, Subject
 from pipeline.indexes.recall import share_found
 
@@ -36,7 +36,7 @@ class Split:
     seeds: tuple[int, ...]
 
 
-def split_accuracy(subject: Subject, ranking: Ranking, drawn: Floats) -> tuple[Split, Outcomes]:
+def split_accuracy(subject: Subject, ranking: Ranking, drawn: Floats) -> tuple[Split, Resampled]:
     """Photos drawn at random, as the ancestors did it, once for each seed."""
     photos, people = len(subject.people), subject.people[subject.photos]
     right, shown, ceilings = [], [], []
@@ -51,9 +51,9 @@ def split_accuracy(subject: Subject, ranking: Ranking, drawn: Floats) -> tuple[S
         shown.append(subject.people[tested])
         ceilings.append(float(np.isin(subject.people[tested], subject.people[known]).mean()))
     accuracies = tuple(float(each.mean()) for each in right)
-    outcomes = Outcomes(np.concatenate(right).astype(float), np.concatenate(shown))
+    named = metrics.mean_over_people(np.concatenate(right).astype(float), np.concatenate(shown), drawn)
     spread = float(np.std(accuracies, ddof=1))
-    return Split(outcomes.mean(drawn), spread, accuracies, tuple(ceilings), SPLIT_SEEDS), outcomes
+    return Split(named.estimate, spread, accuracies, tuple(ceilings), SPLIT_SEEDS), named
 
 
 def _votes(ranking: Ranking, known: Bools, people: IntArray) -> IntArray:
@@ -82,19 +82,21 @@ class Retrieval:
     cmc: tuple[float, ...]
 
 
-def retrieve(subject: Subject, ranking: Ranking, drawn: Floats) -> tuple[Retrieval, Outcomes]:
-    """A query without a face finds nothing; a relevant photo without one cannot be found. The outcomes are top-1's."""
+def retrieve(subject: Subject, ranking: Ranking, drawn: Floats) -> tuple[Retrieval, Resampled]:
+    """A query without a face finds nothing; a relevant photo without one cannot be found.
+
+    Returns top-1 resampled, too.
+    """
     queries = np.flatnonzero(subject.others > 0)
     relevant, totals, people = _relevant(subject, ranking, queries), subject.others[queries], subject.people[queries]
-
-    first = Outcomes(relevant[:, 0].astype(float), people)
+    first = metrics.mean_over_people(relevant[:, 0].astype(float), people, drawn)
 
     def estimate(values: Floats) -> Estimate:
-        return Outcomes(values, people).mean(drawn)
+        return metrics.mean_over_people(values, people, drawn).estimate
 
     figures = Retrieval(
         queries=len(queries),
-        top1=first.mean(drawn),
+        top1=first.estimate,
         recall_at_20=estimate(metrics.recall_at(relevant, totals, DEFAULT_K)),
         r_precision=estimate(metrics.r_precision(relevant, totals)),
         map_at_r=estimate(metrics.average_precision_at_r(relevant, totals)),

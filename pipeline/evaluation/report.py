@@ -60,8 +60,9 @@ HEADLINE_NOTE = (
 )
 COST_NOTE = "In a batch, as when a gallery is built, timed in turns on the machine that made this report."
 STEP_NOTE = (
-    "Percentage points that a model has over the one before it, on the same pairs and photos. Where the interval does "
-    "not hold 0, the difference can be trusted."
+    "Percentage points that a model has over the one before it, an option over its model, on the same pairs and "
+    "photos. The last column names the gains that differ from 0 after Holm's correction for all comparisons in the "
+    "table (5 %; errors taken as normal, with the standard deviation of the resamples)."
 )
 PERCENTAGE_NOTE = (
     "The percentage is about two photos side by side, of which one person is as likely as two; it was fitted to View 1 "

@@ -43,13 +43,19 @@ def _found(people: Sequence[dict[str, Any]], but: int = 0) -> str:
     return f"{found} of {there}"
 
 
+GAINS = {"verification": "View 2", "split": "80/20", "top1": "top-1"}
+SIGNIFICANT = 0.05
+
+
 def steps(report: dict[str, Any]) -> Table:
-    """What each recipe has over the one before it, on the same pairs and queries."""
-    header = ("from", "to", "View 2", "80/20", "top-1")
-    return header, [
-        (step["from"], step["to"], *(_gain(step.get(name)) for name in ("verification", "split", "top1")))
-        for step in report["steps"]
-    ]
+    """What each recipe has over another, on the same pairs and queries; and which gains remain among so many."""
+    count = sum(name in step for step in report["steps"] for name in GAINS)
+    rows: list[tuple[str, ...]] = []
+    for step in report["steps"]:
+        real = [title for name, title in GAINS.items() if name in step and step[name].get("p", 1) < SIGNIFICANT]
+        gains = (_gain(step.get(name)) for name in GAINS)
+        rows.append((step["from"], step["to"], *gains, ", ".join(real) or NOTHING))
+    return ("from", "to", *GAINS.values(), f"not 0, of {count} compared"), rows
 
 
 def costs(report: dict[str, Any]) -> Table:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.core.errors import GalleryError
+from pipeline.core.recipes import fingerprint, recipe_named
 from pipeline.core.types import IntArray
+from pipeline.embeddings.store import Embeddings, load_embeddings
+from pipeline.encoder.layer import fit_pca
 from pipeline.evaluation import metrics
-from pipeline.evaluation.metrics import Bools, Estimate, Floats, Outcomes
+from pipeline.evaluation.metrics import Bools, Estimate, Floats, Resampled
 from pipeline.evaluation.pairs import Pairs
-from pipeline.evaluation.ranking import Subject, pair_distances, pair_ends
+from pipeline.evaluation.ranking import Subject, pair_distances, pair_ends, subject_of
+from pipeline.photos.photos import Photos
 
 BINS = 80  # of the distance histograms, over 0 to 2
 WORST = 20
+REFITTED = (
+    "{}: for View 2, its PCA is fitted on View 1's photos without the people of the fold that is judged; for all "
+    "other figures, on the whole gallery."
+)
+NOT_REFITTED = "{}: its PCA is fitted on all of the gallery, for View 2 too: {} is not built, or View 1 is missing."
 
 
 @dataclass(frozen=True)
@@ -46,18 +56,48 @@ class Verification:
     false_misses: tuple[PairError, ...]
 
 
-def verify(subject: Subject, pairs: Pairs, drawn: Floats) -> tuple[Verification, Outcomes]:
-    """The threshold is chosen on nine folds and judged on the tenth; a photo without a face makes its pair an error."""
+def refitted(embeddings: Embeddings, photos: Photos, pairs: Pairs, view_1: Pairs | None) -> Floats | None:
+    """The distances of View 2's pairs by a PCA that was not fitted on the people whom it judges.
+
+    For each fold it is fitted on the photos of View 1's pairs, less those of people who are in the fold: most people of
+    View 1 are in View 2 as well. None where that cannot be: without View 1, or where the base's gallery is not built.
+    """
+    recipe = recipe_named(embeddings.manifest["recipe"]["name"])
+    built_as = fingerprint(recipe_named(recipe.base), embeddings.manifest["weights"]["sha256"], photos.revision)
+    try:
+        base = subject_of(load_embeddings(embeddings.folder.parent / recipe.base, built_as), photos)
+    except GalleryError:
+        return None
+    if view_1 is None:
+        return None
+    ends, fitted_on = pair_ends(base, pairs), np.unique(pair_ends(base, view_1))
+    measured = np.empty(len(pairs))
+    for fold in np.unique(pairs.folds):
+        mine = pairs.folds == fold
+        rows = base.rows[fitted_on[~np.isin(base.people[fitted_on], base.people[ends[mine]])]]
+        layer = fit_pca(base.vectors[rows[rows >= 0]], recipe.dim)
+        measured[mine] = pair_distances(replace(base, vectors=layer.apply(base.vectors)), ends[mine], pairs.same[mine])
+    return measured
+
+
+def verify(
+    subject: Subject, pairs: Pairs, drawn: Floats, measured: Floats | None = None
+) -> tuple[Verification, Resampled]:
+    """The threshold is chosen on nine folds and judged on the tenth; a photo without a face makes its pair an error.
+
+    `measured` are the pairs' distances where they are not those of the subject's vectors. Returns the accuracy
+    resampled, too.
+    """
     ends = pair_ends(subject, pairs)
-    measured = pair_distances(subject, ends, pairs.same)
+    measured = pair_distances(subject, ends, pairs.same) if measured is None else measured
     genuine, impostor = measured[pairs.same], measured[~pairs.same]
     folds, thresholds = metrics.fold_accuracies(measured, pairs.same, pairs.folds)
     limits = thresholds[np.unique(pairs.folds, return_inverse=True)[1]]
     right = (measured <= limits) == pairs.same
     finite = np.isfinite(measured)
-    outcomes = Outcomes(right.astype(float), subject.people[ends])
+    accuracy = metrics.fold_accuracy_over_people(measured, pairs.same, pairs.folds, subject.people[ends], drawn)
     figures = Verification(
-        accuracy=metrics.fold_accuracy_over_people(measured, pairs.same, pairs.folds, subject.people[ends], drawn),
+        accuracy=accuracy.estimate,
         standard_error=metrics.standard_error(folds),
         folds=tuple(folds.tolist()),
         thresholds=tuple(thresholds.tolist()),
@@ -75,7 +115,7 @@ def verify(subject: Subject, pairs: Pairs, drawn: Floats) -> tuple[Verification,
         false_matches=_worst(subject, ends, measured, ~right & ~pairs.same),
         false_misses=_worst(subject, ends, -measured, ~right & pairs.same),
     )
-    return figures, outcomes
+    return figures, accuracy
 
 
 def _thinned_roc(genuine: Floats, impostor: Floats) -> tuple[tuple[float, float], ...]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from pipeline.core.errors import GalleryMissing, PipelineError, SettingsError
+from pipeline.core.errors import GalleryMissing, PhotosError, PipelineError, SettingsError
 from pipeline.core.files import read_sealed, replacing, sealed, write_json
 from pipeline.core.progress import Report
 from pipeline.core.recipes import RECIPES
@@ -20,7 +21,7 @@ from pipeline.embeddings.corrections import COLUMNS, NAME, Corrections
 from pipeline.embeddings.store import MANIFEST
 from pipeline.evaluation.audit import Names, View, audit, names_of, same_pictures, view_of
 from pipeline.evaluation.evaluate import FORMAT, Task, evaluate
-from pipeline.evaluation.pairs import open_pairs
+from pipeline.evaluation.pairs import VIEW_1, open_pairs
 from pipeline.evaluation.report import Picture, audit_sheet, html_report
 from pipeline.galleries.gallery import Gallery
 from pipeline.photos.images import open_image
@@ -37,8 +38,11 @@ def make_report(
     """Evaluates these recipes, or all whose galleries are built; `left_out` says why one of those is not in it."""
     left_out: dict[str, str] = {}
     searchers = [gallery.searcher(name) for name in recipes] if recipes else _built(gallery, left_out)
-    pairs = open_pairs(settings.dataset, gallery.photos, settings.cache)
-    task = Task(gallery.photos, pairs, tuple(gallery.examples()), gallery.corrections)
+    pairs, view_1 = open_pairs(settings.dataset, gallery.photos, settings.cache), None
+    if pairs and any(searcher.encoder.recipe.layer == "pca" for searcher in searchers):
+        with suppress(PhotosError):  # the report says that it is missing
+            view_1 = open_pairs(settings.dataset, gallery.photos, settings.cache, VIEW_1)
+    task = Task(gallery.photos, pairs, tuple(gallery.examples()), gallery.corrections, view_1)
     return evaluate(searchers, task, indexes, report) | {"left_out": left_out}
 
 

@@ -23,7 +23,7 @@ from pipeline.encoder.layer import Layer
 from pipeline.encoder.torch_networks import native_bf16
 
 BATCH = 256
-HELD_OUT = 0.2  # of each person's photos, but never the last
+HELD_OUT = 0.2  # of each person's photos, but never the last; half of them for validation, half for the test
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.05
 DROPOUT = 0.5
@@ -33,17 +33,17 @@ SEED = 1
 
 @dataclass(frozen=True)
 class Epoch:
-    """One point of the training curve: the mean loss, and the accuracy on the photos trained on and held out."""
+    """One point of the training curve: the mean loss, and the accuracy on the photos trained on and for validation."""
 
     number: int
     loss: float
     training_accuracy: float
-    held_out_accuracy: float
+    validation_accuracy: float
 
 
 def best_epoch(curve: Sequence[Epoch]) -> Epoch:
-    """The epoch with the highest accuracy on the photos held out; of equals, the last."""
-    return max(curve, key=lambda epoch: (epoch.held_out_accuracy, epoch.number))
+    """The epoch with the highest accuracy on the photos for validation; of equals, the last."""
+    return max(curve, key=lambda epoch: (epoch.validation_accuracy, epoch.number))
 
 
 def train_head(
@@ -58,7 +58,8 @@ def train_head(
         epochs: passes over the photos.
 
     Returns:
-        The layer of the epoch with the highest accuracy on the photos held out, and the training curve.
+        The layer of the epoch with the highest accuracy on the photos for validation, and the training curve. The
+        layer's facts have its accuracy on the test's photos, which had no part in the choice.
 
     Raises:
         GalleryError: nobody has two photos.
@@ -70,7 +71,7 @@ def train_head(
     # The components of unit vectors are small; training works on values around 1, and the factor joins the weight.
     scale = float(np.sqrt(embeddings.vectors.shape[1]))
     inputs, targets = torch.from_numpy(embeddings.vectors[rows]) * scale, torch.from_numpy(labels)
-    seen, unseen = torch.from_numpy(np.flatnonzero(~held_out)), torch.from_numpy(np.flatnonzero(held_out))
+    seen, validation, test = map(torch.from_numpy, (np.flatnonzero(~held_out), *_halves(np.flatnonzero(held_out))))
     dense = nn.Linear(inputs.shape[1], units)
     model = nn.Sequential(dense, nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(units, int(labels.max()) + 1))
     steps = epochs * -(-len(seen) // BATCH)
@@ -80,11 +81,16 @@ def train_head(
     best: Layer | None = None
     for number in tracked(range(1, epochs + 1), "Training the head", "epochs", report):
         loss = _epoch(model, inputs[seen], targets[seen], (optimizer, schedule))
-        accuracies = [_accuracy(model, inputs[part], targets[part]) for part in (seen, unseen)]
+        accuracies = [_accuracy(model, inputs[part], targets[part]) for part in (seen, validation)]
         curve.append(Epoch(number, round(loss, 4), *(round(value, 4) for value in accuracies)))
         if best_epoch(curve) is curve[-1]:
             weight, bias = dense.weight.detach().numpy() * scale, dense.bias.detach().numpy().copy()
-            facts = {"epoch": str(number), "held_out_accuracy": str(curve[-1].held_out_accuracy)}
+            facts = {
+                "epoch": str(number),
+                "validation_accuracy": str(curve[-1].validation_accuracy),
+                "test_accuracy": f"{_accuracy(model, inputs[test], targets[test]):.4f}",
+                "test_photos": str(len(test)),
+            }
             best = Layer(np.ascontiguousarray(weight, np.float32), bias, rectified=True, facts=facts)
     assert best is not None
     return best, curve
@@ -104,6 +110,13 @@ def _split(people: Sequence[str]) -> tuple[IntArray, IntArray, np.ndarray]:
         share = HELD_OUT * len(mine)
         held_out[mine[: min(int(share + random.random()), len(mine) - 1)]] = True
     return rows, labels.astype(np.int64), held_out
+
+
+def _halves(held_out: IntArray) -> tuple[IntArray, IntArray]:
+    """The photos held out, shuffled: those that the epoch is chosen by, and those that only the test sees."""
+    shuffled = np.random.default_rng(SEED).permutation(held_out)
+    middle = -(-len(held_out) // 2)
+    return shuffled[:middle], shuffled[middle:]
 
 
 def _epoch(

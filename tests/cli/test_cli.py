@@ -116,11 +116,12 @@ def test_train_head_prints_its_curve_and_the_recipe_uses_the_head(run: Run, tiny
     said = run("train-head", "--epochs", 3)
     assert said.code == 0
     lines = said.out.rstrip().split("\n")
-    assert "held out" in lines[0]
+    assert "validation" in lines[0]
     assert [line.split()[0] for line in lines[1:4]] == ["1", "2", "3"]
     assert all("%" in line for line in lines[1:4])
     assert lines[4].startswith("Epoch ")
     assert lines[4].endswith(f" is kept in {HEADED}.safetensors.")
+    assert re.fullmatch(r"It names \d+\.\d% of \d photos rightly that had no part in the choice\.", lines[5])
     assert "Training the head" in said.err
     head = tiny.encoders.heads[HEADED]
     assert head.facts["backbone"] == tiny.searcher("resnet50").embeddings.manifest["weights"]["sha256"]

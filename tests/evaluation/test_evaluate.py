@@ -13,7 +13,14 @@ import pytest
 from PIL import Image
 
 from pipeline.__main__ import main
-from pipeline.core.errors import GalleryDamaged, GalleryMissing, IndexUnavailable, SettingsError, WeightsError
+from pipeline.core.errors import (
+    GalleryDamaged,
+    GalleryMissing,
+    IndexUnavailable,
+    PhotosError,
+    SettingsError,
+    WeightsError,
+)
 from pipeline.core.files import digest, sealed, write_json
 from pipeline.core.progress import Progress, silent
 from pipeline.core.recipes import RECIPES
@@ -21,10 +28,20 @@ from pipeline.core.settings import Settings
 from pipeline.core.types import Encoded
 from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.faces import Choose
-from pipeline.evaluation.evaluate import CHECKED, Task, _rounded, check_better_than_chance, check_vectors, evaluate
-from pipeline.evaluation.metrics import Estimate
-from pipeline.evaluation.pairs import Pairs
+from pipeline.evaluation.evaluate import (
+    CHECKED,
+    NOTES,
+    Task,
+    _rounded,
+    _steps,
+    check_better_than_chance,
+    check_vectors,
+    evaluate,
+)
+from pipeline.evaluation.metrics import Estimate, Resampled
+from pipeline.evaluation.pairs import VIEW_1, Pairs
 from pipeline.evaluation.protocols import Retrieval
+from pipeline.evaluation.verification import NOT_REFITTED, REFITTED, refitted
 from pipeline.galleries import gallery as gallery_module
 from pipeline.galleries import reports
 from pipeline.galleries.gallery import Gallery
@@ -35,6 +52,8 @@ from pipeline.page.tabs.evaluation import ABSENT, UNREADY, evaluation_tab
 from tests.fakes import FACELESS, PEOPLE, PHOTOS_EACH, TinyEncoders, portrait
 
 RECIPE = "mtcnn-reid"
+REDUCED = f"{RECIPE}-5"
+GAINED = {"b": 2.0, "a+flip": 3.0, "a+wide": 2.0}
 
 
 def tiny_pairs() -> Pairs:
@@ -87,8 +106,19 @@ def test_the_command_writes_figures_and_a_report(built: Gallery, capsys: pytest.
     assert report["steps"][0]["top1"]["value"] == pytest.approx(
         after["retrieval"]["top1"]["value"] - before["retrieval"]["top1"]["value"], abs=2e-6
     )
+    assert sum(isinstance(gain, dict) for step in report["steps"] for gain in step.values()) == 3 * (count - 1)
     page = report_path(built).with_suffix(".html").read_text()
     assert all(RECIPES[name].label in page for name in RECIPES)
+
+
+def test_gains_are_corrected_for_how_many_there_are() -> None:
+    """Two, three and two standard deviations: alone each would be below 5 %."""
+    figures = {name: {"top1": Resampled(gain, np.array([gain - 1, gain + 1]))} for name, gain in GAINED.items()}
+    steps = _steps({"a": {"top1": Resampled(0, np.zeros(2))}, **figures})
+    assert [(step["from"], step["to"]) for step in steps] == [("a", "b"), ("a", "a+flip"), ("a", "a+wide")]
+    assert [step["top1"]["value"] for step in steps] == list(GAINED.values())
+    assert (steps[0]["top1"]["low"], steps[0]["top1"]["high"]) == pytest.approx((1.05, 2.95))
+    assert [step["top1"]["p"] for step in steps] == pytest.approx([0.091, 0.0081, 0.091], rel=1e-3)
 
 
 def test_what_a_report_holds(built: Gallery) -> None:
@@ -123,6 +153,66 @@ def test_what_a_report_holds(built: Gallery) -> None:
 def test_a_report_is_plain_json_whatever_was_measured() -> None:
     measured = {"a": (1, 0.123456789, np.inf), "b": [{"c": float("nan")}, None, "text", True]}
     assert _rounded(measured) == {"a": [1, 0.123457, None], "b": [{"c": None}, None, "text", True]}
+
+
+def test_a_pca_judges_view_2_without_the_people_of_the_fold(built: Gallery) -> None:
+    """Another photo of somebody changes the other fold, whose PCA is fitted on it, and not their own."""
+    built.build([REDUCED])
+    pairs = Pairs(
+        tuple(
+            both
+            for one, other in [PEOPLE[:2], PEOPLE[2:4]]
+            for both in [(f"{one}/0.png", f"{one}/1.png"), (f"{one}/0.png", f"{other}/0.png")]
+        ),
+        np.array([True, False] * 2),
+        np.array([1, 1, 2, 2]),
+        "here",
+    )
+    view_1 = Pairs(
+        tuple((f"{name}/1.png", f"{name}/2.png") for name in PEOPLE), np.ones(6, bool), np.ones(6, np.int64), "here"
+    )
+    embeddings = built.searcher(REDUCED).embeddings
+    before = refitted(embeddings, built.photos, pairs, view_1)
+    assert before is not None
+    changed = built.searcher(RECIPE).embeddings.photo_ids.index(f"{PEOPLE[0]}/2.png")
+
+    def change(path: Path) -> None:
+        vectors = np.load(path, allow_pickle=False)
+        vectors[changed] = np.eye(256)[7]
+        np.save(path, vectors, allow_pickle=False)
+
+    rewrite(built, "vectors.npy", change)
+    after = refitted(embeddings, built.photos, pairs, view_1)
+    assert after is not None
+    assert after[:2].tolist() == before[:2].tolist()
+    assert (np.abs(after[2:] - before[2:]) > 1e-4).all()
+
+
+def test_the_report_says_what_a_pca_was_fitted_on(built: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    def report_on_both() -> dict:
+        return make_report(reopened(built), Settings(), [RECIPE, REDUCED], ["exact"], silent)
+
+    built.build([REDUCED])
+    report = report_on_both()
+    assert report["notes"][-1] == REFITTED.format(REDUCED)
+    assert "View 1&#39;s photos without the people" in save_report(built, report)[1].read_text()
+    assert report_on(built)["notes"] == list(NOTES), "said only where there is a PCA"
+    own = report["recipes"][1]["verification"]["accuracy"]["value"]
+    gained = own - report["recipes"][0]["verification"]["accuracy"]["value"]
+    assert report["steps"][0]["verification"]["value"] == pytest.approx(gained, abs=2e-6)
+
+    def none_of_view_1(_: str, __: object, ___: Path, view: object = None) -> Pairs:
+        if view is VIEW_1:
+            raise PhotosError("Not to be had.")
+        return tiny_pairs()
+
+    monkeypatch.setattr(reports, "open_pairs", none_of_view_1)
+    assert report_on_both()["notes"][-1] == NOT_REFITTED.format(REDUCED, RECIPE)
+    task = Task(built.photos, tiny_pairs(), (), view_1=tiny_pairs())
+    gallery = reopened(built)
+    searcher = gallery.searcher(REDUCED)
+    (built.folder(RECIPE) / "manifest.json").unlink()
+    assert evaluate([searcher], task, ["exact"])["notes"][-1] == NOT_REFITTED.format(REDUCED, RECIPE)
 
 
 def test_the_same_seeds_give_the_same_figures(built: Gallery) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from pipeline.evaluation import metrics
@@ -134,25 +135,47 @@ def ends(*resampled: float) -> tuple[float, float]:
 
 
 def test_the_bootstrap_draws_people_with_all_their_photos() -> None:
-    estimate = metrics.mean_over_people(array(1, 0, 1, 1), np.array([0, 1, 1, 2]), DRAWN)
+    estimate = metrics.mean_over_people(array(1, 0, 1, 1), np.array([0, 1, 1, 2]), DRAWN).estimate
     assert (estimate.value, estimate.low, estimate.high) == pytest.approx((3 / 4, *ends(3 / 4, 1, 3 / 6)))
 
 
-def test_the_bootstrap_of_pairs() -> None:
+def test_a_pair_is_drawn_as_often_as_both_people_together() -> None:
     pairs = np.array([[0, 0], [0, 1], [0, 2], [1, 1]])
-    estimate = metrics.mean_over_pairs(array(1, 0, 0, 1), pairs, DRAWN)
-    # Weights of the pairs by resample: 1 1 1 1; 2 0 2 0; 0 0 0 3.
-    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((1 / 2, *ends(2 / 4, 2 / 4, 1)))
+    assert metrics.times_drawn(pairs, DRAWN).tolist() == [[1, 1, 1, 1], [2, 0, 2, 0], [0, 0, 0, 3]]
 
 
 def test_the_interval_of_a_difference_is_that_of_the_same_people() -> None:
-    one = metrics.Outcomes(array(1, 0, 0, 0), np.array([0, 1, 1, 2]))
-    other = metrics.Outcomes(array(1, 1, 0, 1), np.array([0, 1, 1, 2]))
+    people = np.array([0, 1, 1, 2])
+    one = metrics.mean_over_people(array(1, 0, 0, 0), people, DRAWN)
+    other = metrics.mean_over_people(array(1, 1, 0, 1), people, DRAWN)
     # Gained: 0, 1, 0, 1. By resample: 2 of 4; 1 of 3; 3 of 6.
-    gained = other.less(one).mean(DRAWN)
+    gained = other.less(one).estimate
     assert (gained.value, gained.low, gained.high) == pytest.approx((1 / 2, *ends(2 / 4, 1 / 3, 3 / 6)))
-    pairs = metrics.Outcomes(array(1, 0, 0, 1), np.array([[0, 0], [0, 1], [0, 2], [1, 1]]))
-    assert pairs.mean(DRAWN) == metrics.mean_over_pairs(pairs.values, pairs.people, DRAWN)
+
+
+def test_a_resample_without_a_case_has_no_say() -> None:
+    resampled = metrics.mean_over_people(array(1, 0), np.array([1, 2]), DRAWN)
+    assert resampled.resamples == pytest.approx([1 / 2, 0, 1])
+    without = metrics.mean_over_people(array(1, 0), np.array([0, 2]), DRAWN)
+    assert np.isnan(without.resamples).tolist() == [False, False, True]
+    assert (without.estimate.low, without.estimate.high) == pytest.approx(ends(1 / 2, 2 / 3))
+
+
+def test_p_values_are_those_of_the_normal_distribution() -> None:
+    resamples = np.random.default_rng(0).normal(0.3, 0.2, 50)
+    resampled = metrics.Resampled(0.3, np.append(resamples, np.nan))
+    expected = 2 * norm.sf(0.3 / resamples.std())
+    assert resampled.p_value == pytest.approx(expected)
+    assert metrics.Resampled(-0.3, resamples).p_value == pytest.approx(expected)
+    assert metrics.Resampled(0, resamples).p_value == metrics.Resampled(0, array()).p_value == 1
+    assert metrics.Resampled(0.3, array(0.3, 0.3)).p_value == 0, "no resample says otherwise"
+
+
+def test_holms_correction_by_hand() -> None:
+    # The lowest times four, the next times three, ...; none falls below the one before, and none exceeds 1.
+    assert metrics.holm([0.04, 0.01, 0.03, 0.005]) == pytest.approx([0.06, 0.03, 0.06, 0.02])
+    assert metrics.holm([0.9, 0.8]) == [1, 1]
+    assert metrics.holm([]) == []
 
 
 def test_the_bootstrap_sets_the_limit_anew() -> None:
@@ -171,14 +194,14 @@ def test_resamples_draw_as_many_people_as_there_are_and_the_same_by_one_seed() -
     assert (drawn == metrics.resampled_people(40, 300, seed=3)).all()
     assert (drawn != metrics.resampled_people(40, 300, seed=4)).any()
     # The interval of a share of 0.5 over 40 people is about 1.96 * 0.5 / sqrt(40) = 0.155 to each side.
-    estimate = metrics.mean_over_people(np.arange(40) % 2.0, np.arange(40), drawn)
+    estimate = metrics.mean_over_people(np.arange(40) % 2.0, np.arange(40), drawn).estimate
     assert estimate.value == 0.5
     assert 0.12 < 0.5 - estimate.low < 0.19
     assert 0.12 < estimate.high - 0.5 < 0.19
 
 
 def test_without_a_resample_the_interval_is_the_value() -> None:
-    assert metrics.interval(0.3, array()) == Estimate(0.3, 0.3, 0.3)
+    assert metrics.Resampled(0.3, array()).estimate == Estimate(0.3, 0.3, 0.3)
 
 
 @pytest.fixture
@@ -250,7 +273,9 @@ def test_the_interval_of_pairs_chooses_thresholds_anew_in_every_resample() -> No
             asked = drawn_pairs[folds[drawn_pairs] == fold]
             right += np.sum((distances[asked] <= cuts[int(np.argmax(accepted))]) == same[asked])
         expected.append(right / len(drawn_pairs))
-    found = metrics.fold_accuracy_over_people(distances, same, folds, pairs, drawn)
+    resampled = metrics.fold_accuracy_over_people(distances, same, folds, pairs, drawn)
+    assert resampled.resamples == pytest.approx(expected)
+    found = resampled.estimate
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(expected, [0.025, 0.975])))
     assert found.value == pytest.approx(metrics.fold_accuracies(distances, same, folds)[0].mean())
 

@@ -117,7 +117,9 @@ def test_a_limit_lets_its_share_of_impostors_pass(subject: Subject) -> None:
 
 def test_retrieval(subject: Subject, ranking: Ranking, drawn: np.ndarray) -> None:
     figures, first = retrieve(subject, ranking, drawn)
-    assert first.values.tolist() == [1, 1, 0, 0, 0, 0]
+    assert first.estimate == figures.top1
+    # Each person alone in a resample: A1 and A2 of four, neither of B's two, and nobody can be asked for C.
+    assert retrieve(subject, ranking, np.eye(3))[1].resamples == pytest.approx([1 / 2, 0, np.nan], nan_ok=True)
     assert figures.queries == 6
     assert figures.top1.value == pytest.approx(2 / 6)  # A1 and A2
     assert figures.recall_at_20.value == pytest.approx((3 * 2 / 3 + 0 + 2) / 6)  # A4 is never found and finds nothing
@@ -162,8 +164,9 @@ def test_the_split_agrees_with_a_plain_loop(drawn: np.ndarray) -> None:
     rows = np.insert(np.arange(40), 20, -1)
     people = random.integers(0, 12, 41)
     subject = Subject(vectors, rows, people, tuple(map(str, range(41))), tuple(map(str, people)))
-    figures, outcomes = split_accuracy(subject, rank(subject, 1.0), np.ones((1, 12)))
-    assert outcomes.values.reshape(5, 8).mean(axis=1).tolist() == list(figures.accuracies)
+    figures, resampled = split_accuracy(subject, rank(subject, 1.0), np.ones((1, 12)))
+    assert resampled.estimate == figures.accuracy
+    assert figures.accuracy.value == pytest.approx(np.mean(figures.accuracies))
     for seed, accuracy, ceiling in zip(SPLIT_SEEDS, figures.accuracies, figures.ceilings, strict=True):
         tested = np.random.default_rng(seed).permutation(41)[:8]
         train = [photo for photo in range(41) if photo not in tested]
@@ -237,9 +240,8 @@ def test_verification(subject: Subject, drawn: np.ndarray) -> None:
     fold_1 = ("A1", "A2", True, 1), ("A1", "B1", False, 1), ("B1", "B2", True, 1), ("A1", "B2", False, 1)
     # degrees    50                   30                    no face              no face
     fold_2 = ("A1", "A3", True, 2), ("A2", "B1", False, 2), ("A1", "A4", True, 2), ("A4", "C1", False, 2)
-    figures, outcomes = verify(subject, pairs_of(*fold_1, *fold_2), drawn)
-    assert outcomes.values.tolist() == [1, 0, 1, 1, 1, 0, 0, 0]
-    assert outcomes.people.tolist()[1] == [0, 1]
+    figures, resampled = verify(subject, pairs_of(*fold_1, *fold_2), drawn)
+    assert resampled.estimate == figures.accuracy
     # By fold 2, accepting nothing or everything is wrong once: the latter, half a unit above. By fold 1, a cut after 10
     # or after 65 is wrong once: the latter.
     assert figures.thresholds == pytest.approx([chord(50) + 0.5, (chord(65) + chord(105)) / 2], abs=1e-6)
@@ -316,5 +318,5 @@ def test_the_interval_is_over_people_and_not_over_photos() -> None:
     # Two people: one all right with many photos, one all wrong with two.
     people = np.array([0] * 20 + [1] * 2)
     values = np.array([1.0] * 20 + [0.0] * 2)
-    estimate = metrics.mean_over_people(values, people, metrics.resampled_people(2, 200, 0))
+    estimate = metrics.mean_over_people(values, people, metrics.resampled_people(2, 200, 0)).estimate
     assert (estimate.low, estimate.high) == (0, 1)

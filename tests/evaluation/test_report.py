@@ -178,9 +178,19 @@ def test_without_ancestors(one: dict[str, Any]) -> None:
 
 
 def test_steps_say_which_way() -> None:
-    gained = {"split": estimate(0.021, 0.018, 0.024), "top1": estimate(-0.01, -0.02, 0.001)}
-    _, (row,) = tables.steps({"steps": [{"from": "a", "to": "b", **gained}]})
-    assert row == ("a", "b", "-", "+2.1 (+1.8 to +2.4)", "-1.0 (-2.0 to +0.1)")
+    gained = {
+        "split": estimate(0.021, 0.018, 0.024) | {"p": 0.049},
+        "top1": estimate(-0.01, -0.02, 0.001) | {"p": 0.05},
+    }
+    header, (row, other) = tables.steps({"steps": [{"from": "a", "to": b, **gained} for b in "bc"]})
+    assert header[-1] == "not 0, of 4 compared"
+    assert row == ("a", "b", "-", "+2.1 (+1.8 to +2.4)", "-1.0 (-2.0 to +0.1)", "80/20")
+    assert other[1] == "c"
+
+
+def test_a_report_of_before_has_no_p_values() -> None:
+    step = {"from": "a", "to": "b", "top1": estimate(0.021, 0.018, 0.024)}
+    assert tables.steps({"steps": [step]})[1] == [("a", "b", "-", "-", "+2.1 (+1.8 to +2.4)", "-")]
 
 
 def test_a_table_as_markdown_and_as_html() -> None:

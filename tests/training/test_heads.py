@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +35,12 @@ def test_it_learns_to_tell_people_apart_also_on_photos_it_never_saw() -> None:
     assert layer.rectified
     assert [epoch.number for epoch in curve] == [progress.done for progress in seen[1:]] == list(range(1, 151))
     assert curve[-1].loss < 0.7 * curve[0].loss
-    best = max(epoch.held_out_accuracy for epoch in curve)
+    best = max(epoch.validation_accuracy for epoch in curve)
     assert best >= 0.9
-    assert float(layer.facts["held_out_accuracy"]) == best
-    assert curve[int(layer.facts["epoch"]) - 1].held_out_accuracy == best
+    assert float(layer.facts["validation_accuracy"]) == best
+    assert curve[int(layer.facts["epoch"]) - 1].validation_accuracy == best
+    assert float(layer.facts["test_accuracy"]) >= 0.8
+    assert layer.facts["test_photos"] == "10"
     above = layer.apply(CROWD.vectors)
     assert above.min() == 0, "rectified"
     people = np.array(CROWD.people)
@@ -59,6 +62,21 @@ def test_the_layer_kept_is_the_one_that_was_measured() -> None:
 def test_training_is_the_same_every_time() -> None:
     one, other = train_head(CROWD, 16, epochs=2)[0], train_head(CROWD, 16, epochs=2)[0]
     np.testing.assert_array_equal(one.weight, other.weight)
+
+
+def test_the_tests_photos_neither_train_the_head_nor_choose_its_epoch() -> None:
+    """Noise in their place changes their accuracy and nothing else."""
+    rows, _, held_out = heads._split(CROWD.people)
+    chosen_by, only_tested = heads._halves(np.flatnonzero(held_out))
+    assert sorted([*chosen_by, *only_tested]) == np.flatnonzero(held_out).tolist()
+    assert len(chosen_by) == len(only_tested) == 10
+    vectors = CROWD.vectors.copy()
+    vectors[rows[only_tested]] = unit_rows(np.random.default_rng(1).normal(size=(10, 24)))
+    layer, curve = train_head(CROWD, 40, epochs=150)
+    other, the_same = train_head(replace(CROWD, vectors=vectors), 40, epochs=150)
+    assert curve == the_same
+    np.testing.assert_array_equal(layer.weight, other.weight)
+    assert float(other.facts["test_accuracy"]) < float(layer.facts["test_accuracy"])
 
 
 def test_photos_are_held_out_of_everybody_but_never_the_last() -> None:
