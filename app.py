@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pipeline  # noqa: F401 - before Gradio, because it switches telemetry off
@@ -25,6 +24,7 @@ from pipeline.page.html.sources import source
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts
 from pipeline.page.server import machine
 from pipeline.page.server.endpoints import endpoints
+from pipeline.page.server.files import files_routes
 from pipeline.page.server.gate import Gate, around_events
 from pipeline.page.server.guard import BodyLimit, GuardedBlocks, bound_forms, refuse_fetching
 from pipeline.page.server.hosts import OwnHosts, served_names
@@ -50,10 +50,10 @@ from pipeline.page.tabs.own_photos import OwnPhotos
 from pipeline.page.tabs.preparing import Watch
 from pipeline.page.tabs.search import search_events
 
-CSS = Path(__file__).parent / "pipeline" / "page" / "html" / "page.css"
 THEME = gr.themes.Default(primary_hue="orange", neutral_hue="slate", font=["system-ui", "sans-serif"]).set(
     body_text_color_subdued="*neutral_500"  # the theme's own has a contrast of 2.6 to 1; AA wants 4.5
 )
+THEME.custom_css = source("page.css") + wording.index_style()
 QUEUE_LENGTH = 64
 SESSIONS = 1000  # that are remembered, 180 KB each; Gradio would keep those of the last 10,000 visits
 MOST_UPLOADED = 42_500_000  # bytes of one upload: a photo of 40 MB, and what is around it
@@ -121,7 +121,8 @@ def launch(
     kept. `options` go to Gradio's `launch`.
     """
     gate = Gate()
-    served: dict[str, Any] = {"routes": [live_route(galleries, gate), pictures_route(galleries)]}
+    page = build_page(galleries, gate)
+    served: dict[str, Any] = {"routes": [live_route(galleries, gate), pictures_route(galleries), *files_routes(page)]}
     if mcp:
         route, served["lifespan"] = mcp_server(galleries, gate)
         served["routes"].append(route)
@@ -135,7 +136,6 @@ def launch(
     if galleries.own:
         galleries.own.start()
     gr.set_static_paths(galleries.picture_roots)  # as the visitor's photo and as examples, for which Gradio has files
-    page = build_page(galleries, gate)
     names = served_names(str(options.get("server_name") or LOCALHOST_NAME), network.hosts)
     most = MOST_DROPPED if galleries.own else MOST_UPLOADED
     served["middleware"] = [
@@ -145,8 +145,6 @@ def launch(
     ]
     page.launch(
         theme=THEME,
-        css=wording.index_style(),
-        css_paths=CSS,
         state_session_capacity=SESSIONS,
         show_error=False,  # of errors that are not sentences of ours: they hold paths
         app_kwargs=served,

@@ -65,7 +65,7 @@ class Recipe:
 _RESNET50 = Recipe(
     name="resnet50",
     label="Baseline",
-    summary="ResNet-50 (ImageNet) on the whole photo; no face is looked for.",
+    summary="ResNet-50 on the whole photo; no face is looked for.",
     network="resnet50",
     crop="whole",
     size=224,
@@ -77,14 +77,14 @@ _MTCNN_RESNET50 = replace(
     _RESNET50,
     name="mtcnn-resnet50",
     label="MTCNN + ResNet-50",
-    summary="The same ResNet-50, on the face that MTCNN found.",
+    summary="The same ResNet-50 on the face that MTCNN found.",
     crop="box",
     margin=20,  # FaceNet's 14 of 160 px, in proportion
 )
 _FACENET = Recipe(
     name="mtcnn-facenet",
     label="Improved",
-    summary="The face that MTCNN found, embedded by FaceNet (Inception-ResNet v1, VGGFace2).",
+    summary="FaceNet on the face that MTCNN found.",
     network="facenet",
     crop="box",
     size=160,
@@ -95,8 +95,7 @@ _FACENET = Recipe(
 _REID = Recipe(
     name="mtcnn-reid",
     label="Compact",
-    summary="The face that MTCNN found, aligned by five landmarks, embedded by the small face-reidentification-"
-    "retail-0095 (Open Model Zoo).",
+    summary="A small network of Open Model Zoo on the face, aligned by five landmarks; names the most people rightly.",
     network="reid",
     crop="aligned",
     size=128,
@@ -107,8 +106,7 @@ _REID = Recipe(
 _MINI = Recipe(
     name="mtcnn-mini",
     label="Mini",
-    summary="The face that MTCNN found, aligned by five landmarks, embedded by this project's own small network, "
-    "which needs no download.",
+    summary="This project's own small network on the aligned face; needs no download.",
     network="mini",
     crop="aligned",
     size=112,
@@ -119,8 +117,7 @@ _MINI_WHOLE = replace(
     _MINI,
     name="mini-whole",
     label="Mini, whole photo",
-    summary="The same small network on the whole photo; no face is looked for. It stands in for the baseline until "
-    "ResNet-50 is here: it was made for faces, and shows what not looking for one costs.",
+    summary="The same small network on the whole photo; shows what not looking for a face costs.",
     crop="whole",
 )
 
@@ -150,8 +147,7 @@ _RESNET50_8192 = replace(
     _RESNET50,
     name="resnet50-8192",
     label="Baseline, trained",
-    summary="The baseline's vectors through a dense layer of 8,192 ReLU units, trained on the gallery's people: it has "
-    "seen most of these photos with their names.",
+    summary="The baseline with a layer trained on this gallery's people, most of whose photos it has seen.",
     dim=8192,
     base="resnet50",
     layer="head",

@@ -12,7 +12,7 @@ from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
 from pipeline.galleries.galleries import Galleries
 from pipeline.indexes.registry import INDEXES
 from pipeline.page.html import wording
-from pipeline.page.html.sources import source
+from pipeline.page.html.sources import loading
 from pipeline.page.presenter import FARTHEST, Shown
 from pipeline.page.query import FACES, PHOTOS, Request, path_of
 from pipeline.page.roles import DEFAULT_ROLE, LABELS, behind
@@ -68,23 +68,13 @@ class Parts:
                 buttons=[],
                 elem_id="photo",
             )
-            self.frames = gr.HTML(js_on_load=source("tiles.js"), elem_id="frames")
-        self.faces = gr.HTML(js_on_load=source("tiles.js"), elem_id="faces")
-        gr.HTML(js_on_load=source("photo.js"), elem_id="camera")
+            self.frames = gr.HTML(js_on_load=loading("tiles.js"), elem_id="frames")
+        self.faces = gr.HTML(js_on_load=loading("tiles.js"), elem_id="faces")
+        gr.HTML(js_on_load=loading("photo.js"), elem_id="camera")
         self.hints = gr.HTML(elem_id="hints")
         with gr.Column(visible=False, elem_id="examples-box") as self.examples_box:
             gr.HTML("<p class='above'>Try one of these</p>")
-            self.examples = gr.Gallery(
-                label="Examples",
-                elem_id="examples",
-                show_label=False,
-                columns=5,
-                object_fit="cover",
-                height="auto",
-                interactive=False,
-                buttons=[],
-                allow_preview=False,
-            )
+            self.examples = gr.HTML(js_on_load=loading("tiles.js"), elem_id="examples")
 
     def _choices(self) -> None:
         """What to search with: the switch, and two folds beside it that open below it."""
@@ -104,6 +94,7 @@ class Parts:
             )
             with gr.Accordion("More models", open=False, elem_id="more"):
                 self.model = gr.Radio(models, value=behind(DEFAULT_ROLE, ()), label="Model", elem_id="model", **bare)
+                self.missing = gr.HTML(elem_id="missing")
             with gr.Accordion("Options", open=False, elem_id="options"):
                 self._options(indexes)
 
@@ -129,9 +120,9 @@ class Parts:
             self.note = gr.HTML(elem_id="note")
             self.retry = gr.Button("Try again", visible=False, elem_id="retry", size="sm")
         self.whole = gr.Button("Search with the whole photo instead", visible=False, elem_id="whole", size="sm")
-        self.enlarged = gr.HTML(js_on_load=source("tiles.js"), elem_id="enlarged")
+        self.enlarged = gr.HTML(js_on_load=loading("tiles.js"), elem_id="enlarged")
         self.why = gr.HTML(elem_id="why")
-        self.hits = gr.HTML(js_on_load=source("tiles.js") + source("moves.js"), elem_id="results")
+        self.hits = gr.HTML(js_on_load=loading("tiles.js", "moves.js"), elem_id="results")
         with gr.Row(visible=False, elem_id="tools") as self.tools:
             names = {"csv": "CSV", "json": "JSON", "sheet": "Pictures"}
             self.downloads = {

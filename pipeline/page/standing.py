@@ -15,7 +15,8 @@ Choices = list[tuple[str, str]]  # label and value
 
 @dataclass(frozen=True)
 class Standing:
-    """What is offered: `key` is the chosen one of `galleries`, `recipe` of `models`; `header` and `about` are HTML.
+    """What is offered: `key` is the chosen one of `galleries`, `recipe` of `models`. HTML are `header`, `about`, and
+    `missing`: the models that cannot be had.
 
     `main_button` labels the button to the main gallery, and is empty unless another shared gallery is open and the main
     one is ready. `retry`: offer to try failed parts again. `polling`: ask again soon. `can_answer`: the recipe is ready
@@ -28,6 +29,7 @@ class Standing:
     recipe: str
     galleries: Choices
     models: Choices
+    missing: str
     main_button: str
     can_answer: bool
     retry: bool = False
@@ -42,9 +44,8 @@ def standing(galleries: Galleries, own: str, key: str, recipe: str, role: str | 
     preparation = galleries.get(key)
     usable = preparation.ready()
     keys = (*galleries.keys, *([own] if galleries.has(own) else []))
-    offered = [name for name in RECIPES if name in preparation.gallery.offered]
-    # Unavailable models are listed last.
-    offered.sort(key=lambda name: preparation.status(name).state == "unavailable")
+    statuses = {name: preparation.status(name) for name in RECIPES if name in preparation.gallery.offered}
+    offered = list(statuses)
     recipe = behind(role, usable) if role else recipe
     is_own = key not in galleries.keys
     # Nothing more gets prepared for a visitor's gallery, so a recipe that is not ready now is replaced.
@@ -57,7 +58,15 @@ def standing(galleries: Galleries, own: str, key: str, recipe: str, role: str | 
         key=key,
         recipe=recipe,
         galleries=labelled(galleries, keys),
-        models=[(wording.model_label(name, preparation.status(name)), name) for name in offered],
+        # What cannot be had is no choice, unless it was chosen: a link may have done so.
+        models=[
+            (wording.model_label(name, status), name)
+            for name, status in statuses.items()
+            if status.state != "unavailable" or name == recipe
+        ],
+        missing=wording.missing_line(
+            {name: status.reason for name, status in statuses.items() if status.state == "unavailable"}
+        ),
         main_button=wording.switch_label(galleries.main) if offers_main else "",
         can_answer=recipe in usable,
     )

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 # Whoever asks for pictures, so many photos are decoded for them at the same time: one takes up to 260 MB.
 DECODING = threading.Semaphore(2)
 THUMBNAIL_SIDE = 320
+SMALL_SIDE, SMALL = 160, "-small.jpg"  # as large as results are shown where a pixel of the page is one of the screen
 FACE_SIDE = 200
 FACE_SHARE = 1.3  # how much of a photo a picture of a face shows, in sides of its box
 BROWSER_FORMATS = {JPEG_START: ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif"}
@@ -78,6 +79,24 @@ class Pictures:
             face = open_image(self.photos[row].source).crop(square)
             face = face.resize((FACE_SIDE, FACE_SIDE), Image.Resampling.BICUBIC)
             return self._kept(row, path, _encoded(face, "JPEG", quality=88))
+
+    def small(self, name: str) -> Path | None:
+        """A picture of this folder at `SMALL_SIDE`, `name` being that of `small_name`; None where there is none."""
+        path, large = self.folder / name, self.folder / f"{name.removesuffix(SMALL)}.jpg"
+        if _made(path):
+            return path
+        try:
+            with DECODING:
+                image = open_image(large, side=SMALL_SIDE)
+            image.thumbnail((SMALL_SIDE, SMALL_SIDE))
+            with replacing(path, lasting=False) as beside:
+                image.save(beside, "JPEG", quality=88)
+        except (PhotoError, OSError):
+            return large if _made(large) else None
+        if not large.exists():  # its photo was deleted meanwhile, see `remove`
+            path.unlink(missing_ok=True)
+            return None
+        return path
 
     def original(self, photo_id: str) -> Picture:
         """A photo in full, to look at and to search with: byte for byte where browsers know the format, else as PNG."""
@@ -137,6 +156,11 @@ class Pictures:
         # Names of people in file names would stand in logs and browser histories; and ids may hold any character.
         named = f"{self.photos.photo_ids[row]}\0{self.photos.stamps[row]}"
         return row, self.folder / f"{hashlib.sha256(named.encode()).hexdigest()[:20]}{ending}"
+
+
+def small_name(picture: Path) -> str:
+    """The name of a thumbnail's or a face's smaller one, which is made when it is first asked for."""
+    return f"{picture.stem}{SMALL}"
 
 
 def _made(path: Path) -> bool:

@@ -68,7 +68,7 @@ def test_the_page_offers_its_own_gallery_once_it_is_ready(
     wait_for_answer(page, "Ada")
     page.locator("#switch").wait_for(state="hidden")
     assert page.get_by_label(re.compile("26 photos")).is_checked()
-    page.locator("#examples .thumbnail-item:first-child", has_text="Ada").wait_for()
+    page.locator("#examples button:first-child", has_text="Ada").wait_for()
     assert "gallery=main" in page.locator("#link a").get_attribute("href")
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
 
@@ -143,14 +143,14 @@ def test_a_first_start_without_any_host_answers(first_start: tuple[str, float], 
     seconds = time.perf_counter() - started
     sys.stdout.write(f"\nthe first answer {seconds:.1f} s after the command, with no network and nothing cached\n")
     assert page.locator("#role").get_by_label("Improved").is_checked()
-    page.locator("#note", has_text="Mini stands in until FaceNet is ready.").wait_for()
+    page.locator("#note", has_text="FaceNet is not here (see More models); Mini stands in.").wait_for()
     page.get_by_role("button", name="About").click()
     page.locator("#about", has_text="people who do not exist").wait_for()
     page.locator("#header", has_text="LFW is not here").wait_for()
     assert "cannot be reached" in page.locator("#header").inner_text()
     page.locator("#retry").wait_for()
     page.locator("#role").get_by_label("Baseline").check()
-    page.locator("#note", has_text="Mini, whole photo stands in until ResNet-50 is ready.").wait_for()
+    page.locator("#note", has_text="ResNet-50 is not here (see More models); Mini, whole photo").wait_for()
     composite(page)
 
 

@@ -34,7 +34,7 @@ def test_a_tile_can_be_searched_with_and_enlarged_and_says_what_it_is() -> None:
     html = results_html([Group("", "", (tile(3),))])
     assert "<button type='button' class='pick' data-event='select' data-photo='Ada/3.png'" in html
     assert "alt='3 · Ada, distance 0.30'" in html
-    assert "src='pictures/lfw/3.jpg'" in html
+    assert "src='pictures/lfw/3-small.jpg' srcset='pictures/lfw/3.jpg 2x'" in html
     assert "data-event='expand' data-photo='Ada/3.png' aria-label='Enlarge 3 · Ada, distance 0.30'" in html
     assert "<p class='who'>Ada</p><p class='far'>0.30</p>" in html, "no mark where nothing is known"
     assert "<h3>" not in html

@@ -18,8 +18,9 @@ from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.galleries.preparation import Preparation
-from pipeline.page.html.grid import served
+from pipeline.page.html.grid import served, small_served
 from pipeline.page.server.pictures import FOR_GOOD
+from pipeline.photos.pictures import SMALL_SIDE
 from tests.fakes import TinyEncoders, portrait
 from tests.galleries.test_own_galleries import ONLY, RECIPE, filled
 
@@ -78,6 +79,18 @@ def test_a_public_picture_may_be_kept_for_good(site: tuple[str, Galleries]) -> N
     assert answer.content == picture.read_bytes()
 
 
+def test_results_are_shown_from_smaller_pictures(site: tuple[str, Galleries]) -> None:
+    url, galleries = site
+    pictures = galleries.main.gallery.pictures
+    thumbnail, face = pictures.thumbnail("Ada/0.png"), pictures.face("Ada/0.png", (0.0, 0.0, 90.0, 160.0))
+    for picture in (thumbnail, face):
+        address = f"{url}{small_served(picture)}"
+        assert (answer := get(address)).headers["cache-control"] == FOR_GOOD
+        assert max(Image.open(io.BytesIO(answer.content)).size) <= SMALL_SIDE
+        assert get(address).content == answer.content
+        assert get(address.replace("-small", "0-small")).status_code == 404, "of nothing that is there"
+
+
 def test_an_own_picture_is_kept_by_nobody_and_gone_with_its_gallery(
     site: tuple[str, Galleries], own: OwnGalleries, photos: list[Path]
 ) -> None:
@@ -86,6 +99,8 @@ def test_an_own_picture_is_kept_by_nobody_and_gone_with_its_gallery(
     assert mine.preparation is not None
     pictures = mine.preparation.gallery.pictures
     made = [pictures.thumbnail("0.png"), pictures.original("0.png"), pictures.face("0.png", (9.0, 9.0, 60.0, 60.0))]
+    small = f"{url}{small_served(made[0])}"
+    assert (get(small).status_code, get(small).headers["cache-control"]) == (200, "no-store")
     addresses = [f"{url}{served(picture)}" for picture in made]
     for address, picture in zip(addresses, made, strict=True):
         answer = get(address)
@@ -99,6 +114,7 @@ def test_an_own_picture_is_kept_by_nobody_and_gone_with_its_gallery(
     assert [get(address).status_code for address in addresses] == [200] * 3
     own.remove(key)
     assert [get(address).status_code for address in addresses] == [404] * 3
+    assert get(small).status_code == 404
     assert not any(picture.exists() for picture in made)
 
 
@@ -107,9 +123,11 @@ def test_a_picture_goes_with_its_photo(site: tuple[str, Galleries], own: OwnGall
     assert mine.preparation is not None
     pictures = mine.preparation.gallery.pictures
     first, second = (f"{site[0]}{served(pictures.thumbnail(name))}" for name in ("0.png", "1.png"))
+    small = f"{site[0]}{small_served(pictures.thumbnail('0.png'))}"
+    assert get(small).ok
     mine.discard(["0.png"])
     mine.wait()
-    assert (get(first).status_code, get(second).status_code) == (404, 200)
+    assert (get(first).status_code, get(small).status_code, get(second).status_code) == (404, 404, 200)
 
 
 def test_nothing_else_is_served(site: tuple[str, Galleries]) -> None:

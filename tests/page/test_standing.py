@@ -45,7 +45,8 @@ def test_while_nothing_is_ready(waiting: Preparation) -> None:
     assert (now.key, now.recipe, now.can_answer) == (MAIN, "mtcnn-facenet", False)
     assert now.galleries == [("photos · soon", MAIN)]
     assert [name for _, name in now.models] == list(RECIPES)
-    assert {label.rpartition(" (")[2] for label, _ in now.models} == {"soon)", "not prepared)"}
+    notes = {label.partition(" · ")[0].rpartition(" (")[2] for label, _ in now.models}
+    assert notes == {"soon)", "not prepared yet)"}
     assert (now.main_button, now.retry) == ("", False)
 
 
@@ -54,7 +55,7 @@ def test_the_best_that_is_ready_stands_behind_a_role(tiny: Gallery) -> None:
     now = polled(galleries, "", (MAIN, "mtcnn-facenet", "improved"), "")
     assert (now.key, now.recipe, now.can_answer, now.polling) == (MAIN, RECIPE, True, False)
     assert now.galleries == [("photos · 26 photos", MAIN)]
-    assert dict(now.models)["Compact"] == RECIPE
+    assert next(label for label, name in now.models if name == RECIPE).startswith("Compact · ")
 
 
 def test_who_has_chosen_nothing_gets_what_there_is(waiting: Preparation, stand_in: Preparation) -> None:
@@ -85,7 +86,10 @@ def test_what_is_missing_can_be_tried_again_once_nothing_is_under_way(tmp_path: 
     lacking = Gallery(f"imagefolder:{tiny_folder}", TinyEncoders({RECIPE: "Not here."}), tmp_path / "index")
     now = polled(Galleries(prepared(lacking, RECIPE, "resnet50")), "", (MAIN, RECIPE, None), "")
     assert (now.retry, now.recipe, now.can_answer) == (True, RECIPE, False), "who has chosen a model keeps it"
-    assert now.models[-1] == ("Compact (unavailable)", RECIPE), "what cannot be had stands last"
+    assert "<li><b>Compact</b> · Not here.</li>" in now.missing
+    assert RECIPE in dict(map(reversed, now.models)), "and shown as chosen"
+    other = standing(Galleries(prepared(lacking, RECIPE, "resnet50")), "", MAIN, "resnet50", None)
+    assert RECIPE not in dict(map(reversed, other.models)), "what cannot be had is no choice"
 
 
 def test_no_photos_at_all(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from pipeline.page.html.wording import (
     hints,
     limit_line,
     link,
+    missing_line,
     model_label,
     model_note,
     no_limit_line,
@@ -131,19 +132,25 @@ def test_the_answer_counts_the_persons_photos_where_the_gallery_does() -> None:
 
 
 def test_a_models_label_says_what_is_not_simply_ready() -> None:
-    label = RECIPES[DEFAULT].label
-    assert model_label(DEFAULT, Status("ready")) == label
-    assert model_label(DEFAULT, Status("ready", custom_weights=True)) == f"{label} (custom weights)"
-    assert model_label(DEFAULT, Status("unavailable", "Gone.")) == f"{label} (unavailable)"
-    assert model_label(DEFAULT, Status("waiting")) == model_label(DEFAULT, Status("preparing")) != label
+    label, summary = RECIPES[DEFAULT].label, RECIPES[DEFAULT].summary
+    assert model_label(DEFAULT, Status("ready")) == f"{label} · {summary}"
+    assert model_label(DEFAULT, Status("ready", custom_weights=True)) == f"{label} (custom weights) · {summary}"
+    assert model_label(DEFAULT, Status("unavailable", "Gone.")) == f"{label} (unavailable) · {summary}"
+    assert model_label(DEFAULT, Status("waiting")) == model_label(DEFAULT, Status("preparing"))
     for state in ("waiting", "preparing"):
         assert model_label(DEFAULT, Status(state)).startswith(f"{label} (")
+
+
+def test_models_that_cannot_be_had_stand_with_their_reasons() -> None:
+    line = missing_line({DEFAULT: EVIL})
+    assert f"<li><b>{RECIPES[DEFAULT].label}</b> · &lt;b onclick=" in line
+    assert missing_line({}) == ""
 
 
 def test_a_models_note_gives_the_reason_escaped() -> None:
     assert RECIPES[DEFAULT].summary in model_note(DEFAULT, None, Status("ready"))
     assert "Unavailable" not in model_note(DEFAULT, None, Status("ready"))
-    assert "not the published file" in model_note(DEFAULT, None, Status("ready", custom_weights=True))
+    assert "this server's own weights" in model_note(DEFAULT, None, Status("ready", custom_weights=True))
     note = model_note(DEFAULT, None, Status("unavailable", EVIL))
     assert "Unavailable here" in note
     assert "&lt;b onclick=&#39;x&#39;&gt;&amp;" in note
@@ -154,8 +161,12 @@ def test_who_stands_in_for_a_role_says_for_what() -> None:
     note = model_note("mini-whole", "baseline", Status("ready"))
     assert "Mini, whole photo stands in until ResNet-50 is ready." in note
     assert RECIPES["mini-whole"].summary not in note
+    note = model_note("mini-whole", "baseline", Status("ready"), lacking=True)
+    assert "ResNet-50 is not here (see More models); Mini, whole photo stands in." in note
     assert "stands in" not in model_note("resnet50", "baseline", Status("ready"))
-    assert "Compact, under More models, names 97 of 100" in model_note("mtcnn-facenet", "improved", Status("ready"))
+    assert "Of 100 people Compact, under More models, names 97 rightly" in model_note(
+        "mtcnn-facenet", "improved", Status("ready")
+    )
     assert "Compact" not in model_note("mtcnn-facenet", None, Status("ready"))
     assert "whole photo stands in" not in model_note("mini-whole", None, Status("ready")), "chosen by its own name"
 

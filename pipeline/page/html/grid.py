@@ -21,7 +21,7 @@ from pipeline.encoder.look import Look
 from pipeline.galleries.own_galleries import picture_token
 from pipeline.page.html.sources import TEMPLATES
 from pipeline.page.html.wording import CROP_ALT, caption, counted
-from pipeline.photos.pictures import Picture
+from pipeline.photos.pictures import Picture, small_name
 from pipeline.search.comparison import Comparison
 
 MEDIA_TYPES = {b"\x89PNG": "image/png", b"GIF8": "image/gif"}  # by their first bytes; all others are JPEG
@@ -66,6 +66,11 @@ class Tile:
     def address(self) -> str:
         """Where the browser has the picture from."""
         return served(self.picture)
+
+    @property
+    def small(self) -> str:
+        """The same for a screen that needs no more pixels than the page has."""
+        return small_served(self.picture)
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,16 @@ def served(picture: Picture) -> str:
         kind = next((kind for start, kind in MEDIA_TYPES.items() if picture.startswith(start)), "image/jpeg")
         return f"data:{kind};base64,{base64.b64encode(picture).decode()}"
     return quote(f"pictures/{picture_token(picture.parent.name)}/{picture.name}")
+
+
+def small_served(picture: Picture) -> str:
+    """The address of a thumbnail's or a face's smaller one, which is made there when it is first asked for."""
+    return served(picture) if isinstance(picture, bytes) else served(picture.with_name(small_name(picture)))
+
+
+def examples_html(examples: Sequence[tuple[Picture, str]]) -> str:
+    """Thumbnails of the example photos, with the people's names, to search with."""
+    return TEMPLATES("examples", examples=[(small_served(picture), person) for picture, person in examples])
 
 
 def comparison_html(comparison: Comparison, columns: Sequence[Group]) -> str:

@@ -1,7 +1,8 @@
-"""The page's HTML, scripts and long texts as they lie in the files of this folder."""
+"""The page's HTML, style, scripts and long texts as they lie in the files of this folder."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from pipeline.core.templates import Templates
@@ -13,3 +14,17 @@ TEMPLATES = Templates(HERE / "templates")
 def source(name: str) -> str:
     """The file of that name as it is."""
     return (HERE / name).read_text(encoding="utf-8")
+
+
+def version(name: str) -> str:
+    """A digest of the file: an address with it may be kept for good."""
+    return hashlib.sha256(source(name).encode()).hexdigest()[:16]
+
+
+def loading(*names: str) -> str:
+    """For `js_on_load`: runs these scripts on the component, from files that browsers keep."""
+    return "".join(
+        f"import(new URL('scripts/{name}?v={version(name)}', document.baseURI))"
+        ".then((script) => script.default(element, trigger, watch, server));"
+        for name in names
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
 from pipeline.core.progress import Progress
@@ -39,26 +39,35 @@ def percent(share: float) -> str:
 
 
 def model_label(recipe: str, status: Status) -> str:
-    """A model's name in the toggle, with its state where that is not simply ready."""
-    notes = {"unasked": "not prepared", "ready": "", "unavailable": "unavailable"}
+    """A model's name in the choice, with its state where that is not simply ready, and what it is."""
+    notes = {"unasked": "not prepared yet", "ready": "", "unavailable": "unavailable"}
     note = "custom weights" if status.custom_weights else notes.get(status.state, "soon")
-    return f"{RECIPES[recipe].label} ({note})" if note else RECIPES[recipe].label
+    label, summary = RECIPES[recipe].label, RECIPES[recipe].summary
+    return f"{label} ({note}) · {summary}" if note else f"{label} · {summary}"
+
+
+def missing_line(reasons: Mapping[str, str]) -> str:
+    """The models that cannot be had, with the reasons, by recipe; empty where there are all."""
+    return TEMPLATES("missing", models=[(RECIPES[name].label, reason) for name, reason in reasons.items()])
 
 
 NETWORKS = {"baseline": "ResNet-50", "improved": "FaceNet"}  # that the positions of the switch are meant for
 
 # Measured by `evaluate` on all of LFW: open-set identification at a false-alarm rate of 1 %.
-FINDS_MORE = "Compact, under More models, names 97 of 100 people rightly where this names 88 (on LFW)."
+FINDS_MORE = "Of 100 people Compact, under More models, names 97 rightly, this one 88 (on LFW)."
 
 
-def model_note(recipe: str, role: str | None, status: Status) -> str:
-    """What is searched with, and why it cannot be used where it cannot; or whom it stands in for."""
+def model_note(recipe: str, role: str | None, status: Status, *, lacking: bool = False) -> str:
+    """What is searched with, and why it cannot be used where it cannot; or whom it stands in for.
+
+    `lacking`: what the role is meant for cannot be had, and is not only on its way.
+    """
     reason = status.reason if status.state == "unavailable" else ""
     stands_in = NETWORKS[role] if role and role_of(recipe) != role else ""
     summary, label = RECIPES[recipe].summary, RECIPES[recipe].label
     more = FINDS_MORE if (role, recipe) == ("improved", IMPROVED) and not reason else ""
-    said = {"summary": summary, "label": label, "stands_in": stands_in, "more": more, "reason": reason}
-    return TEMPLATES("note", **said, custom=status.custom_weights)
+    said = {"summary": summary, "label": label, "stands_in": stands_in, "lacking": lacking, "more": more}
+    return TEMPLATES("note", **said, reason=reason, custom=status.custom_weights)
 
 
 def header(galleries: Galleries, key: str) -> str:

@@ -12,7 +12,7 @@ from pipeline.core.types import Answer
 from pipeline.galleries.ask import Question, ask_all
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.html.grid import Group, comparison_html
-from pipeline.page.html.sources import TEMPLATES, source
+from pipeline.page.html.sources import TEMPLATES, loading
 from pipeline.page.html.wording import notice
 from pipeline.page.parts import SEARCH, Changes, Parts, Values
 from pipeline.page.presenter import attempted, tiles
@@ -76,7 +76,7 @@ def compare_tab(parts: Parts, tab: gr.Tab) -> None:
     with tab:
         gr.HTML(f"<p class='note'>{NOTE}</p>")
         more = gr.CheckboxGroup([], label="More models", container=False, elem_id="compare-more")
-        shown = gr.HTML(js_on_load=source("tiles.js"), elem_id="compare")
+        shown = gr.HTML(js_on_load=loading("tiles.js"), elem_id="compare")
 
     def made(values: Values) -> Changes:
         request, ticked = parts.request(values), values[more] if isinstance(values[more], list) else []

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from pipeline.core.errors import PipelineError
 from pipeline.galleries.galleries import Galleries
-from pipeline.page.html.sources import TEMPLATES, source
+from pipeline.page.html.sources import TEMPLATES, loading, source
 from pipeline.page.parts import Parts
 from pipeline.page.server.gate import Gate
 from pipeline.page.server.guard import FOREIGN, LIVE_PATH, from_own_page, unforeseen
@@ -28,7 +28,7 @@ def live_tab(parts: Parts, tab: gr.Tab) -> None:
     """Fills the tab."""
     with tab:
         gr.HTML(TEMPLATES("live"))
-        gr.HTML(source("live.html"), js_on_load=source("live.js"), elem_id="live")
+        gr.HTML(source("live.html"), js_on_load=loading("live.js"), elem_id="live")
     chosen = [parts.gallery, parts.model, parts.index]
     gr.on([tab.select, *(choice.change for choice in chosen)], None, chosen, None, js=CHOICE)
 

@@ -9,7 +9,7 @@ from pipeline.embeddings.map import load_map, open_map
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.html.grid import served
 from pipeline.page.html.map import Shown, found_in, map_html
-from pipeline.page.html.sources import TEMPLATES, source
+from pipeline.page.html.sources import TEMPLATES, loading
 from pipeline.page.html.wording import duration, notice
 from pipeline.page.parts import QUICK, SEARCH, Changes, Parts, Values
 from pipeline.page.presenter import attempted, picture
@@ -80,6 +80,6 @@ def map_tab(parts: Parts, tab: gr.Tab, gate: Gate) -> None:
         return attempted(lambda: mapped(parts.galleries.get(request.gallery), request), notice)
 
     with tab:
-        shown = gr.HTML(js_on_load=source("map.js"), elem_id="map", server_functions=[map_point])
+        shown = gr.HTML(js_on_load=loading("map.js"), elem_id="map", server_functions=[map_point])
     tab.select(waiting, parts.asked, shown, **QUICK).then(opening, parts.asked, shown, **LONG)
     picked_elsewhere(parts, shown)

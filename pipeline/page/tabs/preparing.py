@@ -35,7 +35,7 @@ class Watch:
     def __init__(self, page: gr.Blocks, parts: Parts, header: gr.HTML, about: gr.HTML) -> None:
         self.parts, self.header, self.about = parts, header, about
         self.timer, self.answerable = gr.Timer(LOST_SECONDS), gr.State("")
-        choices = [header, about, parts.gallery, parts.switch, parts.model]
+        choices = [header, about, parts.gallery, parts.switch, parts.model, parts.missing]
         stands = [*choices, self.answerable, parts.examples_box, parts.examples]
         asked: set[Block] = {parts.own, parts.gallery, parts.role, parts.model, self.answerable}
         self.polling = (self.poll, asked, [*stands, parts.retry, self.timer])
@@ -106,6 +106,7 @@ class Watch:
             parts.gallery: gr.update(choices=now.galleries, **gallery),
             parts.switch: gr.update(visible=bool(now.main_button), value=now.main_button),
             parts.model: gr.update(choices=now.models, **model),
+            parts.missing: now.missing,
         }
         can = f"{now.key} {now.recipe}"
         if now.can_answer and can != answerable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from pipeline.core.files import replacing
 from pipeline.galleries.ask import Which
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.html import wording
+from pipeline.page.html.grid import examples_html
 from pipeline.page.parts import Changes, Parts, Values
 from pipeline.page.presenter import Shown, attempted, searched, unanswered
 from pipeline.page.query import Request, Trail
@@ -29,8 +29,6 @@ TO_THE_ANSWER = """() => {
   if (!document.querySelector('#results .tile, #sentence .notice')) return;
   document.querySelector(phone ? '#bar' : '#photo').scrollIntoView({block: phone ? 'start' : 'nearest'});
 }"""
-
-log = logging.getLogger(__name__)
 
 
 def show(parts: Parts, request: Request, face: object) -> Changes:
@@ -56,14 +54,10 @@ def as_file(picture: Picture) -> str:
     return str(path)
 
 
-def example_photos(preparation: Preparation) -> list[tuple[str, str]]:
-    """The example photos as (file, name)."""
+def example_photos(preparation: Preparation) -> str:
+    """The example photos as HTML."""
     gallery = preparation.gallery
-    try:
-        return [(as_file(gallery.pictures.original(one)), gallery.person(one)) for one in gallery.examples()]
-    except StorageError as error:
-        log.warning("There are no examples: %s", error)
-        return []
+    return examples_html([(gallery.pictures.thumbnail(one), gallery.person(one)) for one in gallery.examples()])
 
 
 def with_picture(preparation: Preparation, photo_id: str, request: Request, trail: Trail, face: object = 0) -> Shown:
@@ -121,9 +115,9 @@ def search_events(parts: Parts) -> None:
         request = replace(request, photo=None) if gone else request
         return parts.changes(anew(parts.galleries.get(request.gallery), request))
 
-    def of_example(values: Values, event: gr.SelectData) -> Changes:
+    def of_example(values: Values, event: gr.EventData) -> Changes:
         request = parts.request(values)
-        return parts.changes(example(parts.galleries.get(request.gallery), request, int(event.index)))
+        return parts.changes(example(parts.galleries.get(request.gallery), request, int(event.number)))
 
     photos = [parts.photo.input, parts.photo.clear]
     given = gr.on(photos, of_photo, parts.asked, parts.answer, trigger_mode="always_last", **parts.searching)
