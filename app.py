@@ -26,7 +26,7 @@ from pipeline.page.server import machine
 from pipeline.page.server.endpoints import endpoints
 from pipeline.page.server.files import files_routes
 from pipeline.page.server.gate import Gate, around_events
-from pipeline.page.server.guard import BodyLimit, GuardedBlocks, bound_forms, refuse_fetching
+from pipeline.page.server.guard import BodyLimit, GuardedBlocks, bound_forms, no_such_call, refuse_fetching
 from pipeline.page.server.hosts import OwnHosts, served_names
 from pipeline.page.server.machine import (
     bound_headers,
@@ -138,6 +138,7 @@ def launch(
     gr.set_static_paths(galleries.picture_roots)  # as the visitor's photo and as examples, for which Gradio has files
     names = served_names(str(options.get("server_name") or LOCALHOST_NAME), network.hosts)
     most = MOST_DROPPED if galleries.own else MOST_UPLOADED
+    served["exception_handlers"] = {TypeError: no_such_call, KeyError: no_such_call}
     served["middleware"] = [
         Middleware(OwnHosts, names=names),
         Middleware(BodyLimit, most_upload=most),

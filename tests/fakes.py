@@ -71,10 +71,14 @@ class TinyDetector:
 
     def __init__(self) -> None:
         self.photos_seen = 0
+        self._faceless = set[bytes]()  # which are turned and looked at again, alone; that makes them no other photos
 
     def detect(self, images: Sequence[Image.Image]) -> list[tuple[Face, ...]]:
-        self.photos_seen += len(images)
-        return [self._detect(np.asarray(image).astype(int)) for image in images]
+        found = [self._detect(np.asarray(image).astype(int)) for image in images]
+        if len(images) > 1 or images[0].tobytes() not in self._faceless:
+            self.photos_seen += len(images)
+            self._faceless = {image.tobytes() for image, faces in zip(images, found, strict=True) if not faces}
+        return found
 
     def _detect(self, pixels: np.ndarray) -> tuple[Face, ...]:
         coloured = pixels.max(axis=2) - pixels.min(axis=2) > 40

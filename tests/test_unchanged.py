@@ -31,7 +31,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.core.progress import Progress
+from pipeline.core.progress import Progress, Report
 from pipeline.core.recipes import OPTIONS, PACKAGED, RECIPES, fingerprint, recipe_named
 from pipeline.core.settings import EMBEDDED, Settings
 from pipeline.core.types import Answer
@@ -47,6 +47,7 @@ from pipeline.evaluation.verification import verify
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.galleries.own_faces import OwnFaces
 from pipeline.indexes.registry import available, build_index, open_index
+from pipeline.photos.folders import labelled_photos, told_apart
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 from pipeline.photos.sources import open_photos
@@ -307,14 +308,21 @@ def draw_photos(folder: Path) -> None:
         os.utime(path, (DRAWN_AT, DRAWN_AT))
 
 
+class OneFaceEach(Gallery):
+    """A folder's photos as those of datasets are, and as all were once: one face of each counts."""
+
+    def _opened(self, report: Report) -> Photos:
+        folder = Path(self._dataset)
+        return labelled_photos(folder, (told_apart(folder.name, str(folder.resolve())), folder.name))
+
+
 def open_galleries(folder: Path) -> dict[str, Gallery]:
-    """A folder of photos as FACESEARCH_DATASET names one, and one of a visitor's own, where every face counts."""
+    """A folder of photos of which one face each counts, and one of a visitor's own, where every face does."""
     for name in ("folder", "own"):
         if not (folder / name).exists():
             draw_photos(folder / name / "photos")
-    dataset = f"imagefolder:{folder / 'folder' / 'photos'}"
     return {
-        "folder": Gallery(dataset, TinyEncoders(), folder / "folder" / "index"),
+        "folder": OneFaceEach(str(folder / "folder" / "photos"), TinyEncoders(), folder / "folder" / "index"),
         "own": OwnFaces(folder / "own", TinyEncoders(), folder / "pictures"),
     }
 

@@ -77,8 +77,10 @@ def build(options: argparse.Namespace) -> int:
     for recipe in recipes:
         manifest = gallery.searcher(recipe).embeddings.manifest
         counts, annoy = manifest["counts"], manifest["indexes"]["annoy"]
+        indexed = counts["photos"] - counts["no_face"] - counts["unreadable"]
+        faces = f"{counts['indexed']:,} faces in " if counts["indexed"] != indexed else ""
         print(
-            f"{recipe}: {counts['indexed']:,} of {counts['photos']:,} photos of {counts['people']:,} people indexed, "
+            f"{recipe}: {faces}{indexed:,} of {counts['photos']:,} photos of {counts['people']:,} people indexed, "
             f"{counts['no_face']} without a face, {counts['unreadable']} unreadable; "
             f"Annoy recall@20 {annoy['recall_at_20']} with search_k {annoy['search_k']:,}; {gallery.folder(recipe)}"
         )

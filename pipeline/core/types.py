@@ -144,7 +144,8 @@ UNNAMED = Collection()
 class Hit:
     """One photo of the gallery that a search found; `distance` is Euclidean between unit vectors, 0 to 2.
 
-    `verdict` is None where the recipe with these weights has not been calibrated.
+    `verdict` is None where the recipe with these weights has not been calibrated. A face that nobody named, in a photo
+    that is named after somebody else, is not `named`: `person` says whose photo it is in.
     """
 
     rank: int
@@ -152,6 +153,7 @@ class Hit:
     person: str
     distance: float
     verdict: Verdict | None = None
+    named: bool = True
 
     @property
     def is_query(self) -> bool:
@@ -166,6 +168,7 @@ class Hit:
             "photo_id": self.photo_id,
             "distance": round(self.distance, 4),
             "verdict": self.verdict.as_json() if self.verdict else None,
+            **({} if self.named else {"named": False}),
         }
 
 
@@ -193,6 +196,11 @@ class Answer:
             raise ValueError("hits must be ranked 1, 2, 3, ...")
         if self.hits and self.crop is None:
             raise ValueError("hits without a crop that was searched with")
+
+    @property
+    def who(self) -> str:
+        """Whom it names first; empty without hits."""
+        return self.person.person if self.person else self.hits[0].person if self.hits else ""
 
     @property
     def found_face(self) -> bool:

@@ -66,6 +66,7 @@ def gallery_facts(photos: Photos, encoder: Encoder, folder: Path) -> dict[str, A
         "weights": {"sha256": encoder.weights.sha256, "custom": encoder.weights.custom},
         "indexes": {},
         "former_collection": former_collection(folder),
+        **({"every_face": True} if photos.every_face and photos.named else {}),
     }
 
 
@@ -107,7 +108,7 @@ def build_embeddings(
         StorageError: `root` cannot be written.
     """
     for encoder in encoders:
-        if not photos.every_face:
+        if photos.named:
             _check_size(len(photos), encoder.recipe)
     with writing(root), FileLock(root / f".{photos.name}.lock"):
         all_embeddings, pending = {}, []
@@ -222,17 +223,18 @@ def _below(encoders: Sequence[Encoder]) -> list[Encoder]:
 def _job(photos: Photos, encoder: Encoder, root: Path) -> Job:
     folder = embeddings_folder(root, photos, encoder.recipe.name)
     draft = Draft(folder, gallery_fingerprint(encoder, photos), len(photos))
-    return Job(encoder, draft, FormerResults(photos, _former(folder, encoder)))
+    return Job(encoder, draft, FormerResults(photos, _former(folder, encoder, photos)))
 
 
-def _former(folder: Path, encoder: Encoder) -> Embeddings | None:
-    """The embeddings in the folder, even of other photos, if they are of the same recipe and weights."""
+def _former(folder: Path, encoder: Encoder, photos: Photos) -> Embeddings | None:
+    """The embeddings in the folder, even of other photos, if they are of the same recipe, weights and faces."""
     try:
         former = load_embeddings(folder, None)
     except GalleryError:
         return None
     built_as = fingerprint(encoder.recipe, encoder.weights.sha256, str(former.manifest.get("photos_revision")))
-    return former if former.manifest["fingerprint"] == built_as else None
+    same_faces = former.manifest.get("every_face", False) == (photos.every_face and photos.named)
+    return former if same_faces and former.manifest["fingerprint"] == built_as else None
 
 
 def _embed(photos: Photos, encoders: Sequence[Encoder], root: Path, report: Report) -> None:
@@ -253,14 +255,15 @@ def _finish(photos: Photos, job: Job, seconds: float) -> None:
         for row, reason in part.skipped
     ]
     reasons: Mapping[str, int] = Counter("no_face" if one["reason"] == NO_FACE else "unreadable" for one in skipped)
+    ids = _numbered(photos, rows)
     columns = {
-        "photo_ids": _named(photos, rows),
-        "people": [photos.people[row] for row in rows],
+        "photo_ids": ids,
+        "people": [photos.person(face) for face in ids],
         "stamps": [photos.stamps[row] for row in rows],
     }
     counts = {"photos": len(photos), **{kind: reasons.get(kind, 0) for kind in ("no_face", "unreadable")}}
     facts = gallery_facts(photos, job.encoder, job.draft.folder) | {
-        "counts": counts | {"indexed": len(rows), "people": len(set(columns["people"]))},
+        "counts": counts | {"indexed": len(rows), "people": len({photos.people[row] for row in rows})},
         "skipped": skipped,
         "build_seconds": round(seconds, 1),
     }
@@ -270,7 +273,7 @@ def _finish(photos: Photos, job: Job, seconds: float) -> None:
     job.draft.clear()
 
 
-def _named(photos: Photos, rows: Sequence[int]) -> list[str]:
+def _numbered(photos: Photos, rows: Sequence[int]) -> list[str]:
     """The ids of the photos in these rows; further faces of a photo have their number added."""
     counts: Counter[int] = Counter()
     names = []

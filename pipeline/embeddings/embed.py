@@ -22,7 +22,7 @@ from pipeline.core.progress import Meter, Report
 from pipeline.core.types import Detector, Face, FloatArray
 from pipeline.embeddings.store import FACE_COLUMNS, Draft, Embeddings, Part, face_row
 from pipeline.encoder.encoder import Encoder
-from pipeline.encoder.look import with_small_faces
+from pipeline.encoder.look import Look, look_at_all
 from pipeline.photos.face_ids import photo_of
 from pipeline.photos.images import DROPPED, open_image
 from pipeline.photos.photos import Photos
@@ -88,7 +88,7 @@ def embed_parts(photos: Photos, jobs: Sequence[Job], report: Report, shard: tupl
             meter.advance(len(rows) - len(unknown))
         with closing(_decoded(photos, unknown)) as batches:
             for batch, images, unreadable in batches:
-                _encode_batch(batch, images, working, every_face=photos.every_face)
+                _encode_batch(batch, images, working, photos)
                 images.clear()  # before it is another visitor's turn
                 for one in working:
                     one.skip(unreadable)
@@ -140,35 +140,39 @@ class _PartInProgress:
 
 
 def _encode_batch(
-    rows: Sequence[int], images: Sequence[Image.Image], working: Sequence[_PartInProgress], *, every_face: bool
+    rows: Sequence[int], images: Sequence[Image.Image], working: Sequence[_PartInProgress], photos: Photos
 ) -> None:
     if not images:
         return
-    found: dict[int, list[tuple[Face, ...]]] = {}  # by detector, which several recipes may share
+    looks: dict[int, list[Look]] = {}  # by detector, which several recipes may share
     for one in working:
         encoder = one.job.encoder
-        if encoder.detector is not None and id(encoder.detector) not in found:
-            found[id(encoder.detector)] = _detected(images, encoder.detector, every_face=every_face)
+        if id(encoder.detector) not in looks:
+            looks[id(encoder.detector)] = _looked_at(images, encoder.detector, every_face=photos.every_face)
+        seen = looks[id(encoder.detector)]
         mine = [place for place, row in enumerate(rows) if row in one.unknown]
-        faces = [found[id(encoder.detector)][place] for place in mine] if encoder.detector is not None else None
-        if every_face and faces is not None:  # each photo once for each of its faces
-            apart = [(place, face) for place, several in zip(mine, faces, strict=True) for face in _apart(several)]
+        faces = [seen[place].faces for place in mine]
+        if photos.every_face:  # each photo once for each of its faces
+            apart = [(place, face) for place in mine for face in _apart(seen[place], encoder, named=photos.named)]
             mine, faces = [place for place, _ in apart], [face for _, face in apart]
-        results = encoder.encode([images[place] for place in mine], encoder.of_gallery, faces)
+        results = encoder.encode([seen[place].image for place in mine], encoder.of_gallery, faces)
         for place, encoded in zip(mine, results, strict=True):
-            one.add(rows[place], encoded.vector, face_row(encoded))
+            one.add(rows[place], encoded.vector, face_row(encoded.face and seen[place].as_it_lay(encoded.face)))
 
 
-def _detected(images: Sequence[Image.Image], detector: Detector, *, every_face: bool) -> list[tuple[Face, ...]]:
-    """The faces of each image; where every face counts, small ones of large photos too."""
-    found = detector.detect(images)
-    if not every_face:
-        return found
-    return [with_small_faces(image, faces, detector) for image, faces in zip(images, found, strict=True)]
+def _looked_at(images: Sequence[Image.Image], detector: Detector | None, *, every_face: bool) -> list[Look]:
+    """The images with their faces; where every face counts, also those of turned photos, and small ones of large."""
+    if detector is None:
+        return [Look(image, ()) for image in images]
+    if every_face:
+        return look_at_all(images, detector)
+    return [Look(image, faces) for image, faces in zip(images, detector.detect(images), strict=True)]
 
 
-def _apart(faces: tuple[Face, ...]) -> list[tuple[Face, ...]]:
-    return [(face,) for face in faces] or [()]
+def _apart(seen: Look, encoder: Encoder, *, named: bool) -> list[tuple[Face, ...]]:
+    """The faces one by one, in front the one that has the photo's name."""
+    first = seen.indexed_by(encoder.of_gallery) if named else None
+    return [(face,) for face in sorted(seen.faces, key=lambda face: face is not first)] or [()]
 
 
 def _decoded(photos: Photos, rows: Sequence[int]) -> Generator[Decoded, None, None]:

@@ -177,8 +177,8 @@ def _check(embeddings: Embeddings, photos: Photos, encoder: Encoder) -> None:
     shapes = (embeddings.vectors.shape, embeddings.faces.shape)
     if not fits_layer or shapes != ((len(embeddings), dim), (len(embeddings), FACE_COLUMNS)):
         raise ValueError("not this recipe's vectors")
-    rows = [photos.row_of(photo_id) for photo_id in embeddings.photo_ids]
-    if embeddings.people != tuple(photos.people[row] for row in rows if row is not None):
+    known = [photo_id for photo_id in embeddings.photo_ids if photos.row_of(photo_id) is not None]
+    if embeddings.people != tuple(map(photos.person, known)):
         raise ValueError("not these photos")
 
 

@@ -20,6 +20,7 @@ import os
 import threading
 from collections import Counter
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -161,7 +162,8 @@ def load_map(embeddings: Embeddings) -> GalleryMap | None:
 
 def well_known(embeddings: Embeddings) -> list[tuple[str, int]]:
     """The people who get a colour on the map, with their number of photos, the most first."""
-    counts = sorted(Counter(embeddings.people).items(), key=lambda each: (-each[1], each[0]))
+    named = compress(embeddings.people, embeddings.named)
+    counts = sorted(Counter(named).items(), key=lambda each: (-each[1], each[0]))
     return [(person, count) for person, count in counts[:MAX_COLOURS] if count >= MIN_PHOTOS]
 
 

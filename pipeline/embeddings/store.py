@@ -25,8 +25,9 @@ import numpy.typing as npt
 from pipeline.core.errors import GalleryDamaged, GalleryMissing, GalleryStale, StorageError
 from pipeline.core.files import apart, array_digest, digest, read_sealed, replacing, sealed, write_json
 from pipeline.core.settings import Milvus
-from pipeline.core.types import Box, Collection, Encoded, Face, FloatArray, IntArray, Landmarks
+from pipeline.core.types import Box, Collection, Face, FloatArray, IntArray, Landmarks
 from pipeline.encoder.layer import Layer, load_layer
+from pipeline.photos.face_ids import photo_of
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +66,20 @@ class Embeddings:
 
     def box(self, photo_id: str) -> Box | None:
         """The face by which a photo was indexed, in its pixels; None for a whole photo, or one that is not here."""
-        row = self._rows.get(photo_id)
-        face = None if row is None else self.face(row)
+        face = self.face_of(photo_id)
         return face.box if face else None
+
+    def face_of(self, photo_id: str) -> Face | None:
+        """The same face, as `face` gives it."""
+        row = self._rows.get(photo_id)
+        return None if row is None else self.face(row)
+
+    @cached_property
+    def named(self) -> npt.NDArray[np.bool_]:
+        """Whether each row's person (n,) is its own: of the faces of one photo, only the first has the photo's name."""
+        if not self.manifest.get("every_face"):
+            return np.ones(len(self), bool)
+        return np.array([photo_of(face) == face for face in self.photo_ids], bool)
 
     @cached_property
     def _rows(self) -> dict[str, int]:
@@ -271,9 +283,8 @@ def seal(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     return manifest
 
 
-def face_row(encoded: Encoded) -> FloatArray:
-    """The chosen face as a row of `Embeddings.faces`, shape (15,)."""
-    face = encoded.face
+def face_row(face: Face | None) -> FloatArray:
+    """A face as a row of `Embeddings.faces`, shape (15,)."""
     if face is None:
         return np.full(FACE_COLUMNS, np.nan, np.float32)
     return np.array([*face.box, face.confidence, *np.ravel(face.landmarks)], np.float32)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import cast
 
+import numpy as np
 from PIL import Image
 
 from pipeline.core.types import Box, Detector, Face, Landmarks
-from pipeline.encoder.faces import MAX_SIDE, MIN_CONFIDENCE
+from pipeline.encoder.faces import MAX_SIDE, MIN_CONFIDENCE, Choose
 
 # Of 120 photos of LFW, turned, the detector is this sure of a face in none that is upright and in 3 or fewer that are
 # not; the turn it is surest of is the right one for 117 or more, whichever way a photo lies.
@@ -25,12 +27,24 @@ SAME_FACE = 0.5  # intersection over the smaller box
 
 @dataclass(frozen=True)
 class Look:
-    """A photo as it was looked at, turned by so many degrees counter-clockwise; its faces, the largest first."""
+    """A photo as it was looked at, turned by so many degrees counter-clockwise; its faces, the largest first.
+
+    `first` are those of the first look, without the small ones that only tiles of a large photo show.
+    """
 
     image: Image.Image
     faces: tuple[Face, ...]
     turned: int = 0
     milliseconds: float = field(default=0.0, compare=False)
+    first: tuple[Face, ...] = field(default=(), compare=False)
+
+    def indexed_by(self, choose: Choose) -> Face | None:
+        """The face that a gallery has the photo by, where it has one by each photo's name."""
+        return choose(self.first or self.faces, self.image.size)
+
+    def as_it_lay(self, face: Face) -> Face:
+        """One of the faces, in pixels of the photo as it was before it was turned."""
+        return turned_along(face, self.image.size, -self.turned % 360)
 
 
 def again(image: Image.Image, before: Look) -> Look:
@@ -41,14 +55,40 @@ def again(image: Image.Image, before: Look) -> Look:
 def look(image: Image.Image, detector: Detector) -> Look:
     """All faces of an RGB photo of any size and any turn."""
     started = time.perf_counter()
-    faces, turned = detector.detect([image])[0], 0
-    if _surest(faces) < UPRIGHT:
-        turned = _turn(image, _surest(faces), detector)
-    if turned:
-        image = image.transpose(TURNS[turned])
-        faces = detector.detect([image])[0]
-    faces = with_small_faces(image, faces, detector)
-    return Look(image, faces, turned, (time.perf_counter() - started) * 1000)
+    (seen,) = look_at_all([image], detector)
+    return replace(seen, milliseconds=(time.perf_counter() - started) * 1000)
+
+
+def look_at_all(images: Sequence[Image.Image], detector: Detector) -> list[Look]:
+    """The same of several photos, without the time that it took."""
+    looks = []
+    for image, found in zip(images, detector.detect(images), strict=True):
+        photo, faces, turned = image, found, 0
+        if _surest(faces) < UPRIGHT:
+            turned = _turn(photo, _surest(faces), detector)
+        if turned:
+            photo = photo.transpose(TURNS[turned])
+            faces = detector.detect([photo])[0]
+        looks.append(Look(photo, _with_small_faces(photo, faces, detector), turned, first=faces))
+    return looks
+
+
+def turned_along(face: Face, size: tuple[int, int], degrees: int) -> Face:
+    """The face where a photo of this size is turned by so many degrees counter-clockwise."""
+    width, height = size
+
+    def there(x: float, y: float) -> tuple[float, float]:
+        return {0: (x, y), 90: (y, width - x), 180: (width - x, height - y), 270: (height - y, x)}[degrees]
+
+    across, down = zip(there(*face.box[:2]), there(*face.box[2:]), strict=True)
+    landmarks = cast(Landmarks, tuple(there(*point) for point in face.landmarks))
+    return replace(face, box=(min(across), min(down), max(across), max(down)), landmarks=landmarks)
+
+
+def degrees_off(face: Face) -> int:
+    """By how many degrees, a multiple of 90, a photo is to be turned counter-clockwise for the face to be upright."""
+    (left, right), (over, under) = np.mean([face.landmarks[:2], face.landmarks[3:]], axis=1).T.tolist()
+    return round(math.degrees(math.atan2(left - right, under - over)) / 90) * 90 % 360
 
 
 def _turn(image: Image.Image, sure: float, detector: Detector) -> int:
@@ -59,7 +99,7 @@ def _turn(image: Image.Image, sure: float, detector: Detector) -> int:
     return best if found[best] >= max(MIN_CONFIDENCE, sure) else 0
 
 
-def with_small_faces(image: Image.Image, faces: Sequence[Face], detector: Detector) -> tuple[Face, ...]:
+def _with_small_faces(image: Image.Image, faces: Sequence[Face], detector: Detector) -> tuple[Face, ...]:
     """The faces that were found in a photo, and those that only tiles of it show, the largest first."""
     found = list(faces)
     for scale in _scales(max(image.size)):

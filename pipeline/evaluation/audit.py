@@ -87,7 +87,7 @@ def names_of(all_embeddings: Sequence[Embeddings], photos: Photos, corrections: 
     named = dict(zip(photos.photo_ids, corrections.people(photos.photo_ids, photos.people), strict=True))
     every = set.intersection(*(set(embeddings.photo_ids) for embeddings in all_embeddings))
     kept = tuple(each for each in photos.photo_ids if each in every and named[each] != UNKNOWN)
-    if photos.every_face or len({named[each] for each in kept}) < 2:
+    if not photos.named or len({named[each] for each in kept}) < 2:
         raise SettingsError("This gallery has no names to audit; put each person's photos into a folder of their own.")
     rows = [row for row in corrections.rows if row.status]
     return Names(

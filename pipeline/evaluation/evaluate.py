@@ -20,11 +20,12 @@ from PIL import Image
 from pipeline.core.errors import GalleryDamaged, SettingsError
 from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import recipe_named
-from pipeline.core.types import SAME_PHOTO_DISTANCE, FloatArray, VectorIndex
+from pipeline.core.types import SAME_PHOTO_DISTANCE, FloatArray, Photo, VectorIndex
 from pipeline.embeddings.corrections import Corrections
 from pipeline.embeddings.embed import BATCH
 from pipeline.embeddings.store import FACE_COLUMNS, Embeddings
 from pipeline.encoder.encoder import Encoder
+from pipeline.encoder.look import look
 from pipeline.evaluation import groups, metrics, protocols
 from pipeline.evaluation.groups import measure_photos
 from pipeline.evaluation.metrics import Floats, Resampled
@@ -104,7 +105,7 @@ def evaluate(
     opened = list(searchers)
     if len(set(task.photos.people)) == len(task.photos):
         raise SettingsError("Nobody in this gallery has two photos, so there is nothing to evaluate; add photos to it.")
-    if few := [each.encoder.recipe.name for each in opened if len(each.embeddings) < LEAST_FACES]:
+    if few := [each.encoder.recipe.name for each in opened if each.embeddings.named.sum() < LEAST_FACES]:
         raise SettingsError(
             f"Fewer than {LEAST_FACES} photos have a face by {', '.join(few)}; add photos that show one."
         )
@@ -186,18 +187,28 @@ def _view_2_distances(searcher: Searcher, task: Task) -> tuple[Floats | None, li
 def check_vectors(searcher: Searcher, photos: Photos) -> None:
     """GalleryDamaged if names are not the photos', or photos embedded anew are far from the vectors kept for them."""
     embeddings = searcher.embeddings
-    rows = [photos.row_of(photo_id) for photo_id in embeddings.photo_ids]
-    if any(row is None or photos.people[row] != person for row, person in zip(rows, embeddings.people, strict=True)):
-        raise _not_its_own(embeddings, "it gives a photo another name than the dataset does")
-    drawn = np.random.default_rng(CHECK_SEED).permutation(len(embeddings))[:CHECKED]
+    for face, person in zip(embeddings.photo_ids, embeddings.people, strict=True):
+        if photos.row_of(face) is None or photos.person(face) != person:
+            raise _not_its_own(embeddings, "it gives a photo another name than the dataset does")
+    named = np.flatnonzero(embeddings.named)
+    drawn = np.random.default_rng(CHECK_SEED).permutation(named)[:CHECKED]
     wrong = []
-    for row in sorted({0, len(embeddings) - 1, *drawn.tolist()}):  # a shift in the middle shows at the ends
-        source = photos[cast(int, rows[row])].source
-        vector = searcher.encoder.encode([open_image(source)], searcher.encoder.of_gallery)[0].vector
+    for row in sorted({*named[[0, -1]].tolist(), *drawn.tolist()}):  # a shift in the middle shows at the ends
+        vector = _embedded_anew(searcher.encoder, photos.found(embeddings.photo_ids[row]), every_face=photos.every_face)
         if vector is None or float(np.linalg.norm(vector - embeddings.vectors[row])) > SAME_PHOTO_DISTANCE:
             wrong.append(embeddings.photo_ids[row])
     if wrong:
         raise _not_its_own(embeddings, f"{wrong[0]} embedded anew is another vector than the one kept for it")
+
+
+def _embedded_anew(encoder: Encoder, photo: Photo, *, every_face: bool) -> FloatArray | None:
+    """The vector by which a gallery has the photo, or the face that has its name."""
+    image = open_image(photo.source)
+    if not every_face or encoder.detector is None:
+        return encoder.encode([image], encoder.of_gallery)[0].vector
+    seen = look(image, encoder.detector)
+    face = seen.indexed_by(encoder.of_gallery)
+    return encoder.encode([seen.image], encoder.of_gallery, [(face,) if face else ()])[0].vector
 
 
 def check_better_than_chance(embeddings: Embeddings, retrieval: Retrieval) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pipeline.core.errors import IndexUnavailable
 from pipeline.core.recipes import DEFAULT_K
-from pipeline.core.types import IntArray, VectorIndex
+from pipeline.core.types import FloatArray, IntArray, VectorIndex
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Bools, Estimate, Floats, Resampled
 from pipeline.evaluation.ranking import Ranking, Subject
@@ -22,6 +22,7 @@ VOTES = 3
 CMC_RANKS = 20
 FALSE_ALARMS = 0.01
 INDEX_QUERIES = 500
+NOBODY = -1  # whom a face shows that nobody named
 INDEX_SEED = 3
 
 
@@ -193,10 +194,12 @@ def judge_indexes(
     """Every index against the one called exact, which must be among them; and why one could not be asked."""
     rows = subject.rows[(subject.others > 0) & (subject.rows >= 0)]
     sample = np.random.default_rng(INDEX_SEED).permutation(rows)[:INDEX_QUERIES]
-    people, answers, unavailable = subject.people[subject.photos], {}, {}
+    places = np.arange(len(subject.vectors)) if subject.gallery_rows is None else subject.gallery_rows
+    people, answers, unavailable = np.full(len(indexes["exact"]), NOBODY), {}, {}
+    people[places] = subject.people[subject.photos]
     for name, index in indexes.items():
         try:
-            answers[name] = _without_query(index, subject, sample)
+            answers[name] = _without_query(index, subject.vectors[sample], places[sample])
         except IndexUnavailable as error:  # a server may be down; the others can be measured all the same
             unavailable[name] = str(error)
     top1 = {name: float(np.mean([_first_right(people, *one) for one in each])) for name, each in answers.items()}
@@ -213,9 +216,9 @@ def judge_indexes(
     return figures, unavailable
 
 
-def _without_query(index: VectorIndex, subject: Subject, sample: IntArray) -> list[tuple[int, list[int]]]:
+def _without_query(index: VectorIndex, vectors: FloatArray, sample: IntArray) -> list[tuple[int, list[int]]]:
     """Each query's row with the 20 rows nearest to it; the query itself is dropped by its row."""
-    found = index.search(subject.vectors[sample], DEFAULT_K + 1).rows.tolist()
+    found = index.search(vectors, DEFAULT_K + 1).rows.tolist()
     return [
         (row, [other for other in each if other != row][:DEFAULT_K])
         for row, each in zip(sample.tolist(), found, strict=True)
@@ -223,7 +226,7 @@ def _without_query(index: VectorIndex, subject: Subject, sample: IntArray) -> li
 
 
 def _first_right(people: IntArray, row: int, found: list[int]) -> bool:
-    return bool(found) and bool(people[found[0]] == people[row])
+    return next((bool(people[other] == people[row]) for other in found if people[other] != NOBODY), False)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ class Subject:
     """What is evaluated: unit vectors (n, d), and all N photos of the dataset they were made from.
 
     `rows` (N,) says which vector is a photo's, -1 where no face was found; `people` (N,) who it shows, numbered from 0.
+    `gallery_rows` (n,) are the vectors' rows in the gallery, where that has faces besides, which nobody named.
     """
 
     vectors: FloatArray
@@ -31,6 +32,7 @@ class Subject:
     people: IntArray
     photo_ids: tuple[str, ...]
     names: tuple[str, ...]
+    gallery_rows: IntArray | None = None
 
     @property
     def photos(self) -> IntArray:
@@ -51,12 +53,14 @@ class Subject:
 
 
 def subject_of(embeddings: Embeddings, photos: Photos) -> Subject:
-    """The gallery's vectors with all photos of its dataset, those without a face included."""
-    row_of = {photo_id: row for row, photo_id in enumerate(embeddings.photo_ids)}
+    """The gallery's named vectors with all photos of its dataset, those without a face included."""
+    named = np.flatnonzero(embeddings.named)
+    row_of = {embeddings.photo_ids[place]: row for row, place in enumerate(named.tolist())}
     rows = np.array([row_of.get(photo_id, -1) for photo_id in photos.photo_ids], np.int64)
     numbers = {person: number for number, person in enumerate(dict.fromkeys(photos.people))}
     people = np.array([numbers[person] for person in photos.people], np.int64)
-    return Subject(np.array(embeddings.vectors), rows, people, photos.photo_ids, photos.people)
+    vectors = np.array(embeddings.vectors if len(named) == len(embeddings) else embeddings.vectors[named])
+    return Subject(vectors, rows, people, photos.photo_ids, photos.people, named)
 
 
 def pair_ends(subject: Subject, pairs: Pairs) -> IntArray:

@@ -152,13 +152,15 @@ class Gallery:
                 embeddings = self._built.pop(recipe, None) or open_embeddings(self.photos, encoder, self.index_root)
                 if missing_indexes(embeddings):
                     embeddings = build_embeddings(self.photos, [encoder], self.index_root, milvus=self.milvus)[recipe]
-                people = self.corrections.people(embeddings.photo_ids, embeddings.people)
+                corrected = self.corrections.people(embeddings.photo_ids, embeddings.people)
+                rows = zip(corrected, embeddings.people, embeddings.named.tolist(), strict=True)
+                people = [name if named or name != before else None for name, before, named in rows]
                 self._searchers[recipe] = open_searcher(
                     embeddings,
                     encoder,
                     self.milvus,
                     self._calibration(embeddings),
-                    None if self.photos.every_face else people,
+                    people if self.photos.named else None,
                 )
             return self._searchers[recipe]
 
@@ -239,7 +241,7 @@ class Gallery:
 
     def person(self, photo_id: str) -> str:
         """Who a photo of the gallery shows."""
-        return self.photos.found(photo_id).person
+        return self.photos.person(photo_id)
 
     @property
     def pictures(self) -> Pictures:

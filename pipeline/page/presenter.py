@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -131,22 +130,22 @@ def _kept_face(request: Request, answer: Answer) -> int | None:
 
 
 def _sentence(request: Request, answer: Answer, searcher: Searcher) -> str:
-    people = Counter(searcher.embeddings.people)
-    of_person = people[answer.hits[0].person] if answer.hits else 0
-    return wording.answer_line(answer, searcher.recall(request.index), of_person, _changed(request, answer, people))
+    changed = _changed(request, answer, searcher)
+    return wording.answer_line(answer, searcher.recall(request.index), searcher.photos_of(answer.who), changed)
 
 
-def _changed(request: Request, answer: Answer, people: Counter[str]) -> str:
+def _changed(request: Request, answer: Answer, searcher: Searcher) -> str:
     """One sentence comparing the previous model's hits with this one's, if the photo itself is in the gallery."""
     before = request.answers[0] if request.looked_at and len(request.answers) == 1 else answer
     if before.gallery != answer.gallery or before.recipe == answer.recipe:
         return ""
-    shown = next((hit.person for each in (answer, before) for hit in each.hits if hit.is_query), None)
+    shown = next((hit.person for each in (answer, before) for hit in each.hits if hit.is_query and hit.named), None)
     if shown is None:
         return ""
+    of = searcher.photos_of(shown)
     counts = [sum(hit.person == shown for hit in each.hits) for each in (before, answer)]
     labels = [RECIPES[each.recipe].label for each in (before, answer)]
-    return f"{labels[0]} finds {counts[0]} of {people[shown]}, {labels[1]} {counts[1]} of {people[shown]}."
+    return f"{labels[0]} finds {counts[0]} of {of}, {labels[1]} {counts[1]} of {of}."
 
 
 def _seen(request: Request, found: Found) -> tuple[str, Look | None] | None:

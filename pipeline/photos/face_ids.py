@@ -16,3 +16,8 @@ def face_id(photo_id: str, number: int) -> str:
 def photo_of(face_id: str) -> str:
     """The id of the photo that shows this face."""
     return re.sub(r" #\d+$", "", face_id)
+
+
+def in_a_photo_of(person: str) -> str:
+    """What a face is called that nobody named, in a photo whose folder names somebody else."""
+    return f"in a photo of {person}"

@@ -13,10 +13,11 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.core.errors import PhotosError
 from pipeline.photos.images import SUFFIXES
-from pipeline.photos.photos import Photos, revision
+from pipeline.photos.photos import Faces, Photos, revision
 
 # What systems, network drives and archives keep beside photos, and nobody means.
 NOT_MEANT = re.compile(r"\.|@eaDir$|#recycle$|\$RECYCLE\.BIN$|__MACOSX$|(?:Thumbs\.db|desktop\.ini)$", re.IGNORECASE)
+EVERY_FACE = ("every", "face")  # in a revision, as if it were a photo: one face of each would be other vectors
 HIDDEN, OTHER, LOOP = "hidden or a system's own", "no photo by its ending", "a link to a folder that is here already"
 
 
@@ -38,8 +39,8 @@ def own_photos(folder: Path, names: tuple[str, str]) -> Photos:
         raise PhotosError("There are no photos left; drop some.")
     labels = [(name.as_posix(), name.parent.name or name.stem) for _, name in listing.photos]
     stamps = [_stamp(file) for file, _ in listing.photos]
-    revised = revision([("every", "face"), *labels], stamps)
-    return Photos(names, labels, (revised, stamps), lambda row: listing.photos[row][0], every_face=True)
+    revised = revision([EVERY_FACE, *labels], stamps)
+    return Photos(names, labels, (revised, stamps), lambda row: listing.photos[row][0], faces="nameless")
 
 
 def _stamp(file: Path) -> str:
@@ -51,8 +52,19 @@ def _stamp(file: Path) -> str:
     return f"{stat.st_size}-{stat.st_mtime_ns}"
 
 
-def folder_photos(folder: Path, names: tuple[str, str] | None = None, stamp: Callable[[Path], str] = _stamp) -> Photos:
-    """The photos below a folder; PhotosError if there are none. `stamp` tells whether a photo's file has changed."""
+def folder_photos(folder: Path) -> Photos:
+    """The photos below a folder, for a gallery of every face in them; PhotosError if there are none."""
+    folder_name = folder.resolve().name
+    return labelled_photos(folder, (told_apart(folder_name, str(folder.resolve())), folder_name), faces="every")
+
+
+def labelled_photos(
+    folder: Path, names: tuple[str, str], stamp: Callable[[Path], str] = _stamp, faces: Faces = "one"
+) -> Photos:
+    """The photos below a folder, for a gallery called `names`; PhotosError if there are none.
+
+    `stamp` tells whether a photo's file has changed. The name of a photo is that of one of its faces, see `Photos`.
+    """
     if not folder.is_dir():
         raise PhotosError(f"FACESEARCH_DATASET names the folder {folder}, which does not exist; correct the path.")
     listing = photos_below(folder)
@@ -63,9 +75,8 @@ def folder_photos(folder: Path, names: tuple[str, str] | None = None, stamp: Cal
     ids = [name for _, name in listing.photos]
     labels = [(name.as_posix(), person) for name, person in zip(ids, people_of(ids), strict=True)]
     stamps = [stamp(file) for file, _ in listing.photos]
-    folder_name = folder.resolve().name
-    names = names or (told_apart(folder_name, str(folder.resolve())), folder_name)
-    photos = Photos(names, labels, (revision(labels, stamps), stamps), lambda row: listing.photos[row][0])
+    revised = revision([EVERY_FACE, *labels] if faces == "every" else labels, stamps)
+    photos = Photos(names, labels, (revised, stamps), lambda row: listing.photos[row][0], faces=faces)
     photos.left_out = listing.left_out
     return photos
 

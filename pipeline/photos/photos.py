@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.types import Photo
-from pipeline.photos.face_ids import photo_of
+from pipeline.photos.face_ids import in_a_photo_of, photo_of
+
+Faces = Literal["one", "every", "nameless"]
 
 
 class Photos:
@@ -21,14 +24,15 @@ class Photos:
         revision: tuple[str, Sequence[str]],
         read: Callable[[int], bytes | Path],
         *,
-        every_face: bool = False,
+        faces: Faces = "one",
     ) -> None:
         """`names` are (folder name, title), `labels` (photo id, person) by row; `read(row)` gives bytes or a path.
 
         `revision` is one value for all photos and one for each, its stamp, which changes when that photo does.
-        With `every_face` each face of a photo becomes a row of the gallery, called as `face_id` has it; else one does.
+        One face of each photo becomes a row of the gallery, or every one, called as `face_id` has it; of "nameless"
+        photos too, whose people only say in which folder they lie.
         """
-        self.every_face = every_face
+        self.every_face, self.named = faces != "one", faces != "nameless"
         self.former: Photos | None = None  # the same photos as versions up to 0.9 called them, or told them apart
         self.left_out: tuple[tuple[str, str], ...] = ()  # (file, reason) of what lies beside them in their folder
         self.name, self.title = names
@@ -62,9 +66,18 @@ class Photos:
             raise SettingsError(f"There is no photo {photo_id!r} in this gallery.")
         return row
 
-    def found(self, photo_id: str) -> Photo:
-        """The photo of this id, or that shows the face of this id; SettingsError if there is none."""
-        return self[self.row(photo_id)]
+    def names_one(self, face_id: str) -> bool:
+        """Whether the photo's name is this face's: only one of its faces is whom it names, the first."""
+        return not (self.every_face and self.named) or photo_of(face_id) == face_id
+
+    def person(self, face_id: str) -> str:
+        """Whom a photo or a face of this id shows; SettingsError if there is none."""
+        person = self.people[self.row(face_id)]
+        return person if self.names_one(face_id) else in_a_photo_of(person)
+
+    def found(self, face_id: str) -> Photo:
+        """The photo of this id, or that shows the face of this id, called so; SettingsError if there is none."""
+        return Photo(face_id, self.person(face_id), self._read(self.row(face_id)))
 
 
 def revision(labels: Sequence[tuple[str, str]], stamps: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from pipeline.core.folders import link_folder
 from pipeline.core.hub import endpoint, meter, reachable
 from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.settings import LFW, expanded
-from pipeline.photos.folders import folder_photos, slug, told_apart
+from pipeline.photos.folders import folder_photos, labelled_photos, slug, told_apart
 from pipeline.photos.photos import Photos, revision
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def open_photos(dataset: str, report: Report = silent) -> Photos:
 def _sample() -> Photos:
     """The sample, which is the same in every copy of this package, whenever its files were written."""
     names = SAMPLE.name, TITLES[SAMPLE.name]
-    photos = folder_photos(SAMPLE, names, digest)
-    photos.former = folder_photos(SAMPLE, names)
+    photos = labelled_photos(SAMPLE, names, digest)
+    photos.former = labelled_photos(SAMPLE, names)
     return photos
 
 

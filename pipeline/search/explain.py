@@ -23,6 +23,7 @@ from pipeline.core.geometry import distances
 from pipeline.core.types import Answer, FloatArray, IntArray, Photo
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.faces import cut
+from pipeline.encoder.look import TURNS, degrees_off, turned_along
 from pipeline.photos.images import open_image
 from pipeline.search.searcher import Searcher
 
@@ -99,7 +100,10 @@ def gallery_crop(searcher: Searcher, photo: Photo) -> Image.Image:
         row = searcher.embeddings.photo_ids.index(photo.photo_id)
     except ValueError:
         raise SettingsError(f"{photo.photo_id} was skipped when the gallery was built; choose another photo.") from None
-    return cut(open_image(photo.source), searcher.embeddings.face(row), searcher.encoder.recipe)
+    image, face = open_image(photo.source), searcher.embeddings.face(row)
+    if face and (degrees := degrees_off(face)):
+        face, image = turned_along(face, image.size, degrees), image.transpose(TURNS[degrees])
+    return cut(image, face, searcher.encoder.recipe)
 
 
 def patch_corners(size: int) -> IntArray:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,7 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K
 from pipeline.core.settings import EMBEDDED, Milvus
 from pipeline.core.types import Answer, Encoded, Hit, VectorIndex
-from pipeline.core.verdicts import PersonVerdict
+from pipeline.core.verdicts import PersonVerdict, Words
 from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.faces import Choose, largest, numbered
@@ -36,16 +37,19 @@ class Searcher:
         encoder: Encoder,
         indexes: Mapping[str, VectorIndex],
         calibration: Calibration | None = None,
-        people: Sequence[str] | None = None,
+        people: Sequence[str | None] | None = None,
     ) -> None:
         """Without a `calibration` there are no verdicts.
 
-        `people` says who each row of the gallery shows, corrected; None where its names are not those of people.
+        `people` says who each row of the gallery shows, corrected, and None of a face that nobody named; it is None
+        itself where the gallery's names are not those of people.
         """
         self.embeddings = embeddings
-        self.people = tuple(people or embeddings.people)
-        self._photos = Counter(self.people)
-        self._named = people is not None and len(self._photos) < len(self.people)  # else each may be a file's name
+        named = people or embeddings.people
+        self.people = tuple(name or photo for name, photo in zip(named, embeddings.people, strict=True))
+        self._unnamed = frozenset(row for row, name in enumerate(named) if name is None)
+        self._photos = Counter(name for name in named if name is not None)
+        self._named = people is not None and len(self._photos) < self._photos.total()  # else each may be a file's name
         self.encoder = encoder
         self.indexes = indexes
         self.calibration = calibration
@@ -90,9 +94,9 @@ class Searcher:
         """The k photos nearest to what the encoder made of a photo."""
         started = time.perf_counter()
         calibration, faces = self._calibration_for(encoded), len(self.embeddings)
-        hits = self._hits(encoded, max(k, LISTED), index)
+        hits = self._hits(encoded, max(k, LISTED + min(len(self._unnamed), LISTED)), index)
         limit = calibration.presence(faces) if calibration else None
-        person = self._judge(hits[:LISTED], calibration) if calibration and hits else None
+        person = self._judge(hits, calibration) if calibration and hits else None
         hits = hits[:k]
         if calibration and person:
             limit = calibration.limit(hits[0].distance, faces, person.words)
@@ -133,19 +137,30 @@ class Searcher:
         found = self.indexes[index].search(encoded.vector, k)
         pairs = zip(found.rows[0].tolist(), found.distances[0].tolist(), strict=True)
         return [
-            Hit(rank, self.embeddings.photo_ids[row], self.people[row], distance)
+            Hit(rank, self.embeddings.photo_ids[row], self.people[row], distance, named=row not in self._unnamed)
             for rank, (row, distance) in enumerate(pairs, start=1)
         ]
 
+    def photos_of(self, person: str) -> int:
+        """How many photos of the person the gallery is known to have."""
+        return self._photos[person]
+
     def _judge(self, hits: Sequence[Hit], calibration: Calibration) -> PersonVerdict:
-        """What the list says of the person it names first."""
+        """What the list says of the person it names first, or of its first face, where nobody named that: the surer."""
+        named = [hit for hit in hits if hit.named]
+        verdicts = [self._judged(named[:LISTED], calibration, named=self._named)] if named else []
+        if not hits[0].named:
+            verdicts.append(self._judged(hits[:1], calibration, named=False))
+        return min(verdicts, key=lambda verdict: get_args(Words).index(verdict.words))
+
+    def _judged(self, hits: Sequence[Hit], calibration: Calibration, *, named: bool) -> PersonVerdict:
         names = [hit.person for hit in hits]
         people, distances = np.full((1, LISTED), -1), np.full((1, LISTED), np.inf)
         people[0, : len(hits)] = [names.index(name) for name in names]
         distances[0, : len(hits)] = [hit.distance for hit in hits]
         photos, faces = self._photos[names[0]], len(self.embeddings)
         seen = evidence(people, distances, np.array([photos]), np.array([faces]), calibration.person.strangers)
-        return calibration.judge(names[0], seen, faces, named=self._named)
+        return calibration.judge(names[0], seen, faces, named=named)
 
 
 def check_request(k: int, index: str) -> None:
@@ -161,7 +176,7 @@ def open_searcher(
     encoder: Encoder,
     milvus: Milvus = EMBEDDED,
     calibration: Calibration | None = None,
-    people: Sequence[str] | None = None,
+    people: Sequence[str | None] | None = None,
 ) -> Searcher:
     """The gallery with all its indexes opened, as far as their packages are installed."""
     facts = embeddings.manifest["indexes"]

@@ -64,7 +64,8 @@ def train_head(
     Raises:
         GalleryError: nobody has two photos.
     """
-    rows, labels, held_out = _split(embeddings.people)
+    people = [person if named else "" for person, named in zip(embeddings.people, embeddings.named, strict=True)]
+    rows, labels, held_out = _split(people)
     if not held_out.any():
         raise GalleryError("Nobody in this gallery has two photos; a head needs people to tell apart.")
     torch.manual_seed(SEED)
@@ -97,9 +98,12 @@ def train_head(
 
 
 def _split(people: Sequence[str]) -> tuple[IntArray, IntArray, np.ndarray]:
-    """Rows of the people with at least two photos, their labels from 0, and a mask of the photos held out; all (m,)."""
+    """Rows of the people with at least two photos, their labels from 0, and a mask of the photos held out; all (m,).
+
+    An empty name is nobody's.
+    """
     counts = Counter(people)
-    rows = np.array([row for row, person in enumerate(people) if counts[person] > 1], np.int64)
+    rows = np.array([row for row, person in enumerate(people) if person and counts[person] > 1], np.int64)
     names = [people[row] for row in rows]
     _, labels = np.unique(names, return_inverse=True)
     held_out = np.zeros(len(rows), bool)

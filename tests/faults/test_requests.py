@@ -7,9 +7,11 @@ fetch them, and serves any public address as `/file=https://...`), and numbers m
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ import requests
 
 from pipeline.core.recipes import MINI, RECIPES
 from pipeline.indexes.registry import INDEXES
-from pipeline.page.server.guard import FETCHED, MAX_BODY, NOT_UPLOADED
+from pipeline.page.server.guard import FETCHED, MAX_BODY, NO_UPLOAD, NOT_UPLOADED
 from tests.conftest import Tally
 from tests.faults.conftest import ROOT, Served
 from tests.faults.corpus import encode, face
@@ -83,6 +85,54 @@ def sentence(answer: str) -> str:
     for secret in (str(ROOT), "Traceback", "site-packages", "<class"):
         assert secret not in answer
     return said
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        lambda path: {"path": path},
+        lambda path: {"path": path, "meta": {}},
+        lambda path: {"path": path, "meta": "gradio.FileData"},
+        lambda path: {"path": path, "meta": {"_type": "FileData"}},
+        lambda path: path,
+        lambda path: [{"path": path}],
+        lambda path: {"path": None, "url": f"file://{path}"},
+        lambda path: {"url": f"data:image/jpeg;base64,{base64.b64encode(Path(path).read_bytes()).decode()}"},
+        lambda path: f"data:image/jpeg;base64,{base64.b64encode(Path(path).read_bytes()).decode()}",
+        lambda path: 7,
+    ],
+)
+def test_a_photo_is_a_file_that_says_it_is_one(
+    ask: Callable[[str], str], served: Served, tmp_path: Path, disguise: Callable[[str], object]
+) -> None:
+    """Gradio checks where a file lies only if it has its mark, and adds the mark to the others afterwards."""
+    (tmp_path / "private.jpg").write_bytes(encode(face()))
+    photo = disguise(str(tmp_path / "private.jpg"))
+    assert sentence(ask(body(photo))) == NO_UPLOAD
+    start = requests.post(f"{served.url}gradio_api/call/v2/search", json={"photo": photo}, timeout=SECONDS)
+    event = start.json()["event_id"]
+    assert sentence(requests.get(f"{served.url}gradio_api/call/search/{event}", timeout=SECONDS).text) == NO_UPLOAD
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_values_that_are_left_out(ask: Callable[[str], str], uploaded: str, count: int) -> None:
+    values = [file(uploaded), MINI, "exact", 20, 0, ""]
+    assert sentence(ask(json.dumps({"data": values[:count]}))) == (
+        "Values are missing; send as many as the endpoint takes, in its order: photo, recipe, index, k, face, key."
+    )
+
+
+@pytest.mark.parametrize("name", ["search", "compare", "explain"])
+def test_by_names_without_a_photo_it_is_asked_for_and_other_names_are_refused(served: Served, name: str) -> None:
+    url = f"{served.url}gradio_api/call/v2/"
+    event = requests.post(f"{url}{name}", json={}, timeout=SECONDS).json()["event_id"]
+    assert sentence(requests.get(f"{served.url}gradio_api/call/{name}/{event}", timeout=SECONDS).text).startswith(
+        "There is no photo yet; "
+    )
+    for place, code in ((name, 422), ("nothing", 404)):
+        refused = requests.post(f"{url}{place}", json={"wrong": 1}, timeout=SECONDS)
+        assert refused.status_code == code
+        assert refused.text == "There is no such endpoint, or it takes other names; GET /gradio_api/info."
 
 
 def test_a_good_request(ask: Callable[[str], str], uploaded: str) -> None:

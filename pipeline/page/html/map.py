@@ -52,12 +52,14 @@ class Shown:
 
 def map_html(shown: Shown) -> str:
     """The map with its legend."""
+    what = "face" if shown.embeddings.manifest.get("every_face") else "photo"
     return TEMPLATES(
         "map",
         data=json.dumps(_data(shown), ensure_ascii=False),
         title=shown.title,
         model=recipe_named(shown.embeddings.manifest["recipe"]["name"]).label,
-        photos=counted(len(shown.embeddings), "photo"),
+        what=what,
+        photos=counted(len(shown.embeddings), what),
         searched=bool(_queries(shown)),
         people=[(shown.people[person], person, count) for person, count in shown.known],
         everyone=len(shown.known) == len(shown.people),

@@ -166,11 +166,11 @@ def answer_line(answer: Answer, recall: float, of_person: int = 0, changed: str 
     `recall` is the index's recall@20 against exact search on this gallery, `of_person` how many photos it has of the
     person named first, where it says who is in it; `changed` says what another model's answer was.
     """
-    who = answer.hits[0].person if answer.hits else ""
+    who = answer.who
     certainty = CERTAINTY.get(answer.person.words, "") if answer.person else ""
     found = found_line(answer, who, of_person) if of_person else ""
     if answer.probably_absent:
-        found = f"most like {who}"
+        found = f"most like {'' if answer.hits[0].named else 'a face '}{who}"
     chance = percent(answer.person.probability) if answer.person else ""
     said = {"recall": recall, "who": who, "certainty": certainty, "found": changed or found, "chance": chance}
     return TEMPLATES("answer", answer=answer, **said)
@@ -181,7 +181,8 @@ def person_line(answer: Answer) -> str:
     if answer.person is None:
         return ""
     certainty = CERTAINTY.get(answer.person.words)
-    return f"{certainty} {answer.person.person}" if certainty else "Probably nobody in this gallery"
+    in_a_photo = "" if answer.person.named or answer.hits[0].named else "the person "
+    return f"{certainty} {in_a_photo}{answer.who}" if certainty else "Probably nobody in this gallery"
 
 
 def found_line(answer: Answer, person: str, photos: int) -> str:

@@ -10,7 +10,7 @@ from gradio.events import api
 from PIL import Image
 
 from pipeline.core.errors import PhotoError
-from pipeline.core.recipes import RECIPES
+from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, RECIPES
 from pipeline.core.types import Answer
 from pipeline.galleries.ask import Question, ask, ask_all
 from pipeline.galleries.preparation import Preparation
@@ -66,7 +66,12 @@ def endpoints(parts: Parts) -> None:
     key = gr.Textbox("", label="Gallery: its key in /galleries; empty for the first that is ready", visible=False)
 
     def search(
-        photo: object, recipe: object, index: object, k: object, face: object, key: object
+        photo: object = None,  # so that Gradio takes requests without one, and this says so
+        recipe: object = "",
+        index: object = DEFAULT_INDEX,
+        k: object = DEFAULT_K,
+        face: object = 0,
+        key: object = "",
     ) -> tuple[Any, Any, dict[str, Any]]:
         """Find the photos of the gallery whose face is most like a face of this photo, 0 being its largest."""
         preparation = galleries.get(key)
@@ -74,12 +79,18 @@ def endpoints(parts: Parts) -> None:
         (first,) = found.answers
         return framed(found.look.image, first), first.crop, _with_pictures(preparation, first)
 
-    def compare_all(photo: object, index: object, k: object, face: object, key: object) -> dict[str, Any]:
+    def compare_all(
+        photo: object = None,
+        index: object = DEFAULT_INDEX,
+        k: object = DEFAULT_K,
+        face: object = 0,
+        key: object = "",
+    ) -> dict[str, Any]:
         """Search with every model that is ready: their answers, how many photos each two share, and each one's own."""
         return ask_all(Question(path_of(photo), index, k, face), galleries.get(key).searchers).as_json()
 
     def explain_hit(
-        photo: object, recipe: object, photo_id: object, face: object, key: object
+        photo: object = None, recipe: object = "", photo_id: object = "", face: object = 0, key: object = ""
     ) -> tuple[Image.Image, Image.Image, Image.Image, Image.Image, dict[str, Any]]:
         """Show which places of both crops a hit's similarity rests on; without photo_id the nearest other photo's."""
         preparation = galleries.get(key)

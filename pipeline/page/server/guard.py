@@ -15,13 +15,23 @@ import gradio as gr
 import safehttpx
 from gradio.exceptions import InvalidPathError
 from gradio.route_utils import GradioMultiPartParser
+from gradio.utils import get_function_params
+from gradio_client.utils import is_file_obj_with_meta  # type: ignore[import-untyped]
 from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import PhotoError, PipelineError, SettingsError
 from pipeline.search import journal
 
 FETCHED = "Photos are taken as files, not from addresses; download the photo and upload it."
 NOT_UPLOADED = "This is no photo that was uploaded here; upload it first."
+NO_UPLOAD = (
+    "A photo is sent as a file that was uploaded: POST it to /gradio_api/upload, and send "
+    '{"path": ..., "meta": {"_type": "gradio.FileData"}} with the path that comes back.'
+)
+TOO_FEW = "Values are missing; send as many as the endpoint takes, in its order: {}."
+CALL_V2 = "/call/v2/"
 MAX_BODY = 4_000_000  # bytes of a request that is no upload; one that names 5,000 photos has 1.5 million
 UPLOADS = "/gradio_api/upload"
 LIVE_PATH = "/gradio_api/live"
@@ -77,6 +87,32 @@ class GuardedBlocks(gr.Blocks):
                 raise gr.Error(NOT_UPLOADED, print_exception=False) from error
             except Exception as error:  # Gradio's text may hold paths, and what the visitor sent
                 raise gr.Error(unforeseen(error), print_exception=False) from error
+
+    def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:  # noqa: ANN401
+        """SettingsError where too few values were sent, PhotoError where a photo is none that Gradio has looked at.
+
+        It looks only at files that say they are one, and takes the path of any: whoever leaves that out would have the
+        server read a file of its own.
+        """
+        if len(inputs) < len(block_fn.inputs):
+            names = [name for name, *_ in get_function_params(block_fn.fn)]
+            raise SettingsError(TOO_FEW.format(", ".join(names)))
+        for component, value in zip(block_fn.inputs, inputs, strict=False):
+            sent = value if isinstance(value, list) else [] if value is None else [value]
+            if isinstance(component, gr.Image | gr.File) and not all(map(_is_file, sent)):
+                raise PhotoError(NO_UPLOAD)
+
+
+def _is_file(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("meta"), dict) and is_file_obj_with_meta(value)
+
+
+async def no_such_call(request: Request, error: Exception) -> Response:
+    """The answer to names that are none of an endpoint's, for which Gradio's second interface has a traceback."""
+    if CALL_V2 not in request.url.path:
+        raise error
+    said = f"There is no such endpoint, or it takes other names; GET {request.url.path.split('/call')[0]}/info."
+    return PlainTextResponse(said, 404 if isinstance(error, KeyError) else 422)
 
 
 def unforeseen(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 
 import gradio as gr
@@ -41,16 +40,17 @@ def _by_role(ready: Collection[str]) -> dict[str, str]:
 
 
 def _columns(preparation: Preparation, request: Request, comparison: Comparison, labels: dict[str, str]) -> list[Group]:
-    shown = next((hit.person for answer in comparison.answers for hit in answer.hits if hit.is_query), None)
+    hits = [hit for answer in comparison.answers for hit in answer.hits]
+    shown = next((hit.person for hit in hits if hit.is_query and hit.named), None)
 
     def found(answer: Answer) -> str:
         """How many photos were found of the person whom the gallery knows the photo to show; else of the first."""
         if not answer.hits:
             return "nothing found"
-        person = shown or answer.hits[0].person
-        photos = Counter(preparation.searcher(answer.recipe).embeddings.people)[person]
-        count = f"{sum(hit.person == person for hit in answer.hits)} of {photos} found"
-        return count if shown else f"{person}, {count}"
+        person = shown or answer.who
+        photos = preparation.searcher(answer.recipe).photos_of(person)
+        count = f"{sum(hit.person == person for hit in answer.hits)} of {photos} found" if photos else ""
+        return count if shown else ", ".join(filter(None, (person, count)))
 
     def stands_in(recipe: str) -> str:
         """The model's own name where the heading does not say it."""

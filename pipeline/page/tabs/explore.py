@@ -11,6 +11,7 @@ import gradio as gr
 from pipeline.core.errors import PipelineError, SettingsError
 from pipeline.core.types import Answer
 from pipeline.encoder.faces import at
+from pipeline.encoder.look import degrees_off, turned_along
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.html import downloads, wording
 from pipeline.page.html.sources import source
@@ -35,10 +36,12 @@ def search_with(parts: Parts, photo_id: str, request: Request) -> Shown:
 def _of_gallery(preparation: Preparation, photo_id: str, recipe: str) -> object:
     """The face by which the recipe's gallery has a photo, as a `Question` has it."""
     try:
-        box = preparation.searcher(recipe).embeddings.box(photo_id)
+        face = preparation.searcher(recipe).embeddings.face_of(photo_id)
+        if face and (degrees := degrees_off(face)):  # it is looked at turned again
+            face = turned_along(face, preparation.gallery.pictures.size(photo_id), degrees)
     except PipelineError:  # said in a sentence by the search itself
         return 0
-    return at((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) if box else 0
+    return at((face.box[0] + face.box[2]) / 2, (face.box[1] + face.box[3]) / 2) if face else 0
 
 
 def went_back(preparation: Preparation, request: Request) -> Shown:
