@@ -17,9 +17,9 @@ from gradio.blocks import Block
 
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.page.html import wording
-from pipeline.page.html.sources import TEMPLATES
+from pipeline.page.html.sources import TEMPLATES, source
 from pipeline.page.parts import QUICK, Changes, Values
-from pipeline.page.query import Request, path_of
+from pipeline.page.query import Request, name_of, path_of
 from pipeline.page.tabs.preparing import Watch
 
 POLL_SECONDS = 1.0
@@ -45,7 +45,10 @@ class OwnPhotos:
 
     def _lay_out(self) -> None:
         gr.HTML(TEMPLATES("intro"))
-        self.drop = gr.File(label="Photos, or a zip of photos", file_count="multiple", height=150, elem_id="own-drop")
+        self.drop = gr.File(
+            label="Photos, folders, or a zip of photos", file_count="multiple", height=150, elem_id="own-drop"
+        )
+        gr.HTML(js_on_load=source("folders.js"), elem_id="own-folder")
         self.state = gr.HTML(elem_id="own-state")
         with gr.Row():
             self.search = gr.Button(
@@ -110,14 +113,15 @@ class OwnPhotos:
 
     def dropped(self, values: Values) -> Changes:
         """Starts taking in what was dropped, into the visitor's gallery or a new one."""
-        paths = [Path(str(path_of(file))) for file in values[self.drop] or []]
+        files = values[self.drop] or []
+        paths, names = [Path(str(path_of(file))) for file in files], [name_of(file) for file in files]
         key = values[self.parts.own]
         gallery = self.own.find(key)
         if gallery is None:
             key, gallery = self.own.create()
         if gallery.preparation is None:
             self.own.keep(key, kept=bool(values[self.keep]))
-        gallery.add(paths, self._forget(paths, path_of(values[self.parts.photo])))
+        gallery.add(paths, self._forget(paths, path_of(values[self.parts.photo])), names)
         return self.show(key) | {self.drop: None, self.parts.own: key, self.remembered: key}
 
     def cancelled(self, key: str) -> Changes:
