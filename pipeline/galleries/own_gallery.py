@@ -81,7 +81,7 @@ class OwnGallery(Task):
         """The photos that can be searched in."""
         return self.preparation.gallery.photos.photo_ids if self.preparation and self.preparation.ready() else ()
 
-    def add(self, dropped: Sequence[Path], done: Callable[[], None]) -> None:
+    def add(self, dropped: Sequence[Path], done: Callable[[], None], names: Sequence[str] = ()) -> None:
         """Starts taking in what was dropped, see `uploads.take`; `done` is called when those files are needed no more.
 
         Busy where too many visitors' photos are being taken in, SettingsError while something is under way here.
@@ -94,7 +94,7 @@ class OwnGallery(Task):
             done()
 
         try:
-            self._begin(partial(self._add, tuple(dropped)), all_done)
+            self._begin(partial(self._add, tuple(dropped), tuple(names)), all_done)
         except SettingsError:
             TAKING.release()
             raise
@@ -218,12 +218,12 @@ class OwnGallery(Task):
                 log.warning("%s", error)
                 self.problem = str(error)
 
-    def _add(self, dropped: Sequence[Path]) -> None:
+    def _add(self, dropped: Sequence[Path], names: Sequence[str]) -> None:
         incoming, photos = self.folder / "incoming", self.folder / "photos"
         for folder in (self.folder.parent, self.folder, self._pictures / self.name):
             make_private_folder(folder)  # nothing else makes it: see `core.folders`
         make_folder(photos)
-        taken = take(dropped, incoming, photos, self._report)
+        taken = take(dropped, incoming, photos, self._report, names)
         if self.preparation:
             self.preparation.stop()
         placed: list[Path] = []

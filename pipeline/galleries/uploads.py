@@ -1,4 +1,4 @@
-"""What a visitor drops, photos and zips of photos, taken into a folder; whatever else a zip may be is refused.
+"""What a visitor drops, photos, folders and zips of photos, taken into a folder; whatever else a zip may be is refused.
 
 Nothing of a zip is trusted: neither its names, of which the last two parts are kept, nor its sizes, which are counted
 while it is read. Files are taken one at a time and only if they can be read as photos, so the folder never holds
@@ -13,7 +13,7 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -24,7 +24,7 @@ from pipeline.core.errors import PhotoError, PhotosError
 from pipeline.core.files import digest
 from pipeline.core.folders import PRIVATE_FILE, make_folder
 from pipeline.core.progress import Report, tracked
-from pipeline.photos.folders import people_of, why_left_out
+from pipeline.photos.folders import HIDDEN, people_of, why_left_out
 from pipeline.photos.images import DROPPED, open_image
 from pipeline.photos.zips import names_in, open_zip
 
@@ -61,17 +61,20 @@ class _Source:
     left_out: str = ""
 
 
-def take(dropped: Sequence[Path], folder: Path, present: Path, report: Report) -> Taken:
+def take(dropped: Sequence[Path], folder: Path, present: Path, report: Report, names: Sequence[str] = ()) -> Taken:
     """Copies the photos among what was dropped, zips unpacked, into `folder`, under names free in `present` as well.
 
+    `names` are the paths in the folders that were dropped, as the browser has them: one for each file, or none at all.
     `present` holds the photos that are there already: one of the same name and content is not taken again. PhotosError
     says in one sentence why nothing can be taken; what `report` raises ends the work. Both leave files in `folder`.
     """
     if not dropped:
         raise PhotosError(f"Nothing was dropped; {WANTED}.")
+    named = dict.fromkeys(zip(dropped, map(PurePosixPath, names or [file.name for file in dropped]), strict=True))
+    folders = _folders([name for _, name in named])
     sources: list[_Source] = []
-    for file in dict.fromkeys(dropped):
-        sources += _sources(file)
+    for file, name in named:
+        sources += _sources(file, name, folders)
         if len(sources) > MAX_ENTRIES:
             raise PhotosError(f"You dropped more than {MAX_ENTRIES:,} files, those in zips included; drop fewer.")
     photos = [source for source in sources if not source.left_out]
@@ -142,21 +145,32 @@ def _archive(file: Path) -> Iterator[zipfile.ZipFile | None]:
         yield archive
 
 
-def _sources(file: Path) -> list[_Source]:
-    """The file, or if it is a zip, what is in it."""
+def _sources(file: Path, name: PurePosixPath, folders: Mapping[PurePosixPath, str]) -> list[_Source]:
+    """The file that was dropped under this name, or if it is a zip, what is in it."""
     with _archive(file) as archive:
-        if archive is None:
-            name = PurePosixPath(file.name)
-            return [_Source(_cleaned(name.name), file.stat().st_size, file, left_out=why_left_out(name))]
+        if archive is None or why_left_out(name) == HIDDEN:
+            return [_source(name, folders, file, file.stat().st_size)]
         entries = names_in(archive)
     for entry, path in entries:
         _check_entry(file, entry, path)
-    photos = [path for _, path in entries if not why_left_out(path)]
-    folders = {path: person for path, person in zip(photos, people_of(photos), strict=True) if path.parent.name}
-    return [
-        _Source(_cleaned(path.name, folders.get(path, "")), entry.file_size, file, entry, why_left_out(path))
-        for entry, path in entries
-    ]
+    inside = _folders([path for _, path in entries])
+    return [_source(path, inside, file, entry.file_size, entry) for entry, path in entries]
+
+
+def _source(
+    path: PurePosixPath,
+    folders: Mapping[PurePosixPath, str],
+    file: Path,
+    size: int,
+    entry: zipfile.ZipInfo | None = None,
+) -> _Source:
+    return _Source(_cleaned(path.name, folders.get(path, "")), size, file, entry, why_left_out(path))
+
+
+def _folders(paths: Sequence[PurePosixPath]) -> dict[PurePosixPath, str]:
+    """The folder that says whom a photo shows, of each photo that is in one."""
+    photos = [path for path in paths if not why_left_out(path)]
+    return {path: person for path, person in zip(photos, people_of(photos), strict=True) if path.parent.name}
 
 
 def _check_entry(file: Path, entry: zipfile.ZipInfo, path: PurePosixPath) -> None:

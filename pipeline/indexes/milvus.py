@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,6 +121,7 @@ class MilvusRows(RerankedIndex):
                 if self._was_open and not client.has_collection(collection_name(self._place), timeout=soon):
                     raise changed_elsewhere(self._place)
                 self._opened = _synchronised(client, GalleryRows(self._vectors, self._place), silent)
+                weakref.finalize(self._opened, client.close).atexit = False
                 self._was_open = True
             return self._opened
 

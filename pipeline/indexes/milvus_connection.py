@@ -88,7 +88,8 @@ def connected(place: Collection) -> MilvusClient:
         make_folder(Path(place.uri).parent)
         _keep_k_means_quiet()
         options = NO_PINGS
-    return MilvusClient(place.uri, token=place.token, timeout=time_limit(place, CONNECT_SECONDS), grpc_options=options)
+    seconds = time_limit(place, CONNECT_SECONDS)
+    return MilvusClient(place.uri, token=place.token, timeout=seconds, grpc_options=options, dedicated=True)
 
 
 @cache

@@ -79,6 +79,12 @@ def path_of(sent: object) -> str | None:
     return sent["path"] if isinstance(sent, dict) else None
 
 
+def name_of(sent: object) -> str:
+    """What the browser calls a file that was uploaded: of one in a folder that was dropped, its path there."""
+    name = sent.get("orig_name") if isinstance(sent, dict) else None
+    return str(name or path_of(sent))
+
+
 def framed(image: Image.Image, answer: Answer) -> Image.Image:
     """The photo with its faces framed, small enough to send; shrunk first, for a copy of a large one is large too."""
     scale = min(1.0, SHOWN_SIDE / max(image.size))

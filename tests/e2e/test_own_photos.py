@@ -210,6 +210,7 @@ def test_kept_photos_are_there_after_a_restart_in_that_browser_only(
     wait_for_answer(stranger, "Ada")
     assert stranger.locator("#gallery label").count() == 1
     stranger.get_by_role("tab", name="My photos").click()
+    stranger.wait_for_timeout(1000)  # for the answer, which shows nothing
     assert stranger.locator("#own-state").inner_text().strip() == ""
 
 
@@ -298,6 +299,23 @@ def test_what_cannot_be_taken_in_is_said_in_a_sentence(url: str, browse: Browse,
     drop(page, tmp_path / "empty.png")
     page.locator("#own-state", has_text="No face was found in these photos").wait_for()
     until(lambda: files_of(tmp_path / "tmp") == [])
+
+
+def test_two_tabs_have_one_gallery(url: str, browse: Browse, party: list[Path], own: OwnGalleries) -> None:
+    one = browse(url)
+    wait_for_answer(one, "Ada")
+    other = one.context.new_page()
+    other.goto(url)
+    wait_for_answer(other, "Ada")
+    drop(one, party[0])
+    one.locator("#own-state", has_text="2 faces in 1 photo can be searched.").wait_for()
+    drop(other, *party[1:])
+    other.locator("#own-state", has_text="6 faces in 3 photos can be searched.").wait_for()
+    for page in (one, other):
+        page.reload()
+        page.get_by_role("tab", name="My photos").click()
+        page.locator("#own-state", has_text="3 photos can be searched.").wait_for()
+    assert len(own._open) == 1
 
 
 def test_where_it_is_switched_off_there_is_no_tab(tiny_page: tuple[Preparation, str], browse: Browse) -> None:

@@ -15,6 +15,8 @@ import http.client
 import io
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -29,7 +31,7 @@ from PIL import Image
 from pipeline.core.recipes import MINI
 from pipeline.page.server.guard import MAX_FIELD, MAX_HELD, MAX_MCP_BODY
 from tests.conftest import Tally
-from tests.faults.conftest import Served
+from tests.faults.conftest import ROOT, Served
 from tests.faults.corpus import encode, face
 
 SECONDS = 300
@@ -239,3 +241,17 @@ def test_bodies_that_are_still_coming_are_bounded_together(page: Served) -> None
         connection.close()
     assert refused.status_code == 503
     assert json.loads(small.text)["id"] == 1
+
+
+def test_own_galleries_that_were_removed_leave_nothing_in_memory(tally: Tally, full: bool) -> None:
+    """Connections to Milvus were kept for good, each with its file and its buffers."""
+    galleries, settled = (56 if full else 8), 3
+    command = [sys.executable, "-m", "tests.faults.own_galleries", str(galleries)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS * 3)
+    assert ended.returncode == 0, ended.stderr
+    held = [json.loads(line) for line in ended.stdout.splitlines()]
+    more = {what: held[-1][what] - held[settled][what] for what in held[-1]}
+    tally.most(f"memory added by {galleries - settled} own galleries that were removed, MB", more["MB"])
+    assert more["MB"] < 15
+    assert more["files"] == 0
+    assert more["objects"] < 100 * (galleries - settled), "one connection alone has a thousand"

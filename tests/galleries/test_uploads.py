@@ -102,6 +102,27 @@ def test_of_a_zip_the_photos_are_taken_with_the_folder_they_lie_in(zipped: Path,
     assert (tmp_path / "taken" / "Ann" / "2.png").read_bytes() == OTHER
 
 
+def test_of_a_folder_the_photos_are_taken_with_the_folder_that_says_who_they_show(
+    dropped: Path, tmp_path: Path
+) -> None:
+    named = {
+        "family/Ann/2019/1.png": PHOTO,
+        "family/Ben/2019/1.png": PHOTO,  # which the browser sends once, and the server has at one path
+        "family/@eaDir/1.png": PHOTO,
+        "family/../../1.png": PHOTO,
+        "1.png": OTHER,
+    }
+    files = []
+    for name, content in named.items():
+        files.append(dropped / ("loose" if name == "1.png" else "family") / "1.png")
+        files[-1].parent.mkdir(exist_ok=True)
+        files[-1].write_bytes(content)
+    taken = take(files, tmp_path / "taken", tmp_path / "present", silent, list(named))
+    assert taken.left_out == (("1.png", HIDDEN), ("1.png", HIDDEN))
+    assert files_below(tmp_path / "taken") == ["1.png", "Ann/1.png", "Ben/1.png"]
+    assert (tmp_path / "taken" / "1.png").read_bytes() == OTHER
+
+
 def test_what_cannot_be_read_is_skipped_and_counted(dropped: Path, zipped: Path, tmp_path: Path) -> None:
     (dropped / "good.png").write_bytes(PHOTO)
     (dropped / "broken.jpg").write_bytes(b"not a photo")

@@ -17,14 +17,17 @@ from gradio.blocks import Block
 
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.page.html import wording
-from pipeline.page.html.sources import TEMPLATES
+from pipeline.page.html.sources import TEMPLATES, source
 from pipeline.page.parts import QUICK, Changes, Values
-from pipeline.page.query import Request, path_of
+from pipeline.page.query import Request, name_of, path_of
 from pipeline.page.tabs.preparing import Watch
 
 POLL_SECONDS = 1.0
 PULSES = 10  # in the time that a gallery lives on unasked: as often an open page asks for it
 STORAGE = "reverse-face-search-own"  # the name, not a secret, under which the browser keeps the key
+# Gradio reads what it stores only when the page is loaded, and another tab may have begun a gallery since.
+TELL_TABS = f"(key) => {{ if (key) localStorage.setItem('{STORAGE}-latest', key); }}"
+OF_ANY_TAB = f"() => localStorage.getItem('{STORAGE}-latest') || ''"
 
 
 class OwnPhotos:
@@ -41,11 +44,14 @@ class OwnPhotos:
         self.remembered = gr.BrowserState("", storage_key=STORAGE, secret=STORAGE)
         with tab:
             self._lay_out()
-        self._connect(page)
+        self._connect(page, tab)
 
     def _lay_out(self) -> None:
         gr.HTML(TEMPLATES("intro"))
-        self.drop = gr.File(label="Photos, or a zip of photos", file_count="multiple", height=150, elem_id="own-drop")
+        self.drop = gr.File(
+            label="Photos, folders, or a zip of photos", file_count="multiple", height=150, elem_id="own-drop"
+        )
+        gr.HTML(js_on_load=source("folders.js"), elem_id="own-folder")
         self.state = gr.HTML(elem_id="own-state")
         with gr.Row():
             self.search = gr.Button(
@@ -62,14 +68,18 @@ class OwnPhotos:
                     "Remove all my photos", variant="stop", min_width=180, elem_id="own-remove", **small
                 )
 
-    def _connect(self, page: gr.Blocks) -> None:
+    def _connect(self, page: gr.Blocks, tab: gr.Tab) -> None:
         parts, watch = self.parts, self.watch
         stands = [self.state, self.cancel, self.search, self.manage, self.photos, self.timer, self.shown, watch.timer]
         mine = [*stands, parts.own, self.remembered, self.drop, self.keep]
         anew = list(dict.fromkeys([*mine, *watch.entering]))
-        dropping: set[Block] = {self.drop, parts.own, parts.photo, self.keep}
-        page.load(self.loaded, self.remembered, mine, **QUICK)
-        self.drop.upload(self.dropped, dropping, mine, **QUICK)
+        known: set[Block] = {parts.own, self.remembered}
+        page.load(self.loaded, known, mine, **QUICK)
+        self.remembered.change(None, self.remembered, None, js=TELL_TABS)
+        self.drop.upload(None, None, self.remembered, js=OF_ANY_TAB).then(
+            self.dropped, {self.drop, parts.photo, self.keep, *known}, mine, **QUICK
+        )
+        tab.select(None, None, self.remembered, js=OF_ANY_TAB).then(self.loaded, known, mine, **QUICK)
         self.timer.tick(self.show, [parts.own, self.shown], stands, **QUICK)
         self.cancel.click(self.cancelled, parts.own, stands, **QUICK)
         for event in (
@@ -101,23 +111,27 @@ class OwnPhotos:
             changes |= {self.photos: gr.update(choices=list(photos), value=[]), self.shown: photos}
         return changes
 
-    def loaded(self, remembered: object) -> Changes:
-        """The gallery that this browser has."""
-        gallery = self.own.find(remembered) if isinstance(remembered, str) else None
-        key = str(remembered) if gallery is not None else ""
-        kept = gallery is not None and gallery.kept
-        return self.show(key) | {self.parts.own: key, self.keep: kept}
+    def loaded(self, values: Values) -> Changes:
+        """The gallery that this page has, or else this browser."""
+        key = self._key(values)
+        gallery = self.own.find(key)
+        return self.show(key) | {self.parts.own: key} | ({self.keep: gallery.kept} if gallery else {})
+
+    def _key(self, values: Values) -> str:
+        keys = [str(values[place] or "") for place in (self.parts.own, self.remembered)]
+        return next((key for key in keys if self.own.find(key) is not None), "")
 
     def dropped(self, values: Values) -> Changes:
         """Starts taking in what was dropped, into the visitor's gallery or a new one."""
-        paths = [Path(str(path_of(file))) for file in values[self.drop] or []]
-        key = values[self.parts.own]
+        files = values[self.drop] or []
+        paths, names = [Path(str(path_of(file))) for file in files], [name_of(file) for file in files]
+        key = self._key(values)
         gallery = self.own.find(key)
         if gallery is None:
             key, gallery = self.own.create()
         if gallery.preparation is None:
             self.own.keep(key, kept=bool(values[self.keep]))
-        gallery.add(paths, self._forget(paths, path_of(values[self.parts.photo])))
+        gallery.add(paths, self._forget(paths, path_of(values[self.parts.photo])), names)
         return self.show(key) | {self.drop: None, self.parts.own: key, self.remembered: key}
 
     def cancelled(self, key: str) -> Changes:
