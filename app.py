@@ -23,6 +23,9 @@ from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
 from pipeline.page.html import wording
 from pipeline.page.html.sources import source
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts
+from pipeline.page.rest.application import known_paths, rest_routes
+from pipeline.page.rest.metrics import Metrics
+from pipeline.page.rest.record import Recorded, log_json
 from pipeline.page.server import machine
 from pipeline.page.server.endpoints import endpoints
 from pipeline.page.server.gate import Gate, around_events
@@ -117,11 +120,14 @@ def launch(
 ) -> gr.Blocks:
     """Serves the page, to each visitor at that rate, with the tool for programs where `mcp` says so.
 
-    `network` is what the page is called and what proxies there are. `keep_uploads` is for how many seconds photos are
+    `network` is how others reach it. `keep_uploads` is for how many seconds photos are
     kept. `options` go to Gradio's `launch`.
     """
     gate = Gate()
-    served: dict[str, Any] = {"routes": [live_route(galleries, gate), pictures_route(galleries)]}
+    metrics = Metrics(gate)
+    metrics.start()
+    routes = [live_route(galleries, gate), pictures_route(galleries), *rest_routes(galleries, gate, metrics)]
+    served: dict[str, Any] = {"routes": routes}
     if mcp:
         route, served["lifespan"] = mcp_server(galleries, gate)
         served["routes"].append(route)
@@ -139,6 +145,7 @@ def launch(
     names = served_names(str(options.get("server_name") or LOCALHOST_NAME), network.hosts)
     most = MOST_DROPPED if galleries.own else MOST_UPLOADED
     served["middleware"] = [
+        Middleware(Recorded, count=metrics.requested, known=known_paths(routes), lines=network.json_log),
         Middleware(OwnHosts, names=names),
         Middleware(BodyLimit, most_upload=most),
         Middleware(RateLimit, page=page, rate=rate, most_upload=most),
@@ -184,6 +191,8 @@ def main() -> None:
             require_mcp()
     except SettingsError as error:
         sys.exit(str(error))
+    if settings.network.json_log:
+        log_json()
     machine.register_zero_gpu(zero_gpu=settings.zero_gpu)
     galleries = open_galleries(settings)
     galleries.start()

@@ -69,6 +69,10 @@ VARIABLES: dict[str, str] = {
         "Addresses or networks of proxies in front of the page, separated by commas, such as `127.0.0.1`: visitors' "
         "addresses are then taken from their header `X-Forwarded-For`. Default: none; on a Hugging Face Space its own."
     ),
+    "FACESEARCH_LOG": (
+        "How the page's process logs: `text`, or `json` for one line of JSON for each request and nothing of "
+        "libraries. Default: `text`."
+    ),
     "FACESEARCH_MILVUS_URI": (
         "Where Milvus keeps its collections: a server such as `http://localhost:19530`, or a `.db` file (or a "
         "folder for one) for the embedded Milvus Lite. Default: a file in each gallery's folder."
@@ -111,10 +115,17 @@ UNLIMITED = Rate()
 
 @dataclass(frozen=True)
 class Network:
-    """The names of the page beside localhost, and the addresses or networks of trusted proxies."""
+    """How others reach the server.
+
+    Attributes:
+        hosts: its names beside localhost.
+        proxies: addresses or networks of trusted proxies.
+        json_log: whether each request is a line of JSON in the log.
+    """
 
     hosts: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
+    json_log: bool = False
 
 
 LOCAL = Network()
@@ -154,7 +165,11 @@ class Settings:
         }
         on_space = bool(environ.get("SPACE_ID"))
         index, cache = _default_folders(on_space=on_space)
-        network = Network(_hosts(values["FACESEARCH_HOSTS"]), _proxies(values["FACESEARCH_PROXY"]))
+        network = Network(
+            hosts=_hosts(values["FACESEARCH_HOSTS"]),
+            proxies=_proxies(values["FACESEARCH_PROXY"]),
+            json_log=_one_of(values, "FACESEARCH_LOG", ("text", "json")) == "json",
+        )
         rate = _rate(values["FACESEARCH_RATE"], on_space=on_space)
         return cls(
             dataset=values["FACESEARCH_DATASET"] or cls.dataset,
@@ -210,11 +225,15 @@ def _existing(values: Mapping[str, str], name: str) -> Path | None:
     return path
 
 
+def _one_of(values: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    value = values[name].lower() or choices[0]
+    if value not in choices:
+        raise SettingsError(f"{name} is {values[name]!r}; write {' or '.join(choices)}.")
+    return value
+
+
 def _switch(values: Mapping[str, str], name: str, *, default: bool) -> bool:
-    switches = {"": default, "on": True, "off": False}
-    if values[name].lower() not in switches:
-        raise SettingsError(f"{name} is {values[name]!r}; write on or off.")
-    return switches[values[name].lower()]
+    return default if not values[name] else _one_of(values, name, ("on", "off")) == "on"
 
 
 def _hosts(value: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.core.errors import SettingsError
+from pipeline.core.errors import Unknown
 from pipeline.core.types import Photo
 from pipeline.photos.face_ids import photo_of
 
@@ -57,13 +57,13 @@ class Photos:
         return self._rows.get(photo_of(photo_id)) if row is None and self.every_face else row
 
     def row(self, photo_id: str) -> int:
-        """The same; SettingsError if there is no such photo."""
+        """The same; Unknown if there is no such photo."""
         if (row := self.row_of(photo_id)) is None:
-            raise SettingsError(f"There is no photo {photo_id!r} in this gallery.")
+            raise Unknown(f"There is no photo {photo_id!r} in this gallery.")
         return row
 
     def found(self, photo_id: str) -> Photo:
-        """The photo of this id, or that shows the face of this id; SettingsError if there is none."""
+        """The photo of this id, or that shows the face of this id; Unknown if there is none."""
         return self[self.row(photo_id)]
 
 

@@ -10,7 +10,8 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
-from pipeline.page.server.guard import PLAIN, Application, Message, Receive, Send
+from pipeline.page.server.envelope import refuse
+from pipeline.page.server.guard import Application, Message, Receive, Send
 
 AUTHORITY = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?(\[[0-9a-f:.]+\]|[^:/@\s\[\]]+)(?::\d*)?", re.IGNORECASE)
 FOREIGN_HOST = (
@@ -40,8 +41,7 @@ class OwnHosts:
             await receive()  # the request to connect, which closing answers with 403
             await send({"type": "websocket.close", "code": 1008, "reason": ""})
         else:
-            await send({"type": "http.response.start", "status": 403, "headers": PLAIN})
-            await send({"type": "http.response.body", "body": FOREIGN_HOST})
+            await refuse(scope, send, 403, FOREIGN_HOST.decode())
 
     def _is_own(self, scope: Message) -> bool:
         if ANYWHERE[0] in self._names:

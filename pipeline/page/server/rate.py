@@ -7,8 +7,9 @@ the proxies that a setting names (`trust_proxies`) and of nobody else.
 
 Uploads have a limit in bytes also where there is none to searches: they lie on the disk until they are swept.
 
-A call of the MCP tool is a search. Frames of the tab "Live" have an allowance of their own, or a minute of it would be
-all of a visitor's searches, and without one a stranger could keep the processor busy with them for ever.
+A call of the MCP tool is a search, and so is whatever is posted to the REST interface. Frames of the tab "Live" have
+an allowance of their own, or a minute of it would be all of a visitor's searches, and without one a stranger could
+keep the processor busy with them for ever.
 """
 
 from __future__ import annotations
@@ -26,15 +27,17 @@ import gradio as gr
 
 from pipeline.core.settings import Rate
 from pipeline.page.parts import SEARCH
+from pipeline.page.server.envelope import refuse
 from pipeline.page.server.guard import (
     LIVE_PATH,
     MCP_PATH,
-    UPLOADS,
     Application,
     Message,
     Receive,
     Send,
     drain,
+    is_api,
+    is_upload,
     read_body,
     size_of,
     with_body,
@@ -96,8 +99,11 @@ class RateLimit:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """An ASGI application around another; the body's size is limited already."""
         path = scope["path"] if scope["type"] == "http" and scope["method"] == "POST" else ""
-        if path.endswith(UPLOADS):
+        if is_upload(path):
             await self._upload(scope, receive, send)
+            return
+        if self._is_rated and is_api(path):
+            await self._api(scope, receive, send)
             return
         is_frame, is_tool = path.endswith(LIVE_PATH), path.endswith(MCP_PATH)
         if not (self._is_rated and (is_frame or is_tool or EVENT.search(path))):
@@ -129,7 +135,17 @@ class RateLimit:
             await self._app(scope, receive, send)
             return
         await drain(receive)
-        await _answer(send, {"detail": said}, 429, wait)
+        if is_api(scope["path"]):
+            await refuse(scope, send, 429, said, wait)
+        else:
+            await _answer(send, {"detail": said}, 429, wait)
+
+    async def _api(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Counts what is posted to the REST interface: all of it decodes, searches or makes a gallery."""
+        if wait := self.searches.wait(self._visitor(scope)):
+            await refuse(scope, send, 429, sentence(self.searches.most, wait), wait)
+        else:
+            await self._app(scope, receive, send)
 
     def _is_search(self, path: str, body: bytes) -> bool:
         if path.rstrip("/").rsplit("/", 1)[-1] in self._names:
