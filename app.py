@@ -27,6 +27,7 @@ from pipeline.page.rest.application import known_paths, rest_routes
 from pipeline.page.rest.metrics import Metrics
 from pipeline.page.rest.record import Recorded, log_json
 from pipeline.page.server import machine
+from pipeline.page.server.access import Guarded, may_log_in, share_with
 from pipeline.page.server.endpoints import endpoints
 from pipeline.page.server.gate import Gate, around_events
 from pipeline.page.server.guard import BodyLimit, GuardedBlocks, bound_forms, refuse_fetching
@@ -145,12 +146,19 @@ def launch(
     names = served_names(str(options.get("server_name") or LOCALHOST_NAME), network.hosts)
     most = MOST_DROPPED if galleries.own else MOST_UPLOADED
     served["middleware"] = [
-        Middleware(Recorded, count=metrics.requested, known=known_paths(routes), lines=network.json_log),
-        Middleware(OwnHosts, names=names),
+        Middleware(
+            Recorded, root=network.root_path, count=metrics.requested, known=known_paths(routes), lines=network.json_log
+        ),
+        Middleware(OwnHosts, names=names, origins=network.origins),
+        Middleware(Guarded, page=page, access=network.access, proxies=network.proxies),
         Middleware(BodyLimit, most_upload=most),
         Middleware(RateLimit, page=page, rate=rate, most_upload=most),
     ]
+    share_with(network)
+    if logins := network.access.logins:
+        options["auth"] = partial(may_log_in, logins)
     page.launch(
+        root_path=network.root_path or None,
         theme=THEME,
         css=wording.index_style(),
         css_paths=CSS,

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from pipeline.core.settings import Network, Rate
+from pipeline.core.settings import Access, Network, Rate
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
@@ -28,13 +28,15 @@ from pipeline.page.server.guard import LIVE_PATH, MCP_PATH, Message, Receive, Se
 from pipeline.page.server.hosts import ANYWHERE, FOREIGN_HOST, OwnHosts, served_names
 
 # Gradio leaves event loops and their sockets to the garbage collector; `launch` collects them here and now.
-pytestmark = [
+SILENT = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+pytestmark = SILENT
 FOREIGN = "attacker.example"
 SECONDS = 30
+EVERYBODY = Access(public=True)
 
 Launch = Callable[..., Any]
 
@@ -159,7 +161,7 @@ def test_a_request_without_a_name_is_refused(launch: Launch) -> None:
 
 
 def test_names_in_the_setting_are_served(launch: Launch) -> None:
-    url = launch(network=Network(hosts=("faces.example.org",))).local_url
+    url = launch(network=Network(hosts=("faces.example.org",), access=EVERYBODY)).local_url
     assert answered(url, "GET", "/config", Host="Faces.Example.org", Origin="https://faces.example.org")[0] == 200
     assert answered(url, "GET", "/config", Host="localhost")[0] == 200
     assert answered(url, "GET", "/config", Host=FOREIGN)[0] == 403
@@ -191,21 +193,21 @@ def asks(page: Any, forwarded: str) -> int:  # noqa: ANN401
 
 
 def test_an_invented_address_is_no_other_visitor(launch: Launch) -> None:
-    page = launch(rate=Rate(1))
+    page = launch(rate=Rate(1), network=Network(access=EVERYBODY))
     assert [asks(page, f"9.9.9.{number}") for number in range(3)] == [200, 429, 429]
 
 
 def test_a_proxy_of_the_setting_tells_visitors_apart(launch: Launch) -> None:
-    page = launch(rate=Rate(1), network=Network(proxies=("127.0.0.1/32",)))
+    page = launch(rate=Rate(1), network=Network(proxies=("127.0.0.1/32",), access=EVERYBODY))
     assert [asks(page, address) for address in ("9.9.9.1", "9.9.9.2", "8.8.8.8, 9.9.9.1")] == [200, 200, 429]
 
 
 def test_a_proxy_elsewhere_is_not_who_asks_here(launch: Launch) -> None:
-    page = launch(rate=Rate(1), network=Network(proxies=("10.0.0.0/8",)))
+    page = launch(rate=Rate(1), network=Network(proxies=("10.0.0.0/8",), access=EVERYBODY))
     assert [asks(page, f"9.9.9.{number}") for number in range(2)] == [200, 429]
 
 
 def test_on_a_space_the_last_word_tells_visitors_apart(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FORWARDED_ALLOW_IPS")
-    page = launch(rate=Rate(1, behind_proxy=True))
+    page = launch(rate=Rate(1, behind_proxy=True), network=Network(access=EVERYBODY))
     assert [asks(page, address) for address in ("9.9.9.1", "9.9.9.2", "8.8.8.8, 9.9.9.1")] == [200, 200, 429]

@@ -47,7 +47,7 @@ STATUSES: tuple[tuple[type[PipelineError], int], ...] = (
 # By status: a word for programs, and what to do where the sentence does not say it.
 CODES: Mapping[int, tuple[str, str]] = {
     400: ("invalid", "Correct the request; /api/docs says what it may hold."),
-    401: ("no_token", "Send a token as `Authorization: Bearer TOKEN`."),
+    401: ("no_token", "Send a token of FACESEARCH_TOKENS as `Authorization: Bearer TOKEN`."),
     403: ("forbidden", "Ask whoever runs this server."),
     404: ("not_found", "See /api/v1/galleries for what can be searched, and /api/docs for what can be asked."),
     405: ("wrong_method", "See /api/docs."),

@@ -46,6 +46,7 @@ from pipeline.page.server.guard import (
 MOST_VISITORS = 10_000  # who are remembered; the one who was away longest is forgotten first
 EVENT = re.compile(r"/(queue/join|(call|call/v2|run|api)/[^/]+)/?$")  # Gradio's roads to a function
 AN_HOUR = 3600
+LOGIN, LOGINS = "/login", 10  # in a minute, whatever the rate: passwords may be guessed
 UPLOAD_BYTES = 1_000_000  # for each search of an hour: what a photo has
 UNRATED_BYTES = 20_100_000_000  # of an hour where searches have no limit: all that is ever dropped at once
 FRAMES = 10  # for each search; at 60 searches a minute that is ten a second, about what two cores answer
@@ -89,7 +90,7 @@ class RateLimit:
         self._app = app
         self._behind_proxy, self._is_rated = rate.behind_proxy, bool(rate.a_minute)
         self.searches, self.frames = Allowance(rate.a_minute), Allowance(rate.a_minute * FRAMES)
-        self.uploads = Allowance(rate.a_minute)
+        self.uploads, self.logins = Allowance(rate.a_minute), Allowance(LOGINS)
         most = rate.a_minute * AN_HOUR // 60 * UPLOAD_BYTES if self._is_rated else UNRATED_BYTES
         self.bytes = Allowance(max(most, most_upload), AN_HOUR)
         searches = [event for event in page.fns.values() if event.concurrency_id == SEARCH["concurrency_id"]]
@@ -101,6 +102,10 @@ class RateLimit:
         path = scope["path"] if scope["type"] == "http" and scope["method"] == "POST" else ""
         if is_upload(path):
             await self._upload(scope, receive, send)
+            return
+        if path.rstrip("/") == LOGIN and (wait := self.logins.wait(self._visitor(scope))):
+            await drain(receive)
+            await _answer(send, {"detail": sentence(LOGINS, wait, "logins")}, 429, wait)
             return
         if self._is_rated and is_api(path):
             await self._api(scope, receive, send)
