@@ -22,7 +22,11 @@ from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
 from pipeline.page.html import wording
 from pipeline.page.html.sources import source
 from pipeline.page.parts import KEEP_UPLOADS_SECONDS, Parts
+from pipeline.page.rest.application import known_paths, rest_routes
+from pipeline.page.rest.metrics import Metrics
+from pipeline.page.rest.record import Recorded, log_json
 from pipeline.page.server import machine
+from pipeline.page.server.access import Guarded, may_log_in, share_with
 from pipeline.page.server.endpoints import endpoints
 from pipeline.page.server.files import files_routes
 from pipeline.page.server.gate import Gate, around_events
@@ -117,12 +121,16 @@ def launch(
 ) -> gr.Blocks:
     """Serves the page, to each visitor at that rate, with the tool for programs where `mcp` says so.
 
-    `network` is what the page is called and what proxies there are. `keep_uploads` is for how many seconds photos are
+    `network` is how others reach it. `keep_uploads` is for how many seconds photos are
     kept. `options` go to Gradio's `launch`.
     """
     gate = Gate()
     page = build_page(galleries, gate)
-    served: dict[str, Any] = {"routes": [live_route(galleries, gate), pictures_route(galleries), *files_routes(page)]}
+    metrics = Metrics(gate)
+    metrics.start()
+    ours = [live_route(galleries, gate), pictures_route(galleries), *files_routes(page)]
+    routes = [*ours, *rest_routes(galleries, gate, metrics)]
+    served: dict[str, Any] = {"routes": routes}
     if mcp:
         route, served["lifespan"] = mcp_server(galleries, gate)
         served["routes"].append(route)
@@ -140,11 +148,19 @@ def launch(
     most = MOST_DROPPED if galleries.own else MOST_UPLOADED
     served["exception_handlers"] = {TypeError: no_such_call, KeyError: no_such_call}
     served["middleware"] = [
-        Middleware(OwnHosts, names=names),
+        Middleware(
+            Recorded, root=network.root_path, count=metrics.requested, known=known_paths(routes), lines=network.json_log
+        ),
+        Middleware(OwnHosts, names=names, origins=network.origins),
+        Middleware(Guarded, page=page, access=network.access, proxies=network.proxies),
         Middleware(BodyLimit, most_upload=most),
         Middleware(RateLimit, page=page, rate=rate, most_upload=most),
     ]
+    share_with(network)
+    if logins := network.access.logins:
+        options["auth"] = partial(may_log_in, logins)
     page.launch(
+        root_path=network.root_path or None,
         theme=THEME,
         state_session_capacity=SESSIONS,
         show_error=False,  # of errors that are not sentences of ours: they hold paths
@@ -183,6 +199,8 @@ def main() -> None:
             require_mcp()
     except SettingsError as error:
         sys.exit(str(error))
+    if settings.network.json_log:
+        log_json()
     machine.register_zero_gpu(zero_gpu=settings.zero_gpu)
     galleries = open_galleries(settings)
     galleries.start()

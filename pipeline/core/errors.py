@@ -2,6 +2,7 @@
 
     PipelineError
     ├── SettingsError      an option or environment variable has no usable value
+    │   └── Unknown            nothing has the name that was given: a gallery, a photo
     ├── PhotoError         one photo cannot be read
     │   └── PhotoOutOfReach    its file cannot be read now, such as on a drive that is gone; it may be undamaged
     ├── PhotosError        the gallery's photos are unavailable (no such folder, host out of reach, a broken zip)
@@ -13,13 +14,14 @@
     ├── Busy               the server is at its limit; the request may succeed later
     ├── IndexUnavailable   an index outside the gallery (a Milvus server) cannot be reached or used
     └── GalleryError       a gallery on disk cannot be searched
+        ├── NotReady           it is still being prepared
         ├── GalleryMissing     it was never built, or its build was cut short
         ├── GalleryTooSmall    it has too few faces for the reduction that was asked for
         ├── GalleryStale       it was built from other photos, weights or code
         └── GalleryDamaged     its files are not the ones its manifest describes
 
-Each door catches them in one place: the page for all its events, and for what it says in place of an answer; the tool
-for programs, Live, and the command line, which prints the sentence and exits with 2.
+Each door catches them in one place: the page for all its events, and for what it says in place of an answer; the REST
+interface, which gives each a status; the MCP tool, Live, and the command line, which prints it and exits with 2.
 A photo without a face is not an error but a result (see `types.Encoded`).
 """
 
@@ -30,6 +32,10 @@ class PipelineError(Exception):
 
 class SettingsError(PipelineError):
     """An option or environment variable has no usable value."""
+
+
+class Unknown(SettingsError):
+    """Nothing here has the name that was given: a gallery, or a photo of one."""
 
 
 class PhotoError(PipelineError):
@@ -74,6 +80,10 @@ class IndexUnavailable(PipelineError):
 
 class GalleryError(PipelineError):
     """A gallery on disk cannot be searched."""
+
+
+class NotReady(GalleryError):
+    """The gallery is still being prepared; the same request may succeed later."""
 
 
 class GalleryMissing(GalleryError):

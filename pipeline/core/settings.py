@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
@@ -69,6 +70,26 @@ VARIABLES: dict[str, str] = {
         "Addresses or networks of proxies in front of the page, separated by commas, such as `127.0.0.1`: visitors' "
         "addresses are then taken from their header `X-Forwarded-For`. Default: none; on a Hugging Face Space its own."
     ),
+    "FACESEARCH_ROOT_PATH": (
+        "The path below which a proxy serves the page, such as `/faces`; the proxy takes it away. Default: none."
+    ),
+    "FACESEARCH_TOKENS": (
+        "Who may use the server by program: names with their tokens, `name:token`, separated by commas; a token has at "
+        "least 16 characters. Default: none."
+    ),
+    "FACESEARCH_AUTH": ("Who may log in to the page: `user:password`, separated by commas. Default: none."),
+    "FACESEARCH_PUBLIC": (
+        "Whether strangers may come where there are neither tokens nor a login: `on` or `off`. Default: `off`, so that "
+        "only the computer itself is served; on a Hugging Face Space `on`."
+    ),
+    "FACESEARCH_ORIGINS": (
+        "Other sites whose scripts may use the server from a browser (CORS), separated by commas, such as "
+        "`https://app.example.org`. Default: none."
+    ),
+    "FACESEARCH_LOG": (
+        "How the page's process logs: `text`, or `json` for one line of JSON for each request and nothing of "
+        "libraries. Default: `text`."
+    ),
     "FACESEARCH_MILVUS_URI": (
         "Where Milvus keeps its collections: a server such as `http://localhost:19530`, or a `.db` file (or a "
         "folder for one) for the embedded Milvus Lite. Default: a file in each gallery's folder."
@@ -79,7 +100,10 @@ VARIABLES: dict[str, str] = {
     "FACESEARCH_RESNET50_WEIGHTS": "Your own ResNet-50 weights (a PyTorch state dict), labelled as such in the page.",
 }
 
-SECRET = ("FACESEARCH_MILVUS_URI", "FACESEARCH_MILVUS_TOKEN")  # an address may hold a password
+SECRET = (  # an address may hold a password
+    *("FACESEARCH_MILVUS_URI", "FACESEARCH_MILVUS_TOKEN"),
+    *("FACESEARCH_TOKENS", "FACESEARCH_AUTH"),
+)
 
 
 @dataclass(frozen=True)
@@ -109,12 +133,42 @@ class Rate:
 UNLIMITED = Rate()
 
 
+MIN_TOKEN = 16  # characters
+
+
+def digest_of(secret: str) -> bytes:
+    """What is kept of a token or a password."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may come: digests of `tokens` by name, and of passwords by user (`logins`); `public` for everybody else."""
+
+    tokens: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    logins: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    public: bool = False
+
+
 @dataclass(frozen=True)
 class Network:
-    """The names of the page beside localhost, and the addresses or networks of trusted proxies."""
+    """How others reach the server.
+
+    Attributes:
+        hosts: its names beside localhost.
+        proxies: addresses or networks of trusted proxies.
+        access: who they may be.
+        origins: sites whose scripts may read answers.
+        root_path: the path below which a proxy serves the page; empty for none.
+        json_log: whether each request is a line of JSON in the log.
+    """
 
     hosts: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
+    access: Access = Access()
+    origins: tuple[str, ...] = ()
+    root_path: str = ""
+    json_log: bool = False
 
 
 LOCAL = Network()
@@ -154,7 +208,18 @@ class Settings:
         }
         on_space = bool(environ.get("SPACE_ID"))
         index, cache = _default_folders(on_space=on_space)
-        network = Network(_hosts(values["FACESEARCH_HOSTS"]), _proxies(values["FACESEARCH_PROXY"]))
+        network = Network(
+            hosts=_hosts(values["FACESEARCH_HOSTS"]),
+            proxies=_proxies(values["FACESEARCH_PROXY"]),
+            access=Access(
+                tokens=_secrets(values, "FACESEARCH_TOKENS", MIN_TOKEN),
+                logins=_secrets(values, "FACESEARCH_AUTH", 1),
+                public=_switch(values, "FACESEARCH_PUBLIC", default=on_space),
+            ),
+            origins=_origins(values["FACESEARCH_ORIGINS"]),
+            root_path=_root_path(values["FACESEARCH_ROOT_PATH"]),
+            json_log=_one_of(values, "FACESEARCH_LOG", ("text", "json")) == "json",
+        )
         rate = _rate(values["FACESEARCH_RATE"], on_space=on_space)
         return cls(
             dataset=values["FACESEARCH_DATASET"] or cls.dataset,
@@ -210,11 +275,15 @@ def _existing(values: Mapping[str, str], name: str) -> Path | None:
     return path
 
 
+def _one_of(values: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    value = values[name].lower() or choices[0]
+    if value not in choices:
+        raise SettingsError(f"{name} is {values[name]!r}; write {' or '.join(choices)}.")
+    return value
+
+
 def _switch(values: Mapping[str, str], name: str, *, default: bool) -> bool:
-    switches = {"": default, "on": True, "off": False}
-    if values[name].lower() not in switches:
-        raise SettingsError(f"{name} is {values[name]!r}; write on or off.")
-    return switches[values[name].lower()]
+    return default if not values[name] else _one_of(values, name, ("on", "off")) == "on"
 
 
 def _hosts(value: str) -> tuple[str, ...]:
@@ -231,6 +300,29 @@ def _proxies(value: str) -> tuple[str, ...]:
         raise SettingsError(
             f"FACESEARCH_PROXY is {value!r}; write addresses or networks, such as 127.0.0.1 or 10.0.0.0/8."
         ) from error
+
+
+def _secrets(values: Mapping[str, str], name: str, least: int) -> dict[str, bytes]:
+    """The digests of secrets by the names before them; the error repeats neither."""
+    pairs = [each.strip().partition(":") for each in values[name].split(",") if each.strip()]
+    if any(not who or len(secret) < least for who, _, secret in pairs):
+        length = f" of at least {least} characters" if least > 1 else ""
+        raise SettingsError(f"{name} cannot be read; write name:secret, separated by commas, each secret{length}.")
+    return {who: digest_of(secret) for who, _, secret in pairs}
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    origins = tuple(each.strip().lower().rstrip("/") for each in value.split(",") if each.strip())
+    if wrong := [each for each in origins if re.fullmatch(r"https?://[\w.-]+(:\d+)?", each, re.ASCII) is None]:
+        raise SettingsError(f"FACESEARCH_ORIGINS names {wrong[0]!r}; write origins such as https://app.example.org.")
+    return origins
+
+
+def _root_path(value: str) -> str:
+    path = value.rstrip("/")
+    if path and re.fullmatch(r"(/[\w.~-]+)+", path, re.ASCII) is None:
+        raise SettingsError(f"FACESEARCH_ROOT_PATH is {value!r}; write a path such as /faces.")
+    return path
 
 
 def _rate(value: str, *, on_space: bool) -> Rate:

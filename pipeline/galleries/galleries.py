@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import SettingsError
+from pipeline.core.errors import SettingsError, Unknown
 from pipeline.core.recipes import PACKAGED
 from pipeline.core.settings import VERSION, Settings
 from pipeline.embeddings.store import MANIFEST
@@ -51,20 +51,23 @@ class Galleries(Task):
         return tuple(self._by_key)
 
     def get(self, key: object) -> Preparation:
-        """The gallery of this key, or where it is empty of the first that is ready; SettingsError if there is none."""
-        return (
-            self._own(key) or self._by_key[choice(self.first() if key in ("", None) else key, self._by_key, "gallery")]
-        )
+        """The gallery of this key, or where it is empty of the first that is ready; Unknown if there is none."""
+        if own := self._own(key):
+            return own
+        try:
+            return self._by_key[choice(self.first() if key in ("", None) else key, self._by_key, "gallery")]
+        except SettingsError as error:
+            raise Unknown(str(error)) from error
 
     def named(self, name: str) -> Preparation:
-        """The gallery that answers name so (`Answer.gallery`); SettingsError if there is none any more."""
+        """The gallery that answers name so (`Answer.gallery`); Unknown if there is none any more."""
         for preparation in self._by_key.values():
             if preparation.ready() and preparation.gallery.photos.name == name:
                 return preparation
         own = self.own.named(name) if self.own else None
         if own and own.preparation:
             return own.preparation
-        raise SettingsError(f"The gallery {name} is not here any more; search again.")
+        raise Unknown(f"The gallery {name} is not here any more; search again.")
 
     def ready(self) -> tuple[str, ...]:
         """The keys of those that can be searched now."""

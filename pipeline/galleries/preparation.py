@@ -16,7 +16,7 @@ from typing import Literal
 
 from PIL import Image
 
-from pipeline.core.errors import GalleryError, GalleryTooSmall, PhotosError, PipelineError, SettingsError, Stopped
+from pipeline.core.errors import GalleryError, GalleryTooSmall, NotReady, PhotosError, PipelineError, Stopped
 from pipeline.core.progress import Progress, silent
 from pipeline.core.recipes import RECIPES, STAND_INS, UNASKED
 from pipeline.embeddings.map import open_map
@@ -111,11 +111,16 @@ class Preparation(Task):
         return [name for name in all_recipes() if self._statuses[name].state in states]
 
     def recipe(self, asked: object) -> str:
-        """The recipe asked for, or where none is the best that is ready; SettingsError if there is no such one."""
+        """The recipe asked for, or where none is the best that is ready: NotReady if none is.
+
+        SettingsError if there is none of that name, PhotosError if the gallery's photos cannot be had.
+        """
         if asked not in ("", None):
             return choice(asked, RECIPES, "recipe")
         if not (ready := self.ready()):
-            raise SettingsError(self._problem or "The gallery is not ready yet; ask again in a while.")
+            if self._problem and not self.working:
+                raise PhotosError(self._problem)
+            raise NotReady(self._problem or "The gallery is not ready yet; ask again in a while.")
         return ready[0]
 
     def searcher(self, asked: object) -> Searcher:
@@ -134,7 +139,7 @@ class Preparation(Task):
         if status.state == "unavailable":
             raise GalleryError(f"{RECIPES[recipe].label} cannot be used here: {status.reason}")
         if status.state != "ready":
-            raise GalleryError(
+            raise NotReady(
                 f"{RECIPES[recipe].label} is still being prepared; wait for it or choose another model meanwhile."
             )
         return self.gallery.searcher(recipe)

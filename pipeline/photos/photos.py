@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pipeline.core.errors import SettingsError
+from pipeline.core.errors import Unknown
 from pipeline.core.types import Photo
 from pipeline.photos.face_ids import in_a_photo_of, photo_of
 
@@ -61,9 +61,9 @@ class Photos:
         return self._rows.get(photo_of(photo_id)) if row is None and self.every_face else row
 
     def row(self, photo_id: str) -> int:
-        """The same; SettingsError if there is no such photo."""
+        """The same; Unknown if there is no such photo."""
         if (row := self.row_of(photo_id)) is None:
-            raise SettingsError(f"There is no photo {photo_id!r} in this gallery.")
+            raise Unknown(f"There is no photo {photo_id!r} in this gallery.")
         return row
 
     def names_one(self, face_id: str) -> bool:
@@ -71,12 +71,12 @@ class Photos:
         return not (self.every_face and self.named) or photo_of(face_id) == face_id
 
     def person(self, face_id: str) -> str:
-        """Whom a photo or a face of this id shows; SettingsError if there is none."""
+        """Whom a photo or a face of this id shows; Unknown if there is none."""
         person = self.people[self.row(face_id)]
         return person if self.names_one(face_id) else in_a_photo_of(person)
 
     def found(self, face_id: str) -> Photo:
-        """The photo of this id, or that shows the face of this id, called so; SettingsError if there is none."""
+        """The photo of this id, or that shows the face of this id, called so; Unknown if there is none."""
         return Photo(face_id, self.person(face_id), self._read(self.row(face_id)))
 
 

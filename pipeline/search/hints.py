@@ -6,6 +6,7 @@ Hardly any face of LFW is beyond these limits (1,680 photos measured): how well 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -39,6 +40,19 @@ def hints(image: Image.Image, face: Face) -> tuple[str, ...]:
         ),
     )
     return tuple(sentence for holds, sentence in found if holds)
+
+
+def quality(image: Image.Image, face: Face) -> dict[str, Any]:
+    """What `hints` go by, as plain JSON values; `turned` is None where both eyes are in one place."""
+    sharpness, brightness = look(image, np.asarray(face.box, np.float32))
+    aside = turned(face.landmarks)
+    return {
+        "side": round(math.sqrt(face.area), 1),
+        "sharpness": round(sharpness, 2),
+        "brightness": round(brightness, 1),
+        "turned": round(aside, 3) if math.isfinite(aside) else None,
+        "tilted": round(tilted(face.landmarks), 1),
+    }
 
 
 def look(image: Image.Image, box: FloatArray) -> tuple[float, float]:

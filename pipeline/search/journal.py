@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.core.types import Answer
 
@@ -20,23 +21,41 @@ log = logging.getLogger(__name__)
 STEPS = ("detect", "embed", "search", "total")
 
 
+# Called with every answer, and with every error that took the place of one: who counts searches adds to it.
+watchers: list[Callable[[Answer | Exception], None]] = []
+
+
 @dataclass
 class Entry:
-    """A request to the page: its random id and when it came."""
+    """A request: its random id, when it came, and where it has one line in the log, what that says of its search."""
 
     request: str = field(default_factory=lambda: secrets.token_hex(4))
     started: float = field(default_factory=time.perf_counter)
+    facts: dict[str, Any] | None = None
+
+    @property
+    def milliseconds(self) -> float:
+        """Since it came."""
+        return round(1000 * (time.perf_counter() - self.started), 1)
 
 
 _current: ContextVar[Entry | None] = ContextVar("request", default=None)
 
 
+def current() -> Entry:
+    """The request that this thread or task belongs to."""
+    return _current.get() or Entry()
+
+
 @contextmanager
-def request() -> Iterator[Entry]:
-    """What is logged within belongs to one request; so do threads that are started with its context."""
-    token = _current.set(Entry())
-    entry = _current.get()
-    assert entry is not None
+def request(entry: Entry | None = None) -> Iterator[Entry]:
+    """What is logged within belongs to one request; so do threads that are started with its context.
+
+    One that has a line in the log already stays itself.
+    """
+    known = _current.get()
+    entry = entry or (known if known and known.facts is not None else Entry())
+    token = _current.set(entry)
     try:
         yield entry
     finally:
@@ -46,9 +65,16 @@ def request() -> Iterator[Entry]:
 def answered(answer: Answer) -> None:
     """Notes a search that has an answer; outside of requests, such as while warming up, nothing."""
     entry = _current.get()
-    if entry is not None:
+    if entry is None:
+        return
+    for watcher in watchers:
+        watcher(answer)
+    outcome = "found" if answer.found_face else "no_face"
+    if entry.facts is not None:
+        said = {"recipe": answer.recipe, "index": answer.index, "faces": len(answer.faces), "outcome": outcome}
+        entry.facts |= said | {f"{step}_ms": round(answer.timings_ms[step], 1) for step in STEPS}
+    else:
         times = " ".join(f"{step}_ms={answer.timings_ms[step]:.1f}" for step in STEPS)
-        outcome = "found" if answer.found_face else "no_face"
         log.info(
             "search request=%s recipe=%s index=%s gallery=%s faces=%d outcome=%s %s",
             entry.request, answer.recipe, answer.index, answer.gallery, len(answer.faces), outcome, times,
@@ -58,17 +84,28 @@ def answered(answer: Answer) -> None:
 def refused(error: Exception) -> None:
     """Notes a search that got a sentence instead of an answer; the sentence may hold the visitor's words."""
     entry = _current.get()
-    if entry is not None:
-        took = 1000 * (time.perf_counter() - entry.started)
-        log.info("search request=%s outcome=refused error=%s total_ms=%.1f", entry.request, type(error).__name__, took)
+    if entry is None:
+        return
+    for watcher in watchers:
+        watcher(error)
+    kind = type(error).__name__
+    if entry.facts is not None:
+        entry.facts |= {"outcome": "refused", "error": kind}
+    else:
+        log.info("search request=%s outcome=refused error=%s total_ms=%.1f", entry.request, kind, entry.milliseconds)
 
 
 def failed(error: Exception) -> str:
     """Notes what should not have happened, by kind and place, and returns the request's id; its text stays out."""
-    entry = _current.get() or Entry()
+    entry = current()
+    for watcher in watchers:
+        watcher(error)
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     place = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else "-"
+    if entry.facts is not None:
+        entry.facts |= {"outcome": "failed", "error": type(error).__name__, "at": place}
+        return entry.request
     log.error("search request=%s outcome=failed error=%s at=%s", entry.request, type(error).__name__, place)
     return entry.request

@@ -158,6 +158,12 @@ def test_every_variable_described_is_read_and_changes_a_setting(name: str, tmp_p
         "FACESEARCH_HOSTS": "faces.example.org",
         "FACESEARCH_PROXY": "127.0.0.1",
         "FACESEARCH_RATE": "30",
+        "FACESEARCH_LOG": "json",
+        "FACESEARCH_ROOT_PATH": "/faces",
+        "FACESEARCH_TOKENS": "ci:0123456789abcdef",
+        "FACESEARCH_AUTH": "ann:secret",
+        "FACESEARCH_PUBLIC": "on",
+        "FACESEARCH_ORIGINS": "https://app.example.org",
     }
     value = others.get(name, str(tmp_path))
     assert Settings.from_env({name: value}) != Settings()

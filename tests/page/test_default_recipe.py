@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.__main__ import main
-from pipeline.core.errors import SettingsError
+from pipeline.core.errors import NotReady
 from pipeline.core.recipes import MINI, RECIPES
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.gallery import Gallery
@@ -95,6 +95,6 @@ def test_live(galleries: Galleries) -> None:
 
 def test_where_nothing_is_ready_a_sentence_says_so(tiny: Gallery) -> None:
     preparation = Preparation(tiny)
-    with pytest.raises(SettingsError, match="not ready yet; ask again"):
+    with pytest.raises(NotReady, match="not ready yet; ask again"):
         preparation.recipe("")
     assert preparation.recipe("mtcnn-reid") == "mtcnn-reid"

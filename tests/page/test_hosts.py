@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import http.client
+import json
 import socket
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from pipeline.core.settings import Network, Rate
+from pipeline.core.settings import Access, Network, Rate
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
@@ -27,13 +28,15 @@ from pipeline.page.server.guard import LIVE_PATH, MCP_PATH, Message, Receive, Se
 from pipeline.page.server.hosts import ANYWHERE, FOREIGN_HOST, OwnHosts, served_names
 
 # Gradio leaves event loops and their sockets to the garbage collector; `launch` collects them here and now.
-pytestmark = [
+SILENT = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+pytestmark = SILENT
 FOREIGN = "attacker.example"
 SECONDS = 30
+EVERYBODY = Access(public=True)
 
 Launch = Callable[..., Any]
 
@@ -75,29 +78,34 @@ def answered(url: str, method: str, path: str, **headers: str) -> tuple[int, byt
 
 def test_no_route_is_served_under_another_name(launch: Launch) -> None:
     page = launch()
-    routes = [(method, route.path) for route in routes_of(page.app) for method in route.methods or ("GET", "POST")]
+    routes = routes_of(page.app)
     paths = {path for _, path in routes}
     assert len(paths) > 60
+    assert {"/api/v1/search", "/health", "/metrics", "/api/docs"} <= paths
     assert {"/", "/config", LIVE_PATH, "/gradio_api/queue/data", "/gradio_api/heartbeat/{session_hash}"} <= paths
     assert (MCP_PATH in paths) == (find_spec("mcp") is not None)
     assert any("file=" in path for path in paths)
     for method, path in [*routes, ("GET", "/no/such/route"), ("POST", "/gradio_api/upload")]:
-        assert answered(page.local_url, method, path, Host=f"{FOREIGN}:7860") == (
-            403,
-            b"" if method == "HEAD" else FOREIGN_HOST,
-        ), path
+        status, said = answered(page.local_url, method, path, Host=f"{FOREIGN}:7860")
+        assert status == 403, path
+        assert method == "HEAD" or said == FOREIGN_HOST or json.loads(said)["error"]["code"] == "forbidden", path
         by_script = answered(page.local_url, method, path, Origin=f"http://{FOREIGN}")
         assert by_script[0] == 403, path
     assert answered(page.local_url, "GET", "/config")[0] == 200
 
 
-def routes_of(app: Any) -> list[Any]:  # noqa: ANN401
-    """All routes, those of routers within included."""
-    found: list[Any] = []
+def routes_of(app: Any, above: str = "") -> list[tuple[str, str]]:  # noqa: ANN401
+    """All methods and paths, those of routers and applications within included."""
+    found: list[tuple[str, str]] = []
     for route in app.routes:
         inner = getattr(route, "effective_candidates", None)
-        found += list(inner()) if callable(inner) else [route]
-    return [route for route in found if hasattr(route, "path")]
+        for each in list(inner()) if callable(inner) else [route]:
+            path = above + getattr(each, "path", "")
+            if getattr(each, "routes", None):
+                found += routes_of(each, path)
+            elif hasattr(each, "path"):
+                found += [(method, path) for method in getattr(each, "methods", None) or ("GET", "POST")]
+    return found
 
 
 def test_names_of_this_computer_are_served(launch: Launch) -> None:
@@ -153,7 +161,7 @@ def test_a_request_without_a_name_is_refused(launch: Launch) -> None:
 
 
 def test_names_in_the_setting_are_served(launch: Launch) -> None:
-    url = launch(network=Network(hosts=("faces.example.org",))).local_url
+    url = launch(network=Network(hosts=("faces.example.org",), access=EVERYBODY)).local_url
     assert answered(url, "GET", "/config", Host="Faces.Example.org", Origin="https://faces.example.org")[0] == 200
     assert answered(url, "GET", "/config", Host="localhost")[0] == 200
     assert answered(url, "GET", "/config", Host=FOREIGN)[0] == 403
@@ -185,21 +193,21 @@ def asks(page: Any, forwarded: str) -> int:  # noqa: ANN401
 
 
 def test_an_invented_address_is_no_other_visitor(launch: Launch) -> None:
-    page = launch(rate=Rate(1))
+    page = launch(rate=Rate(1), network=Network(access=EVERYBODY))
     assert [asks(page, f"9.9.9.{number}") for number in range(3)] == [200, 429, 429]
 
 
 def test_a_proxy_of_the_setting_tells_visitors_apart(launch: Launch) -> None:
-    page = launch(rate=Rate(1), network=Network(proxies=("127.0.0.1/32",)))
+    page = launch(rate=Rate(1), network=Network(proxies=("127.0.0.1/32",), access=EVERYBODY))
     assert [asks(page, address) for address in ("9.9.9.1", "9.9.9.2", "8.8.8.8, 9.9.9.1")] == [200, 200, 429]
 
 
 def test_a_proxy_elsewhere_is_not_who_asks_here(launch: Launch) -> None:
-    page = launch(rate=Rate(1), network=Network(proxies=("10.0.0.0/8",)))
+    page = launch(rate=Rate(1), network=Network(proxies=("10.0.0.0/8",), access=EVERYBODY))
     assert [asks(page, f"9.9.9.{number}") for number in range(2)] == [200, 429]
 
 
 def test_on_a_space_the_last_word_tells_visitors_apart(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FORWARDED_ALLOW_IPS")
-    page = launch(rate=Rate(1, behind_proxy=True))
+    page = launch(rate=Rate(1, behind_proxy=True), network=Network(access=EVERYBODY))
     assert [asks(page, address) for address in ("9.9.9.1", "9.9.9.2", "8.8.8.8, 9.9.9.1")] == [200, 200, 429]

@@ -20,7 +20,7 @@ import requests
 from PIL import Image
 
 from pipeline.__main__ import main
-from pipeline.core.errors import Busy, PhotoError, SettingsError
+from pipeline.core.errors import Busy, NotReady, PhotoError, SettingsError
 from pipeline.core.settings import Rate
 from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.galleries.gallery import Gallery
@@ -214,7 +214,7 @@ def test_no_face_is_an_answer(galleries: Galleries, tmp_path: Path) -> None:
 
 
 def test_before_anything_is_ready_it_says_so(tiny: Gallery, photo: Path) -> None:
-    with pytest.raises(SettingsError, match="not ready yet"):
+    with pytest.raises(NotReady, match="not ready yet"):
         search_face(Galleries(Preparation(tiny)), {"photo": as_base64(photo)})
 
 

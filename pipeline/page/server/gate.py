@@ -28,26 +28,40 @@ class Gate:
     def __init__(self, at_once: int = AT_ONCE, waiting: int = WAITING) -> None:
         self._within = threading.Semaphore(at_once)
         self._admitted = threading.Semaphore(at_once + waiting)
+        self._counting = threading.Lock()
+        self.running = self.waiting = 0
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Waits for a turn and keeps it while in the block. Busy where too many wait already."""
         if not self._admitted.acquire(blocking=False):
             raise Busy(BUSY)
+        self._count(waiting=1)
         try:
             with self._within:
-                yield
+                self._count(running=1, waiting=-1)
+                try:
+                    yield
+                finally:
+                    self._count(running=-1)
         finally:
             self._admitted.release()
+
+    def _count(self, running: int = 0, waiting: int = 0) -> None:
+        with self._counting:
+            self.running += running
+            self.waiting += waiting
 
     @contextmanager
     def turn_at_once(self) -> Iterator[bool]:
         """Whether there is a turn without waiting, which is kept while in the block."""
         free = self._within.acquire(blocking=False)
+        self._count(running=int(free))
         try:
             yield free
         finally:
             if free:
+                self._count(running=-1)
                 self._within.release()
 
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:

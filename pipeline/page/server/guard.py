@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from pipeline.core.errors import PhotoError, PipelineError, SettingsError
+from pipeline.page.server.envelope import API_PATH, refuse
 from pipeline.search import journal
 
 FETCHED = "Photos are taken as files, not from addresses; download the photo and upload it."
@@ -37,7 +38,8 @@ UPLOADS = "/gradio_api/upload"
 LIVE_PATH = "/gradio_api/live"
 MCP_PATH = "/gradio_api/mcp"
 MAX_MCP_BODY = 24_000_000  # the same for the tool, to which photos come as base64: one of 18 MB
-PLAIN = [(b"content-type", b"text/plain")]
+API_UPLOADS = f"{API_PATH}/v1/own/photos"
+MAX_API_BODY = 42_500_000  # a photo of 40 MB as a form, one of 30 MB as base64
 FOREIGN = "Frames are taken from this page only; programs have the endpoint /search."
 TOO_LARGE = b"This request is too large; upload photos as files."
 TOO_LARGE_UPLOAD = b"These files are too large; upload fewer, or smaller ones."
@@ -146,12 +148,13 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] in WITHOUT_BODY:
             await self._app(scope, receive, send)
             return
-        upload = scope["method"] == "POST" and scope["path"].endswith(UPLOADS)
-        limit = MAX_MCP_BODY if scope["path"].endswith(MCP_PATH) else MAX_BODY
-        size = size_of(scope)
+        path, size = scope["path"], size_of(scope)
+        upload = scope["method"] == "POST" and is_upload(path)
+        limit = MAX_MCP_BODY if path.endswith(MCP_PATH) else MAX_API_BODY if is_api(path) else MAX_BODY
         if refusal := self._refusal(size, self._most_upload if upload else limit, upload=upload):
             await drain(receive)
-            await _refuse_with(send, *refusal)
+            status, said = refusal
+            await refuse(scope, send, status, said.decode())
         elif upload:
             await self._app(scope, receive, send)
         else:
@@ -174,11 +177,21 @@ class BodyLimit:
     async def _hand_on(self, scope: Message, receive: Receive, send: Send, limit: int) -> None:
         body = await read_body(receive, limit)
         if len(body) > limit:
-            await _refuse_with(send, 413, TOO_LARGE)
+            await refuse(scope, send, 413, TOO_LARGE.decode())
         elif limit == MAX_BODY and len(body) > SMALL_BODY and not _is_short(body):
-            await _refuse_with(send, 413, LONG_SESSION)
+            await refuse(scope, send, 413, LONG_SESSION.decode())
         else:
             await self._app(scope, with_body(body, receive), send)
+
+
+def is_api(path: str) -> bool:
+    """Whether a path is of the REST interface."""
+    return path.startswith(f"{API_PATH}/")
+
+
+def is_upload(path: str) -> bool:
+    """Whether what is posted to a path goes to the disk."""
+    return path.endswith((UPLOADS, API_UPLOADS))
 
 
 def size_of(scope: Message) -> int | None:
@@ -195,11 +208,6 @@ async def drain(receive: Receive) -> None:
         left -= len(message.get("body", b""))
         if not message.get("more_body"):
             return
-
-
-async def _refuse_with(send: Send, status: int, said: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": PLAIN})
-    await send({"type": "http.response.body", "body": said})
 
 
 def _is_short(body: bytes) -> bool:

@@ -10,7 +10,8 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
-from pipeline.page.server.guard import PLAIN, Application, Message, Receive, Send
+from pipeline.page.server.envelope import refuse
+from pipeline.page.server.guard import Application, Message, Receive, Send
 
 AUTHORITY = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?(\[[0-9a-f:.]+\]|[^:/@\s\[\]]+)(?::\d*)?", re.IGNORECASE)
 FOREIGN_HOST = (
@@ -22,15 +23,17 @@ NAMING = (b"host", b"origin")  # the headers with the name that a browser thinks
 
 def served_names(listening: str, named: Sequence[str]) -> Sequence[str]:
     """The names for `OwnHosts`: those of the setting; without it none beside localhost, or any beyond this computer."""
-    return named if named or _is_loopback(listening.strip("[]")) else ANYWHERE
+    return named if named or is_loopback(listening.strip("[]")) else ANYWHERE
 
 
 class OwnHosts:
     """Refuses every request under a name that is neither localhost's nor one of `names`."""
 
-    def __init__(self, app: Application, names: Sequence[str]) -> None:
+    def __init__(self, app: Application, names: Sequence[str], origins: Sequence[str] = ()) -> None:
+        """`origins` are those whose scripts may ask, beside the server's own."""
         self._app = app
         self._names = frozenset(names)
+        self._origins = frozenset(origins)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """An ASGI application around another."""
@@ -40,24 +43,28 @@ class OwnHosts:
             await receive()  # the request to connect, which closing answers with 403
             await send({"type": "websocket.close", "code": 1008, "reason": ""})
         else:
-            await send({"type": "http.response.start", "status": 403, "headers": PLAIN})
-            await send({"type": "http.response.body", "body": FOREIGN_HOST})
+            await refuse(scope, send, 403, FOREIGN_HOST.decode())
 
     def _is_own(self, scope: Message) -> bool:
         if ANYWHERE[0] in self._names:
             return True
         told = {wanted: [v.decode("latin-1") for n, v in scope["headers"] if n == wanted] for wanted in NAMING}
+        told[b"origin"] = [value for value in told[b"origin"] if value not in self._origins]
         return bool(told[b"host"]) and all(self._is_served(value) for values in told.values() for value in values)
 
     def _is_served(self, value: str) -> bool:
-        found = AUTHORITY.fullmatch(value)
-        if found is None:
-            return False
-        name = found[1].lower().rstrip(".").strip("[]")
-        return name in self._names or _is_loopback(name)
+        name = name_in(value)
+        return name in self._names or is_loopback(name)
 
 
-def _is_loopback(name: str) -> bool:
+def name_in(value: str) -> str:
+    """The name in a header `Host` or `Origin`; empty where there is none."""
+    found = AUTHORITY.fullmatch(value)
+    return found[1].lower().rstrip(".").strip("[]") if found else ""
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a name or an address is always this computer's own."""
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:

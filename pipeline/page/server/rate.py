@@ -7,8 +7,9 @@ the proxies that a setting names (`trust_proxies`) and of nobody else.
 
 Uploads have a limit in bytes also where there is none to searches: they lie on the disk until they are swept.
 
-A call of the MCP tool is a search. Frames of the tab "Live" have an allowance of their own, or a minute of it would be
-all of a visitor's searches, and without one a stranger could keep the processor busy with them for ever.
+A call of the MCP tool is a search, and so is whatever is posted to the REST interface. Frames of the tab "Live" have
+an allowance of their own, or a minute of it would be all of a visitor's searches, and without one a stranger could
+keep the processor busy with them for ever.
 """
 
 from __future__ import annotations
@@ -26,15 +27,17 @@ import gradio as gr
 
 from pipeline.core.settings import Rate
 from pipeline.page.parts import SEARCH
+from pipeline.page.server.envelope import refuse
 from pipeline.page.server.guard import (
     LIVE_PATH,
     MCP_PATH,
-    UPLOADS,
     Application,
     Message,
     Receive,
     Send,
     drain,
+    is_api,
+    is_upload,
     read_body,
     size_of,
     with_body,
@@ -43,6 +46,7 @@ from pipeline.page.server.guard import (
 MOST_VISITORS = 10_000  # who are remembered; the one who was away longest is forgotten first
 EVENT = re.compile(r"/(queue/join|(call|call/v2|run|api)/[^/]+)/?$")  # Gradio's roads to a function
 AN_HOUR = 3600
+LOGIN, LOGINS = "/login", 10  # in a minute, whatever the rate: passwords may be guessed
 UPLOAD_BYTES = 1_000_000  # for each search of an hour: what a photo has
 UNRATED_BYTES = 20_100_000_000  # of an hour where searches have no limit: all that is ever dropped at once
 FRAMES = 10  # for each search; at 60 searches a minute that is ten a second, about what two cores answer
@@ -86,7 +90,7 @@ class RateLimit:
         self._app = app
         self._behind_proxy, self._is_rated = rate.behind_proxy, bool(rate.a_minute)
         self.searches, self.frames = Allowance(rate.a_minute), Allowance(rate.a_minute * FRAMES)
-        self.uploads = Allowance(rate.a_minute)
+        self.uploads, self.logins = Allowance(rate.a_minute), Allowance(LOGINS)
         most = rate.a_minute * AN_HOUR // 60 * UPLOAD_BYTES if self._is_rated else UNRATED_BYTES
         self.bytes = Allowance(max(most, most_upload), AN_HOUR)
         searches = [event for event in page.fns.values() if event.concurrency_id == SEARCH["concurrency_id"]]
@@ -96,8 +100,15 @@ class RateLimit:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """An ASGI application around another; the body's size is limited already."""
         path = scope["path"] if scope["type"] == "http" and scope["method"] == "POST" else ""
-        if path.endswith(UPLOADS):
+        if is_upload(path):
             await self._upload(scope, receive, send)
+            return
+        if path.rstrip("/") == LOGIN and (wait := self.logins.wait(self._visitor(scope))):
+            await drain(receive)
+            await _answer(send, {"detail": sentence(LOGINS, wait, "logins")}, 429, wait)
+            return
+        if self._is_rated and is_api(path):
+            await self._api(scope, receive, send)
             return
         is_frame, is_tool = path.endswith(LIVE_PATH), path.endswith(MCP_PATH)
         if not (self._is_rated and (is_frame or is_tool or EVENT.search(path))):
@@ -129,7 +140,17 @@ class RateLimit:
             await self._app(scope, receive, send)
             return
         await drain(receive)
-        await _answer(send, {"detail": said}, 429, wait)
+        if is_api(scope["path"]):
+            await refuse(scope, send, 429, said, wait)
+        else:
+            await _answer(send, {"detail": said}, 429, wait)
+
+    async def _api(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Counts what is posted to the REST interface: all of it decodes, searches or makes a gallery."""
+        if wait := self.searches.wait(self._visitor(scope)):
+            await refuse(scope, send, 429, sentence(self.searches.most, wait), wait)
+        else:
+            await self._app(scope, receive, send)
 
     def _is_search(self, path: str, body: bytes) -> bool:
         if path.rstrip("/").rsplit("/", 1)[-1] in self._names:

@@ -1,0 +1,180 @@
+"""What a request may hold: a form with photos as files, or JSON with photos as base64; both with the same options."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from pipeline.core.errors import PhotoError, SettingsError
+from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
+from pipeline.indexes.registry import INDEXES
+from pipeline.page.server.envelope import Refused
+from pipeline.page.server.guard import MAX_API_BODY, MAX_FIELD
+from pipeline.page.server.mcp import decoded
+
+FORM, JSON = "multipart/form-data", "application/json"
+KEY = "X-Gallery"  # the header with a gallery's key: paths and queries reach logs
+MAX_NAME = 200  # characters of a gallery's key or a photo's id
+Recipe: Any = Literal[tuple(["", *RECIPES])]
+Index: Any = Literal[tuple(INDEXES)]
+_recipe: Any = Field("", description="Empty for the best one that is ready.")
+_gallery: Any = Field("", max_length=MAX_NAME, description=f"Its key; else that of the header {KEY}, or the first.")
+_index: Any = Field(DEFAULT_INDEX, description="How neighbours are found; `exact` compares with every photo.")
+_k: Any = Field(DEFAULT_K, ge=1, le=MAX_K, description="How many hits.")
+_pictures: Any = Field(False, description="Whether the answer has pictures.")
+_face: Any = Field("largest", description="1, 2, ... by size; or `largest`, of those that are surely faces.")
+
+
+class Options(BaseModel, extra="forbid"):
+    """What every request may say besides its photos."""
+
+    gallery: str = _gallery
+    recipe: Recipe = _recipe
+
+
+class OneFace(Options):
+    """Options where one face is looked at."""
+
+    face: int | Literal["largest"] = _face
+
+    @property
+    def number(self) -> int:
+        """The face's number as `ask` takes it."""
+        return 0 if isinstance(self.face, str) else self.face
+
+
+class SearchOptions(Options):
+    """Those of a search."""
+
+    index: Index = _index
+    k: int = _k
+    face: int | Literal["largest", "all"] = Field("largest", description="1, 2, ... by size, `largest`, or `all`.")
+    pictures: bool = _pictures
+
+
+class CompareOptions(BaseModel, extra="forbid"):
+    """Those of a search by every recipe that is ready."""
+
+    gallery: str = _gallery
+    index: Index = _index
+    k: int = _k
+    face: int | Literal["largest"] = _face
+    pictures: bool = _pictures
+
+
+class ExplainOptions(OneFace):
+    """Those of an explanation."""
+
+    photo_id: str = Field("", max_length=MAX_NAME, description="A hit's; empty for the nearest other photo.")
+    pictures: bool = _pictures
+
+
+class FacesOptions(Options):
+    """Those of looking for faces."""
+
+    vectors: bool = Field(False, description="Whether each face comes with its vector by the recipe.")
+
+
+Chosen = TypeVar("Chosen", bound=BaseModel)
+
+
+class _InMemory(MultiPartParser):
+    """Writes nothing to the disk: the body is in memory already, and of a photo nothing may be left."""
+
+    spool_max_size = MAX_API_BODY
+
+
+async def taken(request: Request, options: type[Chosen], photos: Sequence[str]) -> tuple[Chosen, list[bytes]]:
+    """The options and the photos of a request; Refused or SettingsError says in a sentence what is wrong with it."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == FORM:
+        fields, sent = await _form(request, photos)
+        strict = False
+    elif kind == JSON:
+        fields, sent = await _json(request, photos)
+        strict = True
+    else:
+        raise Refused(415, f"The photo comes as {FORM} or in {JSON}; name one of them as Content-Type.")
+    missing = [name for name in photos if name not in sent]
+    if missing:
+        raise SettingsError(f"The {missing[0]} is missing; send it as a file of a form, or as base64 in JSON.")
+    if "gallery" in options.model_fields:
+        fields.setdefault("gallery", request.headers.get(KEY, ""))
+    return validated(options, fields, strict=strict), [sent[name] for name in photos]
+
+
+def validated(options: type[Chosen], fields: Mapping[str, Any], *, strict: bool) -> Chosen:
+    """The options; SettingsError with one sentence, which repeats nothing of a value: it may be megabytes."""
+    try:
+        return options.model_validate(fields, strict=strict)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = reprlib.repr(str(wrong["loc"][0]) if wrong["loc"] else "body")
+        if wrong["type"] == "extra_forbidden":
+            raise SettingsError(f"There is no field {name}; there are {', '.join(options.model_fields)}.") from error
+        raise SettingsError(f"The field {name} cannot be that: {wrong['msg']}; correct it.") from error
+
+
+async def _form(request: Request, photos: Sequence[str]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    most = 20  # fields; more than there are options
+    parser = _InMemory(
+        request.headers, request.stream(), max_files=len(photos), max_fields=most, max_part_size=MAX_FIELD
+    )
+    form = await parsed(parser)
+    try:
+        files = {name: value for name, value in form.multi_items() if isinstance(value, UploadFile)}
+        fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+        if set(files) - set(photos):
+            raise SettingsError(f"There is no file {reprlib.repr(min(files))}; there are {', '.join(photos)}.")
+        return fields, {name: await file.read() for name, file in files.items()}
+    finally:
+        await form.close()
+
+
+async def parsed(parser: MultiPartParser) -> FormData:
+    """The form; SettingsError where it is none."""
+    try:
+        return await parser.parse()
+    except (MultiPartException, ClientDisconnect, KeyError, ValueError, UnicodeError) as error:
+        raise SettingsError("This is no form that can be read; send multipart/form-data with a boundary.") from error
+
+
+async def _json(request: Request, photos: Sequence[str]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    try:
+        fields = json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
+        raise SettingsError("This is no JSON; send an object.") from error
+    if not isinstance(fields, dict):
+        raise SettingsError("This is no JSON object; send one.")
+    sent = {}
+    for name in photos:
+        if name in fields:
+            value = fields.pop(name)
+            if not isinstance(value, str):
+                raise SettingsError(f"The field {name} must be a text; send the file's bytes as base64.")
+            try:
+                sent[name] = decoded(value)
+            except PhotoError as error:
+                raise SettingsError(str(error)) from error
+    return fields, sent
+
+
+def body(options: type[BaseModel], photos: Sequence[str]) -> dict[str, Any]:
+    """The request's description for OpenAPI, with both kinds of body."""
+    schema = options.model_json_schema()
+
+    def kind(**photo: str) -> dict[str, Any]:
+        properties = {name: {"type": "string"} | photo for name in photos} | schema["properties"]
+        whole = {"type": "object", "properties": properties, "required": list(photos), "additionalProperties": False}
+        return {"schema": whole}
+
+    as_file = kind(format="binary", description="JPEG, HEIC, PNG, WebP, AVIF, GIF, BMP or TIFF.")
+    as_text = kind(contentEncoding="base64", description="The file as base64, or as a data URL.")
+    return {"requestBody": {"required": True, "content": {FORM: as_file, JSON: as_text}}}

@@ -1,0 +1,83 @@
+"""How every route of the REST interface answers: after a turn at the gate, in JSON, or by the one envelope."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from pipeline.core.errors import PipelineError
+from pipeline.page.rest import models
+from pipeline.page.server.envelope import CODES, envelope, headers_of, status_of
+from pipeline.page.server.gate import Gate
+from pipeline.page.server.guard import unforeseen
+from pipeline.search import journal
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": models.Refusal, "description": code.replace("_", " ")} for status, (code, _) in CODES.items()
+}
+FAILED = 500
+
+
+class Json(Response):
+    """A body of JSON."""
+
+    media_type = "application/json"
+
+    def render(self, content: object) -> bytes:
+        """As UTF-8; a number that JSON does not have is an error."""
+        return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+
+
+class Door:
+    """Does what the routes ask for, bounded by the gate that all doors share."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def answered(self, work: Callable[[], Mapping[str, Any]], status: int = 200, *, quick: bool = False) -> Json:
+        """What the work gives, done in a thread; `quick` work neither decodes nor searches, and takes no turn."""
+
+        def gated() -> Mapping[str, Any]:
+            with nullcontext() if quick else self._gate.turn():
+                return work()
+
+        try:
+            return Json(await run_in_threadpool(gated), status)
+        except PipelineError:
+            raise
+        except Exception as error:
+            raise HTTPException(FAILED, unforeseen(error)) from error
+
+
+def answer_by_envelope(app: FastAPI) -> None:
+    """Lets every refusal of the application be an envelope."""
+
+    def refused(_: Request, error: Exception) -> Json:
+        journal.refused(error)
+        assert isinstance(error, PipelineError)
+        return _refusal(status_of(error), str(error))
+
+    def not_routed(_: Request, error: Exception) -> Json:
+        assert isinstance(error, HTTPException)
+        return _refusal(error.status_code, str(error.detail), error.headers)
+
+    def not_valid(_: Request, error: Exception) -> Json:
+        assert isinstance(error, RequestValidationError)
+        wrong = error.errors()[0]
+        return _refusal(400, f"The field {wrong['loc'][-1]!r} cannot be that: {wrong['msg']}; correct it.")
+
+    app.add_exception_handler(RequestValidationError, not_valid)
+    app.add_exception_handler(PipelineError, refused)
+    app.add_exception_handler(HTTPException, not_routed)
+
+
+def _refusal(status: int, said: str, headers: Mapping[str, str] | None = None) -> Json:
+    return Json(envelope(status, said), status, headers_of(status) | dict(headers or {}))
