@@ -57,7 +57,6 @@ from pipeline.page.tabs.search import search_events
 THEME = gr.themes.Default(primary_hue="orange", neutral_hue="slate", font=["system-ui", "sans-serif"]).set(
     body_text_color_subdued="*neutral_500"  # the theme's own has a contrast of 2.6 to 1; AA wants 4.5
 )
-THEME.custom_css = source("page.css") + wording.index_style()
 QUEUE_LENGTH = 64
 SESSIONS = 1000  # that are remembered, 180 KB each; Gradio would keep those of the last 10,000 visits
 MOST_UPLOADED = 42_500_000  # bytes of one upload: a photo of 40 MB, and what is around it
@@ -125,10 +124,9 @@ def launch(
     kept. `options` go to Gradio's `launch`.
     """
     gate = Gate()
-    page = build_page(galleries, gate)
     metrics = Metrics(gate)
     metrics.start()
-    ours = [live_route(galleries, gate), pictures_route(galleries), *files_routes(page)]
+    ours = [live_route(galleries, gate), pictures_route(galleries)]
     routes = [*ours, *rest_routes(galleries, gate, metrics)]
     served: dict[str, Any] = {"routes": routes}
     if mcp:
@@ -144,6 +142,9 @@ def launch(
     if galleries.own:
         galleries.own.start()
     gr.set_static_paths(galleries.picture_roots)  # as the visitor's photo and as examples, for which Gradio has files
+    page = build_page(galleries, gate)
+    routes += files_routes(page)
+    THEME.custom_css = source("page.css") + wording.index_style()
     names = served_names(str(options.get("server_name") or LOCALHOST_NAME), network.hosts)
     most = MOST_DROPPED if galleries.own else MOST_UPLOADED
     served["exception_handlers"] = {TypeError: no_such_call, KeyError: no_such_call}

@@ -95,7 +95,7 @@ _FACENET = Recipe(
 _REID = Recipe(
     name="mtcnn-reid",
     label="Compact",
-    summary="A small network of Open Model Zoo on the face, aligned by five landmarks; names the most people rightly.",
+    summary="A small network on the face, aligned by landmarks; names the most people rightly.",
     network="reid",
     crop="aligned",
     size=128,
@@ -117,7 +117,7 @@ _MINI_WHOLE = replace(
     _MINI,
     name="mini-whole",
     label="Mini, whole photo",
-    summary="The same small network on the whole photo; shows what not looking for a face costs.",
+    summary="The same network on the whole photo; no face is looked for.",
     crop="whole",
 )
 
@@ -136,7 +136,7 @@ def reduced(base: Recipe, dim: int) -> Recipe:
         base,
         name=f"{base.name}-{dim}",
         label=f"{base.label}, {dim}-d",
-        summary=f"{base.summary.rstrip('.')}; reduced to {dim} numbers by PCA fitted on the gallery.",
+        summary=f"{base.summary.rstrip('.')}; reduced to {dim} numbers.",
         dim=dim,
         base=base.name,
         layer="pca",
@@ -147,7 +147,7 @@ _RESNET50_8192 = replace(
     _RESNET50,
     name="resnet50-8192",
     label="Baseline, trained",
-    summary="The baseline with a layer trained on this gallery's people, most of whose photos it has seen.",
+    summary="ResNet-50 with a layer trained on this gallery's people.",
     dim=8192,
     base="resnet50",
     layer="head",

@@ -108,7 +108,8 @@ class Gallery:
     @property
     def title(self) -> str:
         """What the gallery is called, also while its photos are not there yet."""
-        return self._photos.title if self._photos else TITLES.get(self._dataset, re.split("[/:]", self._dataset)[-1])
+        name = re.split("[/:]", self._dataset.rstrip("/"))[-1]
+        return self._photos.title if self._photos else TITLES.get(name, name)
 
     def default_recipe(self) -> str:
         """The recipe to use where none is asked for: the best that is built and ready, or else to be built."""

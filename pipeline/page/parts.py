@@ -116,14 +116,15 @@ class Parts:
         """The answer, and what can be done with it."""
         self.back = gr.Button("Back", visible=False, elem_id="back", size="sm", min_width=80, scale=0)
         self.sentence = gr.HTML(elem_id="sentence")
+        self.whole = gr.Button("Search with the whole photo", visible=False, elem_id="whole", size="sm")
         with gr.Row(elem_id="said"):
             self.note = gr.HTML(elem_id="note")
             self.retry = gr.Button("Try again", visible=False, elem_id="retry", size="sm")
-        self.whole = gr.Button("Search with the whole photo instead", visible=False, elem_id="whole", size="sm")
         self.enlarged = gr.HTML(js_on_load=loading("tiles.js"), elem_id="enlarged")
         self.why = gr.HTML(elem_id="why")
         self.hits = gr.HTML(js_on_load=loading("tiles.js", "moves.js"), elem_id="results")
         with gr.Row(visible=False, elem_id="tools") as self.tools:
+            gr.HTML("<p class='above'>Download</p>")
             names = {"csv": "CSV", "json": "JSON", "sheet": "Pictures"}
             self.downloads = {
                 kind: gr.Button(name, size="sm", min_width=60, elem_id=f"download-{kind}")

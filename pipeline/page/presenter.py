@@ -221,7 +221,10 @@ def results(preparation: Preparation, answers: Sequence[Answer], request: Reques
     """The answers as HTML: photo by photo, by person, or a row for each of several faces."""
     each = [tiles(preparation, answer, request, position) for position, answer in enumerate(answers)]
     if len(answers) > 1:
-        rows = [Group(f"Face {answer.face_number}", "", row) for answer, row in zip(answers, each, strict=True)]
+        rows = [
+            Group(f"Face {answer.face_number}", wording.person_line(answer), row)
+            for answer, row in zip(answers, each, strict=True)
+        ]
         return results_html(rows, "strips")
     if request.by_person:
         return results_html(by_person(each[0]), "people") if each else ""

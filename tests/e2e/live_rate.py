@@ -72,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         served.close()
     round_trip = statistics.median(ms for _, ms in answers)
     sys.stdout.write(
-        f"{options.recipe}, {len(searcher.gallery):,} photos: {len(answers) / took:.1f} updates/s over {took:.0f} s; "
+        f"{options.recipe}, {len(searcher.embeddings):,} photos: "
+        f"{len(answers) / took:.1f} updates/s over {took:.0f} s; "
         f"{round_trip:.0f} ms from frame to answer; the server used {busy / took:.2f} of {os.cpu_count()} cores; "
         f"load of the machine {os.getloadavg()[0]:.1f}\n"
     )

@@ -67,13 +67,8 @@ def test_a_camera_that_sends_too_many_frames_pauses_and_goes_on(
     assert button(page, "Stop").is_visible()
 
 
-def test_who_finds_the_queue_full_is_told_so(
-    ready: Preparation, serve: Serve, browse: Browse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(app, "QUEUE_LENGTH", QUEUE)
-    url = serve(ready)
-    page = browse(url, refusals=503)
-    wait_for_answer(page, "Ada")
+def held_searches(ready: Preparation, patch: pytest.MonkeyPatch) -> tuple[threading.Semaphore, threading.Event]:
+    """What is released for each search by the default model that begins, and what lets them go on."""
     under_way, may_go_on, searcher = threading.Semaphore(0), threading.Event(), ready.searcher(DEFAULT)
     search = searcher.search
 
@@ -82,7 +77,39 @@ def test_who_finds_the_queue_full_is_told_so(
         assert may_go_on.wait(60)
         return search(*asked, **options)
 
-    monkeypatch.setattr(searcher, "search", held)
+    patch.setattr(searcher, "search", held)
+    return under_way, may_go_on
+
+
+def test_who_waits_is_told_the_place_in_the_queue(
+    ready: Preparation, serve: Serve, browse: Browse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = serve(ready)
+    page = browse(url)
+    wait_for_answer(page, "Ada")
+    under_way, may_go_on = held_searches(ready, monkeypatch)
+    with closing(Visitor(url)) as visitor:
+        asked = [visitor.upload(encode(portrait(1))), DEFAULT, DEFAULT_INDEX, 20, 0, ""]
+        for _ in range(SEARCH["concurrency_limit"]):
+            visitor.start("search", asked)
+            assert under_way.acquire(timeout=60)
+        visitor.start("search", asked)
+        page.get_by_label("Baseline", exact=True).check()
+        told = page.locator("#results .progress-text", has_text=re.compile(r"queue: 2/2 \| \d"))
+        told.wait_for()
+        assert told.bounding_box()["y"] < page.viewport_size["height"], "in sight"
+        may_go_on.set()
+    page.locator("#note", has_text="whole photo").wait_for()
+
+
+def test_who_finds_the_queue_full_is_told_so(
+    ready: Preparation, serve: Serve, browse: Browse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "QUEUE_LENGTH", QUEUE)
+    url = serve(ready)
+    page = browse(url, refusals=503)
+    wait_for_answer(page, "Ada")
+    under_way, may_go_on = held_searches(ready, monkeypatch)
     with closing(Visitor(url)) as visitor:
         asked = [visitor.upload(encode(portrait(1))), DEFAULT, DEFAULT_INDEX, 20, 0, ""]
         for _ in range(SEARCH["concurrency_limit"]):

@@ -49,7 +49,7 @@ def test_another_face_is_chosen_by_a_click_by_keyboard_and_all_at_once(page: Pag
     page.locator("#note", has_text="Open Model Zoo").wait_for()
     wait_for_answer(page, "Farid")  # another model keeps the face
 
-    page.get_by_role("button", name="Search for all of them").click()
+    page.get_by_role("button", name="search for all of them").click()
     page.locator("#results h3", has_text="Face 2").wait_for()
     rows = page.locator("#results section")
     assert [rows.nth(n).locator(".who").first.inner_text() for n in range(2)] == ["Farid", "Bruno"]

@@ -11,6 +11,7 @@ import app
 from pipeline.core.settings import Network
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.preparation import Preparation
+from pipeline.photos.pictures import SMALL_SIDE
 from tests.e2e.conftest import PHONE, Browse, Page, Serve
 from tests.e2e.test_explore import TWO
 from tests.e2e.test_limit import calibrated
@@ -119,6 +120,9 @@ def test_while_an_answer_is_on_its_way_the_old_one_stays(
     page.locator("#role").get_by_label("Baseline").check()
     page.locator("#results .pending .tile").nth(19).wait_for()
     assert page.locator(".pending").count() == 1, "one place says so"
+    waiting = page.locator("#results .progress-text")
+    page.wait_for_function("/\\d/.test(document.querySelector('#results .progress-text').innerText)")
+    assert waiting.bounding_box()["y"] < 500, "in sight, from the first second on"
     page.wait_for_function("getComputedStyle(document.querySelector('#results .pending')).opacity === '0.6'")
     may_go_on.set()
     page.locator("#note", has_text="whole photo").wait_for()
@@ -140,6 +144,19 @@ def test_photos_of_both_answers_move_to_their_new_places(opened: Open) -> None:
     page.locator("#note", has_text="FaceNet").wait_for()
     settled(page)
     assert page.evaluate("moved") == 0
+
+
+def test_what_a_first_visit_loads_is_small_and_kept(opened: Open) -> None:
+    page = opened("desktop")  # which also sees to it that nothing is asked of another host
+    assert not page.evaluate("gradio_config.css || gradio_config.head")
+    loaded = page.evaluate("performance.getEntriesByType('resource').map(each => new URL(each.name).pathname)")
+    assert {"/theme.css", "/scripts/tiles.js", "/scripts/moves.js"} <= set(loaded)
+    shown = page.locator("#results .tile img").evaluate_all(
+        "all => all.map(one => [one.naturalWidth, one.loading, one.currentSrc.endsWith('-small.jpg')])"
+    )
+    assert all(width <= SMALL_SIDE for width, *_ in shown)
+    assert all(small for width, _, small in shown if width)
+    assert [loading for _, loading, _ in shown] == ["auto"] * 10 + ["lazy"] * 10
 
 
 def test_by_keyboard_alone(opened: Open, tmp_path: Path) -> None:
@@ -207,8 +224,11 @@ def test_where_browsers_give_no_camera_a_sentence_says_so(tmp_path: Path, browse
         page.goto(str(served.local_url))
         wait_for_answer(page, "Ada")
         assert page.locator("#camera p").count() == 0
+        page.locator("#photo [aria-label='Capture from camera']").wait_for()
         page.goto(str(served.local_url).replace("127.0.0.1", "faces.test"))
         page.locator("#camera", has_text="Browsers give the camera only to pages over https").wait_for()
+        page.locator("#photo [aria-label='Upload file']").wait_for()
+        assert not page.locator("#photo [aria-label='Capture from camera']").is_visible()
         page.close()
     finally:
         served.close()

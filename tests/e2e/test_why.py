@@ -75,7 +75,7 @@ def test_each_of_several_faces_has_its_own_explanation(
     wait_for_answer(page, "Ada")
     upload(page, TWO, tmp_path / "two.png")
     wait_for_answer(page, "Bruno")
-    page.get_by_role("button", name="Search for all of them").click()
+    page.get_by_role("button", name="search for all of them").click()
     rows = page.locator("#results section")
     page.locator("#results h3", has_text="Face 2").wait_for()
     colours = []

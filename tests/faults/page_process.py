@@ -65,7 +65,7 @@ def page_handler(preparation: Preparation) -> Callable[[str], dict[str, Any]]:
         try:
             shown = searched(preparation, request)
             parts.changes(shown)
-            every = searched(preparation, request, Which.EVERY_FACE).sentence if "Search for all" in shown.faces else ""
+            every = searched(preparation, request, Which.EVERY_FACE).sentence if "earch for all" in shown.faces else ""
         except Exception:
             return {"code": None, "said": traceback.format_exc()}
         refused = "role='alert'" in shown.sentence

@@ -94,3 +94,5 @@ def test_alone_the_sample_is_the_pages_own(tmp_path: Path) -> None:
     alone = open_galleries(Settings(dataset=SAMPLE.name, cache=tmp_path, index=tmp_path / "index"))
     assert alone.keys == (MAIN,)
     assert alone.main.gallery.title == "Sample"
+    copy = open_galleries(Settings(dataset="/a/copy/of/lfw/", cache=tmp_path, index=tmp_path / "index"))
+    assert copy.main.gallery.title == "LFW", "before its photos are there"

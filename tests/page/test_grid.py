@@ -178,7 +178,7 @@ def test_faces_are_chosen_by_their_pictures_the_one_searched_with_first() -> Non
     assert "alt='Face 2: what the network sees of your photo'" in html.split("<button")[0]
     assert [part.split("'")[0] for part in html.split("data-face='")[1:]] == ["1", "3"]
     assert "aria-label='Face 1: search with it'" in html
-    assert "data-event='expand'>Search for all of them</button>" in html
+    assert "aria-label='All 3 faces: search for all of them'>All 3<br>faces</button>" in html
     alone = faces_html(Look(PHOTO.image, FACES[:1]), answered(FACES[:1], 0))
     assert "<button" not in alone
     assert "alt='what the network sees of your photo'" in faces_html(Look(PHOTO.image, ()), answered((), None))

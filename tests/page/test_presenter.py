@@ -159,7 +159,7 @@ def test_every_face_has_its_row_and_the_chosen_one_stays_chosen(preparation: Pre
         shown = searched(preparation, replace(asked, face=chosen), Which.EVERY_FACE)
         assert shown.face == number
         assert [answer.hits[0].person for answer in shown.answers] == ["Farid", "Bruno"]
-    assert "The nearest photos of 2 faces, a row for each" in shown.sentence
+    assert "The nearest photos of <b>2 faces</b>, a row for each" in shown.sentence
     assert "<div class='groups strips'><section><h3>Face 1</h3>" in shown.results
     assert "data-answer='1' data-event='expand'" in shown.results
 

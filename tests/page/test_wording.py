@@ -150,7 +150,7 @@ def test_models_that_cannot_be_had_stand_with_their_reasons() -> None:
 def test_a_models_note_gives_the_reason_escaped() -> None:
     assert RECIPES[DEFAULT].summary in model_note(DEFAULT, None, Status("ready"))
     assert "Unavailable" not in model_note(DEFAULT, None, Status("ready"))
-    assert "this server's own weights" in model_note(DEFAULT, None, Status("ready", custom_weights=True))
+    assert "(custom weights)." in model_note(DEFAULT, None, Status("ready", custom_weights=True))
     note = model_note(DEFAULT, None, Status("unavailable", EVIL))
     assert "Unavailable here" in note
     assert "&lt;b onclick=&#39;x&#39;&gt;&amp;" in note
@@ -164,9 +164,7 @@ def test_who_stands_in_for_a_role_says_for_what() -> None:
     note = model_note("mini-whole", "baseline", Status("ready"), lacking=True)
     assert "ResNet-50 is not here (see More models); Mini, whole photo stands in." in note
     assert "stands in" not in model_note("resnet50", "baseline", Status("ready"))
-    assert "Of 100 people Compact, under More models, names 97 rightly" in model_note(
-        "mtcnn-facenet", "improved", Status("ready")
-    )
+    assert "Compact, under More models, names more people" in model_note("mtcnn-facenet", "improved", Status("ready"))
     assert "Compact" not in model_note("mtcnn-facenet", None, Status("ready"))
     assert "whole photo stands in" not in model_note("mini-whole", None, Status("ready")), "chosen by its own name"
 
@@ -190,9 +188,9 @@ def test_the_answer_line_has_the_numbers() -> None:
 
 def test_the_line_of_several_answers_adds_up_what_each_took() -> None:
     line = every_line([answer(), answer(), answer()])
-    assert "The nearest photos of 3 faces, a row for each" in line
+    assert "The nearest photos of <b>3 faces</b>, a row for each" in line
     assert "95 ms" in line, "30.4 once, 20.2 and 1.26 three times"
-    assert "nearest photos of 1 face," in every_line([answer()])
+    assert "nearest photos of <b>1 face</b>," in every_line([answer()])
 
 
 def test_hints_are_a_list_and_escaped() -> None:

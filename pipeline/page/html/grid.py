@@ -115,8 +115,8 @@ def faces_html(look: Look, answer: Answer) -> str:
     shown += [(number, inline(_portrait(look.image, answer.faces[number - 1]), FACE_SIDE)) for number in others[:MOST]]
     alt = CROP_ALT if answer.face_number is None else f"Face {answer.face_number}: {CROP_ALT}"
     more = max(len(others) - MOST, 0)
-    several, chosen = len(answer.faces) > 1, answer.face_number
-    return TEMPLATES("faces", faces=shown, chosen=chosen, alt=alt, several=several, more=more)
+    count, chosen = len(answer.faces), answer.face_number
+    return TEMPLATES("faces", faces=shown, chosen=chosen, alt=alt, count=count, more=more)
 
 
 def _portrait(image: Image.Image, face: Face) -> Image.Image:

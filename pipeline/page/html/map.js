@@ -244,6 +244,14 @@ function start() {
   putCard();
 }
 
+// Of the time that drawing takes, what is left; the server's guess may be too short.
+setInterval(() => {
+  const told = element.querySelector('[data-left]');
+  if (!told) return;
+  const left = --told.dataset.left;
+  told.textContent = left > 89 ? `about ${Math.round(left / 60)} min left` : left > 0 ? `about ${left} s left` : 'any moment now';
+}, 1000);
+
 let ended = () => {};
 watch('value', () => { if (element.querySelector('.map:not([data-begun])')) { ended(); start(); } });
 start();

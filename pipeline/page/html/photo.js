@@ -5,5 +5,5 @@ document.addEventListener('click', (click) => {
   document.querySelector('#photo input[type=file]').click();
 }, true);
 // and that browsers give no camera to such a page is said before somebody asks for it.
-if (!isSecureContext) element.innerHTML = `<p class="note">Browsers give the camera only to pages over https or on this
+if (!navigator.mediaDevices) element.innerHTML = `<p class="note">Browsers give the camera only to pages over https or on this
   computer; open this page so, or choose a photo.</p>`;

@@ -40,7 +40,8 @@ def expected(preparation: Preparation, request: Request) -> str | None:
     gallery = preparation.searcher(request.recipe).embeddings
     if load_map(gallery) is not None:
         return None
-    return TEMPLATES("drawing", photos=len(gallery), time=duration(len(gallery) * SECONDS_A_PHOTO))
+    seconds = len(gallery) * SECONDS_A_PHOTO
+    return TEMPLATES("drawing", photos=len(gallery), seconds=round(seconds), time=duration(seconds))
 
 
 def point(parts: Parts, asked: object) -> dict[str, str]:
