@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.core.errors import PhotoError, SettingsError
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K
-from pipeline.core.types import Answer
+from pipeline.core.types import Answer, FloatArray
 from pipeline.encoder.faces import Choose, numbered
 from pipeline.encoder.look import Look, again
 from pipeline.indexes.registry import INDEXES
@@ -38,7 +38,7 @@ class Question:
     """A photo, and how to search with it; nothing has been checked yet.
 
     `photo` is a file by its path, its bytes, or the picture itself. `face` is a face's number, 0 for the largest, or a
-    `Which`, or what chooses one (`Choose`).
+    `Which`, or what chooses one (`Choose`). `vector` stands for the face's own, see `Searcher.search`.
     """
 
     photo: Path | str | bytes | Image.Image | None
@@ -46,6 +46,7 @@ class Question:
     k: object = DEFAULT_K
     face: object = 0
     seen: Look | None = None
+    vector: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def ask(question: Question, searcher: Callable[[], Searcher]) -> Found:
         seen = again(image, question.seen) if question.seen else asked.look(image)
     if question.face is Which.EVERY_FACE:
         return Found(seen, asked, asked.search_every_face(seen, k, index))
-    return Found(seen, asked, (asked.search(seen, k, index, choose=choose),))
+    return Found(seen, asked, (asked.search(seen, k, index, choose=choose, vector=question.vector),))
 
 
 def ask_all(question: Question, searchers: Callable[[], Sequence[Searcher]]) -> Comparison:

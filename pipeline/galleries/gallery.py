@@ -153,17 +153,17 @@ class Gallery:
                 embeddings = self._built.pop(recipe, None) or open_embeddings(self.photos, encoder, self.index_root)
                 if missing_indexes(embeddings):
                     embeddings = build_embeddings(self.photos, [encoder], self.index_root, milvus=self.milvus)[recipe]
-                corrected = self.corrections.people(embeddings.photo_ids, embeddings.people)
-                rows = zip(corrected, embeddings.people, embeddings.named.tolist(), strict=True)
-                people = [name if named or name != before else None for name, before, named in rows]
-                self._searchers[recipe] = open_searcher(
-                    embeddings,
-                    encoder,
-                    self.milvus,
-                    self._calibration(embeddings),
-                    people if self.photos.named else None,
-                )
+                people, calibration = self._people_of(embeddings), self._calibration(embeddings)
+                self._searchers[recipe] = open_searcher(embeddings, encoder, self.milvus, calibration, people)
             return self._searchers[recipe]
+
+    def _people_of(self, embeddings: Embeddings) -> Sequence[str | None] | None:
+        """Who each face shows, as a `Searcher` has it."""
+        if not self.photos.named:
+            return None
+        corrected = self.corrections.people(embeddings.photo_ids, embeddings.people)
+        rows = zip(corrected, embeddings.people, embeddings.named.tolist(), strict=True)
+        return [name if named or name != before else None for name, before, named in rows]
 
     @property
     def corrections(self) -> Corrections:

@@ -17,6 +17,7 @@ from pipeline.core.recipes import UNASKED
 from pipeline.core.settings import EMBEDDED
 from pipeline.encoder.encoder import Encoders
 from pipeline.galleries.own_faces import OwnFaces, face_recipes
+from pipeline.galleries.own_people import OwnPeople, found_people
 from pipeline.galleries.preparation import Preparation
 from pipeline.galleries.task import Task
 from pipeline.galleries.uploads import Taken, take
@@ -54,6 +55,7 @@ class OwnGallery(Task):
         self.preparation: Preparation | None = None  # None until there is something to search
         self.problem = ""
         self.told: Told | None = None
+        self.people: OwnPeople | None = None  # None until they are found, or where they cannot be
         self.removed = False  # or being removed: nothing is begun with it any more
         self._encoders = encoders
         self._coming: Preparation | None = None
@@ -118,7 +120,9 @@ class OwnGallery(Task):
                 for photo_id in wanted:
                     (self.folder / "photos" / photo_id).unlink(missing_ok=True)
                 self.preparation.gallery.pictures.remove(wanted)
-            self.told = None
+            if self.people:
+                self.people.forget(wanted)
+            self.told, self.people = None, None
             self.resume()
 
     def resume(self) -> None:
@@ -142,7 +146,7 @@ class OwnGallery(Task):
         self.removed = True
         with self._lock:
             self._close()
-            self.preparation, self.told = None, None
+            self.preparation, self.told, self.people = None, None, None
             remove_folder(self._pictures / self.name)
             remove_folder(self.folder)
 
@@ -269,6 +273,8 @@ class OwnGallery(Task):
             raise PhotosError(preparation.problem or status.reason)
         if not len(preparation.searcher(here[0]).embeddings):
             raise PhotosError(NO_FACES)
+        self._progress = None
+        self.people = found_people(preparation.gallery, here[0])
         preparation.start(name for name in face_recipes() if name in UNASKED)
 
     def _new_preparation(self) -> Preparation:

@@ -17,6 +17,7 @@ from pipeline.photos.face_ids import photo_of
 from pipeline.photos.folders import own_photos, told_apart
 from pipeline.photos.photos import Photos
 from pipeline.search.grouping import group_faces, limit_of
+from pipeline.search.searcher import Searcher
 
 UNKNOWN = "unknown"  # the folder of those with one face, or with none
 
@@ -59,17 +60,26 @@ def find_people(gallery: Gallery, recipe: str, report: Report = silent) -> Peopl
     GalleryError where the recipe's distances were never calibrated with its weights.
     """
     gallery.build([recipe], report)
-    searcher = gallery.searcher(recipe)
+    members = groups_of(gallery.searcher(recipe))
+    several = tuple(tuple(each) for each in members if len(each) > 1)
+    return People(several, tuple(each[0] for each in members if len(each) == 1))
+
+
+def groups_of(searcher: Searcher) -> list[list[str]]:
+    """The ids of the searcher's faces by person, whoever has most first.
+
+    GalleryError where the recipe's distances were never calibrated with its weights.
+    """
     embeddings, calibration = searcher.embeddings, searcher.calibration
     if calibration is None:
+        recipe = searcher.encoder.recipe.name
         raise GalleryError(f"What distances of {recipe} mean with these weights is not known; choose another recipe.")
     ids = embeddings.photo_ids
     groups = group_faces(embeddings.vectors, limit_of(calibration, len(ids)), [photo_of(face) for face in ids])
     members: list[list[str]] = [[] for _ in range(int(groups.max(initial=-1)) + 1)]
     for face, group in zip(ids, groups.tolist(), strict=True):
         members[group].append(face)
-    several = tuple(tuple(each) for each in members if len(each) > 1)
-    return People(several, tuple(each[0] for each in members if len(each) == 1))
+    return members
 
 
 def link_people(found: People, photos: Path, out: Path) -> None:

@@ -79,7 +79,8 @@ def changed_elsewhere(place: Collection) -> IndexUnavailable:
 def connected(place: Collection) -> MilvusClient:
     """A client of the database; IndexUnavailable if it needs Milvus Lite, which is not installed."""
     options: dict[str, int] = {}
-    if "://" not in place.uri:
+    embedded = "://" not in place.uri
+    if embedded:
         if find_spec("milvus_lite") is None:
             raise IndexUnavailable(
                 "Milvus without a server needs milvus-lite; install it with `pip install 'pymilvus[milvus-lite]'`, "
@@ -89,7 +90,8 @@ def connected(place: Collection) -> MilvusClient:
         _keep_k_means_quiet()
         options = NO_PINGS
     seconds = time_limit(place, CONNECT_SECONDS)
-    return MilvusClient(place.uri, token=place.token, timeout=seconds, grpc_options=options, dedicated=True)
+    # pymilvus keeps for good what others may share, and a file has another address each time it is opened.
+    return MilvusClient(place.uri, token=place.token, timeout=seconds, grpc_options=options, dedicated=embedded)
 
 
 @cache

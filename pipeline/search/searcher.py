@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K
 from pipeline.core.settings import EMBEDDED, Milvus
-from pipeline.core.types import Answer, Encoded, Hit, VectorIndex
+from pipeline.core.types import Answer, Encoded, FloatArray, Hit, VectorIndex
 from pipeline.core.verdicts import PersonVerdict, Words
 from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import Encoder
@@ -54,6 +54,10 @@ class Searcher:
         self.indexes = indexes
         self.calibration = calibration
 
+    def naming(self, people: Sequence[str | None] | None) -> Searcher:
+        """The same with other names."""
+        return Searcher(self.embeddings, self.encoder, self.indexes, self.calibration, people)
+
     def look(self, image: Image.Image) -> Look:
         """The faces of the RGB image, as this searcher's detector finds them; none where it looks for no face."""
         return look(image, self.encoder.detector) if self.encoder.detector else Look(image, ())
@@ -65,14 +69,19 @@ class Searcher:
         index: str = DEFAULT_INDEX,
         *,
         choose: Choose | None = largest,
+        vector: FloatArray | None = None,
     ) -> Answer:
         """The k photos nearest to the face that `choose` picks in the RGB image; None searches with the whole photo.
 
-        Of an image that was looked at already the faces are not looked for again.
+        Of an image that was looked at already the faces are not looked for again. With a `vector` that is searched
+        with in place of the face's own: of all photos of a person, of which this is one.
         """
         check_request(k, index)
         seen = image if isinstance(image, Look) else Look(image, ()) if choose is None else self.look(image)
-        return self.answer(self._encoded(seen, choose), k, index)
+        encoded = self._encoded(seen, choose)
+        if vector is not None and encoded.vector is not None:
+            encoded = replace(encoded, vector=vector)
+        return self.answer(encoded, k, index)
 
     def search_every_face(
         self, image: Image.Image | Look, k: int = DEFAULT_K, index: str = DEFAULT_INDEX

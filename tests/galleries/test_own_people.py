@@ -1,0 +1,215 @@
+"""The people in a visitor's own photos: found, named, merged, split, removed; and what outlives photos that come."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.errors import SettingsError
+from pipeline.core.recipes import MINI
+from pipeline.embeddings.corrections import Correction, Corrections
+from pipeline.encoder.encoder import StoredEncoders
+from pipeline.encoder.weights import WeightStore
+from pipeline.galleries.ask import Question, ask
+from pipeline.galleries.own_galleries import OwnGalleries
+from pipeline.galleries.own_gallery import OwnGallery
+from pipeline.galleries.own_people import NOBODY, OwnPeople, corrected
+from pipeline.photos.sources import SAMPLE, UNKNOWN
+
+COUNTS = {"01": 4, "02": 3, "03": 2, "04": 1}
+
+
+def album(folder: Path, counts: dict[str, int], start: int = 0) -> list[Path]:
+    """So many photos of each of the people who do not exist."""
+    folder.mkdir(exist_ok=True)
+    copies = []
+    for person, count in counts.items():
+        photos = sorted((SAMPLE / f"Composite {person}").iterdir())[start : start + count]
+        copies += [Path(shutil.copy(photo, folder / f"{person}-{photo.stem}.jpg")) for photo in photos]
+    return copies
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnGalleries]:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    own = OwnGalleries(StoredEncoders(WeightStore(None, tmp_path / "cache", {})), tmp_path / "kept")
+    yield own
+    own.close()
+
+
+@pytest.fixture
+def mine(own: OwnGalleries, tmp_path: Path) -> OwnGallery:
+    """A gallery of ten photos of four people."""
+    _, gallery = own.create()
+    added(gallery, album(tmp_path / "album", COUNTS))
+    return gallery
+
+
+def added(gallery: OwnGallery, photos: list[Path]) -> None:
+    gallery.add(photos, lambda: None)
+    gallery.wait()
+    assert not gallery.problem
+    until_idle(gallery)
+
+
+def until_idle(gallery: OwnGallery) -> None:
+    while gallery.busy:
+        time.sleep(0.05)
+
+
+def people_of(gallery: OwnGallery) -> OwnPeople:
+    assert gallery.people
+    return gallery.people
+
+
+def summary(people: OwnPeople) -> list[tuple[str, str, int]]:
+    """Of each person the name, whose faces they are, and how many."""
+    return [
+        (person.name, "+".join(sorted({face[:2] for face in person.faces})), len(person.faces))
+        for person in people.people
+    ]
+
+
+FOUND = [("", "01", 4), ("", "02", 3), ("", "03", 2)]
+
+
+def face_of(people: OwnPeople, composite: str) -> str:
+    return next(person.faces[0] for person in people.people if person.faces[0].startswith(composite))
+
+
+def test_people_are_found_named_and_found_again_after_photos_came(mine: OwnGallery, tmp_path: Path) -> None:
+    people = people_of(mine)
+    assert summary(people) == FOUND
+    assert [face[:2] for face in people.unknown] == ["04"]
+    people.name(face_of(people, "01"), "  Ada\nLovelace ")
+    people.name(face_of(people, "02"), "Bruno")
+    before = [("Ada Lovelace", "01", 4), ("Bruno", "02", 3), ("", "03", 2)]
+    assert summary(people) == before
+    added(mine, album(tmp_path / "more", {"01": 1, "02": 1, "03": 1, "04": 1}, start=4))
+    assert summary(people_of(mine)) == [
+        ("Ada Lovelace", "01", 5), ("Bruno", "02", 4), ("", "03", 3), ("", "04", 2),
+    ]  # fmt: skip
+    people_of(mine).undo()
+    assert [name for name, *_ in summary(people_of(mine))] == ["Ada Lovelace", "", "", ""]
+
+
+def test_names_are_in_the_answers_of_every_recipe(mine: OwnGallery, tmp_path: Path) -> None:
+    people = people_of(mine)
+    people.name(face_of(people, "01"), "Ada")
+    assert mine.preparation
+    (query,) = album(tmp_path / "query", {"01": 1}, start=4)
+    answer = ask(Question(query), lambda: mine.preparation.searcher("")).answers[0]  # type: ignore[union-attr]
+    assert [(hit.person, hit.named) for hit in answer.hits[:4]] == [("Ada", True)] * 4
+    assert not any(hit.named for hit in answer.hits[4:])
+    assert answer.who == "Ada"
+
+
+def test_merging_splitting_and_taking_back(mine: OwnGallery) -> None:
+    people = people_of(mine)
+    people.merge(face_of(people, "01"), face_of(people, "02"))
+    assert summary(people) == [("Somebody 1", "01+02", 7), ("", "03", 2)]
+    people.name(face_of(people, "03"), "Clara")
+    people.merge(face_of(people, "03"), people.people[0].faces[0])
+    assert summary(people) == [("Clara", "01+02+03", 9)]
+    people.undo()
+    assert summary(people) == [("Somebody 1", "01+02", 7), ("Clara", "03", 2)]
+    wrong = [face for face in people.people[0].faces if face.startswith("02")]
+    people.split(wrong)
+    assert summary(people) == [("Somebody 1", "01", 4), ("Somebody 2", "02", 3), ("Clara", "03", 2)]
+    people.undo()
+    people.undo()
+    people.undo()
+    assert summary(people) == FOUND
+    assert not people.said
+
+
+def test_who_is_no_person_and_a_face_that_is_somebody_elses(mine: OwnGallery) -> None:
+    people = people_of(mine)
+    first, *rest = people.of(face_of(people, "02")).faces
+    people.drop([first])
+    assert summary(people) == [("", "01", 4), ("", "02", 2), ("", "03", 2)]
+    assert first in people.unknown
+    people.remove(rest[0])
+    assert summary(people) == [("", "01", 4), ("", "03", 2)]
+    with pytest.raises(SettingsError, match="not here any more"):
+        people.of(rest[0])
+    people.split([first])
+    assert ("Somebody 1", "02", 1) in summary(people), "what was dropped can be somebody again"
+
+
+def test_what_makes_no_sense_is_said_in_a_sentence(mine: OwnGallery) -> None:
+    people = people_of(mine)
+    face = face_of(people, "01")
+    for name in ("", " \n", "unknown", "a\x00b"):
+        with pytest.raises(SettingsError, match="Type the person's name first"):
+            people.name(face, name)
+    with pytest.raises(SettingsError, match="one person already"):
+        people.merge(face, people.of(face).faces[1])
+    for faces in ([], ["nowhere.jpg"]):
+        with pytest.raises(SettingsError, match="Choose the faces first"):
+            people.split(faces)
+    people.undo()  # there is nothing
+    assert summary(people) == FOUND
+
+
+def test_what_was_said_goes_with_the_photos_it_was_said_of(mine: OwnGallery, own: OwnGalleries, tmp_path: Path) -> None:
+    people = people_of(mine)
+    people.name(face_of(people, "02"), "Bruno")
+    file = next(mine.folder.rglob("corrections.csv"))
+    assert "Bruno" in file.read_text()
+    mine.discard([photo for photo in mine.photo_ids if photo.startswith("02")])
+    mine.wait()
+    until_idle(mine)
+    assert "Bruno" not in file.read_text()
+    assert summary(people_of(mine)) == [("", "01", 4), ("", "03", 2)]
+    people_of(mine).name(face_of(people_of(mine), "01"), "Ada")
+    (key,) = own._open
+    own.remove(key)
+    assert [path for path in (tmp_path / "tmp").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+    assert mine.people is None
+
+
+def test_the_names_are_there_after_a_restart(own: OwnGalleries, tmp_path: Path) -> None:
+    key, gallery = own.create()
+    added(gallery, album(tmp_path / "album", COUNTS))
+    people_of(gallery).name(face_of(people_of(gallery), "01"), "Ada")
+    own.keep(key, kept=True)
+    own.close()
+    again = OwnGalleries(own._encoders, tmp_path / "kept")
+    gallery = again.find(key)
+    assert gallery
+    gallery.wait()
+    assert summary(people_of(gallery))[0] == ("Ada", "01", 4)
+    again.close()
+
+
+def test_the_mean_of_a_persons_faces(mine: OwnGallery) -> None:
+    people = people_of(mine)
+    face = face_of(people, "01")
+    assert mine.preparation
+    searcher = mine.preparation.searcher(MINI)
+    vectors = [searcher.embeddings.vectors[searcher.embeddings.photo_ids.index(each)] for each in people.of(face).faces]
+    mean = sum(vectors) / len(vectors)
+    assert people.vector(face) @ mean == pytest.approx(sum(mean**2) ** 0.5, abs=1e-5)
+
+
+def test_corrections_of_groups() -> None:
+    groups = [["a", "b", "c"], ["d", "e"], ["f"]]
+
+    def who(*rows: Correction) -> list[str | int]:
+        return list(corrected(groups, Corrections(rows)).values())
+
+    assert who() == [0, 0, 0, 1, 1, 2]
+    named = Correction("rename", "a", name="Ann")
+    assert who(named) == ["Ann", "Ann", "Ann", 1, 1, 2], "whoever joins a group is called as it is"
+    assert who(named, Correction("drop", "a")) == [UNKNOWN, 0, 0, 1, 1, 2]
+    assert who(Correction("drop", "a"), named) == ["Ann", "Ann", "Ann", 1, 1, 2], "the later one counts"
+    assert who(named, Correction("split", "b", name="Ben")) == ["Ann", "Ben", "Ann", 1, 1, 2]
+    assert who(named, Correction("rename", "d", name="Ann")) == ["Ann"] * 5 + [2]
+    assert who(Correction("rename", "f", name=NOBODY))[5] == NOBODY
+    assert who(Correction("rename", "f", name="Ann", status="rejected"))[5] == 2
