@@ -17,7 +17,8 @@ from gradio.http_server import LOCALHOST_NAME
 from starlette.middleware import Middleware
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.settings import LOCAL, UNLIMITED, Network, Rate, Settings
+from pipeline.core.network import LOCAL, UNLIMITED, Network, Rate
+from pipeline.core.settings import Settings
 from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
 from pipeline.page.html import wording
 from pipeline.page.html.sources import source

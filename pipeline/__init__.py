@@ -13,6 +13,6 @@ There is one way from photo to vector, `Encoder.encode`; building, searching and
 Packages import downwards only, as `pyproject.toml` has it (`lint-imports`). Importing any of them loads nothing heavy.
 """
 
-from pipeline.core.telemetry import switch_off
+from pipeline.telemetry import switch_off
 
 switch_off()

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.settings import VARIABLES
-from pipeline.core.telemetry import VARIABLES as OFF
+from pipeline.telemetry import VARIABLES as OFF
 
 STRACE = shutil.which("strace")
 # OpenVINO's telemetry is silent where one of these is set, and so would be a test on a build server.

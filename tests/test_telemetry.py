@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.recipes import MINI
-from pipeline.core.telemetry import VARIABLES, switch_off
 from pipeline.photos.sources import SAMPLE
+from pipeline.telemetry import VARIABLES, switch_off
 from tests.network import left_at_home, left_the_machine, needs_strace, plain_environment, strace
 
 ROOT = Path(__file__).parent.parent

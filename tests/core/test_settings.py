@@ -15,7 +15,8 @@ import pytest
 
 from pipeline.core import settings as settings_module
 from pipeline.core.errors import SettingsError
-from pipeline.core.settings import DEFAULT_CACHE, LFW, SPACE_RATE, VARIABLES, Milvus, Rate, Settings
+from pipeline.core.network import SPACE_RATE, Rate
+from pipeline.core.settings import DEFAULT_CACHE, LFW, VARIABLES, Milvus, Settings
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "pipeline").rglob("*.py"), ROOT / "app.py"])

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipeline.core.network import UNLIMITED, Rate
 from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import RECIPES
-from pipeline.core.settings import UNLIMITED, Rate, Settings
+from pipeline.core.settings import Settings
 from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.gallery import EXAMPLES, Gallery, StoredEncoders

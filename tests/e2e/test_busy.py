@@ -14,8 +14,8 @@ import pytest
 import app
 from pipeline.bench.visitor import Visitor
 from pipeline.core.errors import ServingError
+from pipeline.core.network import Rate
 from pipeline.core.recipes import DEFAULT, DEFAULT_INDEX, RECIPES
-from pipeline.core.settings import Rate
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.parts import SEARCH
 from pipeline.page.server import rate as rates

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import app
-from pipeline.core.settings import Network
+from pipeline.core.network import Access, Network
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.preparation import Preparation
 from pipeline.photos.pictures import SMALL_SIDE
@@ -218,7 +218,10 @@ def test_where_browsers_give_no_camera_a_sentence_says_so(tmp_path: Path, browse
     preparation.wait()
     page = browse("about:blank", options=("--host-resolver-rules=MAP faces.test 127.0.0.1",))
     served = app.launch(
-        Galleries(preparation), network=Network(hosts=("faces.test",)), prevent_thread_lock=True, quiet=True
+        Galleries(preparation),
+        network=Network(hosts=("faces.test",), access=Access(public=True)),
+        prevent_thread_lock=True,
+        quiet=True,
     )
     try:
         page.goto(str(served.local_url))

@@ -16,7 +16,8 @@ import pytest
 import requests
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.settings import Access, Network, Settings
+from pipeline.core.network import Access, Network
+from pipeline.core.settings import Settings
 from pipeline.galleries.galleries import Galleries, open_galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation

@@ -21,7 +21,7 @@ from PIL import Image
 
 from pipeline.__main__ import main
 from pipeline.core.errors import Busy, NotReady, PhotoError, SettingsError
-from pipeline.core.settings import Rate
+from pipeline.core.network import Rate
 from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation

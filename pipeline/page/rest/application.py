@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from pipeline.core.settings import VERSION
 from pipeline.galleries.galleries import Galleries
-from pipeline.page.rest import listing, searching
+from pipeline.page.rest import listing, own, searching
 from pipeline.page.rest.door import Door, Json, answer_by_envelope
 from pipeline.page.rest.metrics import Metrics
 from pipeline.page.server.envelope import API_PATH
@@ -40,7 +40,7 @@ def rest_routes(galleries: Galleries, gate: Gate, metrics: Metrics) -> Sequence[
         title="Reverse Face Search", version=VERSION, description=ABOUT, redoc_url=None, openapi_url="/openapi.json"
     )
     door = Door(gate)
-    for router in (searching.routes(galleries, door), listing.routes(galleries, door)):
+    for router in (searching.routes(galleries, door), listing.routes(galleries, door), own.routes(galleries, door)):
         app.include_router(router, prefix=VERSIONED)
     answer_by_envelope(app)
     return [Mount(API_PATH, app), _health(galleries), metrics.route()]

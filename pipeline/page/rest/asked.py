@@ -146,13 +146,19 @@ async def parsed(parser: MultiPartParser) -> FormData:
         raise SettingsError("This is no form that can be read; send multipart/form-data with a boundary.") from error
 
 
-async def _json(request: Request, photos: Sequence[str]) -> tuple[dict[str, Any], dict[str, bytes]]:
+async def read_json(request: Request) -> dict[str, Any]:
+    """The object that a request holds; SettingsError where it is none."""
     try:
         fields = json.loads(await request.body())
     except (ValueError, RecursionError) as error:
         raise SettingsError("This is no JSON; send an object.") from error
     if not isinstance(fields, dict):
         raise SettingsError("This is no JSON object; send one.")
+    return fields
+
+
+async def _json(request: Request, photos: Sequence[str]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    fields = await read_json(request)
     sent = {}
     for name in photos:
         if name in fields:

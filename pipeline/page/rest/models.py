@@ -219,6 +219,48 @@ class People(Model):
     unknown: list[str]
 
 
+class Progress(Model):
+    """How far indexing is."""
+
+    done: int
+    of: int
+    unit: str
+
+
+class LeftOut(Model):
+    """A file that was not taken, and why."""
+
+    name: str
+    reason: str
+
+
+class Told(Model):
+    """What came of the photos that were added last."""
+
+    photos: int
+    faces: int
+    faceless: int
+    known: int = Field(description="Photos that were there already.")
+    left_out: list[LeftOut]
+
+
+class Own(Model):
+    """A gallery of one's own photos."""
+
+    key: str = Field(description="Whoever has it may search in the photos, and remove them.")
+    working: bool = Field(description="Whether photos are being indexed; what is there can be searched meanwhile.")
+    progress: Progress | None
+    problem: str = Field(description="Why the photos that were added last are not in it; else empty.")
+    photos: list[str]
+    told: Told | None
+
+
+class Removed(Model):
+    """It is gone."""
+
+    removed: Literal[True]
+
+
 class Problem(Model):
     """Why there is no answer."""
 

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
 
-from pipeline.core.settings import Access, Network, digest_of
+from pipeline.core.network import Access, Network, digest_of
 from pipeline.page.server.envelope import refuse
 from pipeline.page.server.guard import Application, Message, Receive, Send
 from pipeline.page.server.hosts import is_loopback, name_in

@@ -25,7 +25,7 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.core.settings import Rate
+from pipeline.core.network import Rate
 from pipeline.page.parts import SEARCH
 from pipeline.page.server.envelope import refuse
 from pipeline.page.server.guard import (
