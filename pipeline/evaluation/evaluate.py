@@ -27,6 +27,7 @@ from pipeline.embeddings.store import FACE_COLUMNS, Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.look import look
 from pipeline.evaluation import groups, metrics, protocols
+from pipeline.evaluation.cost import measure_costs
 from pipeline.evaluation.groups import measure_photos
 from pipeline.evaluation.metrics import Floats, Resampled
 from pipeline.evaluation.open_set import judge_verdicts
@@ -39,26 +40,7 @@ from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 from pipeline.search.searcher import Searcher
 
-ROUNDS = 5
 LEAST_FACES = 2  # a query, and somebody to find
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Milliseconds a photo takes in a batch: to find its faces, and to cut one out and embed it."""
-
-    detect_ms: float
-    embed_ms: float
-
-
-def measure_costs(encoders: Sequence[Encoder], images: Sequence[Image.Image]) -> list[Cost]:
-    """What these RGB images cost each encoder, the medians of five rounds; one before them is not counted."""
-    times = np.empty((1 + ROUNDS, len(encoders), 2))
-    for turn in range(1 + ROUNDS):
-        for number, encoder in enumerate(encoders):
-            first = encoder.encode(images, encoder.of_gallery)[0]
-            times[turn, number] = first.detect_ms, first.embed_ms
-    return [Cost(detect_ms, embed_ms) for detect_ms, embed_ms in np.median(times[1:], axis=0).tolist()]
 
 
 FORMAT = 3
