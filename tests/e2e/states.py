@@ -20,7 +20,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 import app
-from pipeline.core.settings import Network, Settings
+from pipeline.core.network import Access, Network
+from pipeline.core.settings import Settings
 from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.galleries import Galleries, open_galleries
 from pipeline.galleries.gallery import Gallery, StoredEncoders
@@ -283,7 +284,7 @@ def main() -> None:
         ready.start()
         ready.wait()
         states = States(ready, home)
-        url = serve(ready, network=Network(hosts=("faces.test",)))
+        url = serve(ready, network=Network(hosts=("faces.test",), access=Access(public=True)))
         for name in (name for name in vars(States) if not name.startswith("_") and name != "shoot"):
             take(url, name, getattr(states, name), states)
         take(url.replace("127.0.0.1", "faces.test"), "without_camera", without_camera)
