@@ -163,7 +163,7 @@ def test_a_link_restores_the_choices(tiny_page: tuple[Preparation, str], browse:
     page.goto(url + link)
     seven_by_annoy(page)
     page.get_by_role("button", name="More models").click()
-    assert page.get_by_label("Compact", exact=True).is_checked()
+    assert page.locator("#model [value=mtcnn-reid]").is_checked()
     page.goto(f"{url}?recipe=<b>&index=faiss&k=1000")
     page.locator("#results .tile").nth(19).wait_for()
     assert page.locator("#role").get_by_label("Improved").is_checked()
