@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -73,9 +74,9 @@ SHOTS: dict[str, tuple[dict[str, int], Callable[[Page], None]]] = {
 
 
 def main() -> None:
-    """Serves the sample gallery by the networks that come along, and takes every picture."""
+    """Serves the sample gallery by the networks that are there, and takes every picture."""
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
-        settings = Settings(dataset=SAMPLE.name, index=Path(place) / "index", cache=Path(place) / "cache")
+        settings = replace(Settings.from_env(), dataset=SAMPLE.name, index=Path(place) / "index")
         gallery = open_gallery(settings)
         galleries = Galleries(Preparation(gallery), own=OwnGalleries(gallery.encoders, settings.index / "own"))
         galleries.start()

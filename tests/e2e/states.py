@@ -6,12 +6,13 @@ On a desktop and on a phone, with the sample gallery. Needs playwright and a Chr
 from __future__ import annotations
 
 import argparse
+import io
 import socket
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 import app
-from pipeline.core.settings import Network, Settings
+from pipeline.bench.visitor import Visitor
+from pipeline.core.network import Access, Network
+from pipeline.core.recipes import BASELINE, COMPACT, DEFAULT_INDEX, DEFAULT_K
+from pipeline.core.settings import Settings
 from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.galleries import Galleries, open_galleries
 from pipeline.galleries.gallery import Gallery, StoredEncoders
@@ -170,34 +174,30 @@ class States:
 
     def searching(self, page: Page) -> None:
         """An answer on its way for three seconds."""
-        with self._held():
+        with self._held(BASELINE):
             page.locator("#role").get_by_label("Baseline").check()
             page.wait_for_timeout(3000)
             self.shoot(page)
 
     def busy(self, page: Page) -> None:
         """Others before this visitor in the queue."""
-        others = [page.context.new_page() for _ in range(3)]
-        for other in others:
-            other.goto(page.url.split("?")[0])
-            other.locator("#results .tile").first.wait_for()
-            other.wait_for_function("!document.querySelector('#results .pending')")
-        with self._held():
-            for each in (*others, page):
-                each.locator("#role").get_by_label("Baseline").check()
-                each.wait_for_timeout(300)
-            page.bring_to_front()
+        content = io.BytesIO()
+        photo(0).save(content, "JPEG")
+        with closing(Visitor(page.url.split("?")[0])) as visitor, self._held(COMPACT):
+            asked = [visitor.upload(content.getvalue()), COMPACT, DEFAULT_INDEX, DEFAULT_K, 0, ""]
+            for _ in range(4):
+                visitor.start("search", asked)
+                page.wait_for_timeout(300)
+            page.locator("#role").get_by_label("Baseline").check()
             page.wait_for_timeout(3000)
             self.shoot(page)
-        for other in others:
-            other.close()
 
     shoot: Callable[[Page], None]
 
     @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Searches with the baseline wait."""
-        searcher, may_go_on = self.galleries.main.searcher("resnet50"), threading.Event()
+    def _held(self, recipe: str) -> Iterator[None]:
+        """Searches by this recipe wait."""
+        searcher, may_go_on = self.galleries.main.searcher(recipe), threading.Event()
         search = searcher.search
 
         def held(*asked: Any, **options: Any) -> Any:  # noqa: ANN401
@@ -283,7 +283,7 @@ def main() -> None:
         ready.start()
         ready.wait()
         states = States(ready, home)
-        url = serve(ready, network=Network(hosts=("faces.test",)))
+        url = serve(ready, network=Network(hosts=("faces.test",), access=Access(public=True)))
         for name in (name for name in vars(States) if not name.startswith("_") and name != "shoot"):
             take(url, name, getattr(states, name), states)
         take(url.replace("127.0.0.1", "faces.test"), "without_camera", without_camera)

@@ -106,7 +106,7 @@ def test_a_limit_holds_for_the_next_photo_and_not_for_another_model(page: Page, 
     expect_grey(page, 0.3)
     assert page.locator("#limit input[type=number]").input_value() == "0.3"
     choose_model(page, "Compact")
-    page.locator("#note", has_text="Open Model Zoo").wait_for()
+    page.locator("#note", has_text="small network on the face").wait_for()
     page.wait_for_function("document.querySelector('#limit input[type=number]').value === '0.5'")
     expect_grey(page, 0.5)
     upload(page, draw(), tmp_path / "nobody.png")

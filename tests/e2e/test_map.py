@@ -175,7 +175,7 @@ def test_the_map_is_of_what_is_chosen_and_drawn_anew_each_time(page: Page, tmp_p
     assert open_tab(page)["recipe"] == RECIPE
     page.get_by_role("tab", name="Search").click()
     choose_model(page, "Compact")
-    page.locator("#note", has_text="Open Model Zoo").wait_for()
+    page.locator("#note", has_text="small network on the face").wait_for()
     wait_for_answer(page, "Ada")
     page.get_by_role("tab", name="Map").click()
     page.locator("#map .note", has_text="the model Compact").wait_for()
