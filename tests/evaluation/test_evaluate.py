@@ -18,7 +18,7 @@ from pipeline.core.files import digest, sealed, write_json
 from pipeline.core.progress import Progress, silent
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
-from pipeline.core.types import Encoded
+from pipeline.core.types import Encoded, Face
 from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.faces import Choose
 from pipeline.evaluation.evaluate import CHECKED, Task, _rounded, check_better_than_chance, check_vectors, evaluate
@@ -261,9 +261,9 @@ def test_the_check_takes_photos_from_both_ends_and_between(built: Gallery, monke
     searcher, asked = built.searcher(RECIPE), []
     encode = searcher.encoder.encode
 
-    def asking(images: list[Image.Image], choose: Choose) -> list[Encoded]:
+    def asking(images: list[Image.Image], choose: Choose, found: list[tuple[Face, ...]]) -> list[Encoded]:
         asked.append(len(images))
-        return encode(images, choose)
+        return encode(images, choose, found)
 
     monkeypatch.setattr(searcher.encoder, "encode", asking)
     check_vectors(searcher, built.photos)
