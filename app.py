@@ -32,7 +32,7 @@ from pipeline.page.server.endpoints import endpoints
 from pipeline.page.server.files import files_routes
 from pipeline.page.server.gate import Gate, around_events
 from pipeline.page.server.guard import BodyLimit, GuardedBlocks, bound_forms, no_such_call, refuse_fetching
-from pipeline.page.server.hosts import OwnHosts, served_names
+from pipeline.page.server.hosts import OwnHosts, asked_port, served_names
 from pipeline.page.server.machine import (
     bound_headers,
     keep_giving_back,
@@ -199,6 +199,7 @@ def main() -> None:
         settings = Settings.from_env()
         if settings.mcp:
             require_mcp()
+        port = asked_port()
     except SettingsError as error:
         sys.exit(str(error))
     if settings.network.json_log:
@@ -211,6 +212,7 @@ def main() -> None:
         mcp=settings.mcp,
         rate=settings.rate,
         network=settings.network,
+        server_port=port,
         prevent_thread_lock=True,
         quiet=True,
     )

@@ -6,9 +6,9 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.common import (
     NAMES,
@@ -76,19 +76,25 @@ def build(options: argparse.Namespace) -> int:
         return 0
     for recipe in recipes:
         manifest = gallery.searcher(recipe).embeddings.manifest
-        counts, annoy = manifest["counts"], manifest["indexes"]["annoy"]
+        counts = manifest["counts"]
         indexed = counts["photos"] - counts["no_face"] - counts["unreadable"]
         faces = f"{counts['indexed']:,} faces in " if counts["indexed"] != indexed else ""
         print(
             f"{recipe}: {faces}{indexed:,} of {counts['photos']:,} photos of {counts['people']:,} people indexed, "
             f"{counts['no_face']} without a face, {counts['unreadable']} unreadable; "
-            f"Annoy recall@20 {annoy['recall_at_20']} with search_k {annoy['search_k']:,}; {gallery.folder(recipe)}"
+            f"{_recall(manifest['indexes'].get('annoy'))}; {gallery.folder(recipe)}"
         )
         for skipped in manifest["skipped"]:
             print(f"  skipped {skipped['photo_id']}: {skipped['reason']}")
     _say_what_was_left_out(gallery.photos.left_out)
     print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}.")
     return 0
+
+
+def _recall(annoy: Mapping[str, Any] | None) -> str:
+    if annoy is None:
+        return "without Annoy, see `python -m pipeline doctor`"
+    return f"Annoy recall@20 {annoy['recall_at_20']} with search_k {annoy['search_k']:,}"
 
 
 def _say_what_was_left_out(left_out: Sequence[tuple[str, str]]) -> None:

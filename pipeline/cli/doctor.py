@@ -187,7 +187,9 @@ def indexes(settings: Settings) -> Iterator[Finding]:
     for name in INDEXES:
         reason = why_unavailable(name)
         if reason is not None:
-            level: Level = "fail" if name == "milvus" and settings.milvus.uri else "ok"
+            level: Level = "warn" if name == "annoy" else "ok"
+            if name == "milvus" and settings.milvus.uri:
+                level = "fail"
             yield Finding(level, f"index {name} is not used", reason)
     if "://" in settings.milvus.uri and why_unavailable("milvus") is None:
         problem = why_unreachable(settings.milvus.uri, settings.milvus.token)

@@ -17,7 +17,7 @@ from pipeline.indexes.registry import INDEXES
 def add_commands(commands: Commands) -> None:
     """Adds the commands below, each with its arguments."""
     command = add_command(commands, "search", search, "search with a photo; exit code 1 if it shows no face")
-    command.add_argument("photo", type=Path)
+    command.add_argument("photo")
     takes_recipe(command)
     command.add_argument(
         "--index", default=DEFAULT_INDEX, metavar="NAME", help=f"{' or '.join(INDEXES)}; default: %(default)s"
@@ -30,7 +30,7 @@ def add_commands(commands: Commands) -> None:
     takes_json(command, "the answer as JSON")
 
     command = add_command(commands, "explain", explain, "draw which parts of two photos their similarity comes from")
-    command.add_argument("photo", type=Path)
+    command.add_argument("photo")
     takes_recipe(command)
     command.add_argument("--hit", metavar="PHOTO_ID", help="default: the nearest that is not the photo itself")
     _takes_face(command)
@@ -104,7 +104,7 @@ def explain(options: argparse.Namespace) -> int:
     reason = why(found.searcher, answer.crop, gallery.photos.found(options.hit or nearest(answer)))
     out = options.out or (None if options.json else Path("why.png"))
     if out is not None:
-        shown = picture(reason.explanation, (options.photo.name, reason.photo.photo_id), answer.recipe)
+        shown = picture(reason.explanation, (Path(options.photo).name, reason.photo.photo_id), answer.recipe)
         save_picture(shown, out)
     if options.json:
         print(json.dumps(reason.as_json(), ensure_ascii=False))

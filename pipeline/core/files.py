@@ -93,6 +93,14 @@ def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, SEAL: _digest_of(content)}
 
 
+def is_unsealed(path: Path) -> bool:
+    """Whether the file holds a JSON object without any digest, as early versions wrote it; OSError."""
+    with suppress(ValueError, RecursionError):
+        value = json.loads(path.read_bytes())
+        return isinstance(value, dict) and SEAL not in value and "format" in value
+    return False
+
+
 def read_sealed(path: Path) -> dict[str, Any]:
     """The sealed value in a JSON file, without its digest; ValueError if it is damaged; OSError."""
     content = path.read_bytes()

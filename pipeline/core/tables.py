@@ -1,8 +1,11 @@
-"""Tables in Markdown, for the command line, reports and files."""
+"""Tables in Markdown, for the command line, reports and files; and how those of spreadsheets are encoded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+
+# With a byte-order mark: Excel takes a CSV file without one for text in the system's old encoding. Readers skip it.
+CSV_ENCODING = "utf-8-sig"
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

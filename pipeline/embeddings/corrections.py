@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.files import replacing
+from pipeline.core.tables import CSV_ENCODING
 from pipeline.photos.photos import Photos
 from pipeline.photos.sources import UNKNOWN
 
@@ -73,7 +74,7 @@ class Corrections:
         """The rows of a file, none if there is no file; SettingsError names the line that is wrong."""
         if not path.is_file():
             return cls()
-        with path.open(encoding="utf-8-sig", newline="") as stream:  # spreadsheets write a byte-order mark
+        with path.open(encoding=CSV_ENCODING, newline="") as stream:
             reader = csv.DictReader(stream)
             try:
                 return cls(tuple(_correction(row) for row in reader))
@@ -90,7 +91,7 @@ class Corrections:
 
     def save(self, path: Path) -> None:
         """Writes all rows, atomically."""
-        with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
+        with replacing(path) as beside, beside.open("w", encoding=CSV_ENCODING, newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerows([COLUMNS, *(astuple(row) for row in self.rows)])
 

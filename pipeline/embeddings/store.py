@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.errors import GalleryDamaged, GalleryMissing, GalleryStale, StorageError
-from pipeline.core.files import apart, array_digest, digest, read_sealed, replacing, sealed, write_json
+from pipeline.core.files import apart, array_digest, digest, is_unsealed, read_sealed, replacing, sealed, write_json
 from pipeline.core.settings import Milvus
 from pipeline.core.types import Box, Collection, Face, FloatArray, IntArray, Landmarks
 from pipeline.encoder.layer import Layer, load_layer
@@ -109,16 +109,7 @@ def load_embeddings(folder: Path, fingerprint: str | None, *, mapped: bool = Tru
     """
     if not (folder / MANIFEST).is_file():
         raise GalleryMissing(f"There is no finished gallery in {folder}; run `python -m pipeline build`.")
-    try:
-        manifest = read_sealed(folder / MANIFEST)
-        built_as = (manifest["format"], fingerprint and manifest["fingerprint"])
-        files = dict(manifest["files"].items())
-    except Exception as error:  # any value may stand anywhere in a foreign manifest
-        raise _damaged(folder, MANIFEST) from error
-    if built_as != (FORMAT, fingerprint):
-        raise GalleryStale(f"The gallery in {folder} was built from other photos, weights or code; build it again.")
-    if not files.keys() >= OWN_FILES:
-        raise _damaged(folder, MANIFEST)
+    manifest, files = _manifest(folder, fingerprint)
     for name, expected in files.items():
         try:
             whole = (folder / name).is_file() and digest(folder / name) == expected
@@ -145,6 +136,25 @@ def load_embeddings(folder: Path, fingerprint: str | None, *, mapped: bool = Tru
         )
     except Exception as error:  # NumPy raises anything on a foreign file: EOFError, SyntaxError, ...
         raise _damaged(folder, "its arrays") from error
+
+
+def _manifest(folder: Path, fingerprint: str | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """The folder's manifest, and the hashes of its files; GalleryStale or GalleryDamaged if it is not believed."""
+    try:
+        if is_unsealed(folder / MANIFEST):
+            raise GalleryStale(f"The gallery in {folder} was built by an earlier version; build it again.")
+        manifest = read_sealed(folder / MANIFEST)
+        built_as = (manifest["format"], fingerprint and manifest["fingerprint"])
+        files = dict(manifest["files"].items())
+    except GalleryStale:
+        raise
+    except Exception as error:  # any value may stand anywhere in a foreign manifest
+        raise _damaged(folder, MANIFEST) from error
+    if built_as != (FORMAT, fingerprint):
+        raise GalleryStale(f"The gallery in {folder} was built from other photos, weights or code; build it again.")
+    if not files.keys() >= OWN_FILES:
+        raise _damaged(folder, MANIFEST)
+    return manifest, files
 
 
 def is_built_of(folder: Path, photos_revision: str) -> bool:

@@ -5,6 +5,7 @@ What was sent is checked here, so whoever asks hands it on as it came, and tells
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from pipeline.search.comparison import Comparison, compare
 from pipeline.search.searcher import Searcher, check_request
 
 MOST = 10**12
+FETCHED = "Photos are taken as files, not from addresses; download the photo first."
 
 
 class Which(Enum):
@@ -99,6 +101,8 @@ def _opened(photo: Path | str | bytes | Image.Image | None) -> Image.Image:
         raise PhotoError("There is no photo yet; upload one, take one with the webcam, or click an example.")
     if isinstance(photo, Image.Image):
         return photo
+    if isinstance(photo, str) and re.match(r"data:|\w+://", photo):
+        raise PhotoError(FETCHED)
     return open_image(Path(photo) if isinstance(photo, str) else photo)
 
 

@@ -17,6 +17,7 @@ from pipeline.core.files import read_sealed, replacing, sealed, write_json
 from pipeline.core.progress import Report
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
+from pipeline.core.tables import CSV_ENCODING
 from pipeline.embeddings.corrections import COLUMNS, NAME, Corrections
 from pipeline.embeddings.store import MANIFEST
 from pipeline.evaluation.audit import Names, View, audit, names_of, same_pictures, view_of
@@ -140,9 +141,10 @@ def save_audit(gallery: Gallery, made: dict[str, Any], paths: Sequence[Path | No
     rows.writeheader()
     rows.writerows(made["findings"])
     write_json(written[0], sealed(made))
-    for path, content in zip(written[1:], (table.getvalue(), audit_sheet(made, _picture(gallery))), strict=True):
-        with replacing(path) as file:
-            file.write_text(content, encoding="utf-8")
+    with replacing(written[1]) as file:
+        file.write_text(table.getvalue(), encoding=CSV_ENCODING)
+    with replacing(written[2]) as file:
+        file.write_text(audit_sheet(made, _picture(gallery)), encoding="utf-8")
     return written
 
 

@@ -38,6 +38,8 @@ DISK_FULL = "The disk of this server is full; free some space, or drop fewer pho
 WANTED = "drop JPEG, HEIC, PNG, WebP, AVIF, GIF, BMP or TIFF files, or a zip of them"
 BROKEN_ZIP = (zipfile.BadZipFile, ValueError, NotImplementedError)
 NO_PHOTO = "no photo that can be read"
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+OTHER_METHODS = {9: "Deflate64", 93: "Zstandard"}  # the first as Windows packs files of more than 2 GB
 ENCRYPTED = 0x1  # bit of a zip entry's flags
 
 
@@ -176,6 +178,11 @@ def _folders(paths: Sequence[PurePosixPath]) -> dict[PurePosixPath, str]:
 def _check_entry(file: Path, entry: zipfile.ZipInfo, path: PurePosixPath) -> None:
     if entry.flag_bits & ENCRYPTED:
         raise PhotosError(f"{file.name} is protected by a password; unpack it, and drop the photos themselves.")
+    if entry.compress_type not in METHODS:
+        method = OTHER_METHODS.get(entry.compress_type, f"method {entry.compress_type}")
+        raise PhotosError(
+            f"{file.name} is compressed by {method}, which is not read here; unpack it, and drop the photos themselves."
+        )
     if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", path.as_posix()):
         raise PhotosError(f"{file.name} wants to write outside its folder, as no honest zip does; make it anew.")
     if path.suffix.lower() == ".zip":

@@ -6,8 +6,11 @@ Annoy's `angular` is the Euclidean distance of unit vectors. With Annoy's defaul
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,14 @@ if TYPE_CHECKING:
 FILE = "annoy.ann"
 TREES = 50
 SEED = 1
+TRIED = """
+from annoy import AnnoyIndex
+trees = AnnoyIndex(8, "angular")
+trees.add_item(0, [1.0] * 8)
+trees.build(1)
+trees.get_nns_by_item(0, 1)
+"""
+PORTABLE = "-O3,-ffast-math,-fno-associative-math,-fpermissive,-std=c++14,-DANNOYLIB_MULTITHREADED_BUILD"
 
 
 class AnnoyTrees(RerankedIndex):
@@ -68,6 +79,23 @@ def open_index(vectors: FloatArray, folder: Path, facts: dict[str, Any], *_: obj
     with apart(folder / FILE) as own:
         trees.load(str(own))
     return AnnoyTrees(trees, vectors, int(facts["search_k"]))
+
+
+@cache
+def why_unusable() -> str | None:
+    """One sentence if Annoy does not run here, else None; tried once, by a child process, which it may end.
+
+    Its package is compiled for the processor that it is installed on, and an older one ends whoever calls it (SIGILL).
+    """
+    tried = subprocess.run([sys.executable, "-B", "-c", TRIED], capture_output=True, check=False)
+    if tried.returncode == 0:
+        return None
+    if tried.returncode < 0:
+        return (
+            f"The index annoy was compiled for another processor than this ({signal.Signals(-tried.returncode).name}); "
+            f"install it again by `ANNOY_COMPILER_ARGS={PORTABLE} pip install --force-reinstall --no-cache-dir annoy`."
+        )
+    return "The index annoy cannot be loaded; install it again by `pip install --force-reinstall --no-cache-dir annoy`."
 
 
 def _empty_trees(vectors: FloatArray) -> AnnoyIndex:

@@ -42,6 +42,7 @@ class IndexKind:
         package: the name by which it is installed.
         travels: whether its files may be copied to another machine. A database's rows are not in the folder, and Annoy
             and FAISS trust their files: they read past the end of a wrong one.
+        why_unusable: one sentence if the package is installed and does not run here.
     """
 
     summary: str
@@ -50,6 +51,7 @@ class IndexKind:
     module: str = ""
     package: str = ""
     travels: bool = True
+    why_unusable: Callable[[], str | None] = lambda: None
 
 
 INDEXES = {
@@ -58,7 +60,10 @@ INDEXES = {
         "Spotify's random-projection trees, checked against exact search and re-ranked by distance.",
         annoy.open_index,
         annoy.build,
+        module="annoy",
+        package="annoy",
         travels=False,
+        why_unusable=annoy.why_unusable,
     ),
     "faiss": IndexKind(
         "FAISS' graph of near neighbours over 8-bit numbers, checked like Annoy.",
@@ -93,17 +98,17 @@ INDEXES = {
 
 
 def why_unavailable(name: str) -> str | None:
-    """One sentence if there is no such index or it needs a package that is not installed, else None."""
+    """One sentence if there is no such index or its package is not installed or does not run here, else None."""
     if name not in INDEXES:
         return f"There is no index {reprlib.repr(name)}; choose one of {', '.join(INDEXES)}."
     kind = INDEXES[name]
     if kind.module and find_spec(kind.module) is None:
         return f"The index {name} needs {kind.package}; install it with `pip install {kind.package}`."
-    return None
+    return kind.why_unusable()
 
 
 def available() -> list[str]:
-    """The indexes whose packages are installed."""
+    """The indexes whose packages are installed and run here."""
     return [name for name in INDEXES if why_unavailable(name) is None]
 
 

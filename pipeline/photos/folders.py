@@ -19,6 +19,7 @@ from pipeline.photos.photos import Faces, Photos, revision
 NOT_MEANT = re.compile(r"\.|@eaDir$|#recycle$|\$RECYCLE\.BIN$|__MACOSX$|(?:Thumbs\.db|desktop\.ini)$", re.IGNORECASE)
 EVERY_FACE = ("every", "face")  # in a revision, as if it were a photo: one face of each would be other vectors
 HIDDEN, OTHER, LOOP = "hidden or a system's own", "no photo by its ending", "a link to a folder that is here already"
+REFUSED = "a folder that may not be read by this account"
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ def labelled_photos(
 
     `stamp` tells whether a photo's file has changed. The name of a photo is that of one of its faces, see `Photos`.
     """
+    if folder.is_file():
+        raise PhotosError(
+            f"FACESEARCH_DATASET names the file {folder}; name a folder, and unpack a zip into one first."
+        )
     if not folder.is_dir():
         raise PhotosError(f"FACESEARCH_DATASET names the folder {folder}, which does not exist; correct the path.")
     listing = photos_below(folder)
@@ -101,10 +106,14 @@ def photos_below(folder: Path) -> Listing:
     """
 
     def failed(error: OSError) -> None:
-        if not isinstance(error, PermissionError):  # what this account may not see is not part of it
+        refused = Path(error.filename)
+        if not isinstance(error, PermissionError):
             raise PhotosError(
-                f"The folder {error.filename} cannot be read ({error.strerror}); see that its drive is there."
+                f"The folder {refused} cannot be read ({error.strerror}); see that its drive is there."
             ) from error
+        if refused == folder:
+            raise PhotosError(f"The folder {folder} may not be read by this account; make it readable.") from error
+        left_out.append((_readable(refused, folder), REFUSED))
 
     photos: list[Path] = []
     left_out: list[tuple[str, str]] = []

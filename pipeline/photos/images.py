@@ -24,7 +24,10 @@ Image.MAX_IMAGE_PIXELS = MAX_JPEG_PIXELS  # Pillow refuses twice that; what is b
 UNREADABLE = "This file cannot be read as a photo; use an undamaged JPEG, HEIC, PNG, WebP or AVIF."
 RAW = "This is a camera's raw file, of which only a small preview could be read; export it as JPEG."
 PROGRESSIVE = "This photo is a progressive JPEG of {:.0f} megapixels, which takes too much memory; scale it down first."
-OUT_OF_REACH = "{} cannot be read ({}); see that it is there, and may be read."
+NOT_THERE = "There is no file {}; correct the path."
+NO_FILE = "{} is a folder; name a photo in it, or have all of it as a gallery: FACESEARCH_DATASET=imagefolder:PATH."
+NOT_ALLOWED = "{} may not be read by this account; make it readable, or copy it."
+OUT_OF_REACH = "{} cannot be read ({}); see that its drive is there."
 # Pillow has decoders of fifty formats, one of which hands files to Ghostscript; strangers' files get to these only.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 # By these endings a photo is looked for in a folder or a zip; what it is, its content says.
@@ -59,8 +62,8 @@ def open_image(source: bytes | Path, *, side: int = 0) -> Image.Image:
             f"This photo is larger than can be read here; scale it down to {MAX_PIXELS // 1_000_000} megapixels first."
         ) from error
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, ValueError, ...
-        if isinstance(source, Path) and (cause := _why_out_of_reach(source, error)):
-            raise PhotoOutOfReach(OUT_OF_REACH.format(source.name, cause)) from error
+        if isinstance(source, Path) and (why := _why_out_of_reach(source, error)):
+            raise PhotoOutOfReach(why) from error
         if repaired := _without_end(source):
             return open_image(repaired, side=side)
         raise PhotoError(UNREADABLE) from error
@@ -126,17 +129,28 @@ def _without_end(source: bytes | Path) -> bytes | None:
 
 
 def _why_out_of_reach(path: Path, error: Exception) -> str | None:
-    """Why the file cannot be read, as the system says; None where it can, and what is in it is no photo."""
+    """Why the file cannot be read, in a sentence; None where it can, and what is in it is no photo."""
     # A decoder's OSError has no number, but for one that a broken photo made look before its beginning.
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-        return error.strerror or str(error)
+        return _out_of_reach(path, error)
     try:
         with path.open("rb") as stream:
             while stream.read(STRIP_PIXELS):
                 pass
     except OSError as out_of_reach:
-        return out_of_reach.strerror or str(out_of_reach)
+        return _out_of_reach(path, out_of_reach)
     return None
+
+
+def _out_of_reach(path: Path, error: OSError) -> str:
+    sentences = {
+        errno.ENOENT: NOT_THERE,
+        errno.ENOTDIR: NOT_THERE,
+        errno.EISDIR: NO_FILE,
+        errno.EACCES: NOT_ALLOWED,
+        errno.EPERM: NOT_ALLOWED,
+    }
+    return sentences.get(error.errno or 0, OUT_OF_REACH).format(path.name or path, error.strerror or error)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import PhotosError
 from pipeline.core.files import digest
-from pipeline.core.folders import link_folder
+from pipeline.core.folders import link_folder, make_folder
 from pipeline.core.hub import endpoint, meter, reachable
 from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.settings import LFW, expanded
@@ -56,7 +57,10 @@ def open_photos(dataset: str, report: Report = silent) -> Photos:
     if dataset == SAMPLE.name:
         return _sample()
     if dataset.startswith("imagefolder:"):
-        return folder_photos(expanded(dataset.removeprefix("imagefolder:")))
+        path = dataset.removeprefix("imagefolder:")
+        if not path or "://" in path:
+            raise PhotosError(f"FACESEARCH_DATASET is {dataset!r}; write the path of a folder behind imagefolder:.")
+        return folder_photos(expanded(path))
     if expanded(dataset).is_dir():
         folder = expanded(dataset).resolve()
         data = _load(folder)
@@ -102,6 +106,7 @@ def _lfw_from_hub(report: Report) -> Photos:
 def _fetch(source: HubDataset, report: Report) -> Path:
     """The dataset's folder in the Hub cache, downloaded if need be; no request is made for a cached revision."""
     from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import HFValidationError
 
     download = partial(snapshot_download, source.repo, repo_type="dataset", revision=source.revision)
@@ -126,6 +131,7 @@ def _fetch(source: HubDataset, report: Report) -> Path:
     try:
         return Path(download(tqdm_class=meter(Progress(task, "B", 0, 0, 0, 0.0), report)))
     except Exception as error:  # the errors of whichever HTTP library the Hub's client uses, beside its own
+        _check_can_be_written(Path(HF_HUB_CACHE))
         raise PhotosError(
             f"The dataset {source.repo} cannot be downloaded ({type(error).__name__}); check its name and your access, "
             "or set FACESEARCH_DATASET to a local folder."
@@ -138,12 +144,25 @@ def _load(folder: Path) -> Dataset:
     try:
         loaded = datasets.load_dataset(str(folder))
     except Exception as error:  # whatever a foreign file makes the loader raise, it is this folder's fault
+        _check_can_be_written(Path(datasets.config.HF_DATASETS_CACHE))
         raise PhotosError(
             f"{folder} cannot be read as a dataset ({type(error).__name__}); set FACESEARCH_DATASET to a folder in the "
             "layout of a Hub dataset, or to imagefolder:PATH for a folder of photos."
         ) from error
     splits: dict[str, Dataset] = loaded
     return splits["train"] if "train" in splits else next(iter(splits.values()))
+
+
+def _check_can_be_written(folder: Path) -> None:
+    """PhotosError if what is downloaded, or read of a dataset, cannot be kept, as where a container has no home."""
+    try:
+        make_folder(folder)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PhotosError(
+            f"What is read of a dataset cannot be kept in {folder} ({error.strerror}); set HF_HOME to another."
+        ) from error
 
 
 @contextmanager

@@ -54,7 +54,8 @@ def test_a_picture_under_two_names_is_listed_reviewed_and_corrected(
     assert TWICE in capsys.readouterr().out
     assert load_audit(sample) is not None
 
-    with (folder / "audit.csv").open(newline="") as stream:
+    assert (folder / "audit.csv").read_bytes().startswith(b"\xef\xbb\xbf"), "by which Excel knows that it is UTF-8"
+    with (folder / "audit.csv").open(encoding="utf-8-sig", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert {row["status"] for row in rows} == {""}
     for row in rows:  # as somebody does in a spreadsheet

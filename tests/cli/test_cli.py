@@ -321,7 +321,7 @@ def test_calibrate_needs_lfw(run: Run) -> None:
 
 def test_a_photo_that_is_not_there_or_is_none(run: Run, tmp_path: Path) -> None:
     run("build")
-    missing = "missing.png cannot be read (No such file or directory); see that it is there, and may be read."
+    missing = "There is no file missing.png; correct the path."
     damaged = "This file cannot be read as a photo; use an undamaged JPEG, HEIC, PNG, WebP or AVIF."
     for name, content, sentence in (
         ("missing.png", None, missing),
@@ -333,6 +333,21 @@ def test_a_photo_that_is_not_there_or_is_none(run: Run, tmp_path: Path) -> None:
         said = run("search", tmp_path / name)
         assert said.code == 2
         assert said.sentence == sentence
+
+
+@pytest.mark.parametrize("address", ["https://example.org/a.jpg", "file:///tmp/a.jpg", "data:image/jpeg;base64,AAAA"])
+def test_an_address_is_no_photo(run: Run, address: str) -> None:
+    said = run("search", address)
+    assert said.code == 2
+    assert said.sentence == "Photos are taken as files, not from addresses; download the photo first."
+
+
+def test_a_folder_is_no_photo(run: Run, tiny_folder: Path) -> None:
+    said = run("search", tiny_folder)
+    assert said.code == 2
+    assert said.sentence == (
+        "photos is a folder; name a photo in it, or have all of it as a gallery: FACESEARCH_DATASET=imagefolder:PATH."
+    )
 
 
 @pytest.mark.parametrize("k", [0, -3, 101])
@@ -391,7 +406,7 @@ def test_as_a_program_it_prints_one_sentence_too(tmp_path: Path) -> None:
         [*command, "search", str(tmp_path / "missing.png")], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert Said(2, done.stdout, done.stderr).sentence.startswith("missing.png cannot be read (No such file")
+    assert Said(2, done.stdout, done.stderr).sentence == "There is no file missing.png; correct the path."
     environment["FACESEARCH_MODELS"] = str(tmp_path / "nowhere")
     done = subprocess.run([*command, "info"], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 2

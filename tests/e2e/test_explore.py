@@ -131,7 +131,8 @@ def test_results_are_downloaded(tiny_page: tuple[Preparation, str], browse: Brow
         assert download.value.suggested_filename == name
         download.value.save_as(tmp_path / name)
         content[name] = (tmp_path / name).read_bytes()
-    rows = list(csv.DictReader(io.StringIO(content["results.csv"].decode())))
+    assert content["results.csv"].startswith(b"\xef\xbb\xbf"), "by which Excel knows that it is UTF-8"
+    rows = list(csv.DictReader(io.StringIO(content["results.csv"].decode("utf-8-sig"))))
     assert [(row["person"], f"{float(row['distance']):.2f}") for row in rows] == shown
     hits = json.loads(content["results.json"])["hits"]
     assert [(hit["person"], f"{hit['distance']:.2f}") for hit in hits] == shown

@@ -129,7 +129,7 @@ def test_what_goes_wrong_is_said_in_a_sentence(
     page.locator("#enlarged img").wait_for()
     (tmp_path / "photos" / "Ada" / "1.png").unlink()
     ask(page)
-    page.locator("#why .notice", has_text="1.png cannot be read (No such file or directory)").wait_for()
+    page.locator("#why .notice", has_text="There is no file 1.png").wait_for()
     page.locator("#enlarged [data-event=expand]").evaluate("button => button.dataset.photo = '../x'")
     ask(page)
     page.locator("#why .notice", has_text="not among the results any more").wait_for()

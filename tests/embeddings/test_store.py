@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pipeline.core.errors import GalleryDamaged, GalleryError, GalleryMissing, GalleryStale
 from pipeline.core.files import sealed, write_json
 from pipeline.core.geometry import unit_rows
-from pipeline.core.types import Encoded, Face
+from pipeline.core.types import Face
 from pipeline.embeddings import store
 from pipeline.embeddings.store import (
     FACE_COLUMNS,
@@ -193,6 +193,14 @@ def test_of_another_fingerprint_or_format_it_is_stale(folder: Path) -> None:
         load_embeddings(folder, "f1")
 
 
+def test_of_an_earlier_version_it_is_not_called_damaged(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    del manifest["sha256"]
+    write_json(folder / "manifest.json", manifest)
+    with pytest.raises(GalleryStale, match="was built by an earlier version; build it again"):
+        load_embeddings(folder, "f1")
+
+
 def vouched(manifest: dict[str, Any]) -> bytes:
     """A manifest with its own right hash."""
     return json.dumps(sealed(manifest)).encode()
@@ -332,10 +340,8 @@ def test_even_under_a_manifest_that_vouches_for_them_other_bytes_do_not_load(
 
 def test_a_face_is_kept_as_a_row_and_a_whole_photo_as_nan() -> None:
     face = Face((1, 2, 3, 4), 0.5, ((5, 6), (7, 8), (9, 10), (11, 12), (13, 14)))
-    np.testing.assert_array_equal(
-        face_row(Encoded((face,), face, None, None, 0, 0)), [1, 2, 3, 4, 0.5, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]
-    )
-    nothing = face_row(Encoded((), None, None, None, 0, 0))
+    np.testing.assert_array_equal(face_row(face), [1, 2, 3, 4, 0.5, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14])
+    nothing = face_row(None)
     assert nothing.shape == (FACE_COLUMNS,)
     assert np.isnan(nothing).all()
 

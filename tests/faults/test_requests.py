@@ -18,8 +18,9 @@ import pytest
 import requests
 
 from pipeline.core.recipes import MINI, RECIPES
+from pipeline.galleries.ask import FETCHED
 from pipeline.indexes.registry import INDEXES
-from pipeline.page.server.guard import FETCHED, MAX_BODY, NO_UPLOAD, NOT_UPLOADED
+from pipeline.page.server.guard import MAX_BODY, NO_UPLOAD, NOT_UPLOADED
 from tests.conftest import Tally
 from tests.faults.conftest import ROOT, Served
 from tests.faults.corpus import encode, face

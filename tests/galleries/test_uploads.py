@@ -209,6 +209,18 @@ def test_nothing_dropped(tmp_path: Path) -> None:
     assert str(caught.value) == f"Nothing was dropped; {WANTED}."
 
 
+@pytest.mark.parametrize(("method", "name"), [(9, "Deflate64"), (93, "Zstandard"), (77, "method 77")])
+def test_a_zip_of_another_method_is_not_called_damaged(zipped: Path, method: int, name: str) -> None:
+    content = write_zip(zipped, {"a.png": PHOTO}).read_bytes()
+    there = content.index(b"PK\x01\x02")
+    for start in (8, there + 10):  # where its file, and the list of its files, have the method
+        content = content[:start] + method.to_bytes(2, "little") + content[start + 2 :]
+    zipped.write_bytes(content)
+    assert refusal(zipped) == (
+        f"photos.zip is compressed by {name}, which is not read here; unpack it, and drop the photos themselves."
+    )
+
+
 def test_no_photos(dropped: Path, zipped: Path) -> None:
     (dropped / "notes.txt").write_bytes(b"notes")
     assert refusal(dropped / "notes.txt") == f"There are no photos in what you dropped; {WANTED}."

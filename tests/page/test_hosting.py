@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +119,28 @@ def test_anywhere_else_nothing_is_decorated(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_zero_gpu_without_its_package_starts_all_the_same(tmp_path: Path) -> None:
     assert started(tmp_path, zero_gpu="true", package=False) == "decorated 0"
+
+
+def test_a_port_that_is_taken_is_said_and_no_other_one_is_used(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        environment = os.environ | {
+            "GRADIO_SERVER_PORT": str(port),
+            "GRADIO_SERVER_NAME": "127.0.0.1",
+            "FACESEARCH_DATASET": "sample",
+            "FACESEARCH_INDEX": str(tmp_path / "index"),
+        }
+        done = subprocess.run(
+            [sys.executable, "app.py"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == (
+        f"The page cannot be served on port {port}, which GRADIO_SERVER_PORT names (Address already in use); end what "
+        "is served there, or name another port."
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -225,9 +227,32 @@ def test_decoders_that_no_photo_needs_are_not_there_for_strangers(kind: str) -> 
 
 
 def test_a_file_that_is_gone(tmp_path: Path) -> None:
-    assert refused(tmp_path / "gone.jpg") == (
-        "gone.jpg cannot be read (No such file or directory); see that it is there, and may be read."
-    )
+    assert refused(tmp_path / "gone.jpg") == "There is no file gone.jpg; correct the path."
+    (tmp_path / "file").touch()
+    assert refused(tmp_path / "file" / "gone.jpg") == "There is no file gone.jpg; correct the path."
+
+
+ROOT = Path(__file__).parents[2]
+READ = """
+import os, sys
+from pathlib import Path
+from pipeline.core.errors import PhotoOutOfReach
+from pipeline.photos.images import open_image
+if os.geteuid() == 0:  # who may read everything
+    os.seteuid(65534)
+try:
+    open_image(Path(sys.argv[1]))
+except PhotoOutOfReach as error:
+    print(error)
+"""
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    photo = tmp_path / "theirs.png"
+    photo.write_bytes(encode(Image.new("RGB", (4, 4)), "PNG"))
+    photo.chmod(0)
+    done = subprocess.run([sys.executable, "-c", READ, str(photo)], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "theirs.png may not be read by this account; make it readable, or copy it.\n", done.stderr
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:

@@ -321,6 +321,14 @@ def test_a_folder_without_photos(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "photos.zip").touch()
+    assert refused(f"imagefolder:{tmp_path / 'photos.zip'}") == (
+        f"FACESEARCH_DATASET names the file {tmp_path / 'photos.zip'}; name a folder, and unpack a zip into one first."
+    )
+    for path in ("", "https://example.org/photos"):
+        assert refused(f"imagefolder:{path}") == (
+            f"FACESEARCH_DATASET is 'imagefolder:{path}'; write the path of a folder behind imagefolder:."
+        )
     assert refused(f"imagefolder:{tmp_path / 'missing'}") == (
         f"FACESEARCH_DATASET names the folder {tmp_path / 'missing'}, which does not exist; correct the path."
     )

@@ -146,7 +146,9 @@ def duration(seconds: float) -> str:
 
 def index_label(name: str) -> str:
     """An index's name in the choice, with what it lacks where it cannot be used."""
-    return name if why_unavailable(name) is None else f"{name} (needs {INDEXES[name].package})"
+    if (reason := why_unavailable(name)) is None:
+        return name
+    return f"{name} (needs {INDEXES[name].package})" if " needs " in reason else f"{name} (does not run here)"
 
 
 def index_style() -> str:

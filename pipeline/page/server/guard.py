@@ -22,10 +22,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from pipeline.core.errors import PhotoError, PipelineError, SettingsError
+from pipeline.galleries.ask import FETCHED
 from pipeline.page.server.envelope import API_PATH, refuse
 from pipeline.search import journal
 
-FETCHED = "Photos are taken as files, not from addresses; download the photo and upload it."
 NOT_UPLOADED = "This is no photo that was uploaded here; upload it first."
 NO_UPLOAD = (
     "A photo is sent as a file that was uploaded: POST it to /gradio_api/upload, and send "

@@ -7,9 +7,14 @@ then that site's, which may read all of it. The one thing that gives it away is 
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+import socket
 from collections.abc import Sequence
 
+from gradio.http_server import INITIAL_PORT_VALUE, LOCALHOST_NAME
+
+from pipeline.core.errors import SettingsError
 from pipeline.page.server.envelope import refuse
 from pipeline.page.server.guard import Application, Message, Receive, Send
 
@@ -19,6 +24,21 @@ FOREIGN_HOST = (
 )
 ANYWHERE = ("*",)
 NAMING = (b"host", b"origin")  # the headers with the name that a browser thinks it talks to
+
+
+def asked_port() -> int | None:
+    """The port that GRADIO_SERVER_PORT names, or None; SettingsError if it is taken: Gradio would take the next one."""
+    if not os.environ.get("GRADIO_SERVER_PORT"):
+        return None
+    family = socket.AF_INET6 if ":" in LOCALHOST_NAME else socket.AF_INET
+    try:
+        socket.create_server((LOCALHOST_NAME.strip("[]"), INITIAL_PORT_VALUE), family=family).close()
+    except OSError as error:
+        raise SettingsError(
+            f"The page cannot be served on port {INITIAL_PORT_VALUE}, which GRADIO_SERVER_PORT names "
+            f"({os.strerror(error.errno or 0)}); end what is served there, or name another port."
+        ) from error
+    return INITIAL_PORT_VALUE
 
 
 def served_names(listening: str, named: Sequence[str]) -> Sequence[str]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import gradio as gr
 
 from pipeline.core.errors import PipelineError, SettingsError
+from pipeline.core.tables import CSV_ENCODING
 from pipeline.core.types import Answer
 from pipeline.encoder.faces import at
 from pipeline.encoder.look import degrees_off, turned_along
@@ -57,7 +58,7 @@ def download(parts: Parts, kind: str, answers: Sequence[Answer]) -> dict[str, st
     if not answers:
         return None
     makers: dict[str, tuple[str, str, Callable[[], bytes]]] = {
-        "csv": ("results.csv", "text/csv;charset=utf-8", lambda: downloads.as_csv(answers).encode()),
+        "csv": ("results.csv", "text/csv;charset=utf-8", lambda: downloads.as_csv(answers).encode(CSV_ENCODING)),
         "json": ("results.json", "application/json", lambda: downloads.as_json(answers).encode()),
         "sheet": ("results.png", "image/png", lambda: _sheet(parts, answers)),
     }
