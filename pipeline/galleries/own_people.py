@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +36,7 @@ NOBODY = "not a person"  # the name of what the detector takes for faces: statue
 SOMEBODY = "Somebody"
 NAME_LENGTH = 60  # characters
 SHOWN = 60  # people whose pictures are made at once
-GONE = "This person is not here any more; look at the people again."
+GONE = "Choose a person first; what was chosen is none, or is not here any more."
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,14 @@ class Person:
 
 
 class OwnPeople:
-    """The people of one gallery: `people`, whoever is in most photos first, and faces of `unknown` people."""
+    """The people of one gallery: `people`, whoever is in most photos first, and faces of `unknown` people.
+
+    `found` is when they were, and no other gallery has it.
+    """
 
     def __init__(self, gallery: OwnFaces, recipe: str) -> None:
         """Groups the faces; GalleryError where the recipe's distances were never calibrated with its weights."""
-        self.gallery, self.recipe = gallery, recipe
+        self.gallery, self.recipe, self.found = gallery, recipe, time.time_ns()
         searcher = gallery.searcher(recipe)
         self._embeddings = searcher.embeddings
         self._groups = groups_of(searcher)
@@ -102,20 +106,29 @@ class OwnPeople:
         name = " ".join(name.split())[:NAME_LENGTH]
         if not name.isprintable() or name in ("", UNKNOWN):
             raise SettingsError("Type the person's name first.")
-        self._say(Correction("rename", each, name=name) for each in self.of(face).faces)
+        self._call(self.of(face).faces, name)
 
     def merge(self, face: str, other: str) -> None:
         """Makes the people of two faces one, who keeps the name of the latter, or of the former if that has none."""
         one, two = self.of(face), self.of(other)
         if one == two:
             raise SettingsError("These are one person already; choose somebody else.")
-        name = two.name or one.name or self._free_name()
-        self._say(Correction("rename", each, name=name) for each in (*one.faces, *two.faces))
+        names = sorted(filter(None, (two.name, one.name)), key=lambda name: name.startswith(SOMEBODY))
+        name = names[0] if names else self._free_name()
+        self._call((*one.faces, *two.faces), name)
 
     def split(self, faces: Sequence[str]) -> None:
         """Makes these faces another person, who has a number for a name until there is a better one."""
-        name = self._free_name()
-        self._say(Correction("split", each, name=name) for each in self._known(faces))
+        self._call(self._known(faces), self._free_name(), apart=True)
+
+    def _call(self, faces: Sequence[str], name: str, *, apart: bool = False) -> None:
+        """Names faces; whoever joins their groups is called so too, unless they were split `apart` from them."""
+        split = set(self._split)
+        for group in self._groups:
+            here = set(faces) & set(group)
+            if apart:
+                split = split - here if len(here) == len(group) else split | here
+        self._say(Correction("split" if face in split else "rename", face, name=name) for face in faces)
 
     def _free_name(self) -> str:
         taken = {person.name for person in self.people}
@@ -127,7 +140,7 @@ class OwnPeople:
 
     def remove(self, face: str) -> None:
         """Says that the person of this face is none."""
-        self._say(Correction("rename", each, name=NOBODY) for each in self.of(face).faces)
+        self._call(self.of(face).faces, NOBODY)
 
     @property
     def said(self) -> bool:
@@ -164,7 +177,9 @@ class OwnPeople:
         self._show()
 
     def _show(self) -> None:
-        who = corrected(self._groups, Corrections.load(self._file))
+        corrections = Corrections.load(self._file)
+        self._split = {face for face, row in said_of(corrections).items() if row.kind == "split"}
+        who = corrected(self._groups, corrections)
         faces: dict[str | int, list[str]] = {}
         for face in self._embeddings.photo_ids:
             faces.setdefault(who[face], []).append(face)
@@ -205,13 +220,17 @@ def _alone(key: str | int, faces: Sequence[str]) -> bool:
     return isinstance(key, int) and len(faces) == 1
 
 
+def said_of(corrections: Corrections) -> dict[str, Correction]:
+    """What was said last of each face."""
+    return {row.photo: row for row in corrections.accepted if row.kind in ("rename", "split", "drop")}
+
+
 def corrected(groups: Sequence[Sequence[str]], corrections: Corrections) -> dict[str, str | int]:
     """Whose each face is: a name where there is one, else the number of its group; by face."""
-    about = [row for row in corrections.accepted if row.kind in ("rename", "split", "drop")]
-    said = {row.photo: UNKNOWN if row.kind == "drop" else row.name for row in about}
+    said = said_of(corrections)
     who: dict[str, str | int] = {}
     for number, faces in enumerate(groups):
-        names = Counter(said[face] for face in faces if said.get(face, UNKNOWN) != UNKNOWN)
+        names = Counter(said[face].name for face in faces if face in said and said[face].kind == "rename")
         of_group = names.most_common(1)[0][0] if names else number
-        who |= {face: said.get(face, of_group) for face in faces}
-    return who
+        who |= dict.fromkeys(faces, of_group)
+    return who | {face: UNKNOWN if row.kind == "drop" else row.name for face, row in said.items() if face in who}

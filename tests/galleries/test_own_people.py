@@ -128,6 +128,14 @@ def test_merging_splitting_and_taking_back(mine: OwnGallery) -> None:
     assert not people.said
 
 
+def test_one_face_that_is_split_off_takes_nobody_along_whatever_it_is_called(mine: OwnGallery) -> None:
+    people = people_of(mine)
+    face = face_of(people, "01")
+    people.split([face])
+    people.name(face, "Ada")
+    assert summary(people) == [("", "01", 3), ("", "02", 3), ("", "03", 2), ("Ada", "01", 1)]
+
+
 def test_who_is_no_person_and_a_face_that_is_somebody_elses(mine: OwnGallery) -> None:
     people = people_of(mine)
     first, *rest = people.of(face_of(people, "02")).faces
@@ -136,7 +144,7 @@ def test_who_is_no_person_and_a_face_that_is_somebody_elses(mine: OwnGallery) ->
     assert first in people.unknown
     people.remove(rest[0])
     assert summary(people) == [("", "01", 4), ("", "03", 2)]
-    with pytest.raises(SettingsError, match="not here any more"):
+    with pytest.raises(SettingsError, match="Choose a person first"):
         people.of(rest[0])
     people.split([first])
     assert ("Somebody 1", "02", 1) in summary(people), "what was dropped can be somebody again"
@@ -210,6 +218,7 @@ def test_corrections_of_groups() -> None:
     assert who(named, Correction("drop", "a")) == [UNKNOWN, 0, 0, 1, 1, 2]
     assert who(Correction("drop", "a"), named) == ["Ann", "Ann", "Ann", 1, 1, 2], "the later one counts"
     assert who(named, Correction("split", "b", name="Ben")) == ["Ann", "Ben", "Ann", 1, 1, 2]
+    assert who(Correction("split", "b", name="Ben")) == [0, "Ben", 0, 1, 1, 2], "the others are not called so"
     assert who(named, Correction("rename", "d", name="Ann")) == ["Ann"] * 5 + [2]
     assert who(Correction("rename", "f", name=NOBODY))[5] == NOBODY
     assert who(Correction("rename", "f", name="Ann", status="rejected"))[5] == 2

@@ -20,6 +20,7 @@ from pipeline.page.html import wording
 from pipeline.page.html.sources import TEMPLATES, source
 from pipeline.page.parts import QUICK, Changes, Values
 from pipeline.page.query import Request, name_of, path_of
+from pipeline.page.tabs.people import PeopleRow
 from pipeline.page.tabs.preparing import Watch
 
 POLL_SECONDS = 1.0
@@ -33,7 +34,7 @@ OF_ANY_TAB = f"() => localStorage.getItem('{STORAGE}-latest') || ''"
 class OwnPhotos:
     """The tab's components, laid out where this is made, and what they do for the visitor whose page asks.
 
-    `remembered` is the gallery's key in the browser, `shown` the photos that can be removed.
+    `remembered` is the gallery's key in the browser; `shown` are its photos, and when its people were found.
     """
 
     def __init__(self, page: gr.Blocks, tab: gr.Tab, watch: Watch, own: OwnGalleries) -> None:
@@ -58,6 +59,7 @@ class OwnPhotos:
                 "Search in your photos", visible=False, variant="primary", scale=0, min_width=240, elem_id="own-search"
             )
             self.cancel = gr.Button("Cancel", visible=False, scale=0, min_width=140, elem_id="own-cancel")
+        self.people = PeopleRow(self.watch, self.own)
         self.keep = gr.Checkbox(label=wording.KEEP, info=wording.KEEP_NOTE, elem_id="own-keep")
         with gr.Column(visible=False, elem_id="own-manage") as self.manage:
             self.photos = gr.Dropdown([], multiselect=True, label="Photos to remove", elem_id="own-photos")
@@ -71,6 +73,8 @@ class OwnPhotos:
     def _connect(self, page: gr.Blocks, tab: gr.Tab) -> None:
         parts, watch = self.parts, self.watch
         stands = [self.state, self.cancel, self.search, self.manage, self.photos, self.timer, self.shown, watch.timer]
+        self.people.connect()
+        stands += self.people.outputs
         mine = [*stands, parts.own, self.remembered, self.drop, self.keep]
         anew = list(dict.fromkeys([*mine, *watch.entering]))
         known: set[Block] = {parts.own, self.remembered}
@@ -90,7 +94,7 @@ class OwnPhotos:
         ):  # a poll that was under way meanwhile told of the gallery as it was
             event.then(*watch.polling, **QUICK)
 
-    def show(self, key: str, shown: Sequence[str] = ()) -> Changes:
+    def show(self, key: str, shown: tuple[object, ...] = ()) -> Changes:
         """Where the gallery stands, and what can be done with it."""
         gallery = self.own.find(key)
         busy = gallery is not None and gallery.busy  # asked first: what comes after it cannot be older
@@ -107,8 +111,11 @@ class OwnPhotos:
             # The other timer then tells of the new choice among the galleries.
             self.watch.timer: gr.update(active=True),
         }
-        if tuple(shown) != photos:  # else a choice that is being made would be lost every second
-            changes |= {self.photos: gr.update(choices=list(photos), value=[]), self.shown: photos}
+        people = gallery.people if gallery else None
+        now = (photos, people.found if people else None)
+        if tuple(shown) != now:  # else a choice that is being made would be lost every second
+            changes |= {self.photos: gr.update(choices=list(photos), value=[]), self.shown: now}
+            changes |= self.people.show(people)
         return changes
 
     def loaded(self, values: Values) -> Changes:

@@ -1,0 +1,167 @@
+"""The people in the visitor's own photos: a row of faces that are searched with, and a fold to correct them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import gradio as gr
+from gradio.blocks import Block
+
+from pipeline.encoder.faces import at
+from pipeline.galleries.ask import Question, ask
+from pipeline.galleries.own_galleries import OwnGalleries
+from pipeline.galleries.own_people import SHOWN, OwnPeople
+from pipeline.page.html.people import faces_html, label, people_html
+from pipeline.page.html.sources import source
+from pipeline.page.parts import PICTURES, Changes, Values
+from pipeline.page.presenter import answered, extended_trail
+from pipeline.page.query import Request
+from pipeline.page.roles import DEFAULT_ROLE, behind
+from pipeline.page.standing import standing
+from pipeline.page.tabs.preparing import Watch
+from pipeline.page.tabs.search import TO_THE_ANSWER, as_file
+
+UNKNOWN = "unknown"  # among the people that can be chosen
+MOST_FACES = 60  # of one person, to choose from
+
+Edit = Callable[[OwnPeople, Values], None]
+
+
+class PeopleRow:
+    """The components, laid out where this is made, and what they do for the visitor whose page asks.
+
+    `person` and `other` are people, each by one face; `marked` are the faces that were chosen.
+    """
+
+    def __init__(self, watch: Watch, own: OwnGalleries) -> None:
+        self.watch, self.parts, self.own = watch, watch.parts, own
+        self.row = gr.HTML(js_on_load=source("tiles.js"), elem_id="people")
+        self.marked = gr.State(())
+        with gr.Accordion("Edit people", open=False, visible=False, elem_id="people-edit") as self.fold:
+            with gr.Row():
+                self.person = gr.Dropdown([], label="Person", elem_id="people-person", min_width=200)
+                self.name = gr.Textbox(label="Name", max_lines=1, elem_id="people-name", min_width=200)
+                self.other = gr.Dropdown([], label="The same person as", elem_id="people-other", min_width=200)
+            with gr.Row():
+                labels = {"save": "Save name", "merge": "Merge", "remove": "Not a person", "undo": "Undo"}
+                self.buttons = {what: self._button(what, words) for what, words in labels.items()}
+            self.faces = gr.HTML(js_on_load=source("people.js"), elem_id="people-faces")
+            with gr.Row():
+                labels = {"drop": "Not this person", "split": "Another person"}
+                self.buttons |= {what: self._button(what, words) for what, words in labels.items()}
+
+    @staticmethod
+    def _button(what: str, words: str) -> gr.Button:
+        return gr.Button(words, size="sm", scale=0, min_width=150, elem_id=f"people-{what}")
+
+    @property
+    def outputs(self) -> list[Block]:
+        """What `show` changes."""
+        return [self.row, self.fold, self.person, self.name, self.other, self.buttons["undo"], self.faces, self.marked]
+
+    @property
+    def looking(self) -> list[Block]:
+        """What another choice changes."""
+        return [self.name, self.faces, self.marked]
+
+    def connect(self) -> None:
+        """Says what is done with them."""
+        parts, key = self.parts, self.parts.own
+        found = [*self.watch.entering, parts.tabs]
+        search = self.row.select(self.searched, parts.asked, found, **parts.searching)
+        search.then(None, None, None, js=TO_THE_ANSWER).then(*self.watch.polling, **PICTURES)
+        self.row.expand(self.unknown, key, self.outputs, **PICTURES)
+        self.person.input(self.looked_at, [key, self.person], self.looking, **PICTURES)
+        self.faces.select(self.mark, None, self.marked, **PICTURES)
+        edits: dict[str, Edit] = {
+            "save": lambda people, values: people.name(values[self.person], values[self.name] or ""),
+            "merge": lambda people, values: people.merge(values[self.person], values[self.other]),
+            "remove": lambda people, values: people.remove(values[self.person]),
+            "drop": lambda people, values: people.drop(values[self.marked]),
+            "split": lambda people, values: people.split(values[self.marked]),
+            "undo": lambda people, values: people.undo(),
+        }
+        given: set[Block] = {key, self.person, self.name, self.other, self.marked}
+        for what, edit in edits.items():
+            clicks = [self.buttons[what].click, *([self.name.submit] if what == "save" else [])]
+            gr.on(clicks, partial(self.edited, edit), given, self.outputs, **PICTURES)
+
+    def people(self, key: str) -> OwnPeople | None:
+        """The people in the visitor's gallery; None where there is none, or nobody was told apart."""
+        gallery = self.own.find(key)
+        return gallery.people if gallery else None
+
+    def show(self, people: OwnPeople | None, chosen: str = "") -> Changes:
+        """The people; `chosen` is the person to edit, by one face, with all faces."""
+        if people is None:
+            return {self.row: "", self.fold: gr.update(visible=False), self.marked: ()}
+        named = [(label(person, number), person.faces[0]) for number, person in enumerate(people.people, start=1)]
+        unknown = [(f"Unknown faces ({len(people.unknown)})", UNKNOWN)] if people.unknown else []
+        person = next((person for person in people.people if chosen in person.faces), None)
+        value = person.faces[0] if person else UNKNOWN if chosen == UNKNOWN and unknown else None
+        return {
+            self.row: people_html(people, SHOWN),
+            self.fold: gr.update(visible=bool(named or unknown)),
+            self.person: gr.update(choices=[*named, *unknown], value=value),
+            self.name: person.name if person else "",
+            self.other: gr.update(choices=named, value=None),
+            self.buttons["undo"]: gr.update(interactive=people.said),
+            self.faces: faces_html(people, self._faces(people, value), MOST_FACES),
+            self.marked: (),
+        }
+
+    @staticmethod
+    def _faces(people: OwnPeople, chosen: object) -> tuple[str, ...]:
+        if chosen == UNKNOWN:
+            return people.unknown
+        return next((person.faces for person in people.people if chosen in person.faces), ())
+
+    def looked_at(self, key: str, chosen: object) -> Changes:
+        """Another person to edit; whoever is chosen as the same person meanwhile stays so."""
+        changes = self.show(self.people(key), str(chosen or ""))
+        return {part: changes[part] for part in self.looking if part in changes}
+
+    def unknown(self, key: str) -> Changes:
+        """The faces of nobody that is known."""
+        changes = self.show(self.people(key), UNKNOWN)
+        return changes | {self.fold: gr.update(visible=True, open=True)}
+
+    @staticmethod
+    def mark(event: gr.EventData) -> tuple[str, ...]:
+        """The faces that were chosen."""
+        return tuple(str(face) for face in event.faces)
+
+    def edited(self, edit: Edit, values: Values) -> Changes:
+        """The people after an edit; whoever was edited stays chosen."""
+        people = self.people(values[self.parts.own])
+        if people is None:
+            return self.show(None)
+        before = self._faces(people, values[self.person])
+        edit(people, values)
+        unknown = UNKNOWN if values[self.person] == UNKNOWN else ""
+        kept = next((one.faces[0] for one in people.people if set(one.faces) & set(before)), "")
+        return self.show(people, unknown or kept)
+
+    def searched(self, values: Values, event: gr.EventData) -> Changes:
+        """The search tab, with what all photos of a person have in common."""
+        request = self.parts.request(values)
+        people = self.people(request.own)
+        if people is None:
+            return {self.parts.photo: gr.skip()}
+        return self._found(people, str(event.photo), request) | {self.parts.tabs: gr.Tabs(selected="search")}
+
+    def _found(self, people: OwnPeople, face: str, request: Request) -> Changes:
+        preparation = self.parts.galleries.get(request.own)
+        role = DEFAULT_ROLE if behind(DEFAULT_ROLE, preparation.ready()) == people.recipe else None
+        now = standing(self.parts.galleries, request.own, request.own, people.recipe, role)
+        best = people.of(face).faces[0]
+        photo, box = as_file(preparation.gallery.pictures.original(best)), people.box(best)
+        trail = extended_trail(request)
+        request = replace(request, gallery=request.own, recipe=people.recipe, role=role, photo=photo)
+        choose = at((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) if box else 0
+        question = Question(Path(photo), request.index, request.k, choose, vector=people.vector(face))
+        shown = answered(preparation, request, ask(question, partial(preparation.searcher, people.recipe)))
+        return self.watch.changes(now) | self.parts.changes(replace(shown, photo=photo, trail=trail))

@@ -1,0 +1,146 @@
+"""The people in one's own photos, by the real small network: seen, searched with, named, merged, split, found again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import requests
+
+from pipeline.encoder.encoder import StoredEncoders
+from pipeline.encoder.weights import WeightStore
+from pipeline.galleries.galleries import Galleries
+from pipeline.galleries.own_galleries import OwnGalleries
+from pipeline.galleries.preparation import Preparation
+from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, loaded
+from tests.e2e.test_folders import drop_on
+from tests.e2e.test_own_photos import drop, files_of, until
+from tests.e2e.test_page import captions, wait_for_answer
+from tests.fakes import tiny_gallery
+from tests.galleries.test_own_people import COUNTS, album
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnGalleries:
+    """Own galleries with the network that comes along."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    return OwnGalleries(StoredEncoders(WeightStore(None, tmp_path / "cache", {})), tmp_path / "index" / "own")
+
+
+@pytest.fixture
+def url(tmp_path: Path, own: OwnGalleries, serve: Serve) -> str:
+    preparation = Preparation(tiny_gallery(tmp_path))
+    preparation.start(["mtcnn-facenet"])
+    preparation.wait()
+    return serve(Galleries(preparation, own=own))
+
+
+def row(page: Page) -> list[str]:
+    """Who stands in the row, with how many photos."""
+    return [name.replace("\n", " ") for name in page.locator(".people-row li").all_inner_texts()]
+
+
+def choose(page: Page, field: str, name: str) -> None:
+    """Chooses somebody among the people, by the keyboard."""
+    page.locator(f"#people-{field} input").focus()
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type(name)
+    page.locator(f"#people-{field}").get_by_role("option", name=name).first.wait_for()
+    page.keyboard.press("Enter")
+
+
+def press(page: Page, what: str) -> None:
+    page.locator(f"#people-{what}").focus()
+    page.keyboard.press("Enter")
+
+
+def call(page: Page, name: str, better: str, photos: str) -> None:
+    choose(page, "person", name)
+    page.locator(f".people-faces button[aria-label*='{photos}']").first.wait_for()
+    page.locator("#people-name input, #people-name textarea").fill(better)
+    press(page, "save")
+    page.locator(".people-row .who", has_text=better).wait_for()
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_a_walk_among_people(
+    url: str, browse: Browse, own: OwnGalleries, tmp_path: Path, viewport: dict[str, int]
+) -> None:
+    album(tmp_path / "album", COUNTS)
+    page = browse(url, viewport=viewport)
+    wait_for_answer(page, "Ada")
+    drop_on(page, tmp_path / "album")
+    page.locator("#own-state", has_text="10 faces in 10 photos can be searched.").wait_for()
+    until(lambda: row(page) == ["Person 1 4 photos", "Person 2 3 photos", "Person 3 2 photos", "Unknown 1 face"])
+    loaded(page.locator(".people-row img"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+
+    page.get_by_role("button", name="Edit people").click()
+    call(page, "Person 1", "Zoë", "01-")
+    call(page, "Person 2", "Bruno", "02-")
+    assert row(page) == ["Zoë 4 photos", "Bruno 3 photos", "Person 3 2 photos", "Unknown 1 face"]
+    choose(page, "person", "Person 3")
+    choose(page, "other", "Bruno")
+    press(page, "merge")
+    until(lambda: row(page) == ["Bruno 5 photos", "Zoë 4 photos", "Unknown 1 face"])
+
+    wrong = page.locator(".people-faces button[aria-label*='03-']")
+    until(lambda: wrong.count() == 2)
+    for face in wrong.all():
+        face.focus()
+        page.keyboard.press("Space")
+        assert face.get_attribute("aria-pressed") == "true"
+    press(page, "split")
+    until(lambda: row(page)[:3] == ["Zoë 4 photos", "Bruno 3 photos", "Somebody 1 2 photos"])
+
+    page.reload()
+    page.get_by_role("tab", name="My photos").click()
+    until(lambda: row(page)[:3] == ["Zoë 4 photos", "Bruno 3 photos", "Somebody 1 2 photos"])
+    drop(page, *album(tmp_path / "more", dict.fromkeys(COUNTS, 1), start=4))
+    page.locator("#own-state", has_text="14 faces in 14 photos can be searched.").wait_for()
+    until(lambda: row(page)[:3] == ["Zoë 5 photos", "Bruno 4 photos", "Somebody 1 3 photos"])
+
+    page.locator(".people-row button").first.focus()
+    page.keyboard.press("Enter")
+    wait_for_answer(page, "Zoë")
+    assert [person for person, _ in captions(page)][:5] == ["Zoë"] * 5
+    page.locator("#sentence", has_text="5 of 5 photos found").wait_for()
+
+    stranger = browse(url, viewport=viewport)
+    wait_for_answer(stranger, "Ada")
+    stranger.get_by_role("tab", name="My photos").click()
+    stranger.wait_for_timeout(1000)
+    assert row(stranger) == []
+    assert "Zoë" not in stranger.content()
+    faces = page.locator(".people-row img").evaluate_all("images => images.map(image => image.src)")
+
+    page.get_by_role("tab", name="My photos").click()
+    page.locator("#own-remove").click()
+    page.locator("#own-manage").wait_for(state="hidden")
+    until(lambda: row(page) == [])
+    assert not page.locator("#people-edit").is_visible()
+    assert {requests.get(face, timeout=10).status_code for face in faces} == {404}
+    assert files_of(tmp_path / "tmp") == []
+
+
+def test_what_was_said_is_taken_back_and_unknown_faces_are_looked_at(url: str, browse: Browse, tmp_path: Path) -> None:
+    page = browse(url)
+    wait_for_answer(page, "Ada")
+    drop(page, *album(tmp_path / "album", COUNTS))
+    page.get_by_role("button", name="Unknown faces").click()
+    page.locator(".people-faces button").wait_for()
+    assert page.locator("#people-undo").is_disabled()
+    page.locator(".people-faces button").click()
+    page.locator("#people-split").click()
+    page.locator(".people-row .who", has_text="Somebody 1").wait_for()
+    page.locator("#people-undo").click()
+    until(lambda: row(page)[-1] == "Unknown 1 face")
+    page.locator("#people-undo:disabled").wait_for()
+    choose(page, "person", "Person 1")
+    page.locator(".people-faces button").nth(3).wait_for()
+    page.locator("#people-remove").click()
+    until(lambda: row(page)[0] == "Person 1 3 photos")
+    page.locator("#people-name input, #people-name textarea").fill("  ")
+    page.locator("#people-name input, #people-name textarea").press("Enter")
+    page.get_by_text("Type the person's name first").wait_for()
