@@ -121,8 +121,8 @@ def launch(
 ) -> gr.Blocks:
     """Serves the page, to each visitor at that rate, with the tool for programs where `mcp` says so.
 
-    `network` is how others reach it. `keep_uploads` is for how many seconds photos are
-    kept. `options` go to Gradio's `launch`.
+    `network` is how others reach it. `keep_uploads` is for how many seconds photos are kept. `options` go to Gradio's
+    `launch`.
     """
     gate = Gate()
     metrics = Metrics(gate)
