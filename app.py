@@ -27,12 +27,12 @@ from pipeline.page.rest.application import known_paths, rest_routes
 from pipeline.page.rest.metrics import Metrics
 from pipeline.page.rest.record import Recorded, log_json
 from pipeline.page.server import machine
-from pipeline.page.server.access import Guarded, may_log_in, share_with
+from pipeline.page.server.access import STRANGER, Guarded, may_log_in, share_with
 from pipeline.page.server.endpoints import endpoints
 from pipeline.page.server.files import files_routes
 from pipeline.page.server.gate import Gate, around_events
 from pipeline.page.server.guard import BodyLimit, GuardedBlocks, bound_forms, no_such_call, refuse_fetching
-from pipeline.page.server.hosts import OwnHosts, WithoutRoot, WithRoot, served_names
+from pipeline.page.server.hosts import ANYWHERE, OwnHosts, WithoutRoot, WithRoot, served_names
 from pipeline.page.server.machine import (
     bound_headers,
     keep_giving_back,
@@ -163,7 +163,10 @@ def launch(
             Middleware(WithRoot, root=root),
         ]
     share_with(network)
-    if logins := network.access.logins:
+    access = network.access
+    if names == ANYWHERE and not (access.public or access.tokens or access.logins):
+        log.warning("%s", STRANGER)
+    if logins := access.logins:
         options["auth"] = partial(may_log_in, logins)
     page.launch(
         root_path=root or None,

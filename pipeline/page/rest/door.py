@@ -27,9 +27,12 @@ FAILED, WRONG_METHOD = 500, 405
 
 
 class Json(Response):
-    """A body of JSON."""
+    """A body of JSON, which nobody on the way is to keep: it may be about photos of one's own."""
 
     media_type = "application/json"
+
+    def __init__(self, content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(content, status, {"cache-control": "no-store"} | dict(headers or {}))
 
     def render(self, content: object) -> bytes:
         """As UTF-8; a number that JSON does not have is an error."""
