@@ -27,12 +27,12 @@ from pipeline.page.rest.application import known_paths, rest_routes
 from pipeline.page.rest.metrics import Metrics
 from pipeline.page.rest.record import Recorded, log_json
 from pipeline.page.server import machine
-from pipeline.page.server.access import Guarded, may_log_in, share_with
+from pipeline.page.server.access import STRANGER, Guarded, may_log_in, share_with
 from pipeline.page.server.endpoints import endpoints
 from pipeline.page.server.files import files_routes
 from pipeline.page.server.gate import Gate, around_events
 from pipeline.page.server.guard import BodyLimit, GuardedBlocks, bound_forms, no_such_call, refuse_fetching
-from pipeline.page.server.hosts import OwnHosts, asked_port, served_names
+from pipeline.page.server.hosts import ANYWHERE, OwnHosts, WithoutRoot, WithRoot, asked_port, served_names
 from pipeline.page.server.machine import (
     bound_headers,
     keep_giving_back,
@@ -121,8 +121,8 @@ def launch(
 ) -> gr.Blocks:
     """Serves the page, to each visitor at that rate, with the tool for programs where `mcp` says so.
 
-    `network` is how others reach it. `keep_uploads` is for how many seconds photos are
-    kept. `options` go to Gradio's `launch`.
+    `network` is how others reach it. `keep_uploads` is for how many seconds photos are kept. `options` go to Gradio's
+    `launch`.
     """
     gate = Gate()
     metrics = Metrics(gate)
@@ -150,19 +150,26 @@ def launch(
     most = MOST_DROPPED if galleries.own else MOST_UPLOADED
     served["exception_handlers"] = {TypeError: no_such_call, KeyError: no_such_call}
     served["middleware"] = [
-        Middleware(
-            Recorded, root=network.root_path, count=metrics.requested, known=known_paths(routes), lines=network.json_log
-        ),
+        Middleware(Recorded, count=metrics.requested, known=known_paths(routes), lines=network.json_log),
         Middleware(OwnHosts, names=names, origins=network.origins),
         Middleware(Guarded, page=page, access=network.access, proxies=network.proxies),
         Middleware(BodyLimit, most_upload=most),
         Middleware(RateLimit, page=page, rate=rate, most_upload=most),
     ]
+    if root := network.root_path:
+        served["middleware"] = [
+            Middleware(WithoutRoot, root=root),
+            *served["middleware"],
+            Middleware(WithRoot, root=root),
+        ]
     share_with(network)
-    if logins := network.access.logins:
+    access = network.access
+    if names == ANYWHERE and not (access.public or access.tokens or access.logins):
+        log.warning("%s", STRANGER)
+    if logins := access.logins:
         options["auth"] = partial(may_log_in, logins)
     page.launch(
-        root_path=network.root_path or None,
+        root_path=root or None,
         theme=THEME,
         state_session_capacity=SESSIONS,
         show_error=False,  # of errors that are not sentences of ours: they hold paths

@@ -42,12 +42,12 @@ class Searcher:
         """Without a `calibration` there are no verdicts.
 
         `people` says who each row of the gallery shows, corrected, and None of a face that nobody named; it is None
-        itself where the gallery's names are not those of people.
+        itself where the gallery's names are not those of people. The rows of the former are `unnamed`.
         """
         self.embeddings = embeddings
         named = people or embeddings.people
         self.people = tuple(name or photo for name, photo in zip(named, embeddings.people, strict=True))
-        self._unnamed = frozenset(row for row, name in enumerate(named) if name is None)
+        self.unnamed = frozenset(row for row, name in enumerate(named) if name is None)
         self._photos = Counter(name for name in named if name is not None)
         self._named = people is not None and len(self._photos) < self._photos.total()  # else each may be a file's name
         self.encoder = encoder
@@ -103,7 +103,7 @@ class Searcher:
         """The k photos nearest to what the encoder made of a photo."""
         started = time.perf_counter()
         calibration, faces = self._calibration_for(encoded), len(self.embeddings)
-        hits = self._hits(encoded, max(k, LISTED + min(len(self._unnamed), LISTED)), index)
+        hits = self._hits(encoded, max(k, LISTED + min(len(self.unnamed), LISTED)), index)
         limit = calibration.presence(faces) if calibration else None
         person = self._judge(hits, calibration) if calibration and hits else None
         hits = hits[:k]
@@ -146,7 +146,7 @@ class Searcher:
         found = self.indexes[index].search(encoded.vector, k)
         pairs = zip(found.rows[0].tolist(), found.distances[0].tolist(), strict=True)
         return [
-            Hit(rank, self.embeddings.photo_ids[row], self.people[row], distance, named=row not in self._unnamed)
+            Hit(rank, self.embeddings.photo_ids[row], self.people[row], distance, named=row not in self.unnamed)
             for rank, (row, distance) in enumerate(pairs, start=1)
         ]
 

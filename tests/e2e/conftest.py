@@ -126,7 +126,8 @@ def _note_if_error(message: playwright_api.ConsoleMessage, faults: list[str], re
 
 
 def _note_if_outside(url: str, faults: list[str]) -> None:
-    if not url.startswith(("http://127.0.0.1", "http://localhost", "http://faces.test", "data:", "blob:")):
+    here = ("http://127.0.0.1", "http://localhost", "https://localhost", "http://faces.test", "data:", "blob:")
+    if not url.startswith(here):
         faults.append(f"request to {url}")
 
 

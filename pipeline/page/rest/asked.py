@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -95,11 +96,10 @@ async def taken(request: Request, options: type[Chosen], photos: Sequence[str]) 
     """The options and the photos of a request; Refused or SettingsError says in a sentence what is wrong with it."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == FORM:
-        fields, sent = await _form(request, photos)
-        strict = False
+        texts, sent = await _form(request, photos)
+        fields = {name: _value(options, name, text) for name, text in texts.items()}
     elif kind == JSON:
         fields, sent = await _json(request, photos)
-        strict = True
     else:
         raise Refused(415, f"The photo comes as {FORM} or in {JSON}; name one of them as Content-Type.")
     missing = [name for name in photos if name not in sent]
@@ -107,13 +107,23 @@ async def taken(request: Request, options: type[Chosen], photos: Sequence[str]) 
         raise SettingsError(f"The {missing[0]} is missing; send it as a file of a form, or as base64 in JSON.")
     if "gallery" in options.model_fields:
         fields.setdefault("gallery", request.headers.get(KEY, ""))
-    return validated(options, fields, strict=strict), [sent[name] for name in photos]
+    return validated(options, fields), [sent[name] for name in photos]
 
 
-def validated(options: type[Chosen], fields: Mapping[str, Any], *, strict: bool) -> Chosen:
+def _value(options: type[BaseModel], name: str, text: str) -> str | int | bool:
+    """What a field of a form means: in JSON it would be a text, a number, or true or false."""
+    known = options.model_fields.get(name)
+    if known is None or known.annotation is str:
+        return text
+    if re.fullmatch(r"-?\d{1,9}", text, re.ASCII):
+        return int(text)
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def validated(options: type[Chosen], fields: Mapping[str, Any]) -> Chosen:
     """The options; SettingsError with one sentence, which repeats nothing of a value: it may be megabytes."""
     try:
-        return options.model_validate(fields, strict=strict)
+        return options.model_validate(fields, strict=True)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = reprlib.repr(str(wrong["loc"][0]) if wrong["loc"] else "body")
@@ -122,7 +132,7 @@ def validated(options: type[Chosen], fields: Mapping[str, Any], *, strict: bool)
         raise SettingsError(f"The field {name} cannot be that: {wrong['msg']}; correct it.") from error
 
 
-async def _form(request: Request, photos: Sequence[str]) -> tuple[dict[str, Any], dict[str, bytes]]:
+async def _form(request: Request, photos: Sequence[str]) -> tuple[dict[str, str], dict[str, bytes]]:
     most = 20  # fields; more than there are options
     parser = _InMemory(
         request.headers, request.stream(), max_files=len(photos), max_fields=most, max_part_size=MAX_FIELD
@@ -182,5 +192,5 @@ def body(options: type[BaseModel], photos: Sequence[str]) -> dict[str, Any]:
         return {"schema": whole}
 
     as_file = kind(format="binary", description="JPEG, HEIC, PNG, WebP, AVIF, GIF, BMP or TIFF.")
-    as_text = kind(contentEncoding="base64", description="The file as base64, or as a data URL.")
+    as_text = kind(format="byte", description="The file as base64, or as a data URL.")
     return {"requestBody": {"required": True, "content": {FORM: as_file, JSON: as_text}}}

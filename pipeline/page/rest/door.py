@@ -23,13 +23,16 @@ from pipeline.search import journal
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": models.Refusal, "description": code.replace("_", " ")} for status, (code, _) in CODES.items()
 }
-FAILED = 500
+FAILED, WRONG_METHOD = 500, 405
 
 
 class Json(Response):
-    """A body of JSON."""
+    """A body of JSON, which nobody on the way is to keep: it may be about photos of one's own."""
 
     media_type = "application/json"
+
+    def __init__(self, content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(content, status, {"cache-control": "no-store"} | dict(headers or {}))
 
     def render(self, content: object) -> bytes:
         """As UTF-8; a number that JSON does not have is an error."""
@@ -65,9 +68,14 @@ def answer_by_envelope(app: FastAPI) -> None:
         assert isinstance(error, PipelineError)
         return _refusal(status_of(error), str(error))
 
-    def not_routed(_: Request, error: Exception) -> Json:
+    def not_routed(request: Request, error: Exception) -> Json:
         assert isinstance(error, HTTPException)
-        return _refusal(error.status_code, str(error.detail), error.headers)
+        headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+        if error.status_code == WRONG_METHOD:  # the router names those of the first route of this path
+            path = request.scope["path"].removeprefix(request.scope["root_path"])
+            described = app.openapi()["paths"].get(path, {})
+            headers |= {"allow": ", ".join(method.upper() for method in described)} if described else {}
+        return _refusal(error.status_code, str(error.detail), headers)
 
     def not_valid(_: Request, error: Exception) -> Json:
         assert isinstance(error, RequestValidationError)

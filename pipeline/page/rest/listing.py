@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from pipeline.page.rest import models
 from pipeline.page.rest.asked import KEY, MAX_NAME
 from pipeline.page.rest.door import REFUSALS, Door
 from pipeline.page.server.endpoints import gallery
+from pipeline.photos.face_ids import photo_of
 
 Key = Annotated[
     str, Header(alias=KEY, max_length=MAX_NAME, description="The gallery's key; empty for the first that is ready.")
@@ -45,10 +47,22 @@ def people_of(galleries: Galleries, key: str, recipe: str = "") -> dict[str, Any
     """As `People` has it; NotReady where the gallery cannot be searched yet."""
     preparation = galleries.get(key)
     searcher = preparation.searcher(recipe)
-    if preparation.gallery.photos.every_face:
+    own = galleries.own.find(key) if galleries.own else None
+    if own and own.people:
+        known = [(person.name or number, person.faces) for number, person in enumerate(own.people.people, start=1)]
+        return _told(known, own.people.unknown)
+    if not preparation.gallery.photos.named:
         return find_people(preparation.gallery, searcher.encoder.recipe.name).as_json()
     by_name: dict[str, list[str]] = defaultdict(list)
-    for name, photo_id in zip(searcher.people, searcher.embeddings.photo_ids, strict=True):
-        by_name[name].append(photo_id)
-    named = sorted(by_name.items(), key=lambda each: (-len(each[1]), each[0]))
-    return {"people": [{"person": name, "faces": ids, "photos": ids} for name, ids in named], "unknown": []}
+    unknown: list[str] = []
+    for row, (name, face) in enumerate(zip(searcher.people, searcher.embeddings.photo_ids, strict=True)):
+        (unknown if row in searcher.unnamed else by_name[name]).append(face)
+    return _told(sorted(by_name.items(), key=lambda each: (-len(each[1]), each[0])), unknown)
+
+
+def _told(people: Sequence[tuple[str | int, Sequence[str]]], unknown: Sequence[str]) -> dict[str, Any]:
+    each = [
+        {"person": name, "faces": list(faces), "photos": list(dict.fromkeys(map(photo_of, faces)))}
+        for name, faces in people
+    ]
+    return {"people": each, "unknown": list(unknown)}

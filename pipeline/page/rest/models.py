@@ -49,6 +49,7 @@ class Hit(Model):
     photo_id: str
     distance: float = Field(description="Euclidean between unit vectors, 0 to 2; compares within one recipe only.")
     verdict: Verdict | None = Field(description="null where the recipe was never calibrated with these weights.")
+    named: bool = Field(True, description="false: nobody named this face, and `person` says whose photo it is in.")
     picture: str | None = Field(None, description="Its address on this server, where pictures were asked for.")
 
 

@@ -102,7 +102,7 @@ class _Own:
     async def discard(self, request: Request, key: Key = "") -> Response:
         """Remove photos from your gallery; the last one takes the gallery with it."""
         gallery = _found(self._own(), key)
-        removal = validated(Removal, await read_json(request), strict=True)
+        removal = validated(Removal, await read_json(request))
 
         def discarded() -> dict[str, Any]:
             _idle(gallery).discard(removal.photos)

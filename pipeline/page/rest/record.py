@@ -39,18 +39,15 @@ class Recorded:
     """
 
     def __init__(
-        self, app: Application, count: Callable[[str, int], None], known: Collection[str], *, root: str, lines: bool
+        self, app: Application, count: Callable[[str, int], None], known: Collection[str], *, lines: bool
     ) -> None:
-        """A proxy may take the path `root` away or not; what comes after this has none."""
-        self._app, self._count, self._known, self._root, self._lines = app, count, frozenset(known), root, lines
+        self._app, self._count, self._known, self._lines = app, count, frozenset(known), lines
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """An ASGI application around another."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._root and scope["path"].startswith(f"{self._root}/"):
-            scope = {**scope, "path": scope["path"].removeprefix(self._root)}
         door = next((name for start, name in DOORS if scope["path"].startswith(start)), "page")
         entry = journal.Entry(facts={} if self._lines else None)
         status = 500

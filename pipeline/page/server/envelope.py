@@ -10,7 +10,10 @@ from starlette.types import Scope, Send
 
 from pipeline.core.errors import (
     Busy,
+    GalleryDamaged,
     GalleryError,
+    GalleryMissing,
+    GalleryStale,
     HubError,
     IndexUnavailable,
     NotReady,
@@ -36,7 +39,10 @@ STATUSES: tuple[tuple[type[PipelineError], int], ...] = (
     (PhotoError, 415),
     (NotReady, 409),
     (Busy, 503),
-    (GalleryError, 503),
+    (GalleryMissing, 503),
+    (GalleryStale, 503),
+    (GalleryDamaged, 503),
+    (GalleryError, 404),  # a recipe that is not to be had for this gallery, or on this server
     (PhotosError, 503),
     (Stopped, 503),
     (StorageError, 503),

@@ -46,6 +46,35 @@ def served_names(listening: str, named: Sequence[str]) -> Sequence[str]:
     return named if named or is_loopback(listening.strip("[]")) else ANYWHERE
 
 
+class WithoutRoot:
+    """Takes the path below which a proxy serves the page off every request's, where the proxy has left it there.
+
+    Guards know paths without it; routes need both, see `WithRoot`.
+    """
+
+    def __init__(self, app: Application, root: str) -> None:
+        self._app, self._root = app, root
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """An ASGI application around another."""
+        if scope["type"] != "lifespan" and scope["path"].startswith(f"{self._root}/"):
+            scope = {**scope, "path": scope["path"].removeprefix(self._root)}
+        await self._app(scope, receive, send)
+
+
+class WithRoot:
+    """Puts it back: ASGI has it in `path` as well as in `root_path`, or an application that is mounted goes unfound."""
+
+    def __init__(self, app: Application, root: str) -> None:
+        self._app, self._root = app, root
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """An ASGI application around another."""
+        if scope["type"] != "lifespan":
+            scope = {**scope, "path": self._root + scope["path"], "root_path": self._root}
+        await self._app(scope, receive, send)
+
+
 class OwnHosts:
     """Refuses every request under a name that is neither localhost's nor one of `names`."""
 

@@ -27,7 +27,7 @@ import gradio as gr
 
 from pipeline.core.network import Rate
 from pipeline.page.parts import SEARCH
-from pipeline.page.server.envelope import refuse
+from pipeline.page.server.envelope import API_PATH, refuse
 from pipeline.page.server.guard import (
     LIVE_PATH,
     MCP_PATH,
@@ -46,6 +46,7 @@ from pipeline.page.server.guard import (
 MOST_VISITORS = 10_000  # who are remembered; the one who was away longest is forgotten first
 EVENT = re.compile(r"/(queue/join|(call|call/v2|run|api)/[^/]+)/?$")  # Gradio's roads to a function
 AN_HOUR = 3600
+PEOPLE_PATH = f"{API_PATH}/v1/people"  # groups a gallery's faces, or lists all of them
 LOGIN, LOGINS = "/login", 10  # in a minute, whatever the rate: passwords may be guessed
 UPLOAD_BYTES = 1_000_000  # for each search of an hour: what a photo has
 UNRATED_BYTES = 20_100_000_000  # of an hour where searches have no limit: all that is ever dropped at once
@@ -99,7 +100,8 @@ class RateLimit:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """An ASGI application around another; the body's size is limited already."""
-        path = scope["path"] if scope["type"] == "http" and scope["method"] == "POST" else ""
+        counts = scope["type"] == "http" and (scope["method"] == "POST" or scope["path"] == PEOPLE_PATH)
+        path = scope["path"] if counts else ""
         if is_upload(path):
             await self._upload(scope, receive, send)
             return
@@ -146,7 +148,7 @@ class RateLimit:
             await _answer(send, {"detail": said}, 429, wait)
 
     async def _api(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Counts what is posted to the REST interface: all of it decodes, searches or makes a gallery."""
+        """Counts what makes the REST interface work: all that is posted decodes, searches or makes a gallery."""
         if wait := self.searches.wait(self._visitor(scope)):
             await refuse(scope, send, 429, sentence(self.searches.most, wait), wait)
         else:

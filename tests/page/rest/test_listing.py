@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from pipeline.core.network import Network
+from pipeline.core.network import Network, Rate
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
@@ -42,6 +42,13 @@ def test_people_are_those_of_the_gallery(url: str) -> None:
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "not_found")
     long = get(f"{url}/api/v1/people", **{"X-Gallery": "n" * 300})
     assert (long.status_code, long.json()["error"]["code"]) == (400, "invalid")
+
+
+def test_nobody_keeps_an_answer_and_listing_people_counts_as_a_search(galleries: Galleries, url: str) -> None:
+    assert get(f"{url}/api/v1/people").headers["cache-control"] == "no-store"
+    with serving(galleries, rate=Rate(1)) as page:
+        assert [get(f"{page.local_url}api/v1/people").status_code for _ in range(2)] == [200, 429]
+        assert get(f"{page.local_url}api/v1/galleries").status_code == 200
 
 
 def test_health_is_200_where_there_are_answers(url: str) -> None:

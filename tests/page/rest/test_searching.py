@@ -211,6 +211,7 @@ def test_bodies_that_are_none(url: str, kind: str, body: bytes, status: int) -> 
 def test_unknown_routes_and_methods_have_the_envelope_too(url: str) -> None:
     assert problem(requests.get(f"{url}/api/v1/nonsense", timeout=SECONDS))["code"] == "not_found"
     assert problem(requests.get(f"{url}/api/v1/search", timeout=SECONDS))["code"] == "wrong_method"
+    assert requests.put(f"{url}/api/v1/own", timeout=SECONDS).headers["allow"] == "GET, DELETE"
 
 
 def test_a_photo_too_large_is_413(url: str, post: Post) -> None:

@@ -1,0 +1,19 @@
+"""Loaded by schemathesis: some of the photos that it sends are photos, so that routes come to an answer."""
+
+from __future__ import annotations
+
+import base64
+
+import schemathesis
+from hypothesis import strategies
+
+from pipeline.photos.images import open_image
+from pipeline.photos.sources import SAMPLE
+from tests.fakes import draw, portrait
+from tests.faults.corpus import encode
+
+# Of the tiny world, of the sample, and one without a face.
+PHOTOS = [encode(portrait(2)), encode(open_image(SAMPLE / "Composite 01" / "1.jpg")), encode(draw())]
+_photos = strategies.sampled_from(PHOTOS)
+schemathesis.openapi.format("binary", strategies.one_of(_photos, _photos, strategies.binary(max_size=200)))
+schemathesis.openapi.format("byte", strategies.one_of(_photos.map(lambda photo: base64.b64encode(photo).decode())))
