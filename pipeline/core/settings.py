@@ -234,6 +234,11 @@ def values_to_show(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     }
 
 
+def is_set(variable: str) -> bool:
+    """Whether a variable is set that a library reads."""
+    return bool(os.environ.get(variable))
+
+
 def environment_of_child(**more: str) -> dict[str, str]:
     """This process's environment with these variables added, for a child process."""
     return dict(os.environ) | more
