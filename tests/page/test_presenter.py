@@ -184,7 +184,7 @@ def test_no_face_is_said_and_the_whole_photo_offered(preparation: Preparation, t
     [
         ({"k": 0}, "The number of results is 0; choose 1 to 100."),
         ({"recipe": "mtcnn-facenet"}, "Improved is still being prepared; wait for it"),
-        ({"photo": "/nowhere/photo.jpg"}, "cannot be read"),
+        ({"photo": "/nowhere/photo.jpg"}, "There is no file photo.jpg"),
     ],
 )
 def test_what_goes_wrong_is_a_sentence_and_nothing_else(
