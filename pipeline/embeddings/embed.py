@@ -34,7 +34,7 @@ OUT_OF_REACH = (
     "photos are there."
 )
 BATCH = 40  # photos decoded and embedded at a time; memory for more buys no speed
-BATCH_PIXELS = 60_000_000  # the same where every face is taken: people's own photos, of 36 MB each once decoded
+BATCH_PIXELS = 30_000_000  # the same where every face is taken: people's own photos, of 36 MB each once decoded
 
 Embedded = tuple[FloatArray, FloatArray]  # a vector (d,) and its face (15,)
 Decoded = tuple[list[int], list[Image.Image], list[tuple[int, str]]]  # rows, their photos; rows without, and why

@@ -34,6 +34,7 @@ from pipeline.encoder.look import TURNS
 from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.own_galleries import OwnGalleries
+from pipeline.page.server.machine import share_freed_memory, spare_cores
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 from pipeline.photos.sources import open_photos
@@ -289,6 +290,8 @@ def main() -> None:
     settings, roll = Settings.from_env(), options.folder / f"roll-{options.files}"
     plan = roll.with_suffix(".json")
     if options.form:
+        spare_cores()
+        share_freed_memory()  # as the page does
         sys.stdout.write(
             f"{take_in(options.form, roll, settings, [_shot(each) for each in json.loads(plan.read_text())])}\n"
         )
