@@ -7,10 +7,11 @@ with the same detector. Results of an earlier build are reused for photos that h
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -33,7 +34,7 @@ OUT_OF_REACH = (
     "photos are there."
 )
 BATCH = 40  # photos decoded and embedded at a time; memory for more buys no speed
-BATCH_OF_LARGE = 8  # the same where every face is taken: people's own photos, of 36 MB each once decoded
+BATCH_PIXELS = 30_000_000  # the same where every face is taken: people's own photos, of 36 MB each once decoded
 
 Embedded = tuple[FloatArray, FloatArray]  # a vector (d,) and its face (15,)
 Decoded = tuple[list[int], list[Image.Image], list[tuple[int, str]]]  # rows, their photos; rows without, and why
@@ -189,19 +190,36 @@ def _decoded(photos: Photos, rows: Sequence[int]) -> Generator[Decoded, None, No
         except PhotoError as error:
             return str(error)
 
-    size = BATCH_OF_LARGE if photos.every_face else BATCH
-    batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+    batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
     with ThreadPoolExecutor(max_workers=2 if photos.every_face else 1) as readers:
         if photos.every_face:
-            for batch in batches:
-                with DROPPED:
-                    yield _sorted_out(batch, readers.map(decode, batch))
+            yield from _decoded_in_turn(rows, partial(readers.map, decode))
             return
         coming: Iterable[Image.Image | str] = ()
         for batch, following in zip_longest(batches, batches[1:], fillvalue=()):
             ready = _sorted_out(batch, coming or readers.map(decode, batch))
             coming = readers.map(decode, following)
             yield ready
+
+
+def _decoded_in_turn(
+    rows: Sequence[int], decoded: Callable[[Sequence[int]], Iterable[Image.Image | str]]
+) -> Generator[Decoded, None, None]:
+    """Batches of at most BATCH photos, and of BATCH_PIXELS and two photos more; one is in memory at a time."""
+    done = 0
+    while done < len(rows):
+        with DROPPED:
+            batch, images = list[int](), list[Image.Image | str]()
+            while done < len(rows) and len(batch) < BATCH and _pixels(images) < BATCH_PIXELS:
+                pair, done = rows[done : done + 2], done + 2
+                images += decoded(pair)
+                batch += pair
+            yield _sorted_out(batch, images)
+            images.clear()
+
+
+def _pixels(images: Sequence[Image.Image | str]) -> int:
+    return sum(image.width * image.height for image in images if isinstance(image, Image.Image))
 
 
 def _sorted_out(batch: Sequence[int], decoded: Iterable[Image.Image | str]) -> Decoded:

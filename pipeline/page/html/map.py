@@ -52,7 +52,7 @@ class Shown:
 
 def map_html(shown: Shown) -> str:
     """The map with its legend."""
-    what = "face" if shown.embeddings.manifest.get("every_face") else "photo"
+    what = "photo" if shown.embeddings.named.all() else "face"
     return TEMPLATES(
         "map",
         data=json.dumps(_data(shown), ensure_ascii=False),
