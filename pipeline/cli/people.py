@@ -42,6 +42,7 @@ def people(options: argparse.Namespace) -> int:
     for person in said["people"]:
         photos = person["photos"]
         more = f" and {len(photos) - SHOWN:,} more" if len(photos) > SHOWN else ""
-        print(f"person {person['person']}: {len(photos):,} photos: {', '.join(photos[:SHOWN])}{more}")
+        name = person["person"] if isinstance(person["person"], str) else f"person {person['person']}"
+        print(f"{name}: {len(photos):,} photos: {', '.join(photos[:SHOWN])}{more}")
     print(f"{len(said['unknown']):,} faces are seen only once.")
     return 0

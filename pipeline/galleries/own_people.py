@@ -10,9 +10,8 @@ import logging
 import math
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import count
 
@@ -24,7 +23,7 @@ from pipeline.core.types import Box, Face, FloatArray
 from pipeline.embeddings.corrections import NAME, Correction, Corrections
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.own_faces import OwnFaces
-from pipeline.galleries.people import groups_of
+from pipeline.galleries.people import NOBODY, Person, groups_of, people_in, said_of
 from pipeline.photos.face_ids import photo_of
 from pipeline.photos.pictures import Picture
 from pipeline.photos.sources import UNKNOWN
@@ -32,24 +31,10 @@ from pipeline.search.hints import turned
 
 log = logging.getLogger(__name__)
 
-NOBODY = "not a person"  # the name of what the detector takes for faces: statues, posters, patterns
 SOMEBODY = "Somebody"
 NAME_LENGTH = 60  # characters
 SHOWN = 60  # people whose pictures are made at once
 GONE = "Choose a person first; what was chosen is none, or is not here any more."
-
-
-@dataclass(frozen=True)
-class Person:
-    """One person: the name, empty where nobody gave one, and the ids of the faces, the best first."""
-
-    name: str
-    faces: tuple[str, ...]
-
-    @property
-    def photos(self) -> int:
-        """In how many photos."""
-        return len({photo_of(face) for face in self.faces})
 
 
 class OwnPeople:
@@ -179,19 +164,14 @@ class OwnPeople:
     def _show(self) -> None:
         corrections = Corrections.load(self._file)
         self._split = {face for face, row in said_of(corrections).items() if row.kind == "split"}
-        who = corrected(self._groups, corrections)
-        faces: dict[str | int, list[str]] = {}
-        for face in self._embeddings.photo_ids:
-            faces.setdefault(who[face], []).append(face)
-        unknown = [*faces.pop(UNKNOWN, []), *(each[0] for key, each in faces.items() if _alone(key, each))]
+        found = people_in(self._groups, corrections)
         people = [
-            Person(key if isinstance(key, str) else "", tuple(sorted(each, key=self._worth.__getitem__, reverse=True)))
-            for key, each in faces.items()
-            if key != NOBODY and not _alone(key, each)
+            replace(one, faces=tuple(sorted(one.faces, key=self._worth.__getitem__, reverse=True)))
+            for one in found.people
         ]
-        self.people = tuple(sorted(people, key=lambda person: -person.photos))
-        self.unknown = tuple(unknown)
-        self.gallery.name_faces({face: person.name for person in people for face in person.faces if person.name})
+        self.people = tuple(sorted(people, key=lambda person: -len(person.photos)))
+        self.unknown = found.unknown
+        self.gallery.name_faces({face: one.name for one in people for face in one.faces if one.name})
 
 
 def found_people(gallery: Gallery, recipe: str) -> OwnPeople | None:
@@ -213,24 +193,3 @@ def worth(face: Face | None) -> float:
         return 0.0
     large = min(math.sqrt(face.area) / 200, 1.0)
     return large * face.confidence * max(1 - turned(face.landmarks), 0.05)
-
-
-def _alone(key: str | int, faces: Sequence[str]) -> bool:
-    """Whether it is one face that nobody named."""
-    return isinstance(key, int) and len(faces) == 1
-
-
-def said_of(corrections: Corrections) -> dict[str, Correction]:
-    """What was said last of each face."""
-    return {row.photo: row for row in corrections.accepted if row.kind in ("rename", "split", "drop")}
-
-
-def corrected(groups: Sequence[Sequence[str]], corrections: Corrections) -> dict[str, str | int]:
-    """Whose each face is: a name where there is one, else the number of its group; by face."""
-    said = said_of(corrections)
-    who: dict[str, str | int] = {}
-    for number, faces in enumerate(groups):
-        names = Counter(said[face].name for face in faces if face in said and said[face].kind == "rename")
-        of_group = names.most_common(1)[0][0] if names else number
-        who |= dict.fromkeys(faces, of_group)
-    return who | {face: UNKNOWN if row.kind == "drop" else row.name for face, row in said.items() if face in who}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +11,18 @@ from typing import Any
 
 from pipeline.core.errors import GalleryError, SettingsError, StorageError
 from pipeline.core.progress import Report, silent
+from pipeline.embeddings.corrections import Correction, Corrections
 from pipeline.encoder.encoder import Encoders
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.own_faces import face_recipes
 from pipeline.photos.face_ids import photo_of
 from pipeline.photos.folders import own_photos, told_apart
 from pipeline.photos.photos import Photos
+from pipeline.photos.sources import UNKNOWN
 from pipeline.search.grouping import group_faces, limit_of
 from pipeline.search.searcher import Searcher
 
-UNKNOWN = "unknown"  # the folder of those with one face, or with none
+NOBODY = "not a person"  # the name of what the detector takes for faces: statues, posters, patterns
 
 
 class FolderFaces(Gallery):
@@ -42,27 +45,73 @@ class FolderFaces(Gallery):
 
 
 @dataclass(frozen=True)
-class People:
-    """The people of a folder, each by the ids of their faces, whoever has most first; and faces seen only once."""
+class Person:
+    """One person: the name, empty where nobody gave one, and the ids of the faces."""
 
-    people: tuple[tuple[str, ...], ...]
+    name: str
+    faces: tuple[str, ...]
+
+    @property
+    def photos(self) -> list[str]:
+        """The ids of the photos."""
+        return list(dict.fromkeys(photo_of(face) for face in self.faces))
+
+
+@dataclass(frozen=True)
+class People:
+    """The people of a gallery, whoever has most faces first; and the faces that are seen once, or are nobody's."""
+
+    people: tuple[Person, ...]
     unknown: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON values: of each person the faces and the photos."""
-        each = [{"person": n, "faces": list(ids), "photos": _photos(ids)} for n, ids in enumerate(self.people, start=1)]
+        """Plain JSON values: of each person the name, or else a number, the faces and the photos."""
+        each = [
+            {"person": person.name or number, "faces": list(person.faces), "photos": person.photos}
+            for number, person in enumerate(self.people, start=1)
+        ]
         return {"people": each, "unknown": list(self.unknown)}
 
 
 def find_people(gallery: Gallery, recipe: str, report: Report = silent) -> People:
-    """Embeds every face of the gallery, as far as that is not done, and groups them.
+    """Embeds every face of the gallery, as far as that is not done, and groups them, as they were corrected since.
 
     GalleryError where the recipe's distances were never calibrated with its weights.
     """
     gallery.build([recipe], report)
-    members = groups_of(gallery.searcher(recipe))
-    several = tuple(tuple(each) for each in members if len(each) > 1)
-    return People(several, tuple(each[0] for each in members if len(each) == 1))
+    return people_in(groups_of(gallery.searcher(recipe)), gallery.corrections)
+
+
+def people_in(groups: Sequence[Sequence[str]], corrections: Corrections) -> People:
+    """The people of these groups of faces; whoever has one face and no name is unknown."""
+    faces: dict[str | int, list[str]] = defaultdict(list)
+    for face, key in corrected(groups, corrections).items():
+        faces[key].append(face)
+    faces.pop(NOBODY, None)
+    unknown = faces.pop(UNKNOWN, [])
+    unknown += [each[0] for key, each in faces.items() if isinstance(key, int) and len(each) == 1]
+    known = [(key, each) for key, each in faces.items() if isinstance(key, str) or len(each) > 1]
+    people = [Person(key if isinstance(key, str) else "", tuple(each)) for key, each in known]
+    return People(tuple(sorted(people, key=lambda person: -len(person.faces))), tuple(unknown))
+
+
+def said_of(corrections: Corrections) -> dict[str, Correction]:
+    """What was said last of each face."""
+    return {row.photo: row for row in corrections.accepted if row.kind in ("rename", "split", "drop")}
+
+
+def corrected(groups: Sequence[Sequence[str]], corrections: Corrections) -> dict[str, str | int]:
+    """Whose each face is: a name where there is one, else the number of its group; by face.
+
+    Who joins a group is called what most of its faces were called, but for those that were split off.
+    """
+    said = said_of(corrections)
+    who: dict[str, str | int] = {}
+    for number, faces in enumerate(groups):
+        names = Counter(said[face].name for face in faces if face in said and said[face].kind == "rename")
+        of_group = names.most_common(1)[0][0] if names else number
+        who |= dict.fromkeys(faces, of_group)
+    return who | {face: UNKNOWN if row.kind == "drop" else row.name for face, row in said.items() if face in who}
 
 
 def groups_of(searcher: Searcher) -> list[list[str]]:
@@ -90,8 +139,8 @@ def link_people(found: People, photos: Path, out: Path) -> None:
     if out.exists() and any(out.iterdir()):
         raise SettingsError(f"{out} is not empty; name a new folder for the links.")
     width = len(str(len(found.people)))
-    folders = {f"person {n:0{width}}": _photos(ids) for n, ids in enumerate(found.people, start=1)}
-    folders[UNKNOWN] = _photos(found.unknown)
+    named = [(person.name or f"person {n:0{width}}", person.photos) for n, person in enumerate(found.people, start=1)]
+    folders = {name.replace("/", " - "): photos for name, photos in named} | {UNKNOWN: Person("", found.unknown).photos}
     try:
         for folder, names in folders.items():
             for name in names:
@@ -100,7 +149,3 @@ def link_people(found: People, photos: Path, out: Path) -> None:
                 link.symlink_to(os.path.relpath((photos / name).resolve(), link.parent.resolve()))
     except OSError as error:
         raise StorageError(f"Links cannot be made in {out} ({error.strerror}); name another folder.") from error
-
-
-def _photos(faces: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(photo_of(face) for face in faces))

@@ -304,8 +304,9 @@ def test_what_cannot_be_taken_in_is_said_in_a_sentence(url: str, browse: Browse,
 def test_two_tabs_have_one_gallery(url: str, browse: Browse, party: list[Path], own: OwnGalleries) -> None:
     one = browse(url)
     wait_for_answer(one, "Ada")
-    other = one.context.new_page()
-    other.goto(url)
+    with one.expect_popup() as opened:
+        one.evaluate("() => { open('/'); }")
+    other = opened.value
     wait_for_answer(other, "Ada")
     drop(one, party[0])
     one.locator("#own-state", has_text="2 faces in 1 photo can be searched.").wait_for()

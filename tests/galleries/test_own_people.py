@@ -17,7 +17,8 @@ from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.ask import Question, ask
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.galleries.own_gallery import OwnGallery
-from pipeline.galleries.own_people import NOBODY, OwnPeople, corrected
+from pipeline.galleries.own_people import OwnPeople
+from pipeline.galleries.people import NOBODY, corrected, find_people
 from pipeline.photos.sources import SAMPLE, UNKNOWN
 
 COUNTS = {"01": 4, "02": 3, "03": 2, "04": 1}
@@ -107,6 +108,8 @@ def test_names_are_in_the_answers_of_every_recipe(mine: OwnGallery, tmp_path: Pa
     assert [(hit.person, hit.named) for hit in answer.hits[:4]] == [("Ada", True)] * 4
     assert not any(hit.named for hit in answer.hits[4:])
     assert answer.who == "Ada"
+    said = find_people(mine.preparation.gallery, MINI).as_json()
+    assert [(person["person"], len(person["photos"])) for person in said["people"]] == [("Ada", 4), (2, 3), (3, 2)]
 
 
 def test_merging_splitting_and_taking_back(mine: OwnGallery) -> None:

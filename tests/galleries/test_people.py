@@ -39,8 +39,8 @@ def found(album: Path, tmp_path_factory: pytest.TempPathFactory) -> People:
 
 
 def test_everybody_is_found_whoever_has_most_first(found: People) -> None:
-    assert [{name[-6:-4] for name in person} for person in found.people] == [{"01"}, {"02"}, {"03"}]
-    assert [len(person) for person in found.people] == [5, 4, 3]
+    assert [{name[-6:-4] for name in person.faces} for person in found.people] == [{"01"}, {"02"}, {"03"}]
+    assert [len(person.faces) for person in found.people] == [5, 4, 3]
     assert [name[-6:-4] for name in found.unknown] == ["04"]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.galleries.own_people import OwnPeople, Person
+from pipeline.galleries.own_people import OwnPeople
+from pipeline.galleries.people import Person
 from pipeline.page.html.grid import served
 from pipeline.page.html.sources import TEMPLATES
 from pipeline.page.html.wording import counted
@@ -12,13 +13,18 @@ from pipeline.page.html.wording import counted
 
 def label(person: Person, number: int) -> str:
     """What a person is called, the one of this number in the row."""
-    return f"{person.name or f'Person {number}'} ({counted(person.photos, 'photo')})"
+    return f"{person.name or f'Person {number}'} ({counted(len(person.photos), 'photo')})"
 
 
 def people_html(people: OwnPeople, most: int) -> str:
     """The row, whoever is in most photos first, and the unknown faces at its end."""
     row = [
-        (person.faces[0], served(people.picture(person.faces[0])), person.name or f"Person {number}", person.photos)
+        (
+            person.faces[0],
+            served(people.picture(person.faces[0])),
+            person.name or f"Person {number}",
+            len(person.photos),
+        )
         for number, person in enumerate(people.people[:most], start=1)
     ]
     return TEMPLATES("people", people=row, more=max(len(people.people) - most, 0), unknown=len(people.unknown))
