@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,7 @@ LEFT_OUT = "positive_data_acceptance"
 SINGLE = 200  # searches by one client
 SECONDS = 60.0
 REFUSALS = (429, 503)
+LINE, TELLING = 200, re.compile(r"_{3,} |- |    (Invalid|Expected|Missing)|\[\d{3}\]|Seed")  # of schemathesis' report
 
 
 def fuzz(url: str, seconds: float) -> subprocess.CompletedProcess[str]:
@@ -170,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             grown = (memory[-1][1] - memory[len(memory) // 3][1]) / MB if len(memory) > 1 else 0.0
             _say(f"schemathesis: exit code {done.returncode}, memory {grown:+.1f} MB after its first third")
             if done.returncode:
-                problems.append(done.stdout[-6000:])
+                problems += [line[:LINE] for line in done.stdout.splitlines() if TELLING.match(line)]
         if options.minutes:
             came = crowd(page, photos, options.clients, options.minutes)
             p50, p95 = median_and_p95(list(came.ms), 0)

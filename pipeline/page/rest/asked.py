@@ -139,6 +139,9 @@ async def _form(request: Request, photos: Sequence[str]) -> tuple[dict[str, str]
     )
     form = await parsed(parser)
     try:
+        names = [name for name, _ in form.multi_items()]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise SettingsError(f"The field {reprlib.repr(twice)} is there more than once; send it once.")
         files = {name: value for name, value in form.multi_items() if isinstance(value, UploadFile)}
         fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
         if set(files) - set(photos):

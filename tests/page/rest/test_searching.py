@@ -208,6 +208,12 @@ def test_bodies_that_are_none(url: str, kind: str, body: bytes, status: int) -> 
     problem(answer)
 
 
+def test_a_field_that_is_there_twice(url: str, photo: Path) -> None:
+    fields = [("k", (None, "1")), ("k", (None, "2")), ("photo", ("x", photo.read_bytes()))]
+    answer = requests.post(f"{url}/api/v1/search", files=fields, timeout=SECONDS)
+    assert (answer.status_code, problem(answer)["message"]) == (400, "The field 'k' is there more than once.")
+
+
 def test_unknown_routes_and_methods_have_the_envelope_too(url: str) -> None:
     assert problem(requests.get(f"{url}/api/v1/nonsense", timeout=SECONDS))["code"] == "not_found"
     assert problem(requests.get(f"{url}/api/v1/search", timeout=SECONDS))["code"] == "wrong_method"
