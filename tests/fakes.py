@@ -75,7 +75,7 @@ class TinyDetector:
 
     def detect(self, images: Sequence[Image.Image]) -> list[tuple[Face, ...]]:
         found = [self._detect(np.asarray(image).astype(int)) for image in images]
-        if len(images) > 1 or images[0].tobytes() not in self._faceless:
+        if len(images) != 1 or images[0].tobytes() not in self._faceless:
             self.photos_seen += len(images)
             self._faceless = {image.tobytes() for image, faces in zip(images, found, strict=True) if not faces}
         return found
