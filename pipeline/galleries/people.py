@@ -19,7 +19,7 @@ from pipeline.photos.face_ids import photo_of
 from pipeline.photos.folders import own_photos, told_apart
 from pipeline.photos.photos import Photos
 from pipeline.photos.sources import UNKNOWN
-from pipeline.search.grouping import group_faces, limit_of
+from pipeline.search.grouping import group_faces, limits_of
 from pipeline.search.searcher import Searcher
 
 NOBODY = "not a person"  # the name of what the detector takes for faces: statues, posters, patterns
@@ -124,7 +124,7 @@ def groups_of(searcher: Searcher) -> list[list[str]]:
         recipe = searcher.encoder.recipe.name
         raise GalleryError(f"What distances of {recipe} mean with these weights is not known; choose another recipe.")
     ids = embeddings.photo_ids
-    groups = group_faces(embeddings.vectors, limit_of(calibration, len(ids)), [photo_of(face) for face in ids])
+    groups = group_faces(embeddings.vectors, limits_of(calibration, len(ids)), [photo_of(face) for face in ids])
     members: list[list[str]] = [[] for _ in range(int(groups.max(initial=-1)) + 1)]
     for face, group in zip(ids, groups.tolist(), strict=True):
         members[group].append(face)

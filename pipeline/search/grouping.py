@@ -20,30 +20,45 @@ from pipeline.search.calibration import Calibration
 # Of searches for strangers, the share that has a hit within the limit. Half of it and twice as much give a BCubed F on
 # LFW that is lower by at most 0.03, for either of the two best recipes.
 FALSE_ALARMS = 0.1
+# Two faces who have nobody else rest on one distance, where three rest on two: by chance both are to be as rare.
+FALSE_PAIRS = FALSE_ALARMS**2
 SAME_PICTURE = 0.5  # the distance within which two faces of one photo are one person all the same: it is a collage
 BLOCK_FLOATS = 1 << 25  # of similarities in memory at once: 128 MiB
 
 
-def limit_of(calibration: Calibration, faces: int) -> float:
-    """The distance within which faces are one person, in a gallery of so many."""
-    return calibration.hits.value(FALSE_ALARMS, faces)
+def limits_of(calibration: Calibration, faces: int) -> tuple[float, float]:
+    """The distances within which faces are one person, in a gallery of so many: several faces, and two alone."""
+    return calibration.hits.value(FALSE_ALARMS, faces), calibration.hits.value(FALSE_PAIRS, faces)
 
 
-def group_faces(vectors: FloatArray, limit: float, photos: Sequence[str] = ()) -> IntArray:
+def group_faces(vectors: FloatArray, limits: tuple[float, float], photos: Sequence[str] = ()) -> IntArray:
     """Group faces into people.
 
     Args:
         vectors: unit vectors (n, d), one a face.
-        limit: the distance that the faces of two groups may have on average (root mean square) to be joined.
+        limits: the distance that the faces of two groups may have on average (root mean square) to be joined, and that
+            of two faces who are alone in a group.
         photos: which photo each face is in, if faces of one photo are to be different people.
 
     Returns:
         The number of each face's group (n,), from 0, the largest group first.
     """
-    groups = _Groups(np.asarray(vectors, np.float32), limit, _rivals(vectors, photos))
+    limit, of_two = limits
+    vectors = np.asarray(vectors, np.float32)
+    groups = _Groups(vectors, limit, _rivals(vectors, photos))
     while groups.join():
         pass
-    return _by_size(groups.labels())
+    return _by_size(_without_pairs(vectors, groups.labels(), of_two))
+
+
+def _without_pairs(vectors: FloatArray, labels: IntArray, limit: float) -> IntArray:
+    """The groups but for those of two faces farther apart: each by its first face, as `_Groups` has them."""
+    sizes = np.bincount(labels, minlength=len(labels))
+    second = np.flatnonzero((sizes[labels] == 2) & (labels != np.arange(len(labels))))
+    far = np.linalg.norm(vectors[second] - vectors[labels[second]], axis=1) > limit
+    labels = labels.copy()
+    labels[second[far]] = second[far]
+    return labels
 
 
 def _by_size(labels: IntArray) -> IntArray:

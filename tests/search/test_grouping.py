@@ -27,41 +27,49 @@ def same_groups(one: IntArray, other: IntArray) -> bool:
 def test_groups_are_those_of_average_linkage(limit: float, spread: float) -> None:
     vectors, _ = faces_of(40, 5, spread)
     tree = linkage(vectors.astype(np.float64), "average", metric="sqeuclidean")
-    assert same_groups(group_faces(vectors, limit), fcluster(tree, limit**2, "distance"))
+    assert same_groups(group_faces(vectors, (limit, limit)), fcluster(tree, limit**2, "distance"))
 
 
 def test_people_are_found_and_the_largest_comes_first() -> None:
     vectors, people = faces_of(6, 8, 0.15)
     keep = np.concatenate([np.flatnonzero(people == person)[: person + 2] for person in range(6)])
-    groups = group_faces(vectors[keep], 0.8)
+    groups = group_faces(vectors[keep], (0.8, 0.8))
     assert same_groups(groups, people[keep])
     assert np.bincount(groups).tolist() == [7, 6, 5, 4, 3, 2]
+
+
+def test_two_faces_alone_are_to_be_nearer_than_several() -> None:
+    angles = np.radians([0, 50, 120, 150, 180, 300])  # two, three 30 degrees apart, one alone
+    vectors = np.stack((np.cos(angles), np.sin(angles)), axis=1).astype(np.float32)
+    assert group_faces(vectors, (0.9, 0.9)).tolist() == [1, 1, 0, 0, 0, 2]
+    assert group_faces(vectors, (0.9, 0.8)).tolist() == [1, 2, 0, 0, 0, 3]
+    assert group_faces(vectors[::-1], (0.9, 0.8)).tolist() == [1, 0, 0, 0, 2, 3]
 
 
 def test_faces_of_one_photo_are_two_people_unless_it_is_a_collage() -> None:
     vectors, _ = faces_of(1, 4, 0.5)
     distances = np.linalg.norm(vectors[0] - vectors[1:], axis=1)
     assert distances.min() > SAME_PICTURE, "or this shows nothing"
-    assert len(np.unique(group_faces(vectors, 1.2))) == 1
-    apart = group_faces(vectors, 1.2, ["a", "a", "b", "c"])
+    assert len(np.unique(group_faces(vectors, (1.2, 1.2)))) == 1
+    apart = group_faces(vectors, (1.2, 1.2), ["a", "a", "b", "c"])
     assert apart[0] != apart[1]
     assert len(np.unique(apart)) == 2
     same_face_twice = np.concatenate((vectors[:1], vectors[:1], vectors[2:]))
-    assert len(np.unique(group_faces(same_face_twice, 1.2, ["a", "a", "b", "c"]))) == 1
+    assert len(np.unique(group_faces(same_face_twice, (1.2, 1.2), ["a", "a", "b", "c"]))) == 1
 
 
 def test_rivals_stay_apart_however_groups_are_joined() -> None:
     vectors, _ = faces_of(3, 30, 0.4, seed=5)
     photos = [str(number % 45) for number in range(90)]  # each photo shows two people
-    groups = group_faces(vectors, 1.3, photos)
+    groups = group_faces(vectors, (1.3, 1.3), photos)
     pairs = {(photo, group) for photo, group in zip(photos, groups.tolist(), strict=True)}
     assert len(pairs) == 90
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_few_faces(count: int) -> None:
-    assert group_faces(faces_of(3, 1, 0.1)[0][:count], 1.0).tolist() == [0] * count
+    assert group_faces(faces_of(3, 1, 0.1)[0][:count], (1.0, 1.0)).tolist() == [0] * count
 
 
 def test_the_same_picture_many_times_is_one_person() -> None:
-    assert group_faces(np.tile(faces_of(1, 1, 0.1)[0], (500, 1)), 0.1).tolist() == [0] * 500
+    assert group_faces(np.tile(faces_of(1, 1, 0.1)[0], (500, 1)), (0.1, 0.1)).tolist() == [0] * 500
