@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
 
 import pipeline
 from pipeline.__main__ import _parser
@@ -103,6 +104,10 @@ def test_a_page_that_is_visited_and_searched_asks_nobody(place: Path, tally: Tal
         assert found_by(page.visitor, PHOTO, MINI, "milvus") == "Composite 01"
         assert page.visitor.page()
         assert page.visitor.compare(PHOTO.read_bytes(), "exact", 5).answer
+        by_rest = requests.post(f"{page.url}/api/v1/search", files={"photo": PHOTO.read_bytes()}, timeout=60)
+        assert by_rest.json()["hits"][0]["person"] == "Composite 01"
+        for path in ("api/docs", "api/openapi.json", "health", "metrics"):
+            assert requests.get(f"{page.url}/{path}", timeout=60).status_code == 200
     assert left_the_machine(trace) == []
     assert left_at_home(place) == set()
     assert "127.0.0.1" in trace.read_text(), "Milvus Lite's own connection, so strace did watch"
