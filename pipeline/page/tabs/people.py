@@ -27,6 +27,9 @@ from pipeline.page.tabs.search import TO_THE_ANSWER, as_file
 UNKNOWN = "unknown"  # among the people that can be chosen
 MOST_FACES = 60  # of one person, to choose from
 
+# In two lists: the outer one is of outputs.
+MARKED = "() => [[...document.querySelectorAll('#people-faces [aria-pressed=true]')].map((one) => one.dataset.photo)]"
+
 Edit = Callable[[OwnPeople, Values], None]
 
 
@@ -39,7 +42,7 @@ class PeopleRow:
     def __init__(self, watch: Watch, own: OwnGalleries) -> None:
         self.watch, self.parts, self.own = watch, watch.parts, own
         self.row = gr.HTML(js_on_load=source("tiles.js"), elem_id="people")
-        self.marked = gr.State(())
+        self.marked = gr.JSON(visible="hidden")
         with gr.Accordion("Edit people", open=False, visible=False, elem_id="people-edit") as self.fold:
             with gr.Row():
                 self.person = gr.Dropdown([], label="Person", elem_id="people-person", min_width=200)
@@ -60,12 +63,12 @@ class PeopleRow:
     @property
     def outputs(self) -> list[Block]:
         """What `show` changes."""
-        return [self.row, self.fold, self.person, self.name, self.other, self.buttons["undo"], self.faces, self.marked]
+        return [self.row, self.fold, self.person, self.name, self.other, self.buttons["undo"], self.faces]
 
     @property
     def looking(self) -> list[Block]:
         """What another choice changes."""
-        return [self.name, self.faces, self.marked]
+        return [self.name, self.faces]
 
     def connect(self) -> None:
         """Says what is done with them."""
@@ -75,19 +78,21 @@ class PeopleRow:
         search.then(None, None, None, js=TO_THE_ANSWER).then(*self.watch.polling, **PICTURES)
         self.row.expand(self.unknown, key, self.outputs, **PICTURES)
         self.person.input(self.looked_at, [key, self.person], self.looking, **PICTURES)
-        self.faces.select(self.mark, None, self.marked, **PICTURES)
         edits: dict[str, Edit] = {
             "save": lambda people, values: people.name(values[self.person], values[self.name] or ""),
             "merge": lambda people, values: people.merge(values[self.person], values[self.other]),
             "remove": lambda people, values: people.remove(values[self.person]),
-            "drop": lambda people, values: people.drop(values[self.marked]),
-            "split": lambda people, values: people.split(values[self.marked]),
+            "drop": lambda people, values: people.drop([str(face) for face in values[self.marked] or []]),
+            "split": lambda people, values: people.split([str(face) for face in values[self.marked] or []]),
             "undo": lambda people, values: people.undo(),
         }
         given: set[Block] = {key, self.person, self.name, self.other, self.marked}
         for what, edit in edits.items():
             clicks = [self.buttons[what].click, *([self.name.submit] if what == "save" else [])]
-            gr.on(clicks, partial(self.edited, edit), given, self.outputs, **PICTURES)
+            # What is marked is asked of the browser: who marks quickly and clicks would be ahead of what is told of it.
+            gr.on(clicks, None, None, self.marked, js=MARKED).then(
+                partial(self.edited, edit), given, self.outputs, **PICTURES
+            )
 
     def people(self, key: str) -> OwnPeople | None:
         """The people in the visitor's gallery; None where there is none, or nobody was told apart."""
@@ -97,7 +102,7 @@ class PeopleRow:
     def show(self, people: OwnPeople | None, chosen: str = "") -> Changes:
         """The people; `chosen` is the person to edit, by one face, with all faces."""
         if people is None:
-            return {self.row: "", self.fold: gr.update(visible=False), self.marked: ()}
+            return {self.row: "", self.fold: gr.update(visible=False)}
         named = [(label(person, number), person.faces[0]) for number, person in enumerate(people.people, start=1)]
         unknown = [(f"Unknown faces ({len(people.unknown)})", UNKNOWN)] if people.unknown else []
         person = next((person for person in people.people if chosen in person.faces), None)
@@ -110,7 +115,6 @@ class PeopleRow:
             self.other: gr.update(choices=named, value=None),
             self.buttons["undo"]: gr.update(interactive=people.said),
             self.faces: faces_html(people, self._faces(people, value), MOST_FACES),
-            self.marked: (),
         }
 
     @staticmethod
@@ -128,11 +132,6 @@ class PeopleRow:
         """The faces of nobody that is known."""
         changes = self.show(self.people(key), UNKNOWN)
         return changes | {self.fold: gr.update(visible=True, open=True)}
-
-    @staticmethod
-    def mark(event: gr.EventData) -> tuple[str, ...]:
-        """The faces that were chosen."""
-        return tuple(str(face) for face in event.faces)
 
     def edited(self, edit: Edit, values: Values) -> Changes:
         """The people after an edit; whoever was edited stays chosen."""
