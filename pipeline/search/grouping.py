@@ -17,8 +17,8 @@ import numpy as np
 from pipeline.core.types import FloatArray, IntArray
 from pipeline.search.calibration import Calibration
 
-# Of searches for strangers, the share that has a hit within the limit. Half of it and twice as much give a BCubed F on
-# LFW that is lower by at most 0.03, for either of the two best recipes.
+# Of searches for strangers, the share that has a hit within the limit. Half of it and twice as much gave a BCubed F on
+# LFW that was lower by at most 0.03, for either of the two best recipes, before there was a limit of its own for pairs.
 FALSE_ALARMS = 0.1
 # Two faces who have nobody else rest on one distance, where three rest on two: by chance both are to be as rare.
 FALSE_PAIRS = FALSE_ALARMS**2
