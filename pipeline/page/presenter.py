@@ -28,7 +28,6 @@ from pipeline.page.html.grid import (
     results_html,
 )
 from pipeline.page.query import FACES, SHOWN_SIDE, Request, Trail
-from pipeline.page.roles import ROLES
 from pipeline.photos.images import for_browsers
 from pipeline.photos.pictures import Picture
 from pipeline.search import journal
@@ -93,9 +92,7 @@ def searched(preparation: Preparation, request: Request, face: object = 0) -> Sh
 
 def unanswered(preparation: Preparation, request: Request) -> Shown:
     """The tab without an answer."""
-    meant = ROLES[request.role][0] if request.role else request.recipe
-    lacking = preparation.status(meant).state == "unavailable"
-    note = wording.model_note(request.recipe, request.role, preparation.status(request.recipe), lacking=lacking)
+    note = wording.note_of(preparation, request.recipe, request.role)
     link = wording.link(request.linked, request.recipe, request.index, request.k)
     return Shown(request.recipe, request.role, note, link)
 

@@ -15,8 +15,8 @@ Choices = list[tuple[str, str]]  # label and value
 
 @dataclass(frozen=True)
 class Standing:
-    """What is offered: `key` is the chosen one of `galleries`, `recipe` of `models`. HTML are `header`, `about`, and
-    `missing`: the models that cannot be had.
+    """What is offered: `key` is the chosen one of `galleries`, `recipe` of `models`. HTML are `header`, `about`,
+    `missing` (the models that cannot be had) and `note`.
 
     `main_button` labels the button to the main gallery, and is empty unless another shared gallery is open and the main
     one is ready. `retry`: offer to try failed parts again. `polling`: ask again soon. `can_answer`: the recipe is ready
@@ -30,6 +30,7 @@ class Standing:
     galleries: Choices
     models: Choices
     missing: str
+    note: str
     main_button: str
     can_answer: bool
     retry: bool = False
@@ -67,6 +68,7 @@ def standing(galleries: Galleries, own: str, key: str, recipe: str, role: str | 
         missing=wording.missing_line(
             {name: status.reason for name, status in statuses.items() if status.state == "unavailable"}
         ),
+        note=wording.note_of(preparation, recipe, role),
         main_button=wording.switch_label(galleries.main) if offers_main else "",
         can_answer=recipe in usable,
     )

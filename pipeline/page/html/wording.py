@@ -15,7 +15,7 @@ from pipeline.galleries.own_gallery import OwnGallery, Told
 from pipeline.galleries.preparation import Preparation, Status
 from pipeline.indexes.registry import INDEXES, why_unavailable
 from pipeline.page.html.sources import TEMPLATES
-from pipeline.page.roles import role_of
+from pipeline.page.roles import ROLES, role_of
 from pipeline.photos.sources import SAMPLE
 
 TITLE = "Reverse Face Search"
@@ -68,6 +68,12 @@ def model_note(recipe: str, role: str | None, status: Status, *, lacking: bool =
     more = FINDS_MORE if (role, recipe) == ("improved", IMPROVED) and not reason else ""
     said = {"summary": summary, "label": label, "stands_in": stands_in, "lacking": lacking, "more": more}
     return TEMPLATES("note", **said, reason=reason, custom=status.custom_weights)
+
+
+def note_of(preparation: Preparation, recipe: str, role: str | None) -> str:
+    """The same of a recipe as it stands in a gallery."""
+    lacking = preparation.status(ROLES[role][0] if role else recipe).state == "unavailable"
+    return model_note(recipe, role, preparation.status(recipe), lacking=lacking)
 
 
 def header(galleries: Galleries, key: str) -> str:

@@ -38,7 +38,7 @@ class Watch:
         choices = [header, about, parts.gallery, parts.switch, parts.model, parts.missing]
         stands = [*choices, self.answerable, parts.examples_box, parts.examples]
         asked: set[Block] = {parts.own, parts.gallery, parts.role, parts.model, self.answerable}
-        self.polling = (self.poll, asked, [*stands, parts.retry, self.timer])
+        self.polling = (self.poll, {*asked, parts.note}, [*stands, parts.note, parts.retry, self.timer])
         self.entering = [*stands, *parts.photo_and_answer]
         self._connect(page)
 
@@ -89,6 +89,7 @@ class Watch:
         now = polled(parts.galleries, values[parts.own], choice, answerable)
         # Meanwhile somebody may have chosen something else: what was not changed here is not sent back.
         return self.changes(now, (chosen, recipe), answerable) | {
+            parts.note: gr.skip() if now.note == values[parts.note] else now.note,
             parts.retry: gr.update(visible=now.retry),
             self.timer: gr.update(value=POLL_SECONDS, active=now.polling),
         }
