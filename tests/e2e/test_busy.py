@@ -81,6 +81,15 @@ def held_searches(ready: Preparation, patch: pytest.MonkeyPatch) -> tuple[thread
     return under_way, may_go_on
 
 
+def as_many_as_run(visitor: Visitor, under_way: threading.Semaphore) -> list[Any]:
+    """Starts as many searches as run at once, and returns what they ask for: the next one waits."""
+    asked = [visitor.upload(encode(portrait(1))), DEFAULT, DEFAULT_INDEX, 20, 0, ""]
+    for _ in range(SEARCH["concurrency_limit"]):
+        visitor.start("search", asked)
+        assert under_way.acquire(timeout=60)  # until then it is in the queue, and leaves room behind it
+    return asked
+
+
 def test_who_waits_is_told_the_place_in_the_queue(
     ready: Preparation, serve: Serve, browse: Browse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,10 +98,7 @@ def test_who_waits_is_told_the_place_in_the_queue(
     wait_for_answer(page, "Ada")
     under_way, may_go_on = held_searches(ready, monkeypatch)
     with closing(Visitor(url)) as visitor:
-        asked = [visitor.upload(encode(portrait(1))), DEFAULT, DEFAULT_INDEX, 20, 0, ""]
-        for _ in range(SEARCH["concurrency_limit"]):
-            visitor.start("search", asked)
-            assert under_way.acquire(timeout=60)
+        asked = as_many_as_run(visitor, under_way)
         visitor.start("search", asked)
         page.get_by_label("Baseline", exact=True).check()
         told = page.locator("#results .progress-text", has_text=re.compile(r"queue: 2/2 \| \d"))
@@ -111,10 +117,7 @@ def test_who_finds_the_queue_full_is_told_so(
     wait_for_answer(page, "Ada")
     under_way, may_go_on = held_searches(ready, monkeypatch)
     with closing(Visitor(url)) as visitor:
-        asked = [visitor.upload(encode(portrait(1))), DEFAULT, DEFAULT_INDEX, 20, 0, ""]
-        for _ in range(SEARCH["concurrency_limit"]):
-            visitor.start("search", asked)
-            assert under_way.acquire(timeout=60)  # until then it is in the queue, and leaves room behind it
+        asked = as_many_as_run(visitor, under_way)
         with pytest.raises(ServingError, match=f"Queue is full. Max size is {QUEUE}"):
             for _ in range(QUEUE + 1):
                 visitor.start("search", asked)

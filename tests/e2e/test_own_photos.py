@@ -32,13 +32,17 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnGalleries:
     return OwnGalleries(TinyEncoders(), tmp_path / "index" / "own")
 
 
-@pytest.fixture
-def url(tmp_path: Path, own: OwnGalleries, serve: Serve) -> str:
-    """A page of the tiny world on which visitors may have photos of their own."""
-    preparation = Preparation(tiny_gallery(tmp_path))
+def served_with(own: OwnGalleries, folder: Path, serve: Serve) -> str:
+    """The address of a page of the tiny world on which visitors may have photos of their own."""
+    preparation = Preparation(tiny_gallery(folder))
     preparation.start(["mtcnn-facenet"])
     preparation.wait()
     return serve(Galleries(preparation, own=own))
+
+
+@pytest.fixture
+def url(tmp_path: Path, own: OwnGalleries, serve: Serve) -> str:
+    return served_with(own, tmp_path, serve)
 
 
 @pytest.fixture

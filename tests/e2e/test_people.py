@@ -9,14 +9,11 @@ import requests
 
 from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.weights import WeightStore
-from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.own_galleries import OwnGalleries
-from pipeline.galleries.preparation import Preparation
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, loaded
 from tests.e2e.test_folders import drop_on
-from tests.e2e.test_own_photos import drop, files_of, until
+from tests.e2e.test_own_photos import drop, files_of, served_with, until
 from tests.e2e.test_page import captions, wait_for_answer
-from tests.fakes import tiny_gallery
 from tests.galleries.test_own_people import COUNTS, album
 
 
@@ -30,10 +27,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnGalleries:
 
 @pytest.fixture
 def url(tmp_path: Path, own: OwnGalleries, serve: Serve) -> str:
-    preparation = Preparation(tiny_gallery(tmp_path))
-    preparation.start(["mtcnn-facenet"])
-    preparation.wait()
-    return serve(Galleries(preparation, own=own))
+    return served_with(own, tmp_path, serve)
 
 
 def row(page: Page) -> list[str]:
