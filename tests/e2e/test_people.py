@@ -40,9 +40,10 @@ def choose(page: Page, field: str, name: str) -> None:
     page.locator(f"#people-{field} input").focus()
     page.keyboard.press("ControlOrMeta+a")
     page.keyboard.type(name)
-    page.locator(f"#people-{field}").get_by_role("option", name=name).first.wait_for()
+    options = page.locator(f"#people-{field}").get_by_role("option")
+    until(lambda: options.count() == 1)
     page.keyboard.press("Enter")
-    until(lambda: chosen(page, field).startswith(name))
+    until(lambda: chosen(page, field).startswith(f"{name} ("))  # which nobody typed
 
 
 def chosen(page: Page, field: str) -> str:

@@ -43,9 +43,9 @@ def prepare(preparation: Preparation, *recipes: str) -> None:
 
 def poll(watch: Watch, **known: Any) -> dict[Any, Any]:  # noqa: ANN401
     """A poll by a page that searches by role and knows so much."""
-    answerable = known.pop("answerable", "")
+    more = {watch.answerable: known.pop("answerable", ""), watch.parts.note: known.pop("note", "")}
     values = sent(watch.parts, **{"role": "improved", "model": "mtcnn-facenet"} | known)
-    return watch.poll(values | {watch.answerable: answerable})
+    return watch.poll(values | more)
 
 
 def first(watch: Watch, answerable: str, **known: Any) -> dict[Any, Any]:  # noqa: ANN401
@@ -67,6 +67,15 @@ def test_an_example_is_answered_once_something_can_answer(watch: Watch, preparat
     assert person(watch, found) == "Ada"
     assert found[watch.parts.photo].endswith("-original.png")
     assert watch.answerable not in poll(watch, answerable=can), "once"
+
+
+def test_the_line_below_the_switch_is_sent_when_it_has_changed(watch: Watch, preparation: Preparation) -> None:
+    prepare(preparation, "mtcnn-mini")
+    note = poll(watch)[watch.parts.note]
+    assert "FaceNet" in note
+    assert poll(watch, note=note)[watch.parts.note] == gr.skip()
+    prepare(preparation, "mtcnn-facenet")
+    assert poll(watch, note=note)[watch.parts.note] not in (note, gr.skip())
 
 
 def test_the_photo_that_is_there_is_searched_with_when_its_gallery_is_ready(
