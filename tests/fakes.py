@@ -100,6 +100,8 @@ def _face(left: int, top: int, right: int, bottom: int) -> Face:
 class TinyNetwork:
     """Sixteen patches of the crop, mixed into as many numbers as the recipe's vectors have."""
 
+    precision = "f32"
+
     def __init__(self, dim: int) -> None:
         self._mix = np.random.default_rng(0).normal(size=(48, dim)).astype(np.float32)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -21,12 +21,14 @@ from facenet_pytorch import MTCNN, InceptionResnetV1
 from PIL import Image
 from torch import Tensor, nn
 
+from pipeline.bench.timing import Clock, Milliseconds
 from pipeline.core.errors import PhotoError, PhotosError
 from pipeline.core.progress import Report, silent, tracked, tracked_slices
 from pipeline.core.recipes import COMPACT, MINI, recipe_named
 from pipeline.core.types import Face, Landmarks
 from pipeline.embeddings.embed import BATCH
-from pipeline.encoder.encoder import Encoders
+from pipeline.encoder.cascade import PRECISION
+from pipeline.encoder.encoder import Encoder, Encoders
 from pipeline.encoder.faces import MtcnnDetector, centred, cut_all
 from pipeline.encoder.networks import NETWORKS, OpenvinoNetwork
 from pipeline.encoder.torch_networks import SIDES, as_graph, native_bf16
@@ -39,7 +41,6 @@ CLOSE_BOXES, CLOSE_POINTS = 0.99, 1.0  # intersection over union; px
 RATE_SIDE = 1024  # of the matrices by whose product the processor's rate is measured
 LOOP, BATCHED, OURS = "README's loop", "its own batches", "ours"
 
-Milliseconds = dict[str, float]
 Variant = Callable[[Sequence[Image.Image]], tuple[Milliseconds, list[list[Face]]]]
 
 
@@ -56,6 +57,7 @@ class SpeedFigures:
         macs: multiply-adds a photo, of detection and of embedding.
         rate_gmacs: measured rate of the processor, in 10^9 multiply-adds a second, by precision.
         floor_ms: milliseconds that these multiply-adds take at this rate, at least.
+        precisions: of the networks, by name; of facenet-pytorch's together.
     """
 
     photos: int
@@ -66,6 +68,7 @@ class SpeedFigures:
     macs: dict[str, float]
     rate_gmacs: dict[str, float]
     floor_ms: dict[str, float]
+    precisions: dict[str, str]
 
 
 def bench_speed(photos: Photos, encoders: Encoders, count: int, report: Report = silent) -> SpeedFigures:
@@ -74,10 +77,11 @@ def bench_speed(photos: Photos, encoders: Encoders, count: int, report: Report =
     rows = np.linspace(0, len(photos) - 1, count).astype(int).tolist()
     images, decode_ms = _decoded(photos, rows)
     theirs, facenet = MTCNN(), InceptionResnetV1(pretrained=None, classify=False).eval()
+    compact = [encoders.get(name) for name in (COMPACT, MINI) if encoders.on_disk(name)]
     variants: dict[str, Variant] = {
         LOOP: lambda some: _loop(some, theirs, facenet),
         BATCHED: lambda some: _batches(some, theirs, facenet),
-        OURS: _our_variant(encoders),
+        OURS: _our_variant(compact),
     }
     for variant in variants.values():
         variant(images[:2])
@@ -103,6 +107,10 @@ def bench_speed(photos: Photos, encoders: Encoders, count: int, report: Report =
         macs,
         rate,
         {"detect": macs["detect"] / rate["fp32"] / 1e6, "embed": macs["embed"] / fastest / 1e6},
+        {
+            **{"facenet-pytorch": "f32", "mtcnn": PRECISION, "facenet": NETWORKS["facenet"].precision},
+            **{network: precision for encoder in compact for network, precision in encoder.precisions.items()},
+        },
     )
 
 
@@ -120,25 +128,11 @@ def _decoded(photos: Photos, rows: Sequence[int]) -> tuple[list[Image.Image], fl
     return images, float(np.median(times))
 
 
-class _Clock:
-    """Adds up the milliseconds of each step."""
-
-    def __init__(self) -> None:
-        self.ms: Milliseconds = defaultdict(float)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Adds the time of the block to this step."""
-        started = time.perf_counter()
-        yield
-        self.ms[name] += (time.perf_counter() - started) * 1000
-
-
 def _loop(
     images: Sequence[Image.Image], mtcnn: MTCNN, facenet: InceptionResnetV1
 ) -> tuple[Milliseconds, list[list[Face]]]:
     """The loop of facenet-pytorch's README: one photo at a time."""
-    clock, found = _Clock(), []
+    clock, found = Clock(), []
     for image in images:
         with clock.step("detect"):
             boxes, scores, points = mtcnn.detect(image, landmarks=True)
@@ -156,7 +150,7 @@ def _batches(
     images: Sequence[Image.Image], mtcnn: MTCNN, facenet: InceptionResnetV1
 ) -> tuple[Milliseconds, list[list[Face]]]:
     """facenet-pytorch's own batches, of photos of one size."""
-    clock = _Clock()
+    clock = Clock()
     found: dict[int, list[Face]] = {}
     same_size: dict[tuple[int, int], list[int]] = defaultdict(list)
     for place, image in enumerate(images):
@@ -176,15 +170,14 @@ def _batches(
     return clock.ms, [found[place] for place in range(len(images))]
 
 
-def _our_variant(encoders: Encoders) -> Variant:
-    """This project's pipeline step by step: FaceNet with random weights, and the small networks on this disk."""
+def _our_variant(compact: Sequence[Encoder]) -> Variant:
+    """This project's pipeline step by step: FaceNet with random weights, and the small networks."""
     facenet, recipe = InceptionResnetV1(pretrained=None, classify=False), recipe_named("mtcnn-facenet")
     graph, detector = as_graph(facenet, SIDES["facenet"]), MtcnnDetector()
     network = OpenvinoNetwork(graph, NETWORKS["facenet"])
-    compact = [encoders.get(name) for name in (COMPACT, MINI) if encoders.on_disk(name)]
 
     def variant(images: Sequence[Image.Image]) -> tuple[Milliseconds, list[list[Face]]]:
-        clock, found = _Clock(), []
+        clock, found = Clock(), []
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
             with clock.step("detect"):

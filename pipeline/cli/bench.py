@@ -7,11 +7,12 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.common import (
     NAMES,
@@ -26,6 +27,7 @@ from pipeline.cli.common import (
     takes_json,
 )
 from pipeline.core.errors import SettingsError
+from pipeline.core.processors import processor
 from pipeline.core.recipes import DEFAULT_INDEX
 from pipeline.core.settings import Settings
 from pipeline.core.tables import markdown_table
@@ -122,7 +124,7 @@ def bench_speed(options: argparse.Namespace) -> int:
     return _print(
         options,
         asdict(figures),
-        f"{figures.photos} photos, milliseconds a photo{peak_memory()}",
+        _on_this_processor(f"{figures.photos} photos, milliseconds a photo{peak_memory()}", figures.precisions),
         *markdown_table(("step", LOOP, BATCHED, OURS, "ours is faster by", "floor"), rows),
         f"Floor: multiply-adds over the measured rate of matrix products, in 10^9 a second: {rates}.",
         f"Faces as in {LOOP}: {figures.alike:.2%} of the photos; without a face: {figures.faceless_theirs} there, "
@@ -130,9 +132,16 @@ def bench_speed(options: argparse.Namespace) -> int:
     )
 
 
-def _print(options: argparse.Namespace, figures: object, *lines: str) -> int:
-    """Prints the figures as JSON if that was asked for, else the lines; returns the exit code."""
-    print(json.dumps(figures) if options.json else "\n".join(lines))
+def _on_this_processor(title: str, precisions: Mapping[str, str] | None = None) -> str:
+    """The title of figures, with the processor they are of and the precisions of the networks that were run."""
+    networks = ", ".join(f"{network} in {precision}" for network, precision in (precisions or {}).items())
+    return "; ".join(filter(None, (title, str(processor()), networks)))
+
+
+def _print(options: argparse.Namespace, figures: Mapping[str, Any], *lines: str) -> int:
+    """Prints the figures and the processor as JSON if that was asked for, else the lines; returns the exit code."""
+    for line in [json.dumps({"processor": asdict(processor()), **figures})] if options.json else lines:
+        print(line)
     return 0
 
 
@@ -145,6 +154,7 @@ def bench_faces(options: argparse.Namespace) -> int:
     return _print(
         options,
         asdict(found),
+        _on_this_processor("Faces beside facenet-pytorch's"),
         f"{found.photos:,} photos: the same faces in {found.alike:.2%}; without a face {found.faceless_theirs} by "
         f"facenet-pytorch, {found.faceless_ours} here.",
     )
@@ -159,6 +169,7 @@ def bench_growth(options: argparse.Namespace) -> int:
     scale = Scale(max(rows), indexes=names, milvus=Settings.from_env().milvus, start_server=options.start_server)
     with closing(ProgressBars()) as bars:
         figures = _shown(
+            f"Synthetic faces, vectors of {scale.dim} numbers",
             bench_growth(scale, rows, options.folder, bars),
             ("faces", "index", "search, median", "p95", "recall@20", "build", "memory added"),
             as_json=options.json,
@@ -178,7 +189,7 @@ def bench_growth(options: argparse.Namespace) -> int:
     )
 
 
-def _shown(figures: Iterable[IndexFigures], columns: Sequence[str], *, as_json: bool) -> list[IndexFigures]:
+def _shown(title: str, figures: Iterable[IndexFigures], columns: Sequence[str], *, as_json: bool) -> list[IndexFigures]:
     """The figures, printed as a table, each row as soon as it is measured; with `as_json` nothing is printed."""
     measured: list[IndexFigures] = []
 
@@ -187,7 +198,7 @@ def _shown(figures: Iterable[IndexFigures], columns: Sequence[str], *, as_json: 
             measured.append(one)
             yield [COLUMNS[column](one) for column in columns]
 
-    for line in markdown_table(columns, rows()):
+    for line in chain([_on_this_processor(title)], markdown_table(columns, rows())):
         if not as_json:
             print(line, flush=True)
     return measured
@@ -210,7 +221,7 @@ def bench_serving(options: argparse.Namespace) -> int:
 
     gallery = configured_gallery()
     recipe = options.recipe or gallery.default_recipe()
-    gallery.searcher(recipe)  # an error, not a build, where there is no gallery
+    searcher = gallery.searcher(recipe)  # an error, not a build, where there is no gallery
     load = Load(recipe, options.index, clients=options.clients, seconds=options.seconds)
     with closing(ProgressBars()) as bars:
         figures = bench_serving(gallery.photos, load, bars)
@@ -225,8 +236,10 @@ def bench_serving(options: argparse.Namespace) -> int:
         ),
         ("resident memory", f"{figures.resident_bytes / 1e6:,.0f} MB"),
     )
-    title = f"{figures.recipe} by {load.index}; ready: {figures.ready}"
-    return _print(options, asdict(figures), title, *markdown_table(("what", "measured"), rows))
+    precisions = searcher.encoder.precisions
+    title = _on_this_processor(f"{figures.recipe} by {load.index}; ready: {figures.ready}", precisions)
+    as_json = {**asdict(figures), "precisions": precisions}
+    return _print(options, as_json, title, *markdown_table(("what", "measured"), rows))
 
 
 def bench_indexes(options: argparse.Namespace) -> int:
@@ -239,7 +252,9 @@ def bench_indexes(options: argparse.Namespace) -> int:
     of_vectors = {"gallery": manifest["gallery"], "recipe": manifest["recipe"]["name"], "vectors": [count, dim]}
     with closing(ProgressBars()) as bars:
         figures = bench_indexes(embeddings, bars, gallery.milvus)
-    title = f"{of_vectors['recipe']} on {of_vectors['gallery']}: {count:,} vectors of {dim} numbers"
+    title = _on_this_processor(
+        f"{manifest['recipe']['name']} on {manifest['gallery']}: {count:,} vectors of {dim} numbers"
+    )
     columns = ("index", "recall@20", "search, median", "p95", "build", "on disk")
     table = markdown_table(columns, ([COLUMNS[column](one) for column in columns] for one in figures))
     return _print(options, {**of_vectors, "indexes": [asdict(one) for one in figures]}, title, *table)
@@ -251,9 +266,8 @@ def bench_scale(options: argparse.Namespace) -> int:
 
     indexes = tuple(options.indexes.split(","))
     scale = Scale(options.rows, options.dim, indexes, Settings.from_env().milvus, options.start_server)
+    title = f"Synthetic faces, vectors of {scale.dim} numbers"
     columns = ("index", "build", "on disk", "recall@20", "effort", "search, median", "p95", "memory", "server's")
     with closing(ProgressBars()) as bars:
-        figures = _shown(bench_scale(scale, options.folder, bars), ("faces", *columns), as_json=options.json)
-    if options.json:
-        print(json.dumps({"dim": scale.dim, "indexes": [asdict(one) for one in figures]}))
-    return 0
+        figures = _shown(title, bench_scale(scale, options.folder, bars), ("faces", *columns), as_json=options.json)
+    return _print(options, {"dim": scale.dim, "indexes": [asdict(one) for one in figures]})

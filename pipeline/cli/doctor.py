@@ -25,7 +25,7 @@ from pipeline.core.errors import (
     WeightsError,
 )
 from pipeline.core.folders import link_folder
-from pipeline.core.processors import usable_cores
+from pipeline.core.processors import processor
 from pipeline.core.progress import Progress
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
@@ -100,7 +100,7 @@ def environment() -> Iterator[Finding]:
     enough = memory >= LEAST_GIB
     yield Finding(
         "ok" if enough else "warn",
-        f"{usable_cores()} cores, {memory:.1f} GiB of memory",
+        f"{processor()}, {memory:.1f} GiB of memory",
         "" if enough else f"building wants {LEAST_GIB:.0f} GiB; build elsewhere and copy the folder of galleries here",
     )
 

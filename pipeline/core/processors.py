@@ -1,15 +1,64 @@
-"""How many processor cores this process may use: often fewer than the machine has, as in a container."""
+"""The processor: its name and instruction sets, and how many of its cores this process may use.
+
+In a container these are often fewer than the machine has.
+"""
 
 from __future__ import annotations
 
 import math
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 CGROUPS = Path("/proc/self/cgroup")  # the groups of this process: hierarchy:controllers:path
 MOUNTS = Path("/sys/fs/cgroup")  # where systemd and container runtimes mount the hierarchies
+CPUINFO = Path("/proc/cpuinfo")
+# On which the speed of networks and indexes depends, as Linux names them: those of x86-64, then of ARM.
+INSTRUCTION_SETS = (
+    *("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16"),
+    *("neon", "asimd", "asimddp", "i8mm", "bf16", "sve"),
+)
+# Environment variables that keep OpenVINO, PyTorch or NumPy from instruction sets that the processor has.
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES")
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A processor, as far as the system tells; figures are comparable on the same one only.
+
+    Attributes:
+        name: its model, else its architecture.
+        cores: that this process may use.
+        instruction_sets: the ones of `INSTRUCTION_SETS` that it has; empty where the system is not Linux.
+        limits: of the variables in `LIMITS` those that are set, as NAME=value.
+    """
+
+    name: str
+    cores: int
+    instruction_sets: tuple[str, ...]
+    limits: tuple[str, ...]
+
+    def __str__(self) -> str:
+        known = ", ".join((*self.instruction_sets, *self.limits))
+        return f"{self.cores} core{'s' * (self.cores != 1)} of {self.name}" + (f" ({known})" if known else "")
+
+
+def processor(cpuinfo: Path = CPUINFO) -> Processor:
+    """The processor of this machine."""
+    told = ""
+    with suppress(OSError):  # no Linux
+        told = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in told.splitlines())}
+    here = facts.get("flags", facts.get("Features", "")).split()  # ARM's are features
+    return Processor(
+        facts.get("model name") or platform.processor() or platform.machine(),
+        usable_cores(),
+        tuple(name for name in INSTRUCTION_SETS if name in here),
+        tuple(f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ),
+    )
 
 
 def usable_cores() -> int:

@@ -242,7 +242,9 @@ class Detector(Protocol):
 
 
 class Network(Protocol):
-    """Turns crops into vectors."""
+    """Turns crops into vectors; `precision` is that of its multiplications, such as `bf16`."""
+
+    precision: str
 
     def embed(self, crops: Sequence[Image.Image]) -> FloatArray:
         """Raw embeddings (n, d) of n square RGB crops of the recipe's size; not yet of unit length."""

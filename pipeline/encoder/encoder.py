@@ -18,6 +18,7 @@ from pipeline.core.geometry import unit_rows
 from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.recipes import NetworkName, Recipe, recipe_named
 from pipeline.core.types import Detector, Encoded, Face, FloatArray, Network
+from pipeline.encoder.cascade import PRECISION
 from pipeline.encoder.faces import CHOICES, Choose, MtcnnDetector, centred, cut_all
 from pipeline.encoder.layer import Layer, load_layer, save_layer
 from pipeline.encoder.networks import open_network
@@ -49,6 +50,12 @@ class Encoder:
         encoder = Encoder(recipe, self._network, self.detector, weights or self.weights)
         encoder.layer, encoder.below = layer, self
         return encoder
+
+    @property
+    def precisions(self) -> dict[str, str]:
+        """The precision of each network that it runs, by the network's name."""
+        detecting = {"mtcnn": PRECISION} if self.detector else {}
+        return {**detecting, self.recipe.network: self._network.precision}
 
     @property
     def of_gallery(self) -> Choose:

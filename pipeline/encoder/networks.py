@@ -93,12 +93,18 @@ class NetworkKind:
     bf16: bool = True
     on_gpu: bool = False
 
+    @property
+    def precision(self) -> str:
+        """OpenVINO's name of the precision in which the network runs on this processor."""
+        return native_precision() if self.bf16 else "f32"
+
 
 class OpenvinoNetwork:
     """A network in OpenVINO: square RGB crops to vectors that are not yet scaled. Safe to use from several threads."""
 
     def __init__(self, graph: openvino.Model, kind: NetworkKind) -> None:
-        self._network = Batched(graph, native_precision() if kind.bf16 else "f32")
+        self.precision = kind.precision
+        self._network = Batched(graph, self.precision)
         self._mean, self._scale = (np.array(part, np.float32).reshape(3, 1, 1) for part in (kind.mean, kind.scale))
         self._channels = slice(None, None, -1 if kind.bgr else 1)
 

@@ -39,6 +39,7 @@ class OnDevice:
 
     def __init__(self, weights: Weights, mean: Sequence[float], scale: Sequence[float], device: str = "cuda") -> None:
         """`mean` and `scale` are per channel, for pixels of 0 to 255; WeightsError if the weights do not fit."""
+        self.precision = f"f32 on {device}"
         self._device = device
         self._module = _MODULES[weights.network](weights).eval().to(device)
         self._mean, self._scale = (torch.tensor(values, device=device).reshape(3, 1, 1) for values in (mean, scale))

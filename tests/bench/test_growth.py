@@ -11,6 +11,7 @@ from pipeline.__main__ import main
 from pipeline.bench.indexes import IndexFigures
 from pipeline.bench.scale import Scale, bench_growth, exponents, faster_from
 from pipeline.core.errors import SettingsError
+from pipeline.core.processors import processor
 from pipeline.evaluation.figures import growth_svg
 
 SIZES = (400, 2000)
@@ -64,7 +65,8 @@ def test_the_command_prints_a_table_and_draws_it(tmp_path: Path, capsys: pytest.
     out = tmp_path / "growth.svg"
     command = ["bench", "--growth", "--rows", "100", "300", "--indexes", "exact,annoy", "--folder", str(tmp_path)]
     assert main([*command, "--out", str(out)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert title == f"Synthetic faces, vectors of 256 numbers; {processor()}"
     assert [line.split("|")[1:3] for line in lines[2:6]] == [
         [f" {rows} ", f" `{index}` "] for rows in (100, 300) for index in ("exact", "annoy")
     ]
@@ -73,7 +75,9 @@ def test_the_command_prints_a_table_and_draws_it(tmp_path: Path, capsys: pytest.
     assert "exact" in lines[7]
     assert out.read_text(encoding="utf-8").count("<svg") == 1
     assert main([*command, "--out", str(out), "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["figures"]) == 4
+    figures = json.loads(capsys.readouterr().out)
+    assert len(figures["figures"]) == 4
+    assert figures["processor"]["name"] == processor().name
 
 
 def test_an_index_that_has_nothing_to_build_has_no_line_for_it() -> None:

@@ -13,6 +13,7 @@ import pytest
 from pipeline.__main__ import main
 from pipeline.bench import indexes
 from pipeline.bench.indexes import QUERIES, bench_indexes
+from pipeline.core.processors import processor
 from pipeline.core.progress import Progress, Report
 from pipeline.core.settings import Milvus
 from pipeline.core.types import Collection, FloatArray, VectorIndex
@@ -90,10 +91,11 @@ def test_the_command_prints_a_table_or_json(
     monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: built)
     assert main(["bench-indexes", "--recipe", "mtcnn-reid"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "mtcnn-reid on photos-" + lines[0][21:27] + ": 24 vectors of 256 numbers"
+    assert lines[0] == "mtcnn-reid on photos-" + lines[0][21:27] + f": 24 vectors of 256 numbers; {processor()}"
     assert [line.split("`")[1] for line in lines[3:]] == available()
     assert main(["bench-indexes", "--recipe", "mtcnn-reid", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
+    assert figures["processor"]["name"] == processor().name
     assert figures["vectors"] == [24, 256]
     assert [one["index"] for one in figures["indexes"]] == available()
     assert set(figures["indexes"][0]) == {

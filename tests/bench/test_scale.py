@@ -16,6 +16,7 @@ from pipeline.bench import scale as scale_module
 from pipeline.bench.indexes import SAMPLE_SECONDS, IndexFigures, peak_memory
 from pipeline.bench.scale import PHOTOS_PER_PERSON, Scale, bench_scale, draw_faces
 from pipeline.core.errors import SettingsError
+from pipeline.core.processors import processor
 from pipeline.core.progress import Progress
 from pipeline.indexes.registry import why_unavailable
 
@@ -111,11 +112,13 @@ def test_the_memory_of_children_is_counted() -> None:
 def test_the_command_prints_a_table_or_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["bench-scale", "--rows", "500", "--dim", "16", "--indexes", "exact,annoy", "--folder", str(tmp_path)]
     assert main(command) == 0
-    lines = capsys.readouterr().out.splitlines()
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert title == f"Synthetic faces, vectors of 16 numbers; {processor()}"
     assert [line.split("|")[1:3] for line in lines[2:]] == [[" 500 ", " `exact` "], [" 500 ", " `annoy` "]]
     assert len({line.count("|") for line in lines}) == 1
     assert main([*command, "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
+    assert figures["processor"]["name"] == processor().name
     assert figures["dim"] == 16
     assert [one["index"] for one in figures["indexes"]] == ["exact", "annoy"]
 

@@ -16,6 +16,7 @@ from pipeline.bench.serving import LARGE, Load, bench_serving
 from pipeline.bench.visitor import Visitor
 from pipeline.cli import bench
 from pipeline.core.errors import ServingError
+from pipeline.core.processors import processor
 from pipeline.core.settings import Settings
 from pipeline.galleries.gallery import open_gallery
 from pipeline.photos.sources import SAMPLE
@@ -44,6 +45,8 @@ def test_the_running_page_is_measured(built: Settings, capsys: pytest.CaptureFix
     command = ["bench-serving", "--recipe", RECIPE, "--clients", "2", "--seconds", "1", "--json"]
     assert main(command) == 0
     figures = json.loads(capsys.readouterr().out)
+    assert figures["processor"]["name"] == processor().name
+    assert figures["precisions"] == {"mtcnn": "f32", "mini": "f32"}
     assert figures["recipe"] == RECIPE
     assert RECIPE in figures["ready"]["main"]
     assert 0 < figures["page_s"] <= figures["first_s"]

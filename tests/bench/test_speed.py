@@ -11,7 +11,9 @@ from PIL import Image
 
 from pipeline.__main__ import main
 from pipeline.bench import speed
+from pipeline.core.processors import processor
 from pipeline.core.types import Face
+from pipeline.encoder.networks import NETWORKS
 from pipeline.galleries.gallery import Gallery
 from pipeline.photos.sources import SAMPLE
 from tests.fakes import TinyEncoders
@@ -40,6 +42,11 @@ def test_the_command_measures_every_step_on_any_gallery(
     assert figures["milliseconds"][speed.OURS]["detect"] > 0
     assert 1.4e9 < figures["macs"]["embed"] < 1.5e9, "FaceNet has 1.44 thousand million multiply-adds"
     assert figures["alike"] == 1
+    facenet = NETWORKS["facenet"].precision
+    assert figures["precisions"] == {
+        **{"facenet-pytorch": "f32", "mtcnn": "f32", "facenet": facenet, "reid": "f32", "mini": "f32"}
+    }, "the tiny networks are in f32"
+    assert figures["processor"]["name"] == processor().name
     assert figures["faceless_theirs"] == figures["faceless_ours"] > 0
 
 
@@ -50,6 +57,8 @@ def test_the_table_names_the_steps(
     monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: tiny)
     assert main(["bench", "--photos", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
+    facenet = NETWORKS["facenet"].precision
+    assert f"; {processor()}; facenet-pytorch in f32, mtcnn in f32, facenet in {facenet}, " in lines[0]
     assert [line.split(" | ")[0] for line in lines[3:5]] == ["| decode", "| detect"]
     assert lines[-1].startswith("Faces as in README's loop: 100.00% of the photos")
 
@@ -72,6 +81,7 @@ def test_all_faces_are_compared_with_the_references(
     monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: mixed)
     assert main(["bench", "--faces"]) == 0
     assert capsys.readouterr().out == (
+        f"Faces beside facenet-pytorch's; {processor()}\n"
         "3 photos: the same faces in 100.00%; without a face 1 by facenet-pytorch, 1 here.\n"
     )
 
@@ -83,4 +93,5 @@ def test_other_faces_are_counted(
     monkeypatch.setattr(speed.MtcnnDetector, "detect", lambda self, images: [()] * len(images))
     assert main(["bench", "--faces", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
+    del figures["processor"]
     assert figures == {"photos": 3, "alike": 1 / 3, "faceless_theirs": 1, "faceless_ours": 3}

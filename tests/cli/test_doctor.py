@@ -13,6 +13,7 @@ from pipeline import __main__ as cli
 from pipeline.bench.processes import free_port
 from pipeline.cli import doctor
 from pipeline.cli.doctor import Finding, embeddings, environment, folder, indexes, weights
+from pipeline.core.processors import processor
 from pipeline.core.recipes import DEFAULT, MINI, RECIPES
 from pipeline.core.settings import Milvus, Settings
 from pipeline.encoder.weights import WEIGHT_FILES
@@ -32,7 +33,9 @@ def test_a_finding_is_one_line() -> None:
 
 
 def test_the_environment_here_is_well() -> None:
-    assert {finding.level for finding in environment()} <= {"ok", "warn"}
+    found = list(environment())
+    assert {finding.level for finding in found} <= {"ok", "warn"}
+    assert levels(found, f"{processor()}, ")
 
 
 def test_a_missing_package_and_another_python(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,13 @@
-"""A process counts the cores that it may use: under a CPU affinity, under cgroup quotas, and neither."""
+"""The processor: its name and instruction sets, and the cores that a process may use.
+
+These are counted under a CPU affinity, under cgroup quotas, and under neither.
+"""
 
 from __future__ import annotations
 
 import math
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.processors import MOUNTS, quota, usable_cores
+from pipeline.core.processors import LIMITS, MOUNTS, processor, quota, usable_cores
 
 COUNT = "from pipeline.core.processors import usable_cores; print(usable_cores())"
 
@@ -104,6 +108,58 @@ def test_quotas(groups: str, files: dict[str, str], cores: float, tmp_path: Path
 
 def test_without_cgroups_there_is_no_quota(tmp_path: Path) -> None:
     assert quota(tmp_path / "nowhere", tmp_path) == math.inf
+
+
+X86 = """\
+processor\t: 0
+model name\t: AMD EPYC 7763 64-Core Processor
+flags\t\t: fpu sse2 avx avx2 fma {more}
+
+processor\t: 1
+model name\t: AMD EPYC 7763 64-Core Processor
+flags\t\t: fpu sse2 avx avx2 fma{more}
+"""
+ARM = """\
+processor\t: 0
+Features\t: fp asimd evtstrm asimddp bf16 i8mm
+CPU implementer\t: 0x41
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "name", "instruction_sets"),
+    [
+        (X86.format(more=""), "AMD EPYC 7763 64-Core Processor", ("avx2",)),
+        (
+            X86.format(more=" amx_bf16 avx512f avx512_bf16"),
+            "AMD EPYC 7763 64-Core Processor",
+            ("avx2", "avx512f", "avx512_bf16", "amx_bf16"),
+        ),
+        (ARM, platform.processor() or platform.machine(), ("asimd", "asimddp", "i8mm", "bf16")),
+        (None, platform.processor() or platform.machine(), ()),
+    ],
+)
+def test_the_processor_is_named_with_what_it_can(
+    told: str | None, name: str, instruction_sets: tuple[str, ...], tmp_path: Path
+) -> None:
+    if told is not None:
+        (tmp_path / "cpuinfo").write_text(told)
+    found = processor(tmp_path / "cpuinfo")
+    assert (found.name, found.cores, found.instruction_sets) == (name, usable_cores(), instruction_sets)
+
+
+def test_it_is_one_line_with_what_keeps_libraries_from_its_instruction_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in LIMITS:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("pipeline.core.processors.usable_cores", lambda: 2)
+    (tmp_path / "cpuinfo").write_text(X86.format(more=" avx512f"))
+    assert str(processor(tmp_path / "cpuinfo")) == "2 cores of AMD EPYC 7763 64-Core Processor (avx2, avx512f)"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert str(processor(tmp_path / "cpuinfo")).endswith("(avx2, avx512f, ONEDNN_MAX_CPU_ISA=AVX2)")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    assert "(" not in str(processor(tmp_path / "none"))
 
 
 def test_nothing_else_counts_cores() -> None:

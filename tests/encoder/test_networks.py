@@ -126,6 +126,16 @@ def test_facenet_embeds_as_facenet_pytorch_does(facenet: tuple[InceptionResnetV1
     assert_same(ours, theirs, exact=exact)
 
 
+def test_a_network_says_the_precision_in_which_it_runs(
+    facenet: tuple[InceptionResnetV1, Path, Path], exact: bool
+) -> None:
+    network = opened(FACENET, facenet[1])
+    assert isinstance(network, OpenvinoNetwork)
+    assert network.precision == ("f32" if exact else "bf16")
+    compiled = network._network._few._free.get().get_compiled_model()
+    assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == network.precision
+
+
 @pytest.mark.slow
 def test_facenet_loads_with_and_without_the_classifier(facenet: tuple[InceptionResnetV1, Path, Path]) -> None:
     one, other = (open_network(FACENET, weights_of("facenet", path)).embed(crops(160)) for path in facenet[1:])
