@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.common import (
-    NAMES,
     Commands,
     ProgressBars,
     add_command,
@@ -23,8 +22,8 @@ from pipeline.cli.common import (
     peak_memory,
     positive,
     recipe_asked_for,
-    takes_dim,
     takes_json,
+    takes_recipe,
 )
 from pipeline.core.errors import SettingsError
 from pipeline.core.processors import processor
@@ -72,15 +71,14 @@ def add_commands(commands: Commands) -> None:
     command = add_command(
         commands, "bench-serving", bench_serving, "measure the running page: start, searches, clients"
     )
-    command.add_argument("--recipe", metavar="NAME", help=NAMES)
+    takes_recipe(command, dim=False)  # the page offers no recipe with another dimension
     command.add_argument("--index", default=DEFAULT_INDEX, metavar="NAME", help="default: %(default)s")
     command.add_argument("--clients", type=positive, default=20, help="how many at once; default: %(default)s")
     command.add_argument("--seconds", type=float, default=20.0, help="for how long; default: %(default)s")
     takes_json(command)
 
     command = add_command(commands, "bench-indexes", bench_indexes, "measure every index on a gallery that is built")
-    command.add_argument("--recipe", metavar="NAME", help=NAMES)
-    takes_dim(command)
+    takes_recipe(command)
     takes_json(command)
 
     command = add_command(commands, "bench-scale", bench_scale, "measure indexes on millions of synthetic faces")

@@ -94,10 +94,11 @@ def reduced_as_asked(name: str, options: argparse.Namespace) -> str:
     return recipe.name if options.dim is None else reduced(recipe, options.dim).name
 
 
-def takes_recipe(command: argparse.ArgumentParser) -> None:
-    """Adds `--recipe` and `--dim`."""
+def takes_recipe(command: argparse.ArgumentParser, *, dim: bool = True) -> None:
+    """Adds `--recipe`, and `--dim` with it."""
     command.add_argument("--recipe", metavar="NAME", help=NAMES)
-    takes_dim(command)
+    if dim:
+        takes_dim(command)
 
 
 def takes_dim(command: argparse.ArgumentParser) -> None:

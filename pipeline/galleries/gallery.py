@@ -79,11 +79,15 @@ class Gallery:
         self._dataset = dataset
         self._cache = cache
         self.milvus = milvus
-        self.published: PublishedIndex | None = None  # where galleries are fetched from before any is built
+        self.published: PublishedIndex | None = None
         self._photos: Photos | None = None
         self._built: dict[str, Embeddings] = {}  # and not searched yet
         self._searchers: dict[str, Searcher] = {}
         self._lock = threading.Lock()
+
+    def fetch_from(self, repo: str) -> None:
+        """From now on, what is published in this repository of the Hub is fetched before anything is built."""
+        self.published = PublishedIndex(repo)
 
     @property
     def photos(self) -> Photos:
@@ -268,7 +272,8 @@ def open_gallery(settings: Settings) -> Gallery:
     store = WeightStore(settings.models, settings.cache, settings.custom_weights)
     encoders = StoredEncoders(store, gpu=not settings.zero_gpu)  # ZeroGPU lends one for moments, which nobody asks for
     gallery = Gallery(settings.dataset, encoders, settings.index, settings.milvus, settings.cache)
-    gallery.published = PublishedIndex(settings.index_repo) if settings.index_repo else None
+    if settings.index_repo:
+        gallery.fetch_from(settings.index_repo)
     return gallery
 
 

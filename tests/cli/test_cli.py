@@ -23,6 +23,7 @@ from pipeline.galleries import gallery as gallery_module
 from pipeline.galleries.gallery import Gallery
 from pipeline.search.calibration import OWN, write_calibrations
 from tests.fakes import BROKEN, FACELESS, TinyEncoders, draw, known, portrait
+from tests.search.test_searcher import ANSWER
 
 ROOT = Path(__file__).parents[2]
 
@@ -174,18 +175,7 @@ def test_search_as_json_is_the_contract(run: Run, query: Path) -> None:
     said = run("search", query, "--json", "--k", 3)
     assert (said.code, said.err) == (0, "")
     value = json.loads(said.out)
-    assert set(value) == {
-        "recipe",
-        "index",
-        "gallery",
-        "faces",
-        "face",
-        "person",
-        "hits",
-        "limit",
-        "probably_absent",
-        "timings_ms",
-    }
+    assert set(value) == ANSWER
     assert [set(face) for face in value["faces"]] == [{"box", "confidence", "landmarks"}]
     assert [hit["rank"] for hit in value["hits"]] == [1, 2, 3]
     assert value["hits"][0] == {

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from pipeline.page.server.uploads import PREFIX
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, loaded
 from tests.e2e.test_page import captions, upload, wait_for_answer
 from tests.fakes import TinyEncoders, draw, portrait, tiny_gallery
+from tests.waiting import until
 
 SECONDS = 60
 
@@ -59,13 +58,6 @@ def files_of(folder: Path) -> list[Path]:
     """What lies below a folder, which may be being deleted; but for the server's lock and its uploads."""
     found = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
     return [path for path in found if path.suffix != ".lock" and PREFIX not in str(path)]
-
-
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 def drop(page: Page, *files: Path) -> None:

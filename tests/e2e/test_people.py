@@ -12,9 +12,10 @@ from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.own_galleries import OwnGalleries
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, loaded
 from tests.e2e.test_folders import drop_on
-from tests.e2e.test_own_photos import drop, files_of, served_with, until
+from tests.e2e.test_own_photos import drop, files_of, served_with
 from tests.e2e.test_page import captions, wait_for_answer
 from tests.galleries.test_own_people import COUNTS, album
+from tests.waiting import until
 
 
 @pytest.fixture

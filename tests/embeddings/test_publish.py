@@ -28,7 +28,6 @@ from pipeline.core.files import digest, sealed, write_json
 from pipeline.core.progress import Progress, silent
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
-from pipeline.embeddings.fetch import PublishedIndex
 from pipeline.embeddings.publish import publish
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.galleries.preparation import Preparation
@@ -69,7 +68,7 @@ def elsewhere(tiny_folder: Path, tmp_path: Path) -> Elsewhere:
 
     def make(repo: str = REPO) -> Gallery:
         gallery = Gallery(f"imagefolder:{tiny_folder}", TinyEncoders(), tmp_path / "elsewhere")
-        gallery.published = PublishedIndex(repo)
+        gallery.fetch_from(repo)
         return gallery
 
     return make
@@ -195,7 +194,7 @@ def test_a_start_fetches_what_is_published_and_builds_the_rest(
 
 def test_what_is_built_here_is_not_fetched(published: Hub, built: Gallery) -> None:
     published.asked.clear()
-    built.published = PublishedIndex(REPO)
+    built.fetch_from(REPO)
     built.build([RECIPE])
     assert published.asked == []
 
@@ -489,10 +488,9 @@ CHILD = """
 import sys
 from pathlib import Path
 from pipeline.galleries.gallery import Gallery
-from pipeline.embeddings.fetch import PublishedIndex
 from tests.fakes import TinyEncoders
 gallery = Gallery("imagefolder:" + sys.argv[1], TinyEncoders(), Path(sys.argv[2]))
-gallery.published = PublishedIndex(sys.argv[3])
+gallery.fetch_from(sys.argv[3])
 gallery.build(["mtcnn-facenet"])
 """
 

@@ -11,7 +11,6 @@ import pytest
 
 from pipeline.core.settings import Settings
 from pipeline.embeddings import publish as publishing
-from pipeline.embeddings.fetch import PublishedIndex
 from pipeline.galleries.galleries import open_galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.photos import sources
@@ -128,7 +127,8 @@ def test_what_is_published_is_found_from_another_folder(tmp_path: Path, hub: Hub
     publishing.publish(one.pictures, [one.searcher(WHOLE).embeddings], REPO, private=False)
     assert f"faces/{WHOLE}/manifest.json" in hub.repos[REPO].files, "as it was called before"
     other = opened(write_dataset(tmp_path / "b" / "faces"), tmp_path / "elsewhere")
-    other.published = PublishedIndex(REPO)
+    other.fetch_from(REPO)
+    assert other.published
     assert other.published.fetch(other.photos, [other.encoders.get(WHOLE)], other.index_root, lambda _: None) == [WHOLE]
     assert len(other.searcher(WHOLE).embeddings) == 3
     assert other.searcher(WHOLE).embeddings.manifest["gallery"] == other.photos.name != one.photos.name

@@ -29,6 +29,7 @@ from pipeline.page.html.wording import state, told_line
 from pipeline.photos.face_ids import face_id, photo_of
 from pipeline.photos.images import open_image
 from tests.fakes import SIDE, TinyEncoders, draw, portrait
+from tests.waiting import until
 
 SECONDS = 60
 ROOT = Path(__file__).parents[2]
@@ -95,13 +96,6 @@ def filled(own: OwnGalleries, photos: Sequence[Path]) -> tuple[str, OwnGallery]:
 def files_below(folder: Path) -> list[str]:
     """The names of the files below a folder, but for the lock that says the server lives."""
     return sorted(name for _, _, names in os.walk(folder) for name in names if not name.endswith(".lock"))
-
-
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 # Many visitors

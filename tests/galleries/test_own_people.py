@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from pipeline.galleries.own_gallery import OwnGallery
 from pipeline.galleries.own_people import OwnPeople
 from pipeline.galleries.people import NOBODY, corrected, find_people
 from pipeline.photos.sources import SAMPLE, UNKNOWN
+from tests.waiting import until
 
 COUNTS = {"01": 4, "02": 3, "03": 2, "04": 1}
 
@@ -55,12 +55,7 @@ def added(gallery: OwnGallery, photos: list[Path]) -> None:
     gallery.add(photos, lambda: None)
     gallery.wait()
     assert not gallery.problem
-    until_idle(gallery)
-
-
-def until_idle(gallery: OwnGallery) -> None:
-    while gallery.busy:
-        time.sleep(0.05)
+    until(lambda: not gallery.busy)
 
 
 def people_of(gallery: OwnGallery) -> OwnPeople:
@@ -175,7 +170,7 @@ def test_what_was_said_goes_with_the_photos_it_was_said_of(mine: OwnGallery, own
     assert "Bruno" in file.read_text()
     mine.discard([photo for photo in mine.photo_ids if photo.startswith("02")])
     mine.wait()
-    until_idle(mine)
+    until(lambda: not mine.busy)
     assert "Bruno" not in file.read_text()
     assert summary(people_of(mine)) == [("", "01", 4), ("", "03", 2)]
     people_of(mine).name(face_of(people_of(mine), "01"), "Ada")

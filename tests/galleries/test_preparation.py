@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from pipeline.encoder.encoder import Encoder
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
 from tests.fakes import TinyEncoders, TinyNetwork, make_folder, portrait
+from tests.waiting import until
 
 SECONDS = 60
 
@@ -36,11 +37,16 @@ def states(preparation: Preparation) -> dict[str, str]:
     return {name: preparation.status(name).state for name in RECIPES}
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+@contextmanager
+def default_being_prepared(preparation: Preparation, go_on: threading.Event) -> Iterator[None]:
+    """The default's network, which waits for `go_on`, is at work in the block; after it everything is prepared."""
+    try:
+        preparation.start()
+        until(lambda: preparation.status(DEFAULT).state == "preparing")
+        yield
+    finally:
+        go_on.set()
+    preparation.wait(SECONDS)
 
 
 class Network(TinyNetwork):
@@ -113,16 +119,11 @@ def test_what_is_chosen_while_others_are_prepared_comes_with_them(
 ) -> None:
     go_on = threading.Event()
     preparation = Preparation(library_with(Encoders(mtcnn_reid=lambda crops: assert_waited(go_on))))
-    try:
-        preparation.start()
-        until(lambda: preparation.status(DEFAULT).state == "preparing")
+    with default_being_prepared(preparation, go_on):
         for name in (MINI, MINI_WHOLE, MINI):
             with pytest.raises(GalleryError, match="is still being prepared; wait"):
                 preparation.searcher(name)
         assert preparation.working
-    finally:
-        go_on.set()
-    preparation.wait(SECONDS)
     assert set(preparation.ready()) == {*UNASKED, MINI, MINI_WHOLE}
 
 
@@ -296,16 +297,11 @@ def test_the_first_thing_that_is_seen_is_progress_of_the_default(
 ) -> None:
     go_on = threading.Event()
     preparation = Preparation(library_with(Encoders(mtcnn_reid=lambda crops: assert_waited(go_on))))
-    try:
-        preparation.start()
-        until(lambda: preparation.status(DEFAULT).state == "preparing")
+    with default_being_prepared(preparation, go_on):
         assert [preparation.status(name).state for name in UNASKED] == ["preparing", "waiting", "waiting"]
         assert preparation.problem == ""
         with pytest.raises(GalleryError, match="is still being prepared"):
             preparation.searcher("resnet50")
-    finally:
-        go_on.set()
-    preparation.wait(SECONDS)
     assert preparation.ready() == list(UNASKED)
 
 
@@ -316,13 +312,8 @@ def test_what_is_tried_again_counts_as_waiting_meanwhile(library_with: Callable[
     preparation = finished(Preparation(library_with(encoders)))
     assert {preparation.status(name).state for name in UNASKED} == {"unavailable"}
     encoders.unavailable = {}
-    try:
-        preparation.start()
-        until(lambda: preparation.status(DEFAULT).state == "preparing")
+    with default_being_prepared(preparation, go_on):
         assert {preparation.status(name).state for name in (IMPROVED, BASELINE)} == {"waiting"}
-    finally:
-        go_on.set()
-    preparation.wait(SECONDS)
     assert set(preparation.ready()) == {*UNASKED, MINI, MINI_WHOLE}
 
 

@@ -42,14 +42,6 @@ def galleries(only_mini: Gallery) -> Galleries:
 
 
 @pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    """A photo of Elif."""
-    path = tmp_path / "query.png"
-    portrait(4, 2).save(path)
-    return path
-
-
-@pytest.fixture
 def served(galleries: Galleries) -> Iterator[str]:
     """The address of a running page."""
     with warnings.catch_warnings():

@@ -93,14 +93,6 @@ def as_base64(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode()
 
 
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    """A photo of Elif."""
-    path = tmp_path / "query.png"
-    portrait(4, 2).save(path)
-    return path
-
-
 def test_there_is_one_tool_and_its_arguments_are_documented(served: str) -> None:
     listed = with_client(served, lambda session: session.list_tools())["tools"]
     assert [tool["name"] for tool in listed] == ["search_face"]

@@ -19,6 +19,8 @@ from tests.fakes import PEOPLE, draw, face_colour, known, portrait, tiny_gallery
 
 RECIPE = "mtcnn-facenet"
 SEVERAL = draw((0, 0, (60, 45, 16)), (5, 0, (30, 30, 20)), (3, 1, (100, 60, 90)), size=(200, 200))
+# What an answer as JSON has.
+ANSWER = {"recipe", "index", "gallery", "faces", "face", "person", "hits", "limit", "probably_absent", "timings_ms"}
 
 
 @pytest.fixture(scope="module")
@@ -149,18 +151,7 @@ def test_the_answer_says_where_it_comes_from_and_how_long_it_took(tiny: Gallery,
 
 def test_the_answer_as_json_is_exactly_this(tiny: Gallery, searcher: Searcher) -> None:
     value = json.loads(json.dumps(searcher.search(portrait(0, 1), 2).as_json()))
-    assert set(value) == {
-        "recipe",
-        "index",
-        "gallery",
-        "faces",
-        "face",
-        "person",
-        "hits",
-        "limit",
-        "probably_absent",
-        "timings_ms",
-    }
+    assert set(value) == ANSWER
     assert (value["recipe"], value["index"], value["gallery"]) == (RECIPE, "exact", tiny.photos.name)
     assert value["faces"] == [
         {

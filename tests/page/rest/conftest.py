@@ -17,7 +17,7 @@ from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.galleries.preparation import Preparation
-from tests.fakes import TinyEncoders, draw, known, portrait, tiny_gallery
+from tests.fakes import TinyEncoders, draw, known, tiny_gallery
 from tests.galleries.test_own_galleries import ONLY
 
 SECONDS = 60
@@ -76,14 +76,6 @@ def url(galleries: Galleries) -> Iterator[str]:
     """The page's address."""
     with serving(galleries) as page:
         yield page.local_url.rstrip("/")
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    """A photo of Elif."""
-    path = tmp_path / "query.png"
-    portrait(4, 2).save(path)
-    return path
 
 
 @pytest.fixture
