@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,9 @@ import requests
 from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.own_galleries import OwnGalleries
+from pipeline.galleries.own_people import OwnPeople
+from pipeline.page.html.people import faces_html
+from pipeline.page.tabs import people as people_tab
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, loaded
 from tests.e2e.test_folders import drop_on
 from tests.e2e.test_own_photos import drop, files_of, served_with
@@ -51,6 +56,12 @@ def chosen(page: Page, field: str) -> str:
     return str(page.locator(f"#people-{field} input").input_value())
 
 
+def open_tab(page: Page, name: str) -> None:
+    """Opens a tab, by the keyboard."""
+    page.get_by_role("tab", name=name).focus()
+    page.keyboard.press("Enter")
+
+
 def press(page: Page, what: str) -> None:
     page.locator(f"#people-{what}").focus()
     page.keyboard.press("Enter")
@@ -78,7 +89,9 @@ def test_a_walk_among_people(
     loaded(page.locator(".people-row img"))
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
 
-    page.get_by_role("button", name="Edit people").click()
+    edit = page.get_by_role("button", name="Edit people")
+    edit.focus()
+    page.keyboard.press("Enter")
     call(page, "Person 1", "Zoë", "01-")
     call(page, "Person 2", "Bruno", "02-")
     assert row(page) == ["Zoë 4 photos", "Bruno 3 photos", "Person 3 2 photos", "Unknown 1 face"]
@@ -97,13 +110,15 @@ def test_a_walk_among_people(
     until(lambda: row(page)[:3] == ["Zoë 4 photos", "Bruno 3 photos", "Somebody 1 2 photos"])
 
     page.reload()
-    page.get_by_role("tab", name="My photos").click()
+    open_tab(page, "My photos")
     until(lambda: row(page)[:3] == ["Zoë 4 photos", "Bruno 3 photos", "Somebody 1 2 photos"])
-    drop(page, *album(tmp_path / "more", dict.fromkeys(COUNTS, 1), start=4))
-    page.locator("#own-state", has_text="14 faces in 14 photos can be searched.").wait_for()
-    until(lambda: row(page)[:3] == ["Zoë 5 photos", "Bruno 4 photos", "Somebody 1 3 photos"])
+    more = {"01": 1, "02": 2, "03": 3, "04": 4}  # everybody has five then
+    ten = [photo for person, count in more.items() for photo in album(tmp_path / "more", {person: count}, 5 - count)]
+    page.locator("#own-drop input[type=file]").set_input_files(ten)
+    page.locator("#own-state", has_text="20 faces in 20 photos can be searched.").wait_for()
+    until(lambda: sorted(row(page)) == ["Bruno 5 photos", "Person 4 5 photos", "Somebody 1 5 photos", "Zoë 5 photos"])
 
-    page.locator(".people-row button").first.focus()
+    page.get_by_role("button", name="Zoë").focus()
     page.keyboard.press("Enter")
     wait_for_answer(page, "Zoë")
     assert [person for person, _ in captions(page)][:5] == ["Zoë"] * 5
@@ -117,13 +132,51 @@ def test_a_walk_among_people(
     assert "Zoë" not in stranger.content()
     faces = page.locator(".people-row img").evaluate_all("images => images.map(image => image.src)")
 
-    page.get_by_role("tab", name="My photos").click()
-    page.locator("#own-remove").click()
+    open_tab(page, "My photos")
+    page.locator("#own-remove").focus()
+    page.keyboard.press("Enter")
     page.locator("#own-manage").wait_for(state="hidden")
     until(lambda: row(page) == [])
     assert not page.locator("#people-edit").is_visible()
+    until(lambda: "Zoë" not in page.content())
     assert {requests.get(face, timeout=10).status_code for face in faces} == {404}
     assert files_of(tmp_path / "tmp") == []
+
+
+def test_a_name_typed_before_the_server_has_answered_the_choice_stays(
+    url: str, browse: Browse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_answer = threading.Event()
+    may_answer.set()
+
+    def held(people: OwnPeople, faces: Sequence[str], most: int) -> str:
+        assert may_answer.wait(60)
+        return faces_html(people, faces, most)
+
+    monkeypatch.setattr(people_tab, "faces_html", held)
+    page = browse(url)
+    wait_for_answer(page, "Ada")
+    drop(page, *album(tmp_path / "album", COUNTS))
+    page.get_by_role("button", name="Edit people").click()
+    call(page, "Person 1", "Zoë", "01-")
+
+    may_answer.clear()
+    name = page.locator("#people-name input, #people-name textarea")
+    choose(page, "person", "Person 2")
+    until(lambda: name.input_value() == "")  # and not who was chosen before
+    name.fill("Bruno")
+    may_answer.set()
+    page.locator(".people-faces button[aria-label*='02-']").first.wait_for()
+    page.wait_for_timeout(500)
+    assert name.input_value() == "Bruno"
+    press(page, "save")
+    until(lambda: row(page)[:2] == ["Zoë 4 photos", "Bruno 3 photos"])
+
+    until(lambda: chosen(page, "person").startswith("Bruno"))
+    may_answer.clear()
+    choose(page, "person", "Zoë")
+    until(lambda: name.input_value() == "Zoë")
+    may_answer.set()
 
 
 def test_what_was_said_is_taken_back_and_unknown_faces_are_looked_at(url: str, browse: Browse, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ UNKNOWN = "unknown"  # among the people that can be chosen
 MOST_FACES = 60  # of one person, to choose from
 
 # In two lists: the outer one is of outputs.
+NAME = "(person, names) => (names ?? {})[person] ?? ''"
 MARKED = "() => [[...document.querySelectorAll('#people-faces [aria-pressed=true]')].map((one) => one.dataset.photo)]"
 
 Edit = Callable[[OwnPeople, Values], None]
@@ -36,13 +37,15 @@ Edit = Callable[[OwnPeople, Values], None]
 class PeopleRow:
     """The components, laid out where this is made, and what they do for the visitor whose page asks.
 
-    `person` and `other` are people, each by one face; `marked` are the faces that were chosen.
+    `person` and `other` are people, each by one face; `marked` are the faces that were chosen. `names` is what people
+    are called, so that the browser itself shows the name of another choice: the server's answer would undo what is
+    typed meanwhile.
     """
 
     def __init__(self, watch: Watch, own: OwnGalleries) -> None:
         self.watch, self.parts, self.own = watch, watch.parts, own
         self.row = gr.HTML(js_on_load=source("tiles.js"), elem_id="people")
-        self.marked = gr.JSON(visible="hidden")
+        self.names, self.marked = gr.JSON(visible="hidden"), gr.JSON(visible="hidden")
         with gr.Accordion("Edit people", open=False, visible=False, elem_id="people-edit") as self.fold:
             with gr.Row():
                 self.person = gr.Dropdown([], label="Person", elem_id="people-person", min_width=200)
@@ -63,12 +66,8 @@ class PeopleRow:
     @property
     def outputs(self) -> list[Block]:
         """What `show` changes."""
-        return [self.row, self.fold, self.person, self.name, self.other, self.buttons["undo"], self.faces]
-
-    @property
-    def looking(self) -> list[Block]:
-        """What another choice changes."""
-        return [self.name, self.faces]
+        own = [self.row, self.fold, self.person, self.names, self.name, self.other]
+        return [*own, self.buttons["undo"], self.faces]
 
     def connect(self) -> None:
         """Says what is done with them."""
@@ -77,7 +76,8 @@ class PeopleRow:
         search = self.row.select(self.searched, parts.asked, found, **parts.searching)
         search.then(None, None, None, js=TO_THE_ANSWER).then(*self.watch.polling, **PICTURES)
         self.row.expand(self.unknown, key, self.outputs, **PICTURES)
-        self.person.input(self.looked_at, [key, self.person], self.looking, **PICTURES)
+        self.person.input(None, [self.person, self.names], self.name, js=NAME)
+        self.person.input(self.looked_at, [key, self.person], self.faces, **PICTURES)
         edits: dict[str, Edit] = {
             "save": lambda people, values: people.name(values[self.person], values[self.name] or ""),
             "merge": lambda people, values: people.merge(values[self.person], values[self.other]),
@@ -102,7 +102,7 @@ class PeopleRow:
     def show(self, people: OwnPeople | None, chosen: str = "") -> Changes:
         """The people; `chosen` is the person to edit, by one face, with all faces."""
         if people is None:
-            return {self.row: "", self.fold: gr.update(visible=False)}
+            return {self.row: "", self.names: {}, self.fold: gr.update(visible=False)}
         named = [(label(person, number), person.faces[0]) for number, person in enumerate(people.people, start=1)]
         unknown = [(f"Unknown faces ({len(people.unknown)})", UNKNOWN)] if people.unknown else []
         person = next((person for person in people.people if chosen in person.faces), None)
@@ -111,6 +111,7 @@ class PeopleRow:
             self.row: people_html(people, SHOWN),
             self.fold: gr.update(visible=bool(named or unknown)),
             self.person: gr.update(choices=[*named, *unknown], value=value),
+            self.names: {person.faces[0]: person.name for person in people.people},
             self.name: person.name if person else "",
             self.other: gr.update(choices=named, value=None),
             self.buttons["undo"]: gr.update(interactive=people.said),
@@ -123,10 +124,10 @@ class PeopleRow:
             return people.unknown
         return next((person.faces for person in people.people if chosen in person.faces), ())
 
-    def looked_at(self, key: str, chosen: object) -> Changes:
-        """Another person to edit; whoever is chosen as the same person meanwhile stays so."""
-        changes = self.show(self.people(key), str(chosen or ""))
-        return {part: changes[part] for part in self.looking if part in changes}
+    def looked_at(self, key: str, chosen: object) -> str:
+        """The faces of another person to edit."""
+        people = self.people(key)
+        return faces_html(people, self._faces(people, chosen), MOST_FACES) if people else ""
 
     def unknown(self, key: str) -> Changes:
         """The faces of nobody that is known."""
