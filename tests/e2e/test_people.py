@@ -143,7 +143,7 @@ def test_a_walk_among_people(
     assert files_of(tmp_path / "tmp") == []
 
 
-def test_a_name_typed_before_the_server_has_answered_the_choice_stays(
+def test_who_is_ahead_of_the_server_keeps_the_name_typed_and_sees_the_last_choice(
     url: str, browse: Browse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_answer = threading.Event()
@@ -176,7 +176,10 @@ def test_a_name_typed_before_the_server_has_answered_the_choice_stays(
     may_answer.clear()
     choose(page, "person", "Zoë")
     until(lambda: name.input_value() == "Zoë")
+    choose(page, "person", "Person 3")
+    until(lambda: name.input_value() == "")
     may_answer.set()
+    page.locator(".people-faces button[aria-label*='03-']").first.wait_for()
 
 
 def test_what_was_said_is_taken_back_and_unknown_faces_are_looked_at(url: str, browse: Browse, tmp_path: Path) -> None:

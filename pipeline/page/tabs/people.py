@@ -77,7 +77,7 @@ class PeopleRow:
         search.then(None, None, None, js=TO_THE_ANSWER).then(*self.watch.polling, **PICTURES)
         self.row.expand(self.unknown, key, self.outputs, **PICTURES)
         self.person.input(None, [self.person, self.names], self.name, js=NAME)
-        self.person.input(self.looked_at, [key, self.person], self.faces, **PICTURES)
+        self.person.input(self.looked_at, [key, self.person], self.faces, trigger_mode="always_last", **PICTURES)
         edits: dict[str, Edit] = {
             "save": lambda people, values: people.name(values[self.person], values[self.name] or ""),
             "merge": lambda people, values: people.merge(values[self.person], values[self.other]),
