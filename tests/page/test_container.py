@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.bench.processes import free_port
+from pipeline.core.recipes import MINI
 from pipeline.core.settings import VARIABLES
+from pipeline.photos.sources import SAMPLE
 from tests.network import plain_environment
 
 ROOT = Path(__file__).parents[2]
@@ -66,3 +69,28 @@ def test_its_command_serves_the_page_and_its_health_check_says_so(tmp_path: Path
     assert page.returncode == 0
     lines = [json.loads(line) for line in said.decode().splitlines()]
     assert any(line.get("door") == "health" and line["status"] in (200, 503) for line in lines)
+
+
+@pytest.mark.slow
+def test_a_home_that_cannot_be_written_is_named_with_the_variable_that_helps(tmp_path: Path) -> None:
+    """A file in place of the home stops every account from writing, root too."""
+    photos = tmp_path / "photos" / "train"
+    for person in ("Composite 01", "Composite 02"):
+        shutil.copytree(SAMPLE / person, photos / person)
+    environment = plain_environment(tmp_path) | {"FACESEARCH_DATASET": str(photos.parent)}
+    (tmp_path / "file").touch()
+    environment["HOME"] = str(tmp_path / "file" / "home")
+    for kept in ("HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "XDG_CACHE_HOME"):
+        environment.pop(kept, None)
+    build = [sys.executable, "-m", "pipeline", "build", "--recipe", MINI]
+    refused = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    kept = tmp_path / "file" / "home" / ".cache" / "huggingface" / "datasets"
+    assert re.fullmatch(
+        rf"What is read of a dataset cannot be kept in {re.escape(str(kept))} \(.+\); set HF_HOME to another\.\n",
+        refused.stderr,
+    )
+    environment["HF_HOME"] = str(tmp_path / "huggingface")
+    built = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    assert built.stdout.startswith(f"{MINI}: 10 of 10 photos of 2 people indexed")

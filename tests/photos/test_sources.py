@@ -522,6 +522,21 @@ def test_a_portal_that_answers_every_request_with_a_page_is_one_sentence(hub: Hu
     assert refused("user/faces").startswith("The dataset user/faces cannot be downloaded (")
 
 
+@pytest.mark.parametrize("dataset", ["on the Hub", "in a folder"])
+def test_where_nothing_can_be_kept_the_folder_is_named_and_the_variable(
+    dataset: str, tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file in place of the home stops every account from writing, root too."""
+    (tmp_path / "home").touch()
+    cache = tmp_path / "home" / ".cache" / "huggingface"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache / "hub"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache / "datasets")
+    folder = cache / ("hub" if dataset == "on the Hub" else "datasets")
+    said = refused("user/faces" if dataset == "on the Hub" else str(write_dataset(tmp_path / "faces")))
+    assert said.startswith(f"What is read of a dataset cannot be kept in {folder} (")
+    assert said.endswith("); set HF_HOME to another.")
+
+
 def test_different_photos_are_different(tmp_path: Path) -> None:
     photos = open_photos(str(write_dataset(tmp_path / "faces", changed=1)))
     shades = [np.asarray(open_image(photos[row].source))[0, 0, 0] for row in range(3)]
