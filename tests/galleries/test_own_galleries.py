@@ -88,6 +88,7 @@ def party(tmp_path: Path) -> list[Path]:
 def filled(own: OwnGalleries, photos: Sequence[Path]) -> tuple[str, OwnGallery]:
     key, gallery = own.create()
     gallery.add(photos, lambda: None)
+    until(lambda: own.find(key) is None or not gallery.working)  # asked for meanwhile, as by a page that is open
     gallery.wait()
     assert gallery.problem == ""
     return key, gallery
