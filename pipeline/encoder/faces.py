@@ -25,6 +25,10 @@ Choose = Callable[[Sequence[Face], tuple[int, int]], Face | None]
 BATCH = 5  # photos of one size in a batch; more take memory and save no time
 MAX_STREAMS = 8  # inference requests that run concurrently; with more, their workers wait for Python's lock
 MAX_SIDE = 1024  # larger photos are scaled down to this for detection
+REDUCING_GAP = 2  # a photo twice as large as this many times `MAX_SIDE` is averaged first, as Pillow does it
+SLOW_TO_SCALE = 1.5  # times `MAX_SIDE`: from here on threads take less time than they cost
+BANDS = 4  # a power of two: their edges are exact
+BESIDE = 2  # pixels that interpolating takes from beside a crop
 MIN_SIDE = 48  # smaller ones are scaled up: MTCNN's smallest face has 20 px
 MIN_CONFIDENCE = 0.9  # facenet-pytorch's own threshold in `largest_over_threshold`
 
@@ -61,7 +65,7 @@ class MtcnnDetector:
 
     def detect(self, images: Sequence[Image.Image]) -> list[tuple[Face, ...]]:
         """All faces of each RGB image, largest first; an empty tuple where there is none."""
-        prepared = [_for_detection(image, self._zoom) for image in images]
+        prepared = [for_detection(image, self._zoom) for image in images]
         same_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for number, (pixels, _) in enumerate(prepared):
             same_size[pixels.shape].append(number)
@@ -83,14 +87,32 @@ class MtcnnDetector:
         return results
 
 
-def _for_detection(image: Image.Image, zoom: int) -> tuple[np.ndarray, float]:
+def for_detection(image: Image.Image, zoom: int) -> tuple[np.ndarray, float]:
     """The pixels for MTCNN, and the factor by which they were scaled."""
     long, short = max(image.size), min(image.size)
     scale = min(MAX_SIDE / long, max(float(zoom), MIN_SIDE / short))
-    if scale != 1:
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
-    return np.asarray(image, np.uint8), scale
+    if scale == 1:
+        return np.asarray(image, np.uint8), scale
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    if SLOW_TO_SCALE < long / MAX_SIDE < 2 * REDUCING_GAP:
+        return _in_bands(image, size), scale
+    return np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=REDUCING_GAP), np.uint8), scale
+
+
+def _in_bands(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """The image scaled as without bands, pixel by pixel, on all cores: bands across a long side of `MAX_SIDE`."""
+    across = size[0] == MAX_SIDE
+    band, share = MAX_SIDE // BANDS, max(image.size) / BANDS
+
+    def scaled(number: int) -> np.ndarray:
+        start, end = number * share, (number + 1) * share
+        box = (start, 0, end, image.height) if across else (0, start, image.width, end)
+        return np.asarray(
+            image.resize((band, size[1]) if across else (size[0], band), Image.Resampling.BILINEAR, box=box), np.uint8
+        )
+
+    with ThreadPoolExecutor(min(usable_cores(), BANDS)) as pool:
+        return np.concatenate(list(pool.map(scaled, range(BANDS))), axis=1 if across else 0)
 
 
 def _faces(boxes: np.ndarray, scores: np.ndarray, points: np.ndarray, scale: float) -> tuple[Face, ...]:
@@ -200,9 +222,21 @@ def _crop_aligned(image: Image.Image, face: Face, recipe: Recipe) -> Image.Image
     scale = float(np.hypot(*similarity_transform(landmarks, reference)[:, 0]))
     if scale < 0.5:  # Pillow's transform samples few pixels, so a large face is reduced first
         factor = int(1 / scale)
-        image, landmarks = image.reduce(factor), landmarks / factor
+        around = _around(similarity_transform(reference, landmarks), recipe.size, factor, image.size)
+        image, landmarks = image.reduce(factor, around), (landmarks - around[:2]) / factor
     back = similarity_transform(reference, landmarks)
     return image.transform(size, Image.Transform.AFFINE, tuple(back.ravel()), _RESAMPLING[recipe.resample])
+
+
+def _around(back: np.ndarray, side: int, factor: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The box of a photo of this size, in whole cells of the factor, that a crop and its interpolation need.
+
+    `back` (2, 3) leads from the crop's pixels to the photo's.
+    """
+    cells = back @ ((0, side, 0, side), (0, 0, side, side), (1, 1, 1, 1)) / factor
+    left, top = np.maximum(np.floor(cells.min(axis=1)).astype(int) - BESIDE, 0) * factor
+    right, bottom = np.minimum((np.ceil(cells.max(axis=1)).astype(int) + BESIDE) * factor, size)
+    return (left, top, right, bottom) if left < right and top < bottom else (0, 0, *size)
 
 
 def boxed(image: Image.Image, faces: Sequence[Face], chosen: Face | None) -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import cast
@@ -12,6 +13,7 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
+from pipeline.core.processors import usable_cores
 from pipeline.core.types import Box, Detector, Face, Landmarks
 from pipeline.encoder.faces import MAX_SIDE, MIN_CONFIDENCE, Choose
 
@@ -22,6 +24,7 @@ TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Im
 STEP = 4  # from one scale to the next
 LARGEST_SCALE = 0.5  # of a large photo's pixels: faces of 40 are found, and looking takes a quarter of the time
 OVERLAP = 128  # pixels of two tiles; a face that is larger is found at the scale before
+TILES_AT_ONCE = 2  # looking at one takes a hundred times its memory
 SAME_FACE = 0.5  # intersection over the smaller box
 
 
@@ -117,8 +120,9 @@ def _surest(faces: Sequence[Face]) -> float:
 
 def _resized(image: Image.Image, scale: float) -> Image.Image:
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    # Averaged by the whole factor first, which takes a fifth of the time of interpolating alone: 12 ms, not 60.
     # Pillow's `reducing_gap` divides by nought where a side becomes one pixel.
-    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2 if min(image.size) > 2 / scale else None)
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1 if min(image.size) > 2 / scale else None)
 
 
 def _scales(long: int) -> Iterator[float]:
@@ -137,10 +141,12 @@ def _in_tiles(image: Image.Image, scale: float, detector: Detector) -> Iterator[
         (left, top, min(left + MAX_SIDE, size[0]), min(top + MAX_SIDE, size[1]))
         for left, top in product(*(range(0, max(side - OVERLAP, 1), MAX_SIDE - OVERLAP) for side in size))
     ]
-    for box in boxes:  # one by one: looking at a tile takes a hundred times its memory
-        for face in detector.detect([small.crop(box)])[0]:
-            if face.confidence >= MIN_CONFIDENCE and not _cut(face.box, box, size):
-                yield _moved(face, box[:2], scale)
+    with ThreadPoolExecutor(min(usable_cores(), TILES_AT_ONCE)) as pool:
+        found = pool.map(lambda box: detector.detect([small.crop(box)])[0], boxes)
+        for box, faces in zip(boxes, found, strict=True):
+            for face in faces:
+                if face.confidence >= MIN_CONFIDENCE and not _cut(face.box, box, size):
+                    yield _moved(face, box[:2], scale)
 
 
 def _cut(face: Box, tile: Sequence[int], size: tuple[int, int]) -> bool:

@@ -18,7 +18,7 @@ from pipeline.core.errors import PhotoError, SettingsError
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K
 from pipeline.core.types import Answer, FloatArray
 from pipeline.encoder.faces import Choose, numbered
-from pipeline.encoder.look import Look, again
+from pipeline.encoder.look import Look
 from pipeline.indexes.registry import INDEXES
 from pipeline.photos.images import open_image
 from pipeline.search.comparison import Comparison, compare
@@ -67,9 +67,7 @@ def ask(question: Question, searcher: Callable[[], Searcher]) -> Found:
     """
     image, k, index, choose = _checked(question)
     asked = searcher()
-    seen = Look(image, ())
-    if asked.encoder.detector is not None:
-        seen = again(image, question.seen) if question.seen else asked.look(image)
+    seen = asked.look(image, question.seen)
     if question.face is Which.EVERY_FACE:
         return Found(seen, asked, asked.search_every_face(seen, k, index))
     return Found(seen, asked, (asked.search(seen, k, index, choose=choose, vector=question.vector),))
@@ -78,7 +76,11 @@ def ask(question: Question, searcher: Callable[[], Searcher]) -> Found:
 def ask_all(question: Question, searchers: Callable[[], Sequence[Searcher]]) -> Comparison:
     """Searches with each, with one face or the whole photo."""
     image, k, index, choose = _checked(question)
-    return compare(searchers(), image, k, index, choose)
+
+    def look(searcher: Searcher) -> Look:
+        return Look(image, ()) if choose is None else searcher.look(image, question.seen)
+
+    return compare(searchers(), look, k, index, choose)
 
 
 def choice(value: object, choices: Collection[str], what: str) -> str:

@@ -16,6 +16,7 @@ from pipeline.galleries.galleries import MAIN
 from pipeline.galleries.own_galleries import PREFIX
 from pipeline.indexes.registry import INDEXES
 from pipeline.page.roles import ROLES, behind
+from pipeline.photos.images import shrunk
 
 SHOWN_SIDE = 900  # pixels; the boxed photo is for looking at
 PHOTOS, FACES = "photos", "faces"
@@ -87,9 +88,7 @@ def name_of(sent: object) -> str:
 
 def framed(image: Image.Image, answer: Answer) -> Image.Image:
     """The photo with its faces framed, small enough to send; shrunk first, for a copy of a large one is large too."""
-    scale = min(1.0, SHOWN_SIDE / max(image.size))
-    if scale < 1:
-        image = image.resize([max(1, round(side * scale)) for side in image.size], reducing_gap=2)
+    scale, image = min(1.0, SHOWN_SIDE / max(image.size)), shrunk(image, SHOWN_SIDE)
     small = {face: replace(face, box=_scaled(face.box, scale)) for face in answer.faces}
     return boxed(image, tuple(small.values()), small[answer.face] if answer.face else None)
 

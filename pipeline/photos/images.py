@@ -194,6 +194,15 @@ def _eight_bit(values: npt.NDArray[np.float32], white: float) -> npt.NDArray[np.
     return scaled
 
 
+def shrunk(image: Image.Image, side: int) -> Image.Image:
+    """The image with at most so many pixels a side, to look at: averaged first, which takes a third of the time."""
+    scale = side / max(image.size)
+    if scale >= 1:
+        return image
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=1)
+
+
 def for_browsers(file: Path) -> bool:
     """Whether every browser shows such a file as it is."""
     with file.open("rb") as stream:

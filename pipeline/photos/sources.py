@@ -201,11 +201,14 @@ def _dataset_photos(data: Dataset, gallery: tuple[str, str], former_name: str = 
 
     # Chunk by chunk: joined, the photos would be copied into memory.
     paths = [path for chunk in data.data.column(image).chunks for path in chunk.field("path").to_pylist()]
-    files = [str(file or "") for file in (data["filename"] if "filename" in features else paths)]
+    # Columns as Arrow has them: `datasets` gives 13,000 numbers one by one, which takes a tenth of a second.
+    columns = data.data.column
+    files = [str(file or "") for file in (columns("filename").to_pylist() if "filename" in features else paths)]
     if label is not None:
         names = features[label].names
         people = [
-            names[number] if number is not None and 0 <= number < len(names) else UNKNOWN for number in data[label]
+            names[number] if number is not None and 0 <= number < len(names) else UNKNOWN
+            for number in columns(label).to_pylist()
         ]
     else:
         people = [_person_in_file_name(file) for file in files]

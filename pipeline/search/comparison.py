@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from PIL import Image
 
 from pipeline.core.types import Answer
 from pipeline.encoder.faces import Choose, largest
@@ -51,15 +49,19 @@ class Comparison:
 
 
 def compare(
-    searchers: Sequence[Searcher], image: Image.Image, k: int, index: str, choose: Choose | None = largest
+    searchers: Sequence[Searcher],
+    look: Callable[[Searcher], Look],
+    k: int,
+    index: str,
+    choose: Choose | None = largest,
 ) -> Comparison:
-    """Searches with each; faces are found once for all who share a detector, and that time is in each one's timings."""
+    """Searches with each, one look for all who share a detector; the time it took is in each one's timings."""
     check_request(k, index)
     looks: dict[int, Look] = {}  # by detector
     answers = []
     for searcher in searchers:
         detector = id(searcher.encoder.detector)
         if detector not in looks:
-            looks[detector] = Look(image, ()) if choose is None else searcher.look(image)
+            looks[detector] = look(searcher)
         answers.append(searcher.search(looks[detector], k, index, choose=choose))
     return Comparison(tuple(answers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,16 @@ def test_a_graph_is_made_once_and_the_same_afterwards(tmp_path: Path) -> None:
     assert convert.times == 1
     np.testing.assert_array_equal(made, kept)
     assert {path.name for path in (tmp_path / "graphs" / "one").iterdir()} == {GRAPH, GRAPH_WEIGHTS, MANIFEST}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process which files it has mapped")
+def test_a_kept_graphs_weights_are_mapped_and_stay_when_others_take_their_place(tmp_path: Path) -> None:
+    made = result(graph_in(tmp_path, Converter()))
+    kept = graph_in(tmp_path, Converter())
+    assert str(tmp_path / GRAPH_WEIGHTS) in Path("/proc/self/maps").read_text()
+    (tmp_path / "other").write_bytes(b"")
+    (tmp_path / "other").replace(tmp_path / GRAPH_WEIGHTS)
+    np.testing.assert_array_equal(result(kept), made)
 
 
 def test_without_a_folder_nothing_is_kept() -> None:

@@ -12,6 +12,7 @@ from facenet_pytorch import MTCNN, extract_face
 from PIL import Image, ImageDraw
 
 from pipeline.core.errors import SettingsError
+from pipeline.core.geometry import similarity_transform
 from pipeline.core.recipes import recipe_named
 from pipeline.core.types import Box, Face, Landmarks
 from pipeline.encoder.faces import (
@@ -22,12 +23,14 @@ from pipeline.encoder.faces import (
     central,
     centred,
     cut,
+    for_detection,
     largest,
     numbered,
 )
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 
+BILINEAR = Image.Resampling.BILINEAR
 FACENET = recipe_named("mtcnn-facenet")
 ALIGNED = recipe_named("mtcnn-reid")
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
@@ -118,6 +121,19 @@ def test_a_large_face_is_averaged_not_sampled() -> None:
     crop = np.asarray(cut(noise(*photo.size), face, ALIGNED)).astype(float)
     assert crop.std() < 20
     assert crop.mean() == pytest.approx(127.5, abs=2)
+
+
+@pytest.mark.parametrize("middle", [(900, 700), (40, 1300), (1790, -90), (5000, 5000)])
+@pytest.mark.parametrize("scale", [2.2, 5.2, 9.7])
+def test_the_crop_of_a_large_face_is_as_if_the_whole_photo_were_reduced(middle: tuple[int, int], scale: float) -> None:
+    photo = noise(1801, 1403)
+    _, face = dotted(scale, 17)
+    points = np.array(face.landmarks) - np.mean(face.landmarks, axis=0) + middle
+    crop = cut(photo, a_face(face.box, landmarks=cast(Landmarks, tuple(map(tuple, points.tolist())))), ALIGNED)
+    factor = int(scale)
+    back = similarity_transform(np.array(REFERENCE_LANDMARKS["reid"]) * 128, points / factor)
+    whole = photo.reduce(factor).transform((128, 128), Image.Transform.AFFINE, tuple(back.ravel()), BILINEAR)
+    assert np.array_equal(np.asarray(crop), np.asarray(whole))
 
 
 def test_the_aligned_crop_is_black_beyond_the_photo() -> None:
@@ -256,6 +272,15 @@ def detector() -> MtcnnDetector:
 def test_photos_of_any_size_without_a_face_have_none(detector: MtcnnDetector, size: tuple[int, int]) -> None:
     assert detector.detect([Image.new("RGB", size, "grey")]) == [()]
     assert detector.detect([Image.linear_gradient("L").resize(size).convert("RGB")]) == [()]
+
+
+@pytest.mark.parametrize("size", [(4000, 3000), (3024, 4032), (1601, 777), (1999, 2000), (4624, 3468), (1100, 800)])
+def test_a_large_photo_is_scaled_as_pillow_does_it_on_one_core(size: tuple[int, int]) -> None:
+    photo = noise(*size)
+    pixels, scale = for_detection(photo, 1)
+    small = photo.resize([round(side * 1024 / max(size)) for side in size], BILINEAR, reducing_gap=2)
+    assert scale == 1024 / max(size)
+    assert np.array_equal(pixels, np.asarray(small))
 
 
 def test_no_photos_have_no_faces(detector: MtcnnDetector) -> None:

@@ -11,6 +11,7 @@ import pytest
 from pipeline.galleries.galleries import MAIN
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
+from pipeline.page.presenter import searched
 from pipeline.page.query import Request
 from pipeline.page.tabs.compare import compared
 from tests.fakes import PHOTOS_EACH, TinyEncoders, draw, portrait
@@ -44,6 +45,16 @@ def test_the_two_roles_side_by_side_and_how_many_photos_each_found(preparation: 
     assert re.search(r"<p class='quiet'>\d+ ms · \d of 5 photos only here</p>", html)
     assert "<details class='shared'><summary>Photos in common</summary>" in html
     assert "<tr><th scope='row'>Baseline</th><td>5</td><td>" in html
+
+
+def test_a_photo_that_was_searched_with_is_not_looked_at_again(preparation: Preparation, asked: Request) -> None:
+    detector = preparation.gallery.encoders.detector  # type: ignore[attr-defined]
+    anew = compared(preparation, asked)
+    searched_with = replace(asked, seen=searched(preparation, asked).seen)
+    before = detector.photos_seen
+    again = compared(preparation, searched_with)
+    assert detector.photos_seen == before
+    assert re.sub(r"\d+ ms", "", again) == re.sub(r"\d+ ms", "", anew)
 
 
 def test_others_join_by_ticking_them(preparation: Preparation, asked: Request) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from pipeline.page.server.machine import ARENAS
+from pipeline.page.server.machine import ARENAS, collect_from_now
 
 # Eight threads that allocate at the same time, and how many arenas the C library has in the end.
 COUNT = """
@@ -84,3 +85,18 @@ def arenas(how: str, folder: Path) -> int:
 def test_threads_share_two_arenas(tmp_path: Path) -> None:
     assert arenas("shared", tmp_path) == ARENAS
     assert arenas("each its own", tmp_path) > ARENAS
+
+
+def test_what_is_there_when_collecting_begins_is_left_alone_and_later_garbage_collected() -> None:
+    gc.disable()
+    try:
+        collect_from_now()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 10_000, "modules and their functions"
+        later: list[object] = []
+        later.append(later)
+        del later
+        assert gc.collect() >= 1
+    finally:
+        gc.enable()
+        gc.unfreeze()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_a_photo_that_lies_is_shown_upright_in_the_page_itself(
     preparation: Preparation, asked: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turned = Look(TWO, preparation.searcher(RECIPE).look(TWO).faces, turned=90)
-    monkeypatch.setattr(Searcher, "look", lambda self, image: turned)
+    monkeypatch.setattr(Searcher, "look", lambda self, image, before=None: turned)
     assert "<img src='data:image/jpeg;base64," in searched(preparation, asked).frames
 
 
@@ -110,9 +111,11 @@ def test_a_photo_is_looked_at_once(preparation: Preparation, asked: Request) -> 
     shown = searched(preparation, asked)
     looked = detector.photos_seen - before
     assert looked > 0
-    for recipe in ("resnet50", RECIPE):
-        asked = replace(asked, recipe=recipe, answers=shown.answers, seen=shown.seen)
+    changes: list[dict[str, Any]] = [{"recipe": "resnet50"}, {"recipe": RECIPE}, {"index": "knn"}, {"k": 3}]
+    for change in changes:
+        asked = replace(asked, answers=shown.answers, seen=shown.seen, **change)
         shown = searched(preparation, asked)
+    assert (len(shown.answers[0].hits), shown.answers[0].index) == (3, "knn")
     assert detector.photos_seen - before == looked
     assert (first(shown), shown.faces.count("<button type='button' class='face'")) == ("Bruno", 1)
     assert shown.seen is not None

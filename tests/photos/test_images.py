@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from pipeline.core.errors import PhotoError
-from pipeline.photos.images import MAX_PIXELS, PROGRESSIVE, RAW, UNREADABLE, open_image
+from pipeline.photos.images import MAX_PIXELS, PROGRESSIVE, RAW, UNREADABLE, open_image, shrunk
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -283,3 +283,16 @@ def test_a_decompression_bomb_is_refused_at_once() -> None:
     started = time.perf_counter()
     assert refused(bomb) == "This photo is larger than can be read here; scale it down to 65 megapixels first."
     assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((4000, 3000), (900, 675)), ((901, 20), (900, 20)), ((900, 600), (900, 600)), ((8000, 3), (900, 1))],
+)
+def test_a_photo_to_look_at_has_so_many_pixels_a_side_at_most(size: tuple[int, int], shown: tuple[int, int]) -> None:
+    photo = Image.linear_gradient("L").convert("RGB").resize(size)
+    small = shrunk(photo, 900)
+    assert small.size == shown
+    if shown[1] > 1:
+        best = photo.resize(shown, Image.Resampling.LANCZOS)
+        assert np.abs(np.asarray(small, np.int16) - np.asarray(best, np.int16)).mean() < 1

@@ -50,7 +50,7 @@ def test_comparing_gives_what_each_search_gives_and_finds_faces_once(tiny: Galle
     searchers = [tiny.searcher(name) for name in RECIPES]
     photo = draw((5, 0, (10, 20, 40)), (1, 0, (80, 20, 60)), size=(160, 100))
     seen = tiny.encoders.detector.photos_seen
-    compared = compare(searchers, photo, 6, "exact", numbered(1))
+    compared = compare(searchers, lambda searcher: searcher.look(photo), 6, "exact", numbered(1))
     assert tiny.encoders.detector.photos_seen == seen + 1
     assert [one.recipe for one in compared.answers] == RECIPES
     for searcher, one in zip(searchers, compared.answers, strict=True):
@@ -64,4 +64,4 @@ def test_comparing_gives_what_each_search_gives_and_finds_faces_once(tiny: Galle
 def test_what_cannot_be_asked_for_is_refused(tiny: Gallery) -> None:
     tiny.build(["resnet50"])
     with pytest.raises(SettingsError, match="1 to 100"):
-        compare([tiny.searcher("resnet50")], portrait(0), 0, "exact")
+        compare([tiny.searcher("resnet50")], lambda searcher: searcher.look(portrait(0)), 0, "exact")

@@ -21,6 +21,7 @@ from pipeline.encoder.look import Look
 from pipeline.galleries.own_galleries import picture_token
 from pipeline.page.html.sources import TEMPLATES
 from pipeline.page.html.wording import CROP_ALT, caption, counted
+from pipeline.photos.images import shrunk
 from pipeline.photos.pictures import Picture, small_name
 from pipeline.search.comparison import Comparison
 
@@ -126,10 +127,8 @@ def _portrait(image: Image.Image, face: Face) -> Image.Image:
 
 def inline(image: Image.Image, side: int) -> str:
     """A picture of at most `side` pixels, to stand in the page itself: nothing of a visitor's has an address."""
-    small = image.copy()
-    small.thumbnail((side, side))
     stream = io.BytesIO()
-    small.save(stream, "JPEG", quality=85)
+    shrunk(image, side).save(stream, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 

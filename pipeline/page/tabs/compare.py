@@ -29,7 +29,7 @@ def compared(preparation: Preparation, request: Request, more: Collection[str] =
     if not ready:
         return notice("The gallery is not ready yet; open this tab again when it is.")
     labels = _by_role(ready) | {name: recipe.label for name, recipe in RECIPES.items() if name in more}
-    question = Question(request.photo, request.index, request.k, request.face)
+    question = Question(request.photo, request.index, request.k, request.face, request.look)
     comparison = ask_all(question, lambda: [preparation.searcher(name) for name in labels if name in ready])
     return comparison_html(comparison, _columns(preparation, request, comparison, labels))
 
