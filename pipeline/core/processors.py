@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.core.settings import of_library
+
 CGROUPS = Path("/proc/self/cgroup")  # the groups of this process: hierarchy:controllers:path
 MOUNTS = Path("/sys/fs/cgroup")  # where systemd and container runtimes mount the hierarchies
 CPUINFO = Path("/proc/cpuinfo")
@@ -57,7 +59,7 @@ def processor(cpuinfo: Path = CPUINFO) -> Processor:
         facts.get("model name") or platform.processor() or platform.machine(),
         usable_cores(),
         tuple(name for name in INSTRUCTION_SETS if name in here),
-        tuple(f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ),
+        tuple(f"{name}={of_library(name)}" for name in LIMITS if of_library(name)),
     )
 
 

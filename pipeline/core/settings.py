@@ -234,9 +234,9 @@ def values_to_show(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     }
 
 
-def is_set(variable: str) -> bool:
-    """Whether a variable is set that a library reads."""
-    return bool(os.environ.get(variable))
+def of_library(variable: str) -> str:
+    """The value of a variable that a library reads; empty where it is not set."""
+    return os.environ.get(variable, "")
 
 
 def environment_of_child(**more: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from gradio.http_server import INITIAL_PORT_VALUE, LOCALHOST_NAME
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.settings import is_set
+from pipeline.core.settings import of_library
 from pipeline.page.server.envelope import refuse
 from pipeline.page.server.guard import Application, Message, Receive, Send
 
@@ -29,7 +29,7 @@ NAMING = (b"host", b"origin")  # the headers with the name that a browser thinks
 
 def asked_port() -> int | None:
     """The port that GRADIO_SERVER_PORT names, or None; SettingsError if it is taken: Gradio would take the next one."""
-    if not is_set("GRADIO_SERVER_PORT"):
+    if not of_library("GRADIO_SERVER_PORT"):
         return None
     family = socket.AF_INET6 if ":" in LOCALHOST_NAME else socket.AF_INET
     try:
