@@ -414,9 +414,11 @@ def test_a_gallery_of_before_is_opened_and_not_built_again(
 def lasting(folder: Path) -> Values:
     """A gallery's files by name, its photos and faces, and its manifest.
 
-    Of that without the hashes of rounded numbers, place and time, and what recipes are called.
+    Of that without the hashes of rounded numbers, place and time, the precisions (which those of then do not
+    tell), and what recipes are called.
     """
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest.pop("precisions", None)
     order, manifest["files"] = list(manifest), list(manifest["files"])
     del manifest["gallery"], manifest["build_seconds"], manifest["sha256"]
     del manifest["recipe"]["label"], manifest["recipe"]["summary"]

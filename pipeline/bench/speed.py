@@ -30,7 +30,8 @@ from pipeline.embeddings.embed import BATCH
 from pipeline.encoder.cascade import PRECISION
 from pipeline.encoder.encoder import Encoder, Encoders
 from pipeline.encoder.faces import MtcnnDetector, centred, cut_all
-from pipeline.encoder.networks import NETWORKS, OpenvinoNetwork
+from pipeline.encoder.graphs import INT8
+from pipeline.encoder.networks import NETWORKS, OpenvinoNetwork, in_int8
 from pipeline.encoder.torch_networks import SIDES, as_graph, native_bf16
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
@@ -174,7 +175,8 @@ def _our_variant(compact: Sequence[Encoder]) -> Variant:
     """This project's pipeline step by step: FaceNet with random weights, and the small networks."""
     facenet, recipe = InceptionResnetV1(pretrained=None, classify=False), recipe_named("mtcnn-facenet")
     graph, detector = as_graph(facenet, SIDES["facenet"]), MtcnnDetector()
-    network = OpenvinoNetwork(graph, NETWORKS["facenet"])
+    kind = NETWORKS["facenet"]
+    network = OpenvinoNetwork(in_int8(graph, kind) if kind.precision == INT8 else graph, kind)
 
     def variant(images: Sequence[Image.Image]) -> tuple[Milliseconds, list[list[Face]]]:
         clock, found = Clock(), []

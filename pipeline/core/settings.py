@@ -15,6 +15,7 @@ from pipeline.core.types import MILVUS_KINDS
 
 VERSION = "0.9.0"  # of this program
 LFW = "lfw"
+SAMPLE = Path(__file__).parents[1] / "photos" / "sample"  # composite people, made by `training/sample.py`
 
 
 def _home() -> Path:

@@ -36,7 +36,7 @@ from pipeline.embeddings.store import LAYER, Draft, Embeddings, former_collectio
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.layer import fit_pca, save_layer, why_too_few
 from pipeline.indexes.registry import available, build_index
-from pipeline.photos.face_ids import face_id
+from pipeline.photos.face_ids import face_ids
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 
@@ -255,7 +255,7 @@ def _finish(photos: Photos, job: Job, seconds: float) -> None:
         for row, reason in part.skipped
     ]
     reasons: Mapping[str, int] = Counter("no_face" if one["reason"] == NO_FACE else "unreadable" for one in skipped)
-    ids = _numbered(photos, rows)
+    ids = face_ids([photos.photo_ids[row] for row in rows])
     columns = {
         "photo_ids": ids,
         "people": [photos.person(face) for face in ids],
@@ -265,6 +265,7 @@ def _finish(photos: Photos, job: Job, seconds: float) -> None:
     facts = gallery_facts(photos, job.encoder, job.draft.folder) | {
         "counts": counts | {"indexed": len(rows), "people": len({photos.people[row] for row in rows})},
         "skipped": skipped,
+        "precisions": job.encoder.precisions,
         "build_seconds": round(seconds, 1),
     }
     vectors, faces = (np.concatenate([getattr(part, name) for part in parts]) for name in ("vectors", "faces"))
@@ -273,23 +274,14 @@ def _finish(photos: Photos, job: Job, seconds: float) -> None:
     job.draft.clear()
 
 
-def _numbered(photos: Photos, rows: Sequence[int]) -> list[str]:
-    """The ids of the photos in these rows; further faces of a photo have their number added."""
-    counts: Counter[int] = Counter()
-    names = []
-    for row in rows:
-        counts[row] += 1
-        names.append(face_id(photos.photo_ids[row], counts[row]))
-    return names
-
-
 def _derive(photos: Photos, encoder: Encoder, base: Embeddings, root: Path) -> None:
     """Builds the embeddings of a recipe with a last layer from those of its base, without indexes."""
     started = time.perf_counter()
     folder = embeddings_folder(root, photos, encoder.recipe.name)
     draft = Draft(folder, gallery_fingerprint(encoder, photos), len(photos))
     layer = encoder.layer or fit_pca(base.vectors, encoder.recipe.dim)
-    facts = gallery_facts(photos, encoder, folder) | {name: base.manifest[name] for name in ("counts", "skipped")}
+    kept = [name for name in ("counts", "skipped", "precisions") if name in base.manifest]  # earlier ones lack the last
+    facts = gallery_facts(photos, encoder, folder) | {name: base.manifest[name] for name in kept}
     draft.finish(
         {"vectors": layer.apply(base.vectors), "faces": base.faces},
         {"photo_ids": base.photo_ids, "people": base.people, "stamps": base.stamps},

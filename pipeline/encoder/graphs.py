@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -67,7 +68,7 @@ def load_arrays(path: Path) -> dict[str, FloatArray]:
 
 _Running = deque[tuple[openvino.InferRequest, FloatArray]]  # with their inputs, which must exist until they are done
 REQUESTS_PER_STREAM = 2  # one that runs and one that is ready to run
-BF16 = "bf16"
+BF16, INT8, FLOAT32 = "bf16", "int8", "f32"
 CONVOLUTIONS, CONSTANTS = ("Convolution", "GroupConvolution"), ("Constant", "Convert")  # in half precision, converted
 MAX_FLOAT32 = 3e38  # nearly
 CROPS_PER_PART = 5  # that a core embeds at a time: the fastest of 5, 10, 20 and 40
@@ -124,8 +125,10 @@ class InferenceRequests:
 
 
 def native_precision() -> str:
-    """OpenVINO's name for bf16 where this processor has bf16 instructions, else for float32."""
-    return BF16 if openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT") == openvino.Type.bf16 else "f32"
+    """The precision in which this processor is fastest: bf16 where it has that, else int8 if it is an x86-64 one."""
+    if openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT") == openvino.Type.bf16:
+        return BF16
+    return INT8 if platform.machine() in ("x86_64", "AMD64") else FLOAT32
 
 
 def requests(

@@ -17,9 +17,10 @@ import openvino
 from PIL import Image
 
 from pipeline.core.files import digest, read_sealed, sealed, write_json
-from pipeline.core.recipes import Recipe
+from pipeline.core.recipes import Recipe, recipe_named
 from pipeline.core.types import FloatArray, Network
-from pipeline.encoder.graphs import Batched, native_precision
+from pipeline.encoder.graphs import BF16, FLOAT32, INT8, Batched, native_precision
+from pipeline.encoder.int8 import MIN_COSINE, cosine_between, is_quantised, quantised, sample_crops
 from pipeline.encoder.mini import mini_graph
 from pipeline.encoder.weights import Weights, misfit
 
@@ -40,7 +41,7 @@ def graph_in(folder: Path | None, convert: Callable[[], openvino.Model]) -> open
     try:
         _keep(graph, folder)
     except OSError as error:
-        log.warning("The graph cannot be kept in %s (%s): every start waits for torch.", folder, error.strerror)
+        log.warning("The graph cannot be kept in %s (%s): every start makes it anew.", folder, error.strerror)
     return graph
 
 
@@ -83,6 +84,8 @@ class NetworkKind:
         scale: per channel, by which the difference is divided.
         bgr: whether the channels are blue, green, red.
         bf16: whether it runs in bf16 where the processor has it.
+        int8: the recipe whose crops of the sample it is quantised by where the processor has no bf16; empty for none.
+        exact: positions of the convolutions that would cost accuracy in int8.
         on_gpu: whether it can run in torch on an NVIDIA GPU, if `open_network` is asked for that.
     """
 
@@ -91,28 +94,52 @@ class NetworkKind:
     scale: Sequence[float] = (1.0,) * 3
     bgr: bool = False
     bf16: bool = True
+    int8: str = ""
+    exact: tuple[int, ...] = ()
     on_gpu: bool = False
 
     @property
     def precision(self) -> str:
-        """OpenVINO's name of the precision in which the network runs on this processor."""
-        return native_precision() if self.bf16 else "f32"
+        """The precision in which the network runs on this processor, if it is as accurate in it."""
+        native = native_precision()
+        return native if (self.bf16 if native == BF16 else self.int8) else FLOAT32
 
 
 class OpenvinoNetwork:
     """A network in OpenVINO: square RGB crops to vectors that are not yet scaled. Safe to use from several threads."""
 
     def __init__(self, graph: openvino.Model, kind: NetworkKind) -> None:
-        self.precision = kind.precision
-        self._network = Batched(graph, self.precision)
-        self._mean, self._scale = (np.array(part, np.float32).reshape(3, 1, 1) for part in (kind.mean, kind.scale))
-        self._channels = slice(None, None, -1 if kind.bgr else 1)
+        hint = BF16 if kind.precision == BF16 else FLOAT32
+        self.precision = INT8 if is_quantised(graph) else hint
+        self._network = Batched(graph, hint)
+        self._kind = kind
 
     def embed(self, crops: Sequence[Image.Image]) -> FloatArray:
         """Vectors (n, d), not yet scaled to unit length, of n crops of the network's size."""
-        pixels = np.stack([np.asarray(crop) for crop in crops])[..., self._channels].transpose(0, 3, 1, 2)
-        batch = (pixels.astype(np.float32) - self._mean) / self._scale
-        return self._network(np.ascontiguousarray(batch)).reshape(len(crops), -1)
+        return self._network(_batch(crops, self._kind)).reshape(len(crops), -1)
+
+
+def _batch(crops: Sequence[Image.Image], kind: NetworkKind) -> FloatArray:
+    """The network's inputs (n, 3, side, side)."""
+    mean, scale = (np.array(part, np.float32).reshape(3, 1, 1) for part in (kind.mean, kind.scale))
+    channels = slice(None, None, -1 if kind.bgr else 1)
+    pixels = np.stack([np.asarray(crop) for crop in crops])[..., channels].transpose(0, 3, 1, 2)
+    batch: FloatArray = np.ascontiguousarray((pixels.astype(np.float32) - mean) / scale)
+    return batch
+
+
+def in_int8(graph: openvino.Model, kind: NetworkKind) -> openvino.Model:
+    """The graph in int8; as it is where that would change its vectors of the sample too much."""
+    recipe = recipe_named(kind.int8)
+    try:
+        known, new = (_batch(sample_crops(recipe, number), kind) for number in (1, 2))
+    except (OSError, ValueError) as error:  # none, or damaged
+        log.warning("%s stays in float32, because the packaged sample cannot be read: %s", recipe.network, error)
+        return graph
+    smaller = quantised(graph, known, kind.exact)
+    cosine = cosine_between(graph, smaller, new)
+    log.info("%s in int8: mean cosine %.5f to float32.", recipe.network, cosine)
+    return smaller if cosine >= MIN_COSINE else graph
 
 
 def open_network(recipe: Recipe, weights: Weights, graphs: Path | None = None, *, gpu: bool = False) -> Network:
@@ -133,7 +160,11 @@ def open_network(recipe: Recipe, weights: Weights, graphs: Path | None = None, *
 
         if has_gpu():
             return OnDevice(weights, kind.mean, kind.scale)
-    return OpenvinoNetwork(kind.graph(weights, graphs), kind)
+    if kind.precision == INT8 and graphs is not None:
+        graph = graph_in(graphs / INT8, lambda: in_int8(kind.graph(weights, graphs), kind))
+    else:
+        graph = kind.graph(weights, graphs)
+    return OpenvinoNetwork(graph, kind)
 
 
 def _converted(weights: Weights, graphs: Path | None) -> openvino.Model:
@@ -165,8 +196,10 @@ def _mini(weights: Weights, _: Path | None) -> openvino.Model:
 
 
 NETWORKS = {
-    "facenet": NetworkKind(_converted, (127.5,) * 3, (128.0,) * 3, on_gpu=True),
-    "resnet50": NetworkKind(_converted, IMAGENET_MEAN, IMAGENET_SCALE, on_gpu=True),
-    "reid": NetworkKind(_reid, bgr=True),
+    "facenet": NetworkKind(_converted, (127.5,) * 3, (128.0,) * 3, int8="mtcnn-facenet", on_gpu=True),
+    "resnet50": NetworkKind(
+        _converted, IMAGENET_MEAN, IMAGENET_SCALE, int8="mtcnn-resnet50", exact=(1, 4, 5), on_gpu=True
+    ),
+    "reid": NetworkKind(_reid, bgr=True, int8="mtcnn-reid", exact=(2, 4, 29, 62, 64, 69, 72, 77)),
     "mini": NetworkKind(_mini, bf16=False),
 }

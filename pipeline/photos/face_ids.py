@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 
 
 def face_id(photo_id: str, number: int) -> str:
@@ -11,6 +13,16 @@ def face_id(photo_id: str, number: int) -> str:
     `holiday/IMG_1.jpg` is the first face of that photo, `holiday/IMG_1.jpg #2` the second.
     """
     return photo_id if number == 1 else f"{photo_id} #{number}"
+
+
+def face_ids(photo_ids: Sequence[str]) -> list[str]:
+    """The ids of faces, of which each is in the photo of that id; further faces of a photo have their number added."""
+    counts: Counter[str] = Counter()
+    names = []
+    for photo_id in photo_ids:
+        counts[photo_id] += 1
+        names.append(face_id(photo_id, counts[photo_id]))
+    return names
 
 
 def photo_of(face_id: str) -> str:

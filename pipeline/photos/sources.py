@@ -19,6 +19,7 @@ from pipeline.core.folders import link_folder, make_folder
 from pipeline.core.hub import endpoint, meter, reachable
 from pipeline.core.progress import Progress, Report, silent
 from pipeline.core.settings import LFW, expanded
+from pipeline.core.settings import SAMPLE as SAMPLE
 from pipeline.photos.folders import folder_photos, labelled_photos, slug, told_apart
 from pipeline.photos.photos import Photos, revision
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import pyarrow
     from datasets import Dataset
 
-SAMPLE = Path(__file__).parent / "sample"  # composite people, made by `composites.py`
 TITLES = {LFW: "LFW", SAMPLE.name: "Sample"}
 EMPTY = hashlib.sha256().hexdigest()  # the stamp of a row without content
 RESERVED = (LFW, SAMPLE.name, "thumbnails", "own")  # in the folder of galleries, for others than any dataset

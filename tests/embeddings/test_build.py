@@ -75,6 +75,7 @@ def test_the_tiny_gallery(photos: Photos, root: Path) -> None:
     assert set(built.manifest["indexes"]) == set(available())
     assert built.manifest["recipe"]["name"] == RECIPE
     assert built.manifest["weights"] == {"sha256": "tiny-facenet", "custom": False}
+    assert built.manifest["precisions"] == {"mtcnn": "f32", "facenet": "f32"}
     assert not list(built.folder.glob("parts-*")), "the parts are gone"
 
 

@@ -33,7 +33,7 @@ from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.galleries.preparation import Preparation
 from pipeline.photos.pictures import PACK, unpack
 from tests.fake_hub import TOKEN, USER, Hub, point_at, serve
-from tests.fakes import TinyEncoders, portrait
+from tests.fakes import TinyEncoders, TinyNetwork, portrait
 
 # The Hub's client uploads by a parameter that its HTTP library no longer likes.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")
@@ -107,8 +107,9 @@ def leftovers(root: Path) -> list[str]:
 
 
 def test_what_is_published_is_searched_elsewhere_with_equal_hits(
-    published: Hub, built: Gallery, elsewhere: Elsewhere
+    published: Hub, built: Gallery, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(TinyNetwork, "precision", "bf16")
     there = elsewhere()
     there.build([RECIPE])
     assert seen(there) == 0, "built instead of fetched"
@@ -117,6 +118,8 @@ def test_what_is_published_is_searched_elsewhere_with_equal_hits(
     ours, theirs = built.folder(RECIPE), there.folder(RECIPE)
     for file in ("vectors.npy", "faces.npy", "photos.json", "annoy.ann", "kmeans.npz"):
         assert digest(ours / file) == digest(theirs / file)
+    precisions = [json.loads((folder / "manifest.json").read_text())["precisions"] for folder in (ours, theirs)]
+    assert precisions == [{"mtcnn": "f32", "facenet": "f32"}] * 2, "those of the processor that built it"
     assert leftovers(there.index_root) == []
     assert sorted(path.name for path in theirs.iterdir()) == sorted(path.name for path in ours.iterdir())
 

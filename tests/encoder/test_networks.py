@@ -24,7 +24,7 @@ from pipeline.core.errors import WeightsError
 from pipeline.core.recipes import Recipe, recipe_named
 from pipeline.core.types import FloatArray, Network
 from pipeline.encoder import networks, torch_networks
-from pipeline.encoder.graphs import Batched, keep_biases
+from pipeline.encoder.graphs import INT8, Batched, keep_biases
 from pipeline.encoder.networks import NETWORKS, OpenvinoNetwork, open_network
 from pipeline.encoder.torch_networks import OnDevice, has_gpu, torch_graph
 from pipeline.encoder.weights import Weights
@@ -97,7 +97,7 @@ def resnet(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
 @pytest.fixture(params=[pytest.param("float32", marks=pytest.mark.slow), "as this processor does"])
 def exact(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the network runs in float32, where its numbers are to be exactly the reference's."""
-    if request.param == "float32":
+    if request.param == "float32" or networks.native_precision() == INT8:  # tested by test_int8.py
         monkeypatch.setattr(networks, "native_precision", lambda: "f32")
     return networks.native_precision() == "f32"
 
