@@ -25,6 +25,7 @@ STEP = 4  # from one scale to the next
 LARGEST_SCALE = 0.5  # of a large photo's pixels: faces of 40 are found, and looking takes a quarter of the time
 OVERLAP = 128  # pixels of two tiles; a face that is larger is found at the scale before
 TILES_AT_ONCE = 2  # looking at one takes a hundred times its memory
+MOST_FOR_THAT = 16_000_000  # pixels; a photo of more takes much memory itself
 SAME_FACE = 0.5  # intersection over the smaller box
 
 
@@ -141,9 +142,10 @@ def _in_tiles(image: Image.Image, scale: float, detector: Detector) -> Iterator[
         (left, top, min(left + MAX_SIDE, size[0]), min(top + MAX_SIDE, size[1]))
         for left, top in product(*(range(0, max(side - OVERLAP, 1), MAX_SIDE - OVERLAP) for side in size))
     ]
-    with ThreadPoolExecutor(min(usable_cores(), TILES_AT_ONCE)) as pool:
-        found = pool.map(lambda box: detector.detect([small.crop(box)])[0], boxes)
-        for box, faces in zip(boxes, found, strict=True):
+    threads = min(usable_cores(), TILES_AT_ONCE) if image.width * image.height <= MOST_FOR_THAT else 1
+    with ThreadPoolExecutor(threads) as pool:
+        each = pool.map if threads > 1 else map  # other threads' memory comes on top of this one's
+        for box, faces in zip(boxes, each(lambda box: detector.detect([small.crop(box)])[0], boxes), strict=True):
             for face in faces:
                 if face.confidence >= MIN_CONFIDENCE and not _cut(face.box, box, size):
                     yield _moved(face, box[:2], scale)
