@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.recipes import MINI
-from pipeline.photos.sources import SAMPLE
+from pipeline.core.settings import SAMPLE
 from tests.app_process import app_process, found_by
 from tests.network import plain_environment
 

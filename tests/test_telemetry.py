@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.recipes import MINI
-from pipeline.photos.sources import SAMPLE
+from pipeline.core.settings import SAMPLE
 from pipeline.telemetry import VARIABLES, switch_off
 from tests.network import left_at_home, left_the_machine, needs_strace, plain_environment, strace
 

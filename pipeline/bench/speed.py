@@ -78,11 +78,12 @@ def bench_speed(photos: Photos, encoders: Encoders, count: int, report: Report =
     rows = np.linspace(0, len(photos) - 1, count).astype(int).tolist()
     images, decode_ms = _decoded(photos, rows)
     theirs, facenet = MTCNN(), InceptionResnetV1(pretrained=None, classify=False).eval()
+    network = _our_facenet()
     compact = [encoders.get(name) for name in (COMPACT, MINI) if encoders.on_disk(name)]
     variants: dict[str, Variant] = {
         LOOP: lambda some: _loop(some, theirs, facenet),
         BATCHED: lambda some: _batches(some, theirs, facenet),
-        OURS: _our_variant(compact),
+        OURS: _our_variant(network, compact),
     }
     for variant in variants.values():
         variant(images[:2])
@@ -109,7 +110,7 @@ def bench_speed(photos: Photos, encoders: Encoders, count: int, report: Report =
         rate,
         {"detect": macs["detect"] / rate["fp32"] / 1e6, "embed": macs["embed"] / fastest / 1e6},
         {
-            **{"facenet-pytorch": "f32", "mtcnn": PRECISION, "facenet": NETWORKS["facenet"].precision},
+            **{"facenet-pytorch": "f32", "mtcnn": PRECISION, "facenet": network.precision},
             **{network: precision for encoder in compact for network, precision in encoder.precisions.items()},
         },
     )
@@ -171,12 +172,16 @@ def _batches(
     return clock.ms, [found[place] for place in range(len(images))]
 
 
-def _our_variant(compact: Sequence[Encoder]) -> Variant:
-    """This project's pipeline step by step: FaceNet with random weights, and the small networks."""
-    facenet, recipe = InceptionResnetV1(pretrained=None, classify=False), recipe_named("mtcnn-facenet")
-    graph, detector = as_graph(facenet, SIDES["facenet"]), MtcnnDetector()
+def _our_facenet() -> OpenvinoNetwork:
+    """FaceNet with random weights, in the precision that it has here."""
+    graph = as_graph(InceptionResnetV1(pretrained=None, classify=False), SIDES["facenet"])
     kind = NETWORKS["facenet"]
-    network = OpenvinoNetwork(in_int8(graph, kind) if kind.precision == INT8 else graph, kind)
+    return OpenvinoNetwork(in_int8(graph, kind) if kind.precision == INT8 else graph, kind)
+
+
+def _our_variant(network: OpenvinoNetwork, compact: Sequence[Encoder]) -> Variant:
+    """This project's pipeline step by step: FaceNet, and the small networks."""
+    recipe, detector = recipe_named("mtcnn-facenet"), MtcnnDetector()
 
     def variant(images: Sequence[Image.Image]) -> tuple[Milliseconds, list[list[Face]]]:
         clock, found = Clock(), []

@@ -23,8 +23,7 @@ from pipeline.cli.common import (
 from pipeline.core.errors import GalleryMissing
 from pipeline.core.progress import tracked
 from pipeline.core.recipes import RECIPES
-from pipeline.core.settings import LFW, Settings
-from pipeline.photos.sources import SAMPLE
+from pipeline.core.settings import LFW, SAMPLE, Settings
 
 if TYPE_CHECKING:
     from pipeline.galleries.gallery import Gallery

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from pipeline.cli.common import Commands, ProgressBars, add_command, configured_gallery, peak_memory, positive
 from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import COMPACT, DEFAULT_EPOCHS, HEADED, MINI, STEPS, recipe_named
-from pipeline.core.settings import Settings
-from pipeline.photos.sources import SAMPLE
+from pipeline.core.settings import SAMPLE, Settings
 
 if TYPE_CHECKING:
     from pipeline.galleries.gallery import Gallery

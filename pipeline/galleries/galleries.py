@@ -14,14 +14,13 @@ from typing import Any
 
 from pipeline.core.errors import SettingsError, Unknown
 from pipeline.core.recipes import PACKAGED
-from pipeline.core.settings import VERSION, Settings
+from pipeline.core.settings import SAMPLE, VERSION, Settings
 from pipeline.embeddings.store import MANIFEST
 from pipeline.galleries.ask import choice
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.galleries.own_galleries import KEPT, OwnGalleries
 from pipeline.galleries.preparation import Preparation
 from pipeline.galleries.task import Task
-from pipeline.photos.sources import SAMPLE
 
 log = logging.getLogger(__name__)
 

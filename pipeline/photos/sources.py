@@ -18,8 +18,7 @@ from pipeline.core.files import digest
 from pipeline.core.folders import link_folder, make_folder
 from pipeline.core.hub import endpoint, meter, reachable
 from pipeline.core.progress import Progress, Report, silent
-from pipeline.core.settings import LFW, expanded
-from pipeline.core.settings import SAMPLE as SAMPLE
+from pipeline.core.settings import LFW, SAMPLE, expanded
 from pipeline.photos.folders import folder_photos, labelled_photos, slug, told_apart
 from pipeline.photos.photos import Photos, revision
 

@@ -17,9 +17,8 @@ from pipeline.bench.visitor import Visitor
 from pipeline.cli import bench
 from pipeline.core.errors import ServingError
 from pipeline.core.processors import processor
-from pipeline.core.settings import Settings
+from pipeline.core.settings import SAMPLE, Settings
 from pipeline.galleries.gallery import open_gallery
-from pipeline.photos.sources import SAMPLE
 
 RECIPE = "mtcnn-mini"
 

@@ -12,10 +12,10 @@ from PIL import Image
 from pipeline.__main__ import main
 from pipeline.bench import speed
 from pipeline.core.processors import processor
+from pipeline.core.settings import SAMPLE
 from pipeline.core.types import Face
 from pipeline.encoder.networks import NETWORKS
 from pipeline.galleries.gallery import Gallery
-from pipeline.photos.sources import SAMPLE
 from tests.fakes import TinyEncoders
 
 POINTS = ((1.0, 1.0), (2.0, 1.0), (1.5, 2.0), (1.0, 3.0), (2.0, 3.0))

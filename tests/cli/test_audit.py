@@ -12,13 +12,12 @@ from PIL import Image
 
 from pipeline import __main__ as cli
 from pipeline.core.recipes import MINI
-from pipeline.core.settings import Settings
+from pipeline.core.settings import SAMPLE, Settings
 from pipeline.embeddings.corrections import NAME, Corrections
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.galleries.preparation import Preparation
 from pipeline.galleries.reports import load_audit
 from pipeline.page.tabs.evaluation import evaluation_tab
-from pipeline.photos.sources import SAMPLE
 
 RECIPES = (MINI, "mini-whole")
 TWICE = "Composite 02/9.jpg"  # a photo of the first person, saved again under another name

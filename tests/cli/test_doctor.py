@@ -15,10 +15,9 @@ from pipeline.cli import doctor
 from pipeline.cli.doctor import Finding, embeddings, environment, folder, indexes, weights
 from pipeline.core.processors import processor
 from pipeline.core.recipes import DEFAULT, MINI, RECIPES
-from pipeline.core.settings import Milvus, Settings
+from pipeline.core.settings import SAMPLE, Milvus, Settings
 from pipeline.encoder.weights import WEIGHT_FILES
 from pipeline.galleries.gallery import Gallery
-from pipeline.photos.sources import SAMPLE
 from tests.fakes import TinyEncoders, portrait
 from tests.network import plain_environment
 

@@ -18,12 +18,11 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 import app
-from pipeline.core.settings import Settings
+from pipeline.core.settings import SAMPLE, Settings
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.gallery import open_gallery
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.galleries.preparation import Preparation
-from pipeline.photos.sources import SAMPLE
 
 FOLDER = Path(__file__).parent / "screenshots"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")

@@ -24,12 +24,11 @@ import app
 from pipeline.bench.visitor import Visitor
 from pipeline.core.network import Access, Network
 from pipeline.core.recipes import BASELINE, COMPACT, DEFAULT_INDEX, DEFAULT_K
-from pipeline.core.settings import Settings
+from pipeline.core.settings import SAMPLE, Settings
 from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.galleries import Galleries, open_galleries
 from pipeline.galleries.gallery import Gallery, StoredEncoders
 from pipeline.galleries.preparation import Preparation
-from pipeline.photos.sources import SAMPLE
 from tests.e2e.conftest import CHROMIUM, PHONE, QUIET, held_back
 from tests.e2e.test_page import choose_model, upload, upload_file
 

@@ -16,11 +16,11 @@ import pytest
 import requests
 from gradio_client import Client, handle_file
 
-from pipeline.core.settings import VARIABLES
+from pipeline.core.settings import SAMPLE, VARIABLES
 from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
-from pipeline.photos.sources import SAMPLE, open_photos
+from pipeline.photos.sources import open_photos
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, held_back
 from tests.e2e.test_page import upload, wait_for_answer
 from tests.fakes import TinyEncoders, portrait, tiny_gallery

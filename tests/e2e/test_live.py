@@ -14,6 +14,7 @@ import requests
 from PIL import Image
 
 from pipeline.core.recipes import MINI
+from pipeline.core.settings import SAMPLE
 from pipeline.core.types import Answer
 from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.gallery import Gallery, StoredEncoders
@@ -22,7 +23,6 @@ from pipeline.page.server.gate import AT_ONCE
 from pipeline.page.server.live import FRAME_BYTES
 from pipeline.page.server.uploads import own_folder
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import SAMPLE
 from tests.e2e.camera import film
 from tests.e2e.conftest import ALLOWED, DESKTOP, FAKE_CAMERA, PHONE, Browse, Page, Serve
 from tests.fakes import draw, portrait

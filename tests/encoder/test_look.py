@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from pipeline.core.recipes import MINI
+from pipeline.core.settings import SAMPLE
 from pipeline.core.types import Face
 from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.faces import MtcnnDetector
@@ -16,7 +17,6 @@ from pipeline.encoder.look import TURNS, Look, look
 from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.own_faces import OwnFaces
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import SAMPLE
 
 PEOPLE = sorted(SAMPLE.iterdir())[:12]
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from pipeline.core.errors import WeightsError
 from pipeline.core.recipes import MINI as RECIPE
 from pipeline.core.recipes import recipe_named
-from pipeline.core.settings import Settings
+from pipeline.core.settings import SAMPLE, Settings
 from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.mini import MINI, Block, Shape
@@ -24,7 +24,6 @@ from pipeline.encoder.weights import PACKAGED, Weights
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
-from pipeline.photos.sources import SAMPLE
 from pipeline.training import augmentation, distil
 from pipeline.training.augmentation import Source, Views
 from pipeline.training.mini_net import MiniNet, save_mini

@@ -22,6 +22,7 @@ from torchvision.transforms import functional
 
 from pipeline.core.errors import WeightsError
 from pipeline.core.recipes import Recipe, recipe_named
+from pipeline.core.settings import SAMPLE
 from pipeline.core.types import FloatArray, Network
 from pipeline.encoder import networks, torch_networks
 from pipeline.encoder.graphs import INT8, Batched, keep_biases
@@ -29,7 +30,6 @@ from pipeline.encoder.networks import NETWORKS, OpenvinoNetwork, open_network
 from pipeline.encoder.torch_networks import OnDevice, has_gpu, torch_graph
 from pipeline.encoder.weights import Weights
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import SAMPLE
 from tests.test_architecture import SLOW, loaded_by
 
 FACENET = recipe_named("mtcnn-facenet")

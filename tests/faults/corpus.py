@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
-from pipeline.photos.sources import SAMPLE
+from pipeline.core.settings import SAMPLE
 
 Outcome = Literal["answered", "refused", "either"]
 FACE_SIDE = 250  # px, that of the sample's photos

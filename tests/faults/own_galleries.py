@@ -10,13 +10,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pipeline.core.settings import SAMPLE
 from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.ask import Question, ask
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.indexes.registry import available
 from pipeline.page.server.machine import share_freed_memory
-from pipeline.photos.sources import SAMPLE
 
 PHOTOS = 12
 

@@ -7,8 +7,8 @@ import base64
 import schemathesis
 from hypothesis import strategies
 
+from pipeline.core.settings import SAMPLE
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import SAMPLE
 from tests.fakes import draw, portrait
 from tests.faults.corpus import encode
 

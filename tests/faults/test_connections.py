@@ -18,8 +18,8 @@ import requests
 import pipeline
 from pipeline.__main__ import _parser
 from pipeline.core.recipes import MINI
+from pipeline.core.settings import SAMPLE
 from pipeline.encoder.weights import WEIGHT_FILES
-from pipeline.photos.sources import SAMPLE
 from tests.app_process import app_process, found_by
 from tests.conftest import REAL, Tally
 from tests.faults.conftest import ROOT

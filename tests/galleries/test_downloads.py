@@ -14,11 +14,11 @@ import pytest
 from pipeline.core.errors import Stopped, WeightsError
 from pipeline.core.progress import Progress
 from pipeline.core.recipes import DEFAULT, MINI
+from pipeline.core.settings import SAMPLE
 from pipeline.encoder import weights
 from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.weights import WEIGHT_FILES, WeightFile, WeightStore
 from pipeline.galleries.own_galleries import OwnGalleries
-from pipeline.photos.sources import SAMPLE
 
 CONTENT = bytes(1 << 17)
 SOON = 10.0  # seconds; the download does not end before the test does

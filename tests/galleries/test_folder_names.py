@@ -9,14 +9,14 @@ from pathlib import Path
 import datasets
 import pytest
 
-from pipeline.core.settings import Settings
+from pipeline.core.settings import SAMPLE, Settings
 from pipeline.embeddings import publish as publishing
 from pipeline.galleries.galleries import open_galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.photos import sources
 from pipeline.photos.folders import slug
 from pipeline.photos.photos import Photos
-from pipeline.photos.sources import LFW, SAMPLE, open_photos
+from pipeline.photos.sources import LFW, open_photos
 from tests.embeddings.test_publish import REPO, hub  # noqa: F401
 from tests.fake_hub import Hub
 from tests.fakes import TinyEncoders

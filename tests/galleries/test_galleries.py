@@ -11,11 +11,10 @@ import pytest
 from pipeline.core.errors import SettingsError
 from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import PACKAGED, UNASKED
-from pipeline.core.settings import Settings
+from pipeline.core.settings import SAMPLE, Settings
 from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
-from pipeline.photos.sources import SAMPLE
 from tests.fakes import TinyEncoders, make_folder
 
 SECONDS = 60

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import MINI
+from pipeline.core.settings import SAMPLE
 from pipeline.embeddings.corrections import Correction, Corrections
 from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.weights import WeightStore
@@ -18,7 +19,7 @@ from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.galleries.own_gallery import OwnGallery
 from pipeline.galleries.own_people import OwnPeople
 from pipeline.galleries.people import NOBODY, corrected, find_people
-from pipeline.photos.sources import SAMPLE, UNKNOWN
+from pipeline.photos.sources import UNKNOWN
 from tests.waiting import until
 
 COUNTS = {"01": 4, "02": 3, "03": 2, "04": 1}

@@ -12,10 +12,10 @@ from PIL import Image
 from pipeline.__main__ import main
 from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import MINI
+from pipeline.core.settings import SAMPLE
 from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.people import FolderFaces, People, find_people, link_people
-from pipeline.photos.sources import SAMPLE
 
 PEOPLE = sorted(SAMPLE.iterdir())[:4]
 

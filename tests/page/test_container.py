@@ -14,8 +14,7 @@ import pytest
 
 from pipeline.bench.processes import free_port
 from pipeline.core.recipes import MINI
-from pipeline.core.settings import VARIABLES
-from pipeline.photos.sources import SAMPLE
+from pipeline.core.settings import SAMPLE, VARIABLES
 from tests.network import plain_environment
 
 ROOT = Path(__file__).parents[2]

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.recipes import RECIPES
+from pipeline.core.settings import SAMPLE
 from pipeline.galleries.galleries import MAIN, Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.standing import is_own_working, polled, standing
-from pipeline.photos.sources import SAMPLE
 from tests.fakes import TinyEncoders, portrait
 
 RECIPE = "mtcnn-reid"

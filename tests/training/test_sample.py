@@ -12,11 +12,12 @@ from PIL import Image
 from pipeline.core.errors import SettingsError
 from pipeline.core.geometry import unit_rows
 from pipeline.core.recipes import recipe_named
+from pipeline.core.settings import SAMPLE
 from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import open_encoder
 from pipeline.encoder.weights import Weights
 from pipeline.photos.images import open_image
-from pipeline.photos.sources import SAMPLE, open_photos
+from pipeline.photos.sources import open_photos
 from pipeline.training.sample import LANDMARKS, MADE_OF, PEOPLE, PHOTOS_EACH, SIDE, _warped, portrait, similar_people
 
 

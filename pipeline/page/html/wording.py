@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from pipeline.core.progress import Progress
 from pipeline.core.recipes import IMPROVED, RECIPES
-from pipeline.core.settings import VERSION
+from pipeline.core.settings import SAMPLE, VERSION
 from pipeline.core.types import Answer, Hit
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.own_gallery import OwnGallery, Told
@@ -16,7 +16,6 @@ from pipeline.galleries.preparation import Preparation, Status
 from pipeline.indexes.registry import INDEXES, why_unavailable
 from pipeline.page.html.sources import TEMPLATES
 from pipeline.page.roles import ROLES, role_of
-from pipeline.photos.sources import SAMPLE
 
 TITLE = "Reverse Face Search"
 CROP_ALT = "what the network sees of your photo"

@@ -27,8 +27,8 @@ from pipeline.page.tabs.search import TO_THE_ANSWER, as_file
 UNKNOWN = "unknown"  # among the people that can be chosen
 MOST_FACES = 60  # of one person, to choose from
 
-# In two lists: the outer one is of outputs.
 NAME = "(person, names) => (names ?? {})[person] ?? ''"
+# In two lists: the outer one is of outputs.
 MARKED = "() => [[...document.querySelectorAll('#people-faces [aria-pressed=true]')].map((one) => one.dataset.photo)]"
 
 Edit = Callable[[OwnPeople, Values], None]
