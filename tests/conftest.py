@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from pipeline.core.settings import VARIABLES, Settings
 from pipeline.core.tables import markdown_table
@@ -99,6 +101,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in set(left_out)]
 
 
+class FilesInOrder(LoadFileScheduling):
+    """`--dist loadfile`, but what shares LFW's galleries runs in one process, and browsers come first, as sorted."""
+
+    def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "tests/lfw" if file.startswith("tests/lfw/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Ours for `loadfile`, xdist's own else."""
+    return FilesInOrder(config, log) if config.option.dist == "loadfile" else None
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Says what was left out, and prints the table."""
     if left_out := config.stash[LEFT_OUT]:
@@ -115,6 +134,17 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the caller's settings by accident; those that want real data ask for `real`."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def ports_of_its_own() -> Iterator[None]:
+    """Each of several test processes serves on other ports: Gradio finds a free one first, and takes it later."""
+    from gradio import http_server
+
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(http_server, "INITIAL_PORT_VALUE", http_server.INITIAL_PORT_VALUE + 100 * number)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -24,6 +24,7 @@ from pipeline.photos.sources import open_photos
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, held_back
 from tests.e2e.test_page import upload, wait_for_answer
 from tests.fakes import TinyEncoders, portrait, tiny_gallery
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 # Every process of the server refuses to connect to anything but this machine, and says so.
@@ -155,7 +156,9 @@ def test_a_first_start_without_any_host_answers(first_start: tuple[str, float], 
 
 
 def test_every_sample_photo_finds_the_other_four(first_start: tuple[str, float]) -> None:
-    client = Client(first_start[0], verbose=False, download_files=False)
+    url, _ = first_start
+    until(lambda: "mtcnn-mini" in requests.get(f"{url}/health", timeout=5).json()["ready"].get(SAMPLE.name, ()))
+    client = Client(url, verbose=False, download_files=False)
     photos = open_photos(SAMPLE.name)
     missed = []
     for row, photo_id in enumerate(photos.photo_ids):

@@ -162,7 +162,7 @@ def test_what_a_first_visit_loads_is_small_and_kept(opened: Open) -> None:
 def test_by_keyboard_alone(opened: Open, tmp_path: Path) -> None:
     page = opened("desktop")
     TWO.save(tmp_path / "two.png")
-    page.get_by_label("Upload file").focus()
+    tab_to(page, "#photo [aria-label='Upload file']")
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files(tmp_path / "two.png")
