@@ -378,7 +378,7 @@ def report_values(gallery: Gallery, searcher: Searcher) -> Values | None:
     if gallery.photos.every_face or searcher.embeddings.layer:
         return None
     report = evaluate([searcher], Task(gallery.photos, None, tuple(gallery.examples())))
-    for name in ("made", "versions", "gallery", "notes"):
+    for name in ("made", "versions", "processor", "gallery", "notes"):
         del report[name]
     for name in ("seconds", "cost", "label"):
         del report["recipes"][0][name]

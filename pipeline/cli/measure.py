@@ -67,5 +67,6 @@ def evaluate(options: argparse.Namespace) -> int:
     paths = save_report(gallery, report, options.json, options.html)
     tables = (table(report) for table in (headline, steps, costs, open_set, asked, words, parts))
     print(*(markdown(table) for table in tables if table[1]), sep="\n\n")
-    print(f"Done in {time.perf_counter() - started:.0f} s{peak_memory()}; {paths[0]} and {paths[1]}.")
+    took = f"{time.perf_counter() - started:.0f} s{peak_memory()}, on {report['processor']}"
+    print(f"Done in {took}; {paths[0]} and {paths[1]}.")
     return 0

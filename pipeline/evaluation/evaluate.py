@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.core.errors import GalleryDamaged, SettingsError
+from pipeline.core.processors import processor
 from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import recipe_named
 from pipeline.core.types import SAME_PHOTO_DISTANCE, FloatArray, Photo, VectorIndex
@@ -258,6 +259,7 @@ def _facts(task: Task, notes: Sequence[str]) -> dict[str, Any]:
             "group_limit": groups.LIMIT_SEED,
             "check": CHECK_SEED,
         },
+        "processor": str(processor()),
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         "notes": notes,
     }

@@ -28,7 +28,7 @@ def html_report(report: dict[str, Any], picture: Picture) -> str:
     sections = [
         _section("Which is better", tables.headline(report), HEADLINE_NOTE),
         *([_section("By how much", tables.steps(report), STEP_NOTE)] if report["steps"] else []),
-        _section("What a photo costs", tables.costs(report), COST_NOTE),
+        _section("What a photo costs", tables.costs(report), f"{COST_NOTE} {report.get('processor', 'unknown')}."),
         drawings(report),
         *([_section("Are two photos of one person? (View 2)", tables.verification(report))] if report["pairs"] else []),
         *([verdicts(report)] if any(recipe["verdicts"] for recipe in recipes) else []),
@@ -58,7 +58,7 @@ HEADLINE_NOTE = (
     "searched with, of a person who has another. Open set: of those, named rightly by the nearest distance while one "
     "in a hundred who are not in the gallery is named at all; names as they are."
 )
-COST_NOTE = "In a batch, as when a gallery is built, timed in turns on the machine that made this report."
+COST_NOTE = "In a batch, as when a gallery is built, timed in turns on the machine that made this report:"
 STEP_NOTE = (
     "Percentage points that a model has over the one before it, an option over its model, on the same pairs and "
     "photos. The last column names the gains that differ from 0 after Holm's correction for all comparisons in the "

@@ -23,6 +23,7 @@ from pipeline.core.errors import (
     WeightsError,
 )
 from pipeline.core.files import digest, sealed, write_json
+from pipeline.core.processors import processor
 from pipeline.core.progress import Progress, silent
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
@@ -129,6 +130,7 @@ def test_what_a_report_holds(built: Gallery) -> None:
     assert report["photos_revision"] == built.photos.revision
     assert report["seeds"]["split"] == [0, 1, 2, 3, 4]
     assert report["versions"]["numpy"] == np.__version__
+    assert report["processor"] == str(processor())
     assert any("VGGFace2" in note for note in report["notes"])
     (one,) = report["recipes"]
     manifest = built.searcher(RECIPE).embeddings.manifest
