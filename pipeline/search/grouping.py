@@ -22,7 +22,6 @@ from pipeline.search.calibration import Calibration
 FALSE_ALARMS = 0.1
 # Two faces who have nobody else rest on one distance, where three rest on two: by chance both are to be as rare.
 FALSE_PAIRS = FALSE_ALARMS**2
-SAME_PICTURE = 0.5  # the distance within which two faces of one photo are one person all the same: it is a collage
 BLOCK_FLOATS = 1 << 25  # of similarities in memory at once: 128 MiB
 
 
@@ -38,14 +37,15 @@ def group_faces(vectors: FloatArray, limits: tuple[float, float], photos: Sequen
         vectors: unit vectors (n, d), one a face.
         limits: the distance that the faces of two groups may have on average (root mean square) to be joined, and that
             of two faces who are alone in a group.
-        photos: which photo each face is in, if faces of one photo are to be different people.
+        photos: which photo each face is in, if faces of one photo are to be different people; unless they are as near
+            as two who are alone have to be: it is a collage, or there is a mirror.
 
     Returns:
         The number of each face's group (n,), from 0, the largest group first.
     """
     limit, of_two = limits
     vectors = np.asarray(vectors, np.float32)
-    groups = _Groups(vectors, limit, _rivals(vectors, photos))
+    groups = _Groups(vectors, limit, _rivals(vectors, photos, of_two))
     while groups.join():
         pass
     return _by_size(_without_pairs(vectors, groups.labels(), of_two))
@@ -69,16 +69,17 @@ def _by_size(labels: IntArray) -> IntArray:
     return number[inverse]
 
 
-def _rivals(vectors: FloatArray, photos: Sequence[str]) -> dict[int, set[int]]:
-    """For each face those that must be others: the faces of the same photo."""
+def _rivals(vectors: FloatArray, photos: Sequence[str], limit: float) -> dict[int, set[int]]:
+    """For each face those that must be others: the faces of the same photo beyond this distance."""
     faces: dict[str, list[int]] = defaultdict(list)
     for face, photo in enumerate(photos):
         faces[photo].append(face)
     rivals: dict[int, set[int]] = {}
     for together in faces.values():
-        near = vectors[together] @ vectors[together].T > 1 - SAME_PICTURE**2 / 2
+        near = vectors[together] @ vectors[together].T > 1 - limit**2 / 2
+        near |= near.T  # of two who are as far apart as the limit, to the last bit
         for row, face in enumerate(together):
-            others = {other for other, same in zip(together, near[row], strict=True) if not same}
+            others = {other for other, same in zip(together, near[row], strict=True) if not same} - {face}
             if others:
                 rivals[face] = others
     return rivals
@@ -142,7 +143,10 @@ class _Groups:
             similar[np.arange(len(rows)), np.searchsorted(self._active, rows)] = -np.inf
             for number, row in enumerate(rows.tolist()):
                 if row in self.rivals:
-                    similar[number, np.isin(self._active, list(self.rivals[row]))] = -np.inf
+                    rivals = np.array(sorted(self.rivals[row]))
+                    places = np.searchsorted(self._active, rivals)
+                    here = np.take(self._active, places, mode="clip") == rivals  # others are done with
+                    similar[number, places[here]] = -np.inf
             best = similar.argmax(axis=1)
             self._nearest[rows] = self._active[best]
             self._distances[rows] = 2 - 2 * similar[np.arange(len(rows)), best]
