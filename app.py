@@ -57,6 +57,7 @@ from pipeline.page.tabs.explore import explain_events, explore_events
 from pipeline.page.tabs.live import live_route, live_tab
 from pipeline.page.tabs.map import DRAWN, map_tab
 from pipeline.page.tabs.own_photos import OwnPhotos
+from pipeline.page.tabs.people import people_tab
 from pipeline.page.tabs.preparing import Watch
 from pipeline.page.tabs.search import search_events
 
@@ -76,8 +77,11 @@ for _ours in (__name__, "pipeline"):
     logging.getLogger(_ours).setLevel(logging.INFO)
 
 
-def build_page(galleries: Galleries, gate: Gate | None = None) -> gr.Blocks:
-    """The page on top of galleries that are being prepared; what searches goes through `gate`."""
+def build_page(galleries: Galleries, gate: Gate | None = None, *, strangers: bool = False) -> gr.Blocks:
+    """The page on top of galleries that are being prepared; what searches goes through `gate`.
+
+    Where `strangers` may come, they cannot say who is in the photos it was started for.
+    """
     gate = gate or Gate()
     with GuardedBlocks(title=wording.TITLE, analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_id="top"):
@@ -91,6 +95,7 @@ def build_page(galleries: Galleries, gate: Gate | None = None) -> gr.Blocks:
                 parts = Parts(galleries, gallery, tabs)
             comparing = gr.Tab("Compare")
             own = gr.Tab(wording.TAB, id="own") if galleries.own else None
+            people = gr.Tab("People") if galleries.main.gallery.of_people else None
             live = gr.Tab("Live", id="live")
             mapping = gr.Tab("Map", id="map")
             with gr.Tab("Evaluation") as evaluation:
@@ -107,6 +112,8 @@ def build_page(galleries: Galleries, gate: Gate | None = None) -> gr.Blocks:
         watch = Watch(page, parts, header, about)
         if galleries.own and own:
             OwnPhotos(page, own, watch, galleries.own)
+        if people:
+            people_tab(people, watch, editing=not strangers)
         endpoints(parts)
         evaluation.select(partial(evaluation_tab, galleries.main), None, figures, api_visibility="private")
     keep_no_lists(page)
@@ -148,7 +155,7 @@ def launch(
     if galleries.own:
         galleries.own.start()
     gr.set_static_paths(galleries.picture_roots)  # as the visitor's photo and as examples, for which Gradio has files
-    page = build_page(galleries, gate)
+    page = build_page(galleries, gate, strangers=network.access.public)
     routes += files_routes(page)
     THEME.custom_css = source("page.css") + wording.index_style()
     names = served_names(str(options.get("server_name") or LOCALHOST_NAME), network.hosts)

@@ -20,6 +20,7 @@ from pipeline.core.tables import CSV_ENCODING
 from pipeline.photos.photos import Photos
 from pipeline.photos.sources import UNKNOWN
 
+NOBODY = "not a person"  # the name of what the detector takes for faces: statues, posters, patterns
 NAME = "corrections.csv"  # in the gallery's folder, beside its embeddings
 LFW_ERRATA = Path(__file__).parent / "lfw_errata.csv"
 # What each kind needs beside `photo`.
@@ -97,8 +98,9 @@ class Corrections:
 
     def adding(self, rows: Iterable[Correction]) -> Corrections:
         """These rows with others, which replace those of the same kind about the same photos."""
-        merged = {(row.kind, row.photo, row.other): row for row in (*self.rows, *rows)}
-        return Corrections(tuple(merged.values()))
+        new = {(row.kind, row.photo, row.other): row for row in rows}
+        kept = [row for row in self.rows if (row.kind, row.photo, row.other) not in new]
+        return Corrections((*kept, *new.values()))
 
     @cached_property
     def accepted(self) -> tuple[Correction, ...]:
@@ -113,8 +115,9 @@ class Corrections:
 
     @property
     def dropped(self) -> frozenset[str]:
-        """The ids of photos that show nobody whose name is known."""
-        return frozenset(row.photo for row in self.accepted if row.kind == "drop")
+        """The ids of photos that show nobody whose name is known, by what was said last of each."""
+        last = {row.photo: row for row in self.accepted if row.kind in ("rename", "split", "drop")}
+        return frozenset(photo for photo, row in last.items() if row.kind == "drop" or row.name == NOBODY)
 
     @property
     def apart(self) -> tuple[tuple[str, str], ...]:

@@ -83,6 +83,7 @@ class Gallery:
         self._photos: Photos | None = None
         self._built: dict[str, Embeddings] = {}  # and not searched yet
         self._searchers: dict[str, Searcher] = {}
+        self._names: Mapping[str, str] = {}
         self._lock = threading.Lock()
 
     def fetch_from(self, repo: str) -> None:
@@ -161,13 +162,30 @@ class Gallery:
                 self._searchers[recipe] = open_searcher(embeddings, encoder, self.milvus, calibration, people)
             return self._searchers[recipe]
 
+    @property
+    def of_people(self) -> bool:
+        """Whether its faces are grouped into people: every face of somebody's photos is in it."""
+        return self._dataset.startswith("imagefolder:")
+
+    def name_faces(self, names: Mapping[str, str]) -> None:
+        """What faces are called from now on, by their ids, by every recipe; others as the photos say."""
+        with self._lock:
+            self._names, searchers = names, dict(self._searchers)
+        named = {recipe: each.naming(self._people_of(each.embeddings)) for recipe, each in searchers.items()}
+        with self._lock:
+            self._searchers |= named
+
     def _people_of(self, embeddings: Embeddings) -> Sequence[str | None] | None:
         """Who each face shows, as a `Searcher` has it."""
         if not self.photos.named:
-            return None
+            return [self._names.get(face) for face in embeddings.photo_ids] if self._names else None
         corrected = self.corrections.people(embeddings.photo_ids, embeddings.people)
-        rows = zip(corrected, embeddings.people, embeddings.named.tolist(), strict=True)
-        return [name if named or name != before else None for name, before, named in rows]
+        nobody = self.corrections.dropped if self.photos.every_face else frozenset()
+        rows = zip(embeddings.photo_ids, corrected, embeddings.people, embeddings.named.tolist(), strict=True)
+        return [
+            None if face in nobody else self._names.get(face, name if named or name != before else None)
+            for face, name, before, named in rows
+        ]
 
     @property
     def corrections(self) -> Corrections:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.core.progress import Report
 from pipeline.core.recipes import RECIPES
-from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import Encoders
 from pipeline.galleries.gallery import Gallery, all_recipes
 from pipeline.photos.folders import own_photos
@@ -24,7 +22,6 @@ class OwnFaces(Gallery):
         super().__init__(TITLE, encoders, folder / "index")
         self._folder = folder
         self._pictures = pictures
-        self._names: Mapping[str, str] = {}
 
     @property
     def thumbnails_root(self) -> Path:
@@ -36,15 +33,10 @@ class OwnFaces(Gallery):
         """As `face_recipes` has it."""
         return face_recipes()
 
-    def name_faces(self, names: Mapping[str, str]) -> None:
-        """What faces are called from now on, by their ids, by every recipe."""
-        with self._lock:
-            self._names = names
-            searchers = self._searchers.items()
-            self._searchers = {recipe: each.naming(self._people_of(each.embeddings)) for recipe, each in searchers}
-
-    def _people_of(self, embeddings: Embeddings) -> Sequence[str | None] | None:
-        return [self._names.get(face) for face in embeddings.photo_ids] if self._names else None
+    @property
+    def of_people(self) -> bool:
+        """They are."""
+        return True
 
     def _opened(self, report: Report) -> Photos:
         """The photos as they were at first use; PhotosError if there are none."""

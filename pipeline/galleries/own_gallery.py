@@ -16,8 +16,8 @@ from pipeline.core.progress import Progress
 from pipeline.core.recipes import UNASKED
 from pipeline.core.settings import EMBEDDED
 from pipeline.encoder.encoder import Encoders
+from pipeline.galleries.known_people import KnownPeople
 from pipeline.galleries.own_faces import OwnFaces, face_recipes
-from pipeline.galleries.own_people import OwnPeople, found_people
 from pipeline.galleries.preparation import Preparation
 from pipeline.galleries.task import Task
 from pipeline.galleries.uploads import Taken, take
@@ -55,7 +55,6 @@ class OwnGallery(Task):
         self.preparation: Preparation | None = None  # None until there is something to search
         self.problem = ""
         self.told: Told | None = None
-        self.people: OwnPeople | None = None  # None until they are found, or where they cannot be
         self.removed = False  # or being removed: nothing is begun with it any more
         self._encoders = encoders
         self._coming: Preparation | None = None
@@ -77,6 +76,11 @@ class OwnGallery(Task):
         """How far the task is."""
         coming = self._coming.under_way() if self._coming else {}
         return next(iter(coming.values()), self._progress)
+
+    @property
+    def people(self) -> KnownPeople | None:
+        """Who is in the photos; None until they are told apart, or where they cannot be."""
+        return self.preparation.people if self.preparation else None
 
     @property
     def photo_ids(self) -> tuple[str, ...]:
@@ -122,7 +126,7 @@ class OwnGallery(Task):
                 self.preparation.gallery.pictures.remove(wanted)
             if self.people:
                 self.people.forget(wanted)
-            self.told, self.people = None, None
+            self.told = None
             self.resume()
 
     def resume(self) -> None:
@@ -146,7 +150,7 @@ class OwnGallery(Task):
         self.removed = True
         with self._lock:
             self._close()
-            self.preparation, self.told, self.people = None, None, None
+            self.preparation, self.told = None, None
             remove_folder(self._pictures / self.name)
             remove_folder(self.folder)
 
@@ -274,7 +278,6 @@ class OwnGallery(Task):
         if not len(preparation.searcher(here[0]).embeddings):
             raise PhotosError(NO_FACES)
         self._progress = None
-        self.people = found_people(preparation.gallery, here[0])
         preparation.start(name for name in face_recipes() if name in UNASKED)
 
     def _new_preparation(self) -> Preparation:

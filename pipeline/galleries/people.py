@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import GalleryError, SettingsError, StorageError
 from pipeline.core.progress import Report, silent
-from pipeline.embeddings.corrections import Correction, Corrections
+from pipeline.embeddings.corrections import NOBODY, Correction, Corrections
 from pipeline.encoder.encoder import Encoders
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.own_faces import face_recipes
@@ -21,8 +21,6 @@ from pipeline.photos.photos import Photos
 from pipeline.photos.sources import UNKNOWN
 from pipeline.search.grouping import group_faces, limits_of
 from pipeline.search.searcher import Searcher
-
-NOBODY = "not a person"  # the name of what the detector takes for faces: statues, posters, patterns
 
 
 class FolderFaces(Gallery):
@@ -79,13 +77,16 @@ def find_people(gallery: Gallery, recipe: str, report: Report = silent) -> Peopl
     GalleryError where the recipe's distances were never calibrated with its weights.
     """
     gallery.build([recipe], report)
-    return people_in(groups_of(gallery.searcher(recipe)), gallery.corrections)
+    return people_in(groups_of(gallery.searcher(recipe)), gallery.corrections, {})
 
 
-def people_in(groups: Sequence[Sequence[str]], corrections: Corrections) -> People:
-    """The people of these groups of faces; whoever has one face and no name is unknown."""
+def people_in(groups: Sequence[Sequence[str]], corrections: Corrections, called: Mapping[str, str]) -> People:
+    """The people of these groups of faces; whoever has one face and no name is unknown.
+
+    `called` is what faces are called by their folders.
+    """
     faces: dict[str | int, list[str]] = defaultdict(list)
-    for face, key in corrected(groups, corrections).items():
+    for face, key in corrected(groups, corrections, called).items():
         faces[key].append(face)
     faces.pop(NOBODY, None)
     unknown = faces.pop(UNKNOWN, [])
@@ -100,15 +101,22 @@ def said_of(corrections: Corrections) -> dict[str, Correction]:
     return {row.photo: row for row in corrections.accepted if row.kind in ("rename", "split", "drop")}
 
 
-def corrected(groups: Sequence[Sequence[str]], corrections: Corrections) -> dict[str, str | int]:
+def corrected(
+    groups: Sequence[Sequence[str]], corrections: Corrections, called: Mapping[str, str]
+) -> dict[str, str | int]:
     """Whose each face is: a name where there is one, else the number of its group; by face.
 
-    Who joins a group is called what most of its faces were called, but for those that were split off.
+    Who joins a group is called what most of its faces were called, but for those that were split off. Of whom nothing
+    was said is called as a folder of which the group has more than half: a folder may be of one person, or of a year.
     """
     said = said_of(corrections)
+    in_folder = Counter(name for face, name in called.items() if face not in said)
     who: dict[str, str | int] = {}
     for number, faces in enumerate(groups):
         names = Counter(said[face].name for face in faces if face in said and said[face].kind == "rename")
+        if not names:
+            here = Counter(called[face] for face in faces if face in called and face not in said)
+            names = Counter({name: count for name, count in here.items() if 2 * count > in_folder[name]})
         of_group = names.most_common(1)[0][0] if names else number
         who |= dict.fromkeys(faces, of_group)
     return who | {face: UNKNOWN if row.kind == "drop" else row.name for face, row in said.items() if face in who}

@@ -1,7 +1,7 @@
 """Getting everything ready behind a page that is open already: photos, weights, galleries, one thread for all.
 
 What can be searched at once is opened first. Then those of `UNASKED` are built one by one, the best first, so that the
-first search comes soon; any other is built when somebody chooses it. Maps, which nobody waits for, are drawn last.
+first search comes soon; any other is built when somebody chooses it. Then people are told apart, and maps drawn.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pipeline.embeddings.map import open_map
 from pipeline.embeddings.store import MANIFEST
 from pipeline.galleries.ask import choice
 from pipeline.galleries.gallery import Gallery, all_recipes
+from pipeline.galleries.known_people import KnownPeople, found_people
 from pipeline.galleries.task import Task
 from pipeline.search.searcher import Searcher
 
@@ -59,6 +60,7 @@ class Preparation(Task):
         self._statuses = {name: Status("waiting" if name in UNASKED else "unasked") for name in RECIPES}
         self._wanted: set[str] = set()  # to be opened or built now
         self._problem = ""
+        self.people: KnownPeople | None = None  # None until they are told apart, or where they cannot be
 
     def start(self, recipes: Iterable[str] = UNASKED) -> None:
         """Starts preparing these, unless it is under way. Called again, it retries what was unavailable."""
@@ -161,6 +163,8 @@ class Preparation(Task):
                 self._open(name)
             while self._wanted:
                 self._build(next(name for name in all_recipes() if name in self._wanted))
+            if self.people is None:
+                self.people = found_people(self.gallery, [name for name in self.ready() if RECIPES[name].finds_faces])
             if self._maps:
                 self._draw_maps()
         except PipelineError as error:

@@ -1,4 +1,4 @@
-"""The people in one's own photos, by the real small network: seen, searched with, named, merged, split, found again."""
+"""The people in one's photos, by the real small network: seen, searched with, named, merged, split, found again."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import requests
 
 from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.weights import WeightStore
+from pipeline.galleries.known_people import KnownPeople
 from pipeline.galleries.own_galleries import OwnGalleries
-from pipeline.galleries.own_people import OwnPeople
 from pipeline.page.html.people import faces_html
 from pipeline.page.tabs import people as people_tab
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, loaded
 from tests.e2e.test_folders import drop_on
 from tests.e2e.test_own_photos import drop, files_of, served_with
 from tests.e2e.test_page import captions, wait_for_answer
-from tests.galleries.test_own_people import COUNTS, album
+from tests.galleries.test_known_people import COUNTS, album, prepared
 from tests.waiting import until
 
 
@@ -41,19 +41,19 @@ def row(page: Page) -> list[str]:
     return [name.replace("\n", " ") for name in page.locator(".people-row li").all_inner_texts()]
 
 
-def choose(page: Page, field: str, name: str) -> None:
+def choose(page: Page, field: str, name: str, of: str = "people") -> None:
     """Chooses somebody among the people, by the keyboard."""
-    page.locator(f"#people-{field} input").focus()
+    page.locator(f"#{of}-{field} input").focus()
     page.keyboard.press("ControlOrMeta+a")
     page.keyboard.type(name)
-    options = page.locator(f"#people-{field}").get_by_role("option")
+    options = page.locator(f"#{of}-{field}").get_by_role("option")
     until(lambda: options.count() == 1)
     page.keyboard.press("Enter")
-    until(lambda: chosen(page, field).startswith(f"{name} ("))  # which nobody typed
+    until(lambda: chosen(page, field, of).startswith(f"{name} ("))  # which nobody typed
 
 
-def chosen(page: Page, field: str) -> str:
-    return str(page.locator(f"#people-{field} input").input_value())
+def chosen(page: Page, field: str, of: str = "people") -> str:
+    return str(page.locator(f"#{of}-{field} input").input_value())
 
 
 def open_tab(page: Page, name: str) -> None:
@@ -62,18 +62,18 @@ def open_tab(page: Page, name: str) -> None:
     page.keyboard.press("Enter")
 
 
-def press(page: Page, what: str) -> None:
-    page.locator(f"#people-{what}").focus()
+def press(page: Page, what: str, of: str = "people") -> None:
+    page.locator(f"#{of}-{what}").focus()
     page.keyboard.press("Enter")
 
 
-def call(page: Page, name: str, better: str, photos: str) -> None:
-    choose(page, "person", name)
+def call(page: Page, name: str, better: str, photos: str, of: str = "people") -> None:
+    choose(page, "person", name, of)
     page.locator(f".people-faces button[aria-label*='{photos}']").first.wait_for()
-    page.locator("#people-name input, #people-name textarea").fill(better)
-    press(page, "save")
+    page.locator(f"#{of}-name input, #{of}-name textarea").fill(better)
+    press(page, "save", of)
     page.locator(".people-row .who", has_text=better).wait_for()
-    until(lambda: chosen(page, "person").startswith(better))  # or this update would undo the next choice
+    until(lambda: chosen(page, "person", of).startswith(better))  # or this update would undo the next choice
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -149,7 +149,7 @@ def test_who_is_ahead_of_the_server_keeps_the_name_typed_and_sees_the_last_choic
     may_answer = threading.Event()
     may_answer.set()
 
-    def held(people: OwnPeople, faces: Sequence[str], most: int) -> str:
+    def held(people: KnownPeople, faces: Sequence[str], most: int) -> str:
         assert may_answer.wait(60)
         return faces_html(people, faces, most)
 
@@ -202,3 +202,27 @@ def test_what_was_said_is_taken_back_and_unknown_faces_are_looked_at(url: str, b
     page.locator("#people-name input, #people-name textarea").fill("  ")
     page.locator("#people-name input, #people-name textarea").press("Enter")
     page.get_by_text("Type the person's name first").wait_for()
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_people_in_the_folder_that_the_page_was_started_for(
+    serve: Serve, browse: Browse, tmp_path: Path, viewport: dict[str, int]
+) -> None:
+    album(tmp_path / "family", {"01": 2, "02": 3, "03": 2, "04": 1})
+    album(tmp_path / "family" / "Ada", {"01": 2}, start=2)
+    url = serve(prepared(tmp_path))
+    page = browse(url, viewport=viewport)
+    page.locator("#results .tile").first.wait_for()
+    open_tab(page, "People")
+    until(lambda: row(page) == ["Ada 4 photos", "Person 2 3 photos", "Person 3 2 photos", "Unknown 1 face"])
+    loaded(page.locator(".people-row img"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    page.get_by_role("button", name="Edit people").click()
+    call(page, "Person 2", "Bruno", "02-", "gallery-people")
+    page.get_by_role("button", name="Bruno").click()
+    wait_for_answer(page, "Bruno")
+    assert [person for person, _ in captions(page)][:3] == ["Bruno"] * 3
+    other = browse(url, viewport=viewport)
+    other.locator("#results .tile").first.wait_for()
+    open_tab(other, "People")
+    until(lambda: row(other)[:2] == ["Ada 4 photos", "Bruno 3 photos"])

@@ -66,7 +66,7 @@ def test_the_file_keeps_every_row_and_says_what_changed(tmp_path: Path) -> None:
 def test_a_later_decision_replaces_an_earlier_one() -> None:
     before = Corrections((Correction("merge", "ann/1", "anne/1"), Correction("drop", "cy/1")))
     after = before.adding([Correction("merge", "ann/1", "anne/1", status="rejected")])
-    assert [row.status for row in after.rows] == ["rejected", "accepted"]
+    assert [(row.kind, row.status) for row in after.rows] == [("drop", "accepted"), ("merge", "rejected")]
 
 
 @pytest.mark.parametrize(

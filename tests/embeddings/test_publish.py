@@ -186,7 +186,8 @@ def test_a_start_fetches_what_is_published_and_builds_the_rest(
     assert "mtcnn-reid" in preparation.ready()
     fetched = [asked for asked in published.asked if asked.startswith("HEAD") and f"/{RECIPE}/" in asked]
     assert len(fetched) == 5, "each file once"
-    assert sorted(caplog.messages) == sorted(
+    said = [message for message in caplog.messages if not message.startswith("Nobody is told apart")]  # uncalibrated
+    assert sorted(said) == sorted(
         f"There is no gallery {preparation.gallery.photos.name}/{name} in {REPO}; it is built here instead."
         for name in RECIPES
         if name != RECIPE

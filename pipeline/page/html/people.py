@@ -1,10 +1,10 @@
-"""The people in a visitor's own photos as HTML: a row of round faces, and the faces of one of them."""
+"""The people in a gallery as HTML: a row of round faces, and the faces of one of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.galleries.own_people import OwnPeople
+from pipeline.galleries.known_people import KnownPeople
 from pipeline.galleries.people import Person
 from pipeline.page.html.grid import served
 from pipeline.page.html.sources import TEMPLATES
@@ -16,23 +16,33 @@ def label(person: Person, number: int) -> str:
     return f"{person.name or f'Person {number}'} ({counted(len(person.photos), 'photo')})"
 
 
-def people_html(people: OwnPeople, most: int) -> str:
-    """The row, whoever is in most photos first, and the unknown faces at its end."""
+def people_html(people: KnownPeople, most: int, *, editing: bool = True) -> str:
+    """The row, whoever is in most photos first, and, where they can be named, the unknown faces at its end."""
     row = [
         (
             person.faces[0],
-            served(people.picture(person.faces[0])),
+            _picture(people, person.faces[0]),
             person.name or f"Person {number}",
             len(person.photos),
         )
         for number, person in enumerate(people.people[:most], start=1)
     ]
-    return TEMPLATES("people", people=row, more=max(len(people.people) - most, 0), unknown=len(people.unknown))
+    return TEMPLATES(
+        "people", people=row, more=max(len(people.people) - most, 0), unknown=len(people.unknown) if editing else 0
+    )
 
 
-def faces_html(people: OwnPeople, faces: Sequence[str], most: int) -> str:
+def _picture(people: KnownPeople, face: str) -> str:
+    """The address of a face's picture; empty where there is none any more."""
+    picture = people.picture(face)
+    return served(picture) if picture else ""
+
+
+def faces_html(people: KnownPeople, faces: Sequence[str], most: int) -> str:
     """One person's faces, to choose some of them."""
     if not faces:
         return ""
-    pictures = [(face, served(people.picture(face))) for face in faces[:most]]
-    return TEMPLATES("people_faces", faces=pictures, more=max(len(faces) - most, 0))
+    pictures = [(face, _picture(people, face)) for face in faces[:most]]
+    return TEMPLATES(
+        "people_faces", faces=[(face, picture) for face, picture in pictures if picture], more=max(len(faces) - most, 0)
+    )

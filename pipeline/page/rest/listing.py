@@ -37,7 +37,7 @@ def routes(galleries: Galleries, door: Door) -> APIRouter:
 
     @router.get("/people", response_model=models.People)
     async def list_people(key: Key = "", recipe: Name = "") -> Response:
-        """Who is in a gallery: by its names, or where it has none, by grouping its faces."""
+        """Who is in a gallery: by its names; of somebody's photos by grouping their faces."""
         return await door.answered(partial(people_of, galleries, key, recipe))
 
     return router
@@ -47,10 +47,9 @@ def people_of(galleries: Galleries, key: str, recipe: str = "") -> dict[str, Any
     """As `People` has it; NotReady where the gallery cannot be searched yet."""
     preparation = galleries.get(key)
     searcher = preparation.searcher(recipe)
-    own = galleries.own.find(key) if galleries.own else None
-    if own and own.people:
-        known = [(person.name or number, person.faces) for number, person in enumerate(own.people.people, start=1)]
-        return _told(known, own.people.unknown)
+    if people := preparation.people:
+        known = [(person.name or number, person.faces) for number, person in enumerate(people.people, start=1)]
+        return _told(known, people.unknown)
     if not preparation.gallery.photos.named:
         return find_people(preparation.gallery, searcher.encoder.recipe.name).as_json()
     by_name: dict[str, list[str]] = defaultdict(list)

@@ -59,7 +59,7 @@ class OwnPhotos:
                 "Search in your photos", visible=False, variant="primary", scale=0, min_width=240, elem_id="own-search"
             )
             self.cancel = gr.Button("Cancel", visible=False, scale=0, min_width=140, elem_id="own-cancel")
-        self.people = PeopleRow(self.watch, self.own)
+        self.people = PeopleRow(self.watch, self.parts.own, "people")
         self.keep = gr.Checkbox(label=wording.KEEP, info=wording.KEEP_NOTE, elem_id="own-keep")
         with gr.Column(visible=False, elem_id="own-manage") as self.manage:
             self.photos = gr.Dropdown([], multiselect=True, label="Photos to remove", elem_id="own-photos")

@@ -1,7 +1,8 @@
-"""The people in a visitor's own photos: the faces as they were grouped, and what the visitor said of them since.
+"""The people in a gallery of somebody's photos: the faces as they were grouped, and what was said of them since.
 
 What is said lies in the gallery's corrections file, a row for each face, so that it outlives photos that are added:
-whoever joins a group is called what most of its faces were called. One look of the visitor is one `source`.
+whoever joins a group is called what most of its faces were called. Whoever
+is most of a folder of the gallery is called as it from the beginning. What is said at once has one `source`.
 """
 
 from __future__ import annotations
@@ -11,39 +12,43 @@ import math
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import count
 
 import numpy as np
 
-from pipeline.core.errors import PipelineError, SettingsError
+from pipeline.core.errors import PhotosError, PipelineError, SettingsError, StorageError
 from pipeline.core.geometry import unit_rows
 from pipeline.core.types import Box, Face, FloatArray
-from pipeline.embeddings.corrections import NAME, Correction, Corrections
+from pipeline.embeddings.corrections import NAME, NOBODY, Correction, Corrections
+from pipeline.embeddings.store import Embeddings
 from pipeline.galleries.gallery import Gallery
-from pipeline.galleries.own_faces import OwnFaces
-from pipeline.galleries.people import NOBODY, Person, groups_of, people_in, said_of
+from pipeline.galleries.people import Person, groups_of, people_in, said_of
 from pipeline.photos.face_ids import photo_of
+from pipeline.photos.images import open_image
 from pipeline.photos.pictures import Picture
 from pipeline.photos.sources import UNKNOWN
-from pipeline.search.hints import turned
+from pipeline.search.hints import LEAST_SHARPNESS, look, turned
 
 log = logging.getLogger(__name__)
 
 SOMEBODY = "Somebody"
 NAME_LENGTH = 60  # characters
+PAGE = "page "  # how the sources of what was said here begin; others are an audit's, or somebody's by hand
+AT_ONCE, BEST = 12, 3  # people, and faces of each that are looked at: a photo of 12 megapixels takes 0.15 s
 SHOWN = 60  # people whose pictures are made at once
 GONE = "Choose a person first; what was chosen is none, or is not here any more."
 
 
-class OwnPeople:
+class KnownPeople:
     """The people of one gallery: `people`, whoever is in most photos first, and faces of `unknown` people.
 
     `found` is when they were, and no other gallery has it.
     """
 
-    def __init__(self, gallery: OwnFaces, recipe: str) -> None:
+    def __init__(self, gallery: Gallery, recipe: str) -> None:
         """Groups the faces; GalleryError where the recipe's distances were never calibrated with its weights."""
         self.gallery, self.recipe, self.found = gallery, recipe, time.time_ns()
         searcher = gallery.searcher(recipe)
@@ -63,11 +68,13 @@ class OwnPeople:
             raise SettingsError(GONE)
         return found
 
-    def picture(self, face: str) -> Picture:
-        """The face as a small picture."""
+    def picture(self, face: str) -> Picture | None:
+        """The face as a small picture; None where its photo cannot be read any more."""
         box = self.box(face)
         pictures = self.gallery.pictures
-        return pictures.face(face, box) if box else pictures.thumbnail(face)
+        with suppress(PhotosError):
+            return pictures.face(face, box) if box else pictures.thumbnail(face)
+        return None
 
     def vector(self, face: str) -> FloatArray:
         """What all faces of the person of this face are like: the mean of their vectors, of unit length."""
@@ -80,11 +87,16 @@ class OwnPeople:
         return self._embeddings.box(face)
 
     def draw(self) -> None:
-        """Makes the pictures of those whom a page shows first."""
+        """Makes the pictures of those whom a page shows first; who is seen at once has the sharpest of the best."""
+        for person in self.people[:AT_ONCE]:
+            for face in person.faces[:BEST]:
+                picture = self.picture(face)
+                self._worth[face] *= sharp(picture) if picture else 0.0
+        self._show()
         for person in self.people[:SHOWN]:
             self.picture(person.faces[0])
 
-    # What the visitor says
+    # What is said of them
 
     def name(self, face: str, name: str) -> None:
         """Calls the person of this face so; whoever is called so already is the same person."""
@@ -108,11 +120,10 @@ class OwnPeople:
 
     def _call(self, faces: Sequence[str], name: str, *, apart: bool = False) -> None:
         """Names faces; whoever joins their groups is called so too, unless they were split `apart` from them."""
-        split = set(self._split)
-        for group in self._groups:
-            here = set(faces) & set(group)
-            if apart:
-                split = split - here if len(here) == len(group) else split | here
+        split, chosen = set(self._split), set(faces)
+        for group in self._groups if apart else ():
+            here = chosen.intersection(group)
+            split = split - here if len(here) == len(group) else split | here
         self._say(Correction("split" if face in split else "rename", face, name=name) for face in faces)
 
     def _free_name(self) -> str:
@@ -130,13 +141,14 @@ class OwnPeople:
     @property
     def said(self) -> bool:
         """Whether there is anything to undo."""
-        return bool(Corrections.load(self._file).rows)
+        return bool(_said_here(Corrections.load(self._file).rows))
 
     def undo(self) -> None:
         """Takes back what was said last."""
         with self._lock:
             rows = Corrections.load(self._file).rows
-            self._save(row for row in rows if row.source != rows[-1].source)
+            last = _said_here(rows)[-1:]
+            self._save(row for row in rows if row.source not in last)
 
     def forget(self, photo_ids: Iterable[str]) -> None:
         """Forgets what was said of photos that are removed: others may be called like them later."""
@@ -151,20 +163,23 @@ class OwnPeople:
         return faces
 
     def _say(self, rows: Iterable[Correction]) -> None:
-        source = f"page {datetime.now(timezone.utc).isoformat()}"
+        source = f"{PAGE}{datetime.now(timezone.utc).isoformat()}"
         with self._lock:
             before = Corrections.load(self._file).rows
             # Not in the place of earlier rows, which are what undo goes back to.
             self._save((*before, *(replace(row, source=source) for row in rows)))
 
     def _save(self, rows: Iterable[Correction]) -> None:
-        Corrections(tuple(rows)).save(self._file)
+        try:
+            Corrections(tuple(rows)).save(self._file)
+        except OSError as error:
+            raise StorageError(f"Names cannot be kept on this server ({error.strerror}); see to its disk.") from error
         self._show()
 
     def _show(self) -> None:
         corrections = Corrections.load(self._file)
         self._split = {face for face, row in said_of(corrections).items() if row.kind == "split"}
-        found = people_in(self._groups, corrections)
+        found = people_in(self._groups, corrections, _by_their_folders(self.gallery, self._embeddings))
         people = [
             replace(one, faces=tuple(sorted(one.faces, key=self._worth.__getitem__, reverse=True)))
             for one in found.people
@@ -174,17 +189,34 @@ class OwnPeople:
         self.gallery.name_faces({face: one.name for one in people for face in one.faces if one.name})
 
 
-def found_people(gallery: Gallery, recipe: str) -> OwnPeople | None:
-    """The people in a gallery of own photos, their pictures made; None where they cannot be told apart."""
-    if not isinstance(gallery, OwnFaces):
-        return None
-    try:
-        people = OwnPeople(gallery, recipe)
-        people.draw()
-    except PipelineError as error:
-        log.warning("Nobody is told apart in a visitor's photos: %s", error)
-        return None
-    return people
+def _said_here(rows: Sequence[Correction]) -> list[str]:
+    """The sources of what was said on the page."""
+    return [row.source for row in rows if row.source.startswith(PAGE)]
+
+
+def _by_their_folders(gallery: Gallery, embeddings: Embeddings) -> dict[str, str]:
+    """What faces are called by the folders of their photos; a photo that lies in none has only its own name."""
+    if not gallery.photos.named:
+        return {}
+    people = gallery.corrections.people(embeddings.photo_ids, embeddings.people)
+    rows = zip(embeddings.photo_ids, people, embeddings.named.tolist(), strict=True)
+    return {face: name for face, name, named in rows if named and "/" in face and name not in (UNKNOWN, NOBODY)}
+
+
+def found_people(gallery: Gallery, recipes: Iterable[str]) -> KnownPeople | None:
+    """The people in a gallery of people, by the first recipe that tells them apart, their pictures made; else None."""
+    why: PipelineError | None = None
+    for recipe in recipes if gallery.of_people else ():
+        try:
+            people = KnownPeople(gallery, recipe)
+            people.draw()
+        except PipelineError as error:
+            why = why or error
+        else:
+            return people
+    if why:
+        log.warning("Nobody is told apart in %s: %s", gallery.title, why)
+    return None
 
 
 def worth(face: Face | None) -> float:
@@ -193,3 +225,9 @@ def worth(face: Face | None) -> float:
         return 0.0
     large = min(math.sqrt(face.area) / 200, 1.0)
     return large * face.confidence * max(1 - turned(face.landmarks), 0.05)
+
+
+def sharp(picture: Picture) -> float:
+    """How sharp a picture of a face is, 0 to 1."""
+    sharpness, _ = look(open_image(picture), np.full(4, np.nan, np.float32))
+    return min(sharpness / (2 * LEAST_SHARPNESS), 1.0)

@@ -1,4 +1,4 @@
-"""The people in a visitor's own photos: found, named, merged, split, removed; and what outlives photos that come."""
+"""The people in a gallery of somebody's photos: found, named, merged, split, removed; and what outlives new photos."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageFilter
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.recipes import MINI
 from pipeline.core.settings import SAMPLE
-from pipeline.embeddings.corrections import Correction, Corrections
+from pipeline.embeddings.corrections import NAME, Correction, Corrections
 from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.ask import Question, ask
+from pipeline.galleries.gallery import Gallery
+from pipeline.galleries.known_people import KnownPeople
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.galleries.own_gallery import OwnGallery
-from pipeline.galleries.own_people import OwnPeople
 from pipeline.galleries.people import NOBODY, corrected, find_people
+from pipeline.galleries.preparation import Preparation
+from pipeline.page.html.people import faces_html, people_html
 from pipeline.photos.sources import UNKNOWN
 from tests.waiting import until
 
@@ -27,7 +31,7 @@ COUNTS = {"01": 4, "02": 3, "03": 2, "04": 1}
 
 def album(folder: Path, counts: dict[str, int], start: int = 0) -> list[Path]:
     """So many photos of each of the people who do not exist."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     copies = []
     for person, count in counts.items():
         photos = sorted((SAMPLE / f"Composite {person}").iterdir())[start : start + count]
@@ -59,12 +63,12 @@ def added(gallery: OwnGallery, photos: list[Path]) -> None:
     until(lambda: not gallery.busy)
 
 
-def people_of(gallery: OwnGallery) -> OwnPeople:
+def people_of(gallery: OwnGallery) -> KnownPeople:
     assert gallery.people
     return gallery.people
 
 
-def summary(people: OwnPeople) -> list[tuple[str, str, int]]:
+def summary(people: KnownPeople) -> list[tuple[str, str, int]]:
     """Of each person the name, whose faces they are, and how many."""
     return [
         (person.name, "+".join(sorted({face[:2] for face in person.faces})), len(person.faces))
@@ -75,7 +79,7 @@ def summary(people: OwnPeople) -> list[tuple[str, str, int]]:
 FOUND = [("", "01", 4), ("", "02", 3), ("", "03", 2)]
 
 
-def face_of(people: OwnPeople, composite: str) -> str:
+def face_of(people: KnownPeople, composite: str) -> str:
     return next(person.faces[0] for person in people.people if person.faces[0].startswith(composite))
 
 
@@ -195,6 +199,20 @@ def test_the_names_are_there_after_a_restart(own: OwnGalleries, tmp_path: Path) 
     again.close()
 
 
+def test_a_blurred_photo_is_not_the_one_that_is_shown(own: OwnGalleries, tmp_path: Path) -> None:
+    photos = album(tmp_path / "album", {"01": 4})
+    _, gallery = own.create()
+    added(gallery, photos)
+    best = tmp_path / "album" / people_of(gallery).people[0].faces[0]
+    with Image.open(best) as photo:
+        photo.filter(ImageFilter.GaussianBlur(3)).save(best)
+    _, again = own.create()
+    added(again, photos)
+    faces = people_of(again).people[0].faces
+    assert best.name in faces
+    assert faces[0] != best.name
+
+
 def test_the_mean_of_a_persons_faces(mine: OwnGallery) -> None:
     people = people_of(mine)
     face = face_of(people, "01")
@@ -207,9 +225,10 @@ def test_the_mean_of_a_persons_faces(mine: OwnGallery) -> None:
 
 def test_corrections_of_groups() -> None:
     groups = [["a", "b", "c"], ["d", "e"], ["f"]]
+    called: dict[str, str] = {}
 
     def who(*rows: Correction) -> list[str | int]:
-        return list(corrected(groups, Corrections(rows)).values())
+        return list(corrected(groups, Corrections(rows), called).values())
 
     assert who() == [0, 0, 0, 1, 1, 2]
     named = Correction("rename", "a", name="Ann")
@@ -221,3 +240,103 @@ def test_corrections_of_groups() -> None:
     assert who(named, Correction("rename", "d", name="Ann")) == ["Ann"] * 5 + [2]
     assert who(Correction("rename", "f", name=NOBODY))[5] == NOBODY
     assert who(Correction("rename", "f", name="Ann", status="rejected"))[5] == 2
+    called |= {"a": "Ann", "b": "Ann", "d": "Ann", "e": "2019", "f": "2019"}
+    assert who() == ["Ann"] * 3 + [1] * 2 + [2], "whoever is most of a folder is called as it"
+    assert who(Correction("rename", "a", name="Anne")) == ["Anne"] * 3 + [1] * 2 + [2], "what was said counts"
+    assert who(Correction("split", "f", name="Eve")) == ["Ann"] * 3 + ["2019"] * 2 + ["Eve"]
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Preparation:
+    """A page's folder of photos, of which two are in a folder called Ada."""
+    album(tmp_path / "family", {"01": 2, "02": 3, "03": 2})
+    album(tmp_path / "family" / "Ada", {"01": 2}, start=2)
+    return prepared(tmp_path)
+
+
+def prepared(place: Path) -> Preparation:
+    encoders = StoredEncoders(WeightStore(None, place / "cache", {}))
+    preparation = Preparation(Gallery(f"imagefolder:{place / 'family'}", encoders, place / "index"), maps=False)
+    preparation.start([MINI])
+    preparation.wait()
+    return preparation
+
+
+def counted(preparation: Preparation) -> list[tuple[str, int]]:
+    assert preparation.people
+    return [(person.name, len(person.faces)) for person in preparation.people.people]
+
+
+def test_people_in_a_folder_of_photos_are_called_as_their_folders_until_somebody_says_otherwise(
+    family: Preparation, tmp_path: Path
+) -> None:
+    assert counted(family) == [("Ada", 4), ("", 3), ("", 2)]
+    people = family.people
+    assert people
+    people.name(face_of(people, "02"), "Bruno")
+    (query,) = album(tmp_path / "query", {"02": 1}, start=4)
+    answer = ask(Question(query), lambda: family.searcher("")).answers[0]
+    assert [(hit.person, hit.named) for hit in answer.hits[:3]] == [("Bruno", True)] * 3
+    album(tmp_path / "family", {"02": 1}, start=3)
+    again = prepared(tmp_path)
+    assert counted(again) == [("Ada", 4), ("Bruno", 4), ("", 2)]
+    loose = [photo for photo in again.gallery.photos.photo_ids if photo.startswith("01")]
+    assert [again.searcher("").people[again.searcher("").embeddings.photo_ids.index(each)] for each in loose] == [
+        "Ada", "Ada",
+    ]  # fmt: skip
+
+
+def test_what_an_audit_says_is_not_taken_back_on_the_page(family: Preparation) -> None:
+    people = family.people
+    assert people
+    audited = Correction("rename", face_of(people, "03"), name="Clara", source="audit")
+    Corrections((audited,)).save(family.gallery.index_root / family.gallery.photos.name / NAME)
+    people.name(face_of(people, "02"), "Bruno")
+    assert counted(family) == [("Ada", 4), ("Bruno", 3), ("Clara", 2)]
+    people.undo()
+    assert counted(family) == [("Ada", 4), ("", 3), ("Clara", 2)]
+    assert not people.said
+    people.undo()
+    assert counted(family) == [("Ada", 4), ("", 3), ("Clara", 2)]
+
+
+def test_who_is_no_person_is_nobody_in_answers_and_figures(family: Preparation) -> None:
+    people, searcher = family.people, family.searcher("")
+    assert people
+    statue, other = face_of(people, "02"), face_of(people, "03")
+    people.remove(statue)
+    people.drop([other])
+    unnamed = [searcher.embeddings.photo_ids[row] for row in family.searcher("").unnamed]
+    assert {statue, other} <= set(unnamed)
+    dropped = family.gallery.corrections.dropped
+    assert {statue, other} <= dropped
+    people.split([other])
+    assert other not in family.gallery.corrections.dropped
+
+
+def test_people_whom_an_audit_made_one_stay_one(tmp_path: Path) -> None:
+    album(tmp_path / "family" / "Ada", {"01": 2})
+    album(tmp_path / "family" / "Ada L", {"01": 3}, start=2)
+    family = prepared(tmp_path)
+    one, other = (
+        next(each for each in family.gallery.photos.photo_ids if each.startswith(name)) for name in ("Ada/", "Ada L/")
+    )
+    rows = (Correction("merge", other, other=one, source="audit"),)
+    Corrections(rows).save(family.gallery.index_root / family.gallery.photos.name / NAME)
+    again = prepared(tmp_path)
+    assert counted(again) == [("Ada", 5)]
+    assert set(again.searcher("").people) == {"Ada"}
+
+
+def test_a_photo_that_is_gone_costs_its_picture_only(family: Preparation, tmp_path: Path) -> None:
+    people = family.people
+    assert people
+    gone = people.of(face_of(people, "02")).faces[0]
+    shutil.rmtree(tmp_path / "index" / "thumbnails")
+    (tmp_path / "family" / gone).unlink()
+    again = KnownPeople(family.gallery, MINI)
+    again.draw()
+    assert counted(family) == [(person.name, len(person.faces)) for person in again.people]
+    assert again.picture(gone) is None
+    assert gone not in people_html(again, 60)
+    assert gone not in faces_html(again, again.of(face_of(again, "02")).faces, 60)
