@@ -95,9 +95,9 @@ def build_page(galleries: Galleries, gate: Gate | None = None, *, strangers: boo
                 parts = Parts(galleries, gallery, tabs)
             comparing = gr.Tab("Compare")
             own = gr.Tab(wording.TAB, id="own") if galleries.own else None
-            people = gr.Tab("People") if galleries.main.gallery.of_people else None
             live = gr.Tab("Live", id="live")
             mapping = gr.Tab("Map", id="map")
+            people = gr.Tab("People") if galleries.main.gallery.of_people else None
             with gr.Tab("Evaluation") as evaluation:
                 figures = gr.HTML(elem_id="evaluation")
         with gr.Accordion("About", open=False, elem_id="about"):
