@@ -10,7 +10,7 @@ import pytest
 from pipeline.galleries.own_galleries import OwnGalleries
 from tests.e2e.conftest import Browse, Page
 from tests.e2e.test_own_photos import own, party, url
-from tests.e2e.test_page import wait_for_answer
+from tests.e2e.test_page import drop_at, wait_for_answer
 from tests.fakes import portrait
 
 
@@ -32,12 +32,7 @@ def family(tmp_path: Path) -> Path:
 def drop_on(page: Page, *paths: Path) -> None:
     """Drops files and folders on the tab's zone as the system's file manager does."""
     page.get_by_role("tab", name="My photos").click()
-    box = page.locator("#own-drop input[type=file]").locator("..").bounding_box()
-    place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
-    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
-    session = page.context.new_cdp_session(page)
-    for kind in ("dragEnter", "dragOver", "drop"):
-        session.send("Input.dispatchDragEvent", {"type": kind, **place, "data": data})
+    drop_at(page, page.locator("#own-drop input[type=file]").locator(".."), *paths)
 
 
 def photos_of(own: OwnGalleries) -> list[str]:

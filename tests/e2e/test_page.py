@@ -10,10 +10,11 @@ import pytest
 import requests
 from gradio import networking
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 from pipeline.core.recipes import RECIPES
 from pipeline.galleries.preparation import Preparation
-from tests.e2e.conftest import PHONE, Browse, Page, Serve, held_back
+from tests.e2e.conftest import PHONE, Browse, Locator, Page, Serve, held_back
 from tests.fakes import BROKEN, PEOPLE, TinyEncoders, draw, portrait, tiny_gallery
 
 CAPTION = re.compile(r"^(\d+) · (.+), distance (\d\.\d\d)(, the same photo|, (very )?likely|, un(clear|likely))?$")
@@ -57,6 +58,16 @@ def upload_file(page: Page, path: Path) -> None:
     with page.expect_file_chooser() as chooser:
         page.get_by_label("Upload file").click()
     chooser.value.set_files(path)
+
+
+def drop_at(page: Page, place: Locator, *paths: Path) -> None:
+    """Drops files and folders there as the system's file manager does."""
+    box = place.bounding_box()
+    point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    session = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, **point, "data": data})
 
 
 def test_an_index_that_cannot_be_used_says_why_and_cannot_be_clicked(
@@ -293,3 +304,20 @@ def test_the_api_refuses_what_cannot_be(
     client = Client(tiny_page[1], verbose=False)
     with pytest.raises((exceptions.AppError, ValueError), match=sentence):
         client.predict(handle_file(tmp_path / "query.png"), recipe, index, k, api_name="/search")
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_phones_photo_whose_ending_browsers_do_not_know(
+    tiny_page: tuple[Preparation, str], browse: Browse, tmp_path: Path, dropped: bool
+) -> None:
+    register_heif_opener()
+    portrait(3, 1).save(tmp_path / "IMG_0001.HEIC", quality=95)
+    page = browse(tiny_page[1])
+    wait_for_answer(page, "Ada")
+    if dropped:
+        page.locator("#photo button[aria-label='Remove Image']").click()
+        page.locator("#results .tile").first.wait_for(state="detached")
+        drop_at(page, page.locator("#photo"), tmp_path / "IMG_0001.HEIC")
+    else:
+        upload_file(page, tmp_path / "IMG_0001.HEIC")
+    wait_for_answer(page, "Dimitri")
