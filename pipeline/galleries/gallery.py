@@ -27,7 +27,7 @@ from pipeline.evaluation.calibrate import calibrate
 from pipeline.evaluation.pairs import VIEW_1, open_pairs
 from pipeline.photos.photos import Photos
 from pipeline.photos.pictures import Pictures
-from pipeline.photos.sources import TITLES, open_photos
+from pipeline.photos.sources import FOLDER, TITLES, open_photos
 from pipeline.search.calibration import (
     OWN,
     Calibration,
@@ -165,7 +165,7 @@ class Gallery:
     @property
     def of_people(self) -> bool:
         """Whether its faces are grouped into people: every face of somebody's photos is in it."""
-        return self._dataset.startswith("imagefolder:")
+        return self._dataset.startswith(FOLDER)
 
     def name_faces(self, names: Mapping[str, str]) -> None:
         """What faces are called from now on, by their ids, by every recipe; others as the photos say."""
@@ -179,9 +179,9 @@ class Gallery:
         """Who each face shows, as a `Searcher` has it."""
         if not self.photos.named:
             return [self._names.get(face) for face in embeddings.photo_ids] if self._names else None
-        corrected = self.corrections.people(embeddings.photo_ids, embeddings.people)
-        nobody = self.corrections.dropped if self.photos.every_face else frozenset()
-        rows = zip(embeddings.photo_ids, corrected, embeddings.people, embeddings.named.tolist(), strict=True)
+        known, ids = self.corrections, embeddings.photo_ids
+        nobody = known.dropped if self.photos.every_face else frozenset()
+        rows = zip(ids, known.people(ids, embeddings.people), embeddings.people, embeddings.named.tolist(), strict=True)
         return [
             None if face in nobody else self._names.get(face, name if named or name != before else None)
             for face, name, before, named in rows

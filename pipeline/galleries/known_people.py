@@ -1,8 +1,8 @@
 """The people in a gallery of somebody's photos: the faces as they were grouped, and what was said of them since.
 
 What is said lies in the gallery's corrections file, a row for each face, so that it outlives photos that are added:
-whoever joins a group is called what most of its faces were called. Whoever
-is most of a folder of the gallery is called as it from the beginning. What is said at once has one `source`.
+whoever joins a group is called what most of its faces were called. Before anything is said, whoever has more than half
+of a folder's faces is called like the folder. What is said at once has one `source`.
 """
 
 from __future__ import annotations
@@ -177,9 +177,10 @@ class KnownPeople:
         self._show()
 
     def _show(self) -> None:
-        corrections = Corrections.load(self._file)
+        corrections = self.gallery.corrections
         self._split = {face for face, row in said_of(corrections).items() if row.kind == "split"}
-        found = people_in(self._groups, corrections, _by_their_folders(self.gallery, self._embeddings))
+        called = _by_their_folders(self._embeddings, corrections) if self.gallery.photos.named else {}
+        found = people_in(self._groups, corrections, called)
         people = [
             replace(one, faces=tuple(sorted(one.faces, key=self._worth.__getitem__, reverse=True)))
             for one in found.people
@@ -194,11 +195,9 @@ def _said_here(rows: Sequence[Correction]) -> list[str]:
     return [row.source for row in rows if row.source.startswith(PAGE)]
 
 
-def _by_their_folders(gallery: Gallery, embeddings: Embeddings) -> dict[str, str]:
+def _by_their_folders(embeddings: Embeddings, corrections: Corrections) -> dict[str, str]:
     """What faces are called by the folders of their photos; a photo that lies in none has only its own name."""
-    if not gallery.photos.named:
-        return {}
-    people = gallery.corrections.people(embeddings.photo_ids, embeddings.people)
+    people = corrections.people(embeddings.photo_ids, embeddings.people)
     rows = zip(embeddings.photo_ids, people, embeddings.named.tolist(), strict=True)
     return {face: name for face, name, named in rows if named and "/" in face and name not in (UNKNOWN, NOBODY)}
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow
     from datasets import Dataset
 
+FOLDER = "imagefolder:"  # before the path of a folder of photos
 TITLES = {LFW: "LFW", SAMPLE.name: "Sample"}
 EMPTY = hashlib.sha256().hexdigest()  # the stamp of a row without content
 RESERVED = (LFW, SAMPLE.name, "thumbnails", "own")  # in the folder of galleries, for others than any dataset
@@ -55,8 +56,8 @@ def open_photos(dataset: str, report: Report = silent) -> Photos:
     """
     if dataset == SAMPLE.name:
         return _sample()
-    if dataset.startswith("imagefolder:"):
-        path = dataset.removeprefix("imagefolder:")
+    if dataset.startswith(FOLDER):
+        path = dataset.removeprefix(FOLDER)
         if not path or "://" in path:
             raise PhotosError(f"FACESEARCH_DATASET is {dataset!r}; write the path of a folder behind imagefolder:.")
         return folder_photos(expanded(path))

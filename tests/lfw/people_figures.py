@@ -92,7 +92,7 @@ def said(scores: Sequence[GroupingScore]) -> str:
     )
 
 
-def found_by(vectors: FloatArray, people: IntArray, worth: FloatArray) -> tuple[float, float, float]:
+def found_by(vectors: FloatArray, people: IntArray, scores: FloatArray) -> tuple[float, float, float]:
     """R-precision of the other half of a person's photos: by the mean of one half, its best face, and each of them."""
     random, by_mean, by_best, by_one = np.random.default_rng(0), [], [], []
     for person in np.flatnonzero(np.bincount(people) >= MIN_PHOTOS):
@@ -103,7 +103,7 @@ def found_by(vectors: FloatArray, people: IntArray, worth: FloatArray) -> tuple[
         nearest = np.argsort(-(queries @ vectors[rest].T), axis=1)[:, : len(wanted)]
         shares = (people[rest][nearest] == person).mean(axis=1)
         by_mean.append(shares[0])
-        by_best.append(shares[1 + worth[known].argmax()])
+        by_best.append(shares[1 + scores[known].argmax()])
         by_one.append(shares[1:].mean())
     return float(np.mean(by_mean)), float(np.mean(by_best)), float(np.mean(by_one))
 

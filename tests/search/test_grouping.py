@@ -55,6 +55,8 @@ def test_faces_of_one_photo_are_two_people_unless_it_is_a_collage() -> None:
     apart = group_faces(vectors, (1.2, far), ["a", "a", "b", "c"])
     assert apart[0] != apart[1]
     assert len(np.unique(apart)) == 2
+    same_face_twice = np.concatenate((vectors[:1], vectors[:1], vectors[2:]))
+    assert len(np.unique(group_faces(same_face_twice, (1.2, far), ["a", "a", "b", "c"]))) == 1
 
 
 def test_rivals_stay_apart_however_groups_are_joined() -> None:

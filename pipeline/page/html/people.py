@@ -42,7 +42,5 @@ def faces_html(people: KnownPeople, faces: Sequence[str], most: int) -> str:
     """One person's faces, to choose some of them."""
     if not faces:
         return ""
-    pictures = [(face, _picture(people, face)) for face in faces[:most]]
-    return TEMPLATES(
-        "people_faces", faces=[(face, picture) for face, picture in pictures if picture], more=max(len(faces) - most, 0)
-    )
+    here = [(face, picture) for face in faces[:most] if (picture := _picture(people, face))]
+    return TEMPLATES("people_faces", faces=here, more=max(len(faces) - most, 0))

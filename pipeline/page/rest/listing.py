@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -11,12 +10,11 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
 from pipeline.galleries.galleries import Galleries
-from pipeline.galleries.people import find_people
+from pipeline.galleries.people import People, Person, find_people
 from pipeline.page.rest import models
 from pipeline.page.rest.asked import KEY, MAX_NAME
 from pipeline.page.rest.door import REFUSALS, Door
 from pipeline.page.server.endpoints import gallery
-from pipeline.photos.face_ids import photo_of
 
 Key = Annotated[
     str, Header(alias=KEY, max_length=MAX_NAME, description="The gallery's key; empty for the first that is ready.")
@@ -48,20 +46,12 @@ def people_of(galleries: Galleries, key: str, recipe: str = "") -> dict[str, Any
     preparation = galleries.get(key)
     searcher = preparation.searcher(recipe)
     if people := preparation.people:
-        known = [(person.name or number, person.faces) for number, person in enumerate(people.people, start=1)]
-        return _told(known, people.unknown)
+        return People(people.people, people.unknown).as_json()
     if not preparation.gallery.photos.named:
         return find_people(preparation.gallery, searcher.encoder.recipe.name).as_json()
     by_name: dict[str, list[str]] = defaultdict(list)
     unknown: list[str] = []
     for row, (name, face) in enumerate(zip(searcher.people, searcher.embeddings.photo_ids, strict=True)):
         (unknown if row in searcher.unnamed else by_name[name]).append(face)
-    return _told(sorted(by_name.items(), key=lambda each: (-len(each[1]), each[0])), unknown)
-
-
-def _told(people: Sequence[tuple[str | int, Sequence[str]]], unknown: Sequence[str]) -> dict[str, Any]:
-    each = [
-        {"person": name, "faces": list(faces), "photos": list(dict.fromkeys(map(photo_of, faces)))}
-        for name, faces in people
-    ]
-    return {"people": each, "unknown": list(unknown)}
+    named = sorted(by_name.items(), key=lambda each: (-len(each[1]), each[0]))
+    return People(tuple(Person(name, tuple(faces)) for name, faces in named), tuple(unknown)).as_json()
