@@ -25,7 +25,8 @@ from pipeline.embeddings import store
 from pipeline.embeddings.store import MANIFEST, load_embeddings
 from pipeline.galleries import gallery as galleries_module
 
-PART_SIZE = 20  # so that there are ten parts
+PARTS = 10
+PART_SIZE = 200 // PARTS
 SEED = 1
 SMALL = 150_000  # bytes that a file may have when the disk is full: parts fit, the vectors do not
 
@@ -67,6 +68,11 @@ def vectors(root: Path) -> bytes:
     return (folder / "vectors.npy").read_bytes()
 
 
+def parts(root: Path) -> list[Path]:
+    """The parts that are done."""
+    return list(root.glob("sample/*/parts-*/*.npz"))
+
+
 def main() -> None:
     """Undisturbed, killed, with a full disk, and where nothing can be written."""
     folder, kills = Path(sys.argv[1]), int(sys.argv[2])
@@ -78,15 +84,16 @@ def main() -> None:
     result: dict[str, Any] = {"seconds": takes, "killed": 0, "finished": 0, "moments": []}
     chance, root = random.Random(SEED), folder / "killed"
     while result["killed"] < kills:
-        # By chance, but early, in the middle and late alike, of however few kills.
-        process, moment = forked(root), (result["killed"] + chance.random()) / kills * takes
-        time.sleep(moment)
+        # By chance, but early, in the middle and late alike, of however few kills: so many parts are there, and a little
+        # later. The clock alone does not tell on a busy machine.
+        process, wanted_parts = forked(root), result["killed"] * PARTS // kills
+        while len(parts(root)) < wanted_parts and not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            time.sleep(0.001)
+        time.sleep(chance.random() * takes / PARTS)
         os.kill(process, signal.SIGKILL)
         if ended(process) == -signal.SIGKILL:
             result["killed"] += 1
-            result["moments"].append(len(list(root.glob("sample/*/parts-*/*.npz"))))
-        else:
-            takes = moment  # it was done by then: the machine is less busy than it was
+            result["moments"].append(len(parts(root)))
         if (root / "sample" / MINI / MANIFEST).exists():
             result["finished"] += 1
             assert vectors(root) == wanted, "a half gallery"
