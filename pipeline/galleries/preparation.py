@@ -1,7 +1,8 @@
 """Getting everything ready behind a page that is open already: photos, weights, galleries, one thread for all.
 
 What can be searched at once is opened first. Then those of `UNASKED` are built one by one, the best first, so that the
-first search comes soon; any other is built when somebody chooses it. Then people are told apart, and maps drawn.
+first search comes soon; any other is built when somebody chooses it. People are told apart by the first that can, and
+maps drawn in the end.
 """
 
 from __future__ import annotations
@@ -161,10 +162,11 @@ class Preparation(Task):
             self.gallery.open_photos(partial(self._preparing, tuple(self._wanted)))
             for name in self._in("unasked", "waiting", "preparing"):
                 self._open(name)
+            self._tell_apart(self.ready())
             while self._wanted:
-                self._build(next(name for name in all_recipes() if name in self._wanted))
-            if self.people is None:
-                self.people = found_people(self.gallery, [name for name in self.ready() if RECIPES[name].finds_faces])
+                name = next(name for name in all_recipes() if name in self._wanted)
+                self._build(name)
+                self._tell_apart([name])
             if self._maps:
                 self._draw_maps()
         except PipelineError as error:
@@ -207,6 +209,12 @@ class Preparation(Task):
             self._set_unavailable(name, str(error))
             return
         self._set_ready(name)
+
+    def _tell_apart(self, recipes: Iterable[str]) -> None:
+        """Tells the people apart, unless they are, by the first of these recipes that is ready and can."""
+        if self.people is None:
+            usable = [name for name in recipes if RECIPES[name].finds_faces and self._statuses[name].state == "ready"]
+            self.people = found_people(self.gallery, usable)
 
     def _set_unavailable(self, name: str, reason: str) -> None:
         self._statuses[name] = Status("unavailable", reason)

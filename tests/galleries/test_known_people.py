@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageFilter
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.recipes import MINI
+from pipeline.core.progress import Report
+from pipeline.core.recipes import MINI, MINI_WHOLE
 from pipeline.core.settings import SAMPLE
 from pipeline.embeddings.corrections import NAME, Correction, Corrections
 from pipeline.encoder.encoder import StoredEncoders
@@ -254,12 +255,31 @@ def family(tmp_path: Path) -> Preparation:
     return prepared(tmp_path)
 
 
-def prepared(place: Path) -> Preparation:
+def unprepared(place: Path) -> Preparation:
     encoders = StoredEncoders(WeightStore(None, place / "cache", {}))
-    preparation = Preparation(Gallery(f"imagefolder:{place / 'family'}", encoders, place / "index"), maps=False)
+    return Preparation(Gallery(f"imagefolder:{place / 'family'}", encoders, place / "index"), maps=False)
+
+
+def prepared(place: Path) -> Preparation:
+    preparation = unprepared(place)
     preparation.start([MINI])
     preparation.wait()
     return preparation
+
+
+def test_people_are_known_before_another_recipe_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    album(tmp_path / "family", {"01": 2, "02": 2})
+    preparation = unprepared(tmp_path)
+    known, build = {}, preparation.gallery.build
+
+    def built(recipes: Sequence[str], report: Report) -> None:
+        known[recipes[0]] = preparation.people is not None
+        build(recipes, report)
+
+    monkeypatch.setattr(preparation.gallery, "build", built)
+    preparation.start([MINI, MINI_WHOLE])
+    preparation.wait()
+    assert known == {MINI: False, MINI_WHOLE: True}
 
 
 def counted(preparation: Preparation) -> list[tuple[str, int]]:
