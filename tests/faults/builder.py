@@ -84,10 +84,10 @@ def main() -> None:
     result: dict[str, Any] = {"seconds": takes, "killed": 0, "finished": 0, "moments": []}
     chance, root = random.Random(SEED), folder / "killed"
     while result["killed"] < kills:
-        # By chance, but early, in the middle and late alike, of however few kills: so many parts are there, and a little
-        # later. The clock alone does not tell on a busy machine.
-        process, wanted_parts = forked(root), result["killed"] * PARTS // kills
-        while len(parts(root)) < wanted_parts and not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        # By chance, but early, in the middle and late alike, of however few kills: a little after so many parts are
+        # there. The clock alone does not tell on a busy machine.
+        process, done = forked(root), result["killed"] * PARTS // kills
+        while len(parts(root)) < done and not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             time.sleep(0.001)
         time.sleep(chance.random() * takes / PARTS)
         os.kill(process, signal.SIGKILL)
