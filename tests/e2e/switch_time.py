@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import statistics
 import sys
 import tempfile
@@ -32,6 +33,7 @@ FLIP = """role => new Promise(done => {
   }).observe(sentence, {childList: true, subtree: true, characterData: true});
   document.querySelector(`#role [value=${role}]`).click();
 })"""
+STEPS = re.compile(r"(\d+) ms.*embedding (\d+)", re.DOTALL)  # the whole search, and its embedding
 # When the page and the first answer were drawn, in milliseconds since the browser asked for it.
 WATCH = """window.drawn = {}; new MutationObserver(() => {
   for (const [what, where] of [['page', '#role'], ['answer', '#results .tile']])
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     gallery = galleries.main.gallery
     image = open_image(gallery.photos.found(gallery.examples()[1]).source).resize((250, 250))
     taken: dict[str, list[float]] = {"page": [], "answer": [], "baseline": [], "improved": []}
-    search: dict[str, list[float]] = {"baseline": [], "improved": []}
+    steps: dict[str, list[tuple[float, ...]]] = {"baseline": [], "improved": []}
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
         served = app.launch(galleries, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
@@ -70,9 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         upload(page, image, Path(place) / "photo.png")
         page.wait_for_timeout(2000)
         for _ in range(times + 1):
-            for role in search:
+            for role in steps:
                 taken[role].append(page.evaluate(FLIP, role))
-                search[role].append(float(page.locator("#sentence summary").inner_text().split()[0]))
+                told = STEPS.search(page.locator("#sentence details").text_content() or "")
+                assert told, "the answer tells how long its steps took"
+                steps[role].append(tuple(map(float, told.groups())))
                 page.wait_for_timeout(700)
         browser.close()
         served.close()
@@ -81,11 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{len(gallery.photos):,} photos, a photo of {image.width} x {image.height}, medians of {times}: "
         f"the page after {median['page']:.0f} ms, its first answer {median['answer']:.0f} ms later\n"
     )
-    for role, own in search.items():
+    for role, own in steps.items():
         each = taken[role][1:]
+        search, embedding = map(statistics.median, zip(*own[1:], strict=True))
         sys.stdout.write(
             f"to {role}: {median[role]:.0f} ms ({min(each):.0f} to {max(each):.0f}) until the new answer is drawn, "
-            f"{statistics.median(own[1:]):.0f} of them the search\n"
+            f"{search:.0f} of them the search, of which {embedding:.0f} are the embedding\n"
         )
     sys.stdout.write(f"load of the machine {os.getloadavg()[0]:.1f}\n")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 import requests
 
 from pipeline.embeddings import map as gallery_map
-from pipeline.embeddings.map import FACTS, POINTS, open_map
+from pipeline.embeddings.map import FACTS, POINTS, GalleryMap, open_map
+from pipeline.embeddings.store import Embeddings
 from pipeline.galleries.galleries import MAIN
 from pipeline.galleries.preparation import Preparation
+from pipeline.page.tabs import map as tab
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve
 from tests.e2e.test_explore import fits
 from tests.e2e.test_page import choose_model, upload, wait_for_answer
@@ -215,6 +218,27 @@ def test_what_is_stored_is_used_and_what_is_damaged_drawn_anew(
     wait_for_answer(page, "Ada")
     open_tab(page)
     assert np.array_equal(np.load(gallery.folder / POINTS, allow_pickle=False), before)
+
+
+def test_the_time_left_is_counted_down(
+    tiny_page: tuple[Preparation, str], browse: Browse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tiny_page[0].searcher(RECIPE).embeddings.folder / FACTS).unlink()
+    may_end = threading.Event()
+
+    def slowly(embeddings: Embeddings) -> GalleryMap:
+        may_end.wait(20)
+        return open_map(embeddings)
+
+    monkeypatch.setattr(tab, "open_map", slowly)
+    monkeypatch.setattr(tab, "SECONDS_A_PHOTO", 1)
+    page = browse(tiny_page[1])
+    wait_for_answer(page, "Ada")
+    page.get_by_role("tab", name="Map").click()
+    page.locator("#map [data-left]", has_text="about 23 s left").wait_for()
+    page.locator("#map [data-left]", has_text="about 21 s left").wait_for()
+    may_end.set()
+    page.locator("#map .map[data-drawn]").wait_for()
 
 
 @pytest.mark.parametrize("count", [1, 2])

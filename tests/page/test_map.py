@@ -15,10 +15,13 @@ from PIL import Image
 
 from pipeline.core.types import Answer
 from pipeline.embeddings import map
-from pipeline.embeddings.map import GalleryMap
+from pipeline.embeddings.map import GalleryMap, open_map
 from pipeline.embeddings.store import Embeddings
 from pipeline.galleries.gallery import Gallery
+from pipeline.galleries.preparation import Preparation
 from pipeline.page.html.map import COLOURS, STEPS, Shown, found_in, map_html
+from pipeline.page.query import Request
+from pipeline.page.tabs import map as tab
 from tests.fakes import PEOPLE, portrait
 
 RECIPE = "mtcnn-reid"
@@ -111,6 +114,21 @@ def test_the_words_say_what_the_map_keeps(embeddings: Embeddings, answer: Answer
     assert "The cross is your photo, and rings are its results." in searched
     assert "data-do='yours'" in searched
     assert "aria-label='Map of 24 photos." in html
+
+
+def test_how_long_a_map_takes_is_said_until_it_is_there(tiny: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tab, "SECONDS_A_PHOTO", 2.5)
+    preparation = Preparation(tiny, maps=False)
+    request = Request(None, KEY, RECIPE)
+    assert tab.expected(preparation, request) is None, "nothing can be drawn yet"
+    preparation.start([RECIPE])
+    preparation.wait()
+    said = tab.expected(preparation, request)
+    assert said
+    assert "map of 24 photos" in said
+    assert "data-left='60'>about 60 s left" in said
+    open_map(preparation.searcher(RECIPE).embeddings)
+    assert tab.expected(preparation, request) is None
 
 
 def test_the_legend_says_who_has_a_colour(embeddings: Embeddings, monkeypatch: pytest.MonkeyPatch) -> None:
