@@ -44,7 +44,7 @@ HOMES = {
     "sklearn": (
         *("pipeline.indexes.kmeans", "pipeline.indexes.knn"),
         *("pipeline.encoder.layer", "pipeline.embeddings.map"),
-        *("pipeline.evaluation.audit", "pipeline.evaluation.protocols", "pipeline.evaluation.calibrate"),
+        *("pipeline.evaluation.audit", "pipeline.evaluation.grouping", "pipeline.evaluation.calibrate"),
     ),
     "safetensors": ("pipeline.encoder", "pipeline.training"),
     "pymilvus": ("pipeline.indexes.milvus", "pipeline.indexes.milvus_connection", "pipeline.indexes.milvus_rows"),

@@ -38,6 +38,7 @@ def end(process: subprocess.Popen[bytes], seconds: float) -> None:
 APP = Path(__file__).parents[2] / "app.py"
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
+BUSY_PERCENT = 20  # of one core
 
 
 class Memory(NamedTuple):
@@ -65,6 +66,12 @@ class Running:
                 raise ServingError("The page did not come up; start `python app.py` and see what it says.")
             time.sleep(0.02)
         return time.perf_counter() - self.began
+
+    def rest(self) -> None:
+        """Waits, two minutes at most, until the page has done what it does after its start: opening, drawing maps."""
+        process, until = psutil.Process(self.process.pid), time.perf_counter() + START_SECONDS
+        while process.cpu_percent(1.0) > BUSY_PERCENT and time.perf_counter() < until:
+            pass
 
     def memory(self) -> Memory:
         """The memory of the process and its children now."""

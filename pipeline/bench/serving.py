@@ -5,7 +5,6 @@ The page is `python app.py` with the settings of the environment, on a port of i
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
-from pipeline.bench.processes import running
+from pipeline.bench.processes import Memory, running
 from pipeline.bench.timing import median_and_p95
 from pipeline.bench.visitor import Visitor
 from pipeline.core.errors import ServingError
@@ -23,6 +22,7 @@ from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.recipes import DEFAULT_K
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
+from pipeline.photos.pictures import bytes_of
 
 WARM_UP = 5  # searches that are not measured
 LARGE = (4000, 3000)  # a phone's photo of 12 megapixels
@@ -44,7 +44,7 @@ class ServingFigures:
         clients: that searched at the same time.
         searches_a_second: of all clients together.
         failures: searches that were refused or not answered.
-        resident_bytes: the server's memory after all searches.
+        memory: the server's after all searches, in bytes.
     """
 
     recipe: str
@@ -57,7 +57,7 @@ class ServingFigures:
     clients: int
     searches_a_second: float
     failures: int
-    resident_bytes: int
+    memory: Memory
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,13 @@ class Load:
 def bench_serving(photos: Photos, load: Load, report: Report = silent) -> ServingFigures:
     """Starts the page and measures it; ServingError if it does not start or refuses a search."""
     rows = np.linspace(0, len(photos) - 1, min(len(photos), load.searches)).astype(int).tolist()
-    small = [_jpeg(open_image(photos[row].source)) for row in rows]
-    large = [_jpeg(_enlarged(open_image(photos[row].source))) for row in rows[: load.large]]
+    small = [bytes_of(open_image(photos[row].source), "JPEG", quality=QUALITY) for row in rows]
+    large = [bytes_of(_enlarged(open_image(photos[row].source)), "JPEG", quality=QUALITY) for row in rows[: load.large]]
     warm_up = (small * WARM_UP)[:WARM_UP]
     with running() as page, closing(Visitor(page.url)) as visitor:
         page_s = page.until(visitor.page)
         first_s = page.until(lambda: _answers(visitor, small[0], load))
+        page.rest()
         visits = [
             visitor.search(photo, load.recipe, load.index, DEFAULT_K)
             for photo in tracked([*warm_up, *small, *large], "Searching", "searches", report)
@@ -98,7 +99,7 @@ def bench_serving(photos: Photos, load: Load, report: Report = silent) -> Servin
             load.clients,
             round(count / load.seconds, 1),
             failures,
-            page.memory().resident,
+            page.memory(),
         )
 
 
@@ -137,9 +138,3 @@ def _enlarged(image: Image.Image) -> Image.Image:
     background = image.resize(LARGE, Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(40))
     background.paste(photo, ((LARGE[0] - photo.width) // 2, (LARGE[1] - photo.height) // 2))
     return background
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=QUALITY)
-    return stream.getvalue()

@@ -6,13 +6,12 @@ import argparse
 from contextlib import closing
 from pathlib import Path
 
-from pipeline.cli.common import Commands, ProgressBars
-from pipeline.core.settings import Settings
+from pipeline.cli.common import Commands, ProgressBars, add_command, configured_gallery
 
 
 def add_commands(commands: Commands) -> None:
     """Adds the command below with its arguments."""
-    command = commands.add_parser("audit", help="mistakes in the names: one person twice, two as one, wrong faces")
+    command = add_command(commands, "audit", audit, "mistakes in the names: one person twice, two as one, wrong faces")
     command.add_argument(
         "--recipes",
         nargs="+",
@@ -24,16 +23,14 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("--csv", type=Path, help="where to write the table to be reviewed; default: the same")
     command.add_argument("--html", type=Path, help="where to write the pictures side by side; default: the same")
     command.add_argument("--accept", type=Path, metavar="FILE", help="take the decisions of a reviewed table")
-    command.set_defaults(command=audit)
 
 
 def audit(options: argparse.Namespace) -> int:
     """Audits the names and prints what was found, or takes the decisions of a table."""
     from pipeline.evaluation.tables import markdown, mistakes
-    from pipeline.galleries.gallery import open_gallery
     from pipeline.galleries.reports import accept, make_audit, save_audit
 
-    gallery = open_gallery(Settings.from_env())
+    gallery = configured_gallery()
     if options.accept:
         print(f"{accept(gallery, options.accept)} decisions taken; audit again for what is left.")
         return 0

@@ -223,6 +223,7 @@ def bench_serving(options: argparse.Namespace) -> int:
     load = Load(recipe, options.index, clients=options.clients, seconds=options.seconds)
     with closing(ProgressBars()) as bars:
         figures = bench_serving(gallery.photos, load, bars)
+    memory = figures.memory
     rows = (
         ("page answers / first search answered", f"{figures.page_s:.1f} s / {figures.first_s:.1f} s"),
         ("search of a gallery photo, p50 / p95", "{:.0f} / {:.0f} ms".format(*figures.small_ms)),
@@ -232,7 +233,7 @@ def bench_serving(options: argparse.Namespace) -> int:
             f"{figures.clients} clients at once",
             f"{figures.searches_a_second:.1f} a second, {figures.failures} failed",
         ),
-        ("resident memory", f"{figures.resident_bytes / 1e6:,.0f} MB"),
+        ("resident memory, and of it the page's own", "{:,.0f} / {:,.0f} MB".format(*(each / 1e6 for each in memory))),
     )
     precisions = searcher.encoder.precisions
     title = _on_this_processor(f"{figures.recipe} by {load.index}; ready: {figures.ready}", precisions)

@@ -50,7 +50,7 @@ def calibrate(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Evaluates the galleries that are built, and writes the report."""
-    from pipeline.evaluation.tables import asked, costs, headline, markdown, open_set, parts, steps, words
+    from pipeline.evaluation.tables import asked, costs, grouping, headline, markdown, open_set, parts, steps, words
     from pipeline.galleries.gallery import open_gallery
     from pipeline.galleries.reports import make_report, save_report
 
@@ -65,7 +65,7 @@ def evaluate(options: argparse.Namespace) -> int:
     for name, reason in left_out.items():
         print(f"{name} is left out: {reason}", file=sys.stderr)
     paths = save_report(gallery, report, options.json, options.html)
-    tables = (table(report) for table in (headline, steps, costs, open_set, asked, words, parts))
+    tables = (table(report) for table in (headline, steps, costs, open_set, asked, words, parts, grouping))
     print(*(markdown(table) for table in tables if table[1]), sep="\n\n")
     took = f"{time.perf_counter() - started:.0f} s{peak_memory()}, on {report['processor']}"
     print(f"Done in {took}; {paths[0]} and {paths[1]}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from pipeline.cli.common import Commands
+from pipeline.cli.common import Commands, add_command
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import Settings
 
@@ -14,12 +14,10 @@ def add_commands(commands: Commands) -> None:
     """Adds the commands below, each with its arguments."""
     command = commands.add_parser("own", help="list or remove the photos that visitors keep here (My photos)")
     actions = command.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="the kept galleries: name, photos, size and last change")
-    listing.set_defaults(command=list_kept)
-    removing = actions.add_parser("remove", help="delete kept galleries, photos and vectors")
+    add_command(actions, "list", list_kept, "the kept galleries: name, photos, size and last change")
+    removing = add_command(actions, "remove", remove, "delete kept galleries, photos and vectors")
     removing.add_argument("names", nargs="*", metavar="NAME", help="a name from the list, or a browser's key")
     removing.add_argument("--all", action="store_true", help="every kept gallery")
-    removing.set_defaults(command=remove)
 
 
 def list_kept(options: argparse.Namespace) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,16 +90,13 @@ def quota(cgroups: Path = CGROUPS, mounts: Path = MOUNTS) -> float:
     return min(quotas)
 
 
-def _upwards(mount: Path, path: str) -> Iterator[Path]:
+def _upwards(mount: Path, path: str) -> tuple[Path, ...]:
     """The folder of a group and of its parent groups; the smallest quota counts.
 
     Inside a container the path may be the host's, and the mount begins at the container's own group.
     """
     folder = mount / path.lstrip("/")
-    yield folder
-    while folder != mount and mount in folder.parents:
-        folder = folder.parent
-        yield folder
+    return folder, *folder.parents  # those above the mount have no quota
 
 
 def _version_2(folder: Path) -> float:

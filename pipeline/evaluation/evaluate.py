@@ -28,7 +28,8 @@ from pipeline.embeddings.store import FACE_COLUMNS, Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.look import look
 from pipeline.evaluation import groups, metrics, protocols
-from pipeline.evaluation.cost import measure_costs
+from pipeline.evaluation.calibrate import corrected_people
+from pipeline.evaluation.grouping import judge_grouping
 from pipeline.evaluation.groups import measure_photos
 from pipeline.evaluation.metrics import Floats, Resampled
 from pipeline.evaluation.open_set import judge_verdicts
@@ -92,7 +93,7 @@ def evaluate(
         raise SettingsError(
             f"Fewer than {LEAST_FACES} photos have a face by {', '.join(few)}; add photos that show one."
         )
-    costs = measure_costs([each.encoder for each in opened], _spread(opened[0].embeddings, task.photos))
+    costs = protocols.measure_costs([each.encoder for each in opened], _spread(opened[0].embeddings, task.photos))
     drawn = metrics.resampled_people(len(set(task.photos.people)), RESAMPLES, RESAMPLE_SEED)
     qualities = measure_photos(task.photos, _faces(task.photos, [each.embeddings for each in opened]), report)
     recipes, outcomes, notes = [], dict[str, Results](), list(NOTES)
@@ -140,6 +141,8 @@ def _evaluate_one(
     verified = verify(subject, task.pairs, drawn, measured) if task.pairs else None
     verdicts = judge_verdicts(subject, task.pairs, searcher.calibration, task.corrections, drawn)
     open_set = protocols.identify(subject, ranking, drawn)
+    people = corrected_people(subject, task.corrections)[0]
+    grouped = judge_grouping(subject.vectors, people, searcher.calibration)
     judged, unavailable = protocols.judge_indexes(subject, _chosen(searcher, indexes))
     figures = {
         **_recipe_facts(embeddings, subject),
@@ -149,6 +152,7 @@ def _evaluate_one(
         "people": [asdict(each) for each in protocols.search_people(subject, ranking, task.examples)],
         "retrieval": asdict(retrieval),
         "open_set": asdict(open_set) if open_set else None,
+        "grouping": {of: asdict(score) for of, score in grouped.items()},
         "indexes": [asdict(each) for each in judged],
         "indexes_left_out": unavailable,
         "groups": [asdict(each) for each in groups.by_groups(subject, ranking, qualities)],

@@ -1,16 +1,18 @@
-"""The protocols of search: what is asked of a gallery's vectors, and how the answer is counted."""
+"""The protocols of search: what is asked of a gallery's vectors, how the answer is counted, and what it costs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from pipeline.core.errors import IndexUnavailable
 from pipeline.core.recipes import DEFAULT_K
 from pipeline.core.types import FloatArray, IntArray, VectorIndex
+from pipeline.encoder.encoder import Encoder
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Bools, Estimate, Floats, Resampled
 from pipeline.evaluation.ranking import Ranking, Subject
@@ -24,6 +26,7 @@ FALSE_ALARMS = 0.01
 INDEX_QUERIES = 500
 NOBODY = -1  # whom a face shows that nobody named
 INDEX_SEED = 3
+ROUNDS = 5  # of measuring costs
 
 
 @dataclass(frozen=True)
@@ -230,50 +233,18 @@ def _first_right(people: IntArray, row: int, found: list[int]) -> bool:
 
 
 @dataclass(frozen=True)
-class GroupingScore:
-    """Shares from 0 to 1. `groups` is how many were made, `people` how many there are.
+class Cost:
+    """Milliseconds a photo takes in a batch: to find its faces, and to cut one out and embed it."""
 
-    Pairwise: of pairs in one group the share of one person, and the other way round. BCubed: the same for each face and
-    the faces in its group, averaged over faces (Bagga and Baldwin, 1998). V-measure: Rosenberg and Hirschberg, 2007.
-    """
-
-    pair_precision: float
-    pair_recall: float
-    bcubed_precision: float
-    bcubed_recall: float
-    v_measure: float
-    groups: int
-    people: int
-
-    @property
-    def bcubed_f(self) -> float:
-        """The harmonic mean of BCubed precision and recall."""
-        both = self.bcubed_precision + self.bcubed_recall
-        return 2 * self.bcubed_precision * self.bcubed_recall / both if both else 0.0
+    detect_ms: float
+    embed_ms: float
 
 
-def score_grouping(people: IntArray, groups: IntArray) -> GroupingScore:
-    """Compare groups with the people who are shown, both as numbers (n,) from 0."""
-    from sklearn.metrics import v_measure_score
-
-    shared, together = np.unique(np.stack((people, groups), axis=1), axis=0, return_counts=True)
-    of_person, in_group = np.bincount(people), np.bincount(groups)
-    right = _pairs(together).sum()
-    return GroupingScore(
-        _share(right, _pairs(in_group).sum()),
-        _share(right, _pairs(of_person).sum()),
-        float((together**2 / in_group[shared[:, 1]]).sum() / len(people)),
-        float((together**2 / of_person[shared[:, 0]]).sum() / len(people)),
-        float(v_measure_score(people, groups)),
-        int((in_group > 0).sum()),
-        int((of_person > 0).sum()),
-    )
-
-
-def _pairs(count: IntArray) -> IntArray:
-    return count * (count - 1) // 2
-
-
-def _share(part: int, whole: int) -> float:
-    """Of no pairs, all are right."""
-    return part / whole if whole else 1.0
+def measure_costs(encoders: Sequence[Encoder], images: Sequence[Image.Image]) -> list[Cost]:
+    """What these RGB images cost each encoder, the medians of five rounds; one before them is not counted."""
+    times = np.empty((1 + ROUNDS, len(encoders), 2))
+    for turn in range(1 + ROUNDS):
+        for number, encoder in enumerate(encoders):
+            first = encoder.encode(images, encoder.of_gallery)[0]
+            times[turn, number] = first.detect_ms, first.embed_ms
+    return [Cost(detect_ms, embed_ms) for detect_ms, embed_ms in np.median(times[1:], axis=0).tolist()]

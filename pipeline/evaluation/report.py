@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 from pipeline.evaluation import figures, tables
+from pipeline.photos.pictures import bytes_of
 
 Picture = Callable[[str], Image.Image]  # a photo id's RGB picture
 
@@ -25,6 +25,7 @@ def html_report(report: dict[str, Any], picture: Picture) -> str:
     made = f"{report['photos']:,} photos of {report['people']:,} people, made {report['made']}."
     if report["pairs"]:
         made += f" {report['pairs']['count']:,} pairs of View 2 from {report['pairs']['source']}."
+    grouped = any(recipe["grouping"] for recipe in recipes)
     sections = [
         _section("Which is better", tables.headline(report), HEADLINE_NOTE),
         *([_section("By how much", tables.steps(report), STEP_NOTE)] if report["steps"] else []),
@@ -34,6 +35,7 @@ def html_report(report: dict[str, Any], picture: Picture) -> str:
         *([verdicts(report)] if any(recipe["verdicts"] for recipe in recipes) else []),
         _section("Naming a photo: the ancestors' split", tables.splits(report), SPLIT_NOTE),
         _section("Searching with every photo", tables.retrieval(report), RETRIEVAL_NOTE),
+        *([_section("Who is in these photos?", tables.grouping(report), GROUPING_NOTE)] if grouped else []),
         _section("What the indexes lose", tables.indexes(report)),
     ]
     return tables.TEMPLATES(
@@ -86,6 +88,10 @@ SPLIT_NOTE = (
 RETRIEVAL_NOTE = (
     "Each photo in turn is taken out and searched with. Precision@20 is low whatever the model, for most people have "
     "few photos; its ceiling stands beside it."
+)
+GROUPING_NOTE = (
+    "Faces grouped into people, their names hidden; judged by the corrected names. BCubed: of the faces in a face's "
+    "group the share of the same person, and of that person's faces the share in the group, averaged over faces."
 )
 GROUP_NOTE = (
     "Misses: pairs of one person that are too far apart; false matches: pairs of two people that are too close; at the "
@@ -200,9 +206,7 @@ def audit_sheet(made: dict[str, Any], picture: Picture) -> str:
 
 
 def _jpeg(image: Image.Image, alternative: str) -> Markup:
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=80)
-    return _image(stream.getvalue(), "jpeg", alternative)
+    return _image(bytes_of(image, "JPEG", quality=80), "jpeg", alternative)
 
 
 def _image(content: bytes, kind: str, alternative: str) -> Markup:

@@ -71,15 +71,8 @@ def costs(report: dict[str, Any]) -> Table:
 def verification(report: dict[str, Any]) -> Table:
     """View 2 in full."""
     header = (
-        "recipe",
-        "mean",
-        "standard error",
-        "AUC",
-        "equal error",
-        "TAR at FAR 1 %",
-        "at 0.1 %",
-        "folds",
-        "compared",
+        *("recipe", "mean", "standard error", "AUC", "equal error"),
+        *("TAR at FAR 1 %", "at 0.1 %", "folds", "compared"),
     )
     rows: list[tuple[str, ...]] = []
     for recipe in report["recipes"]:
@@ -156,12 +149,8 @@ def parts(report: dict[str, Any]) -> Table:
 def words(report: dict[str, Any]) -> Table:
     """What each word for the person named first is worth, and how far the percentage can be believed."""
     header = (
-        "recipe",
-        "first name called",
-        "person is there",
-        "is not there",
-        "called so rightly",
-        "calibration error",
+        *("recipe", "first name called", "person is there", "is not there"),
+        *("called so rightly", "calibration error"),
     )
     return header, [
         (
@@ -230,6 +219,21 @@ def indexes(report: dict[str, Any]) -> Table:
         )
         for recipe in report["recipes"]
         for index in recipe["indexes"]
+    ]
+
+
+def grouping(report: dict[str, Any]) -> Table:
+    """How well faces are grouped into people, names hidden."""
+    header = (
+        *("recipe", "faces of", "BCubed F", "precision", "recall"),
+        *("pairs' precision", "recall", "V-measure", "groups", "people"),
+    )
+    shares = ("bcubed_f", "bcubed_precision", "bcubed_recall", "pair_precision", "pair_recall", "v_measure")
+    counts = ("groups", "people")
+    return header, [
+        (recipe["recipe"], of, *(f"{one[name]:.3f}" for name in shares), *(f"{one[name]:,.0f}" for name in counts))
+        for recipe in report["recipes"]
+        for of, one in recipe["grouping"].items()
     ]
 
 

@@ -21,7 +21,7 @@ from pipeline.encoder.faces import Choose, numbered
 from pipeline.encoder.look import Look
 from pipeline.indexes.registry import INDEXES
 from pipeline.photos.images import open_image
-from pipeline.search.comparison import Comparison, compare
+from pipeline.search.comparison import Comparison
 from pipeline.search.searcher import Searcher, check_request
 
 MOST = 10**12
@@ -74,13 +74,16 @@ def ask(question: Question, searcher: Callable[[], Searcher]) -> Found:
 
 
 def ask_all(question: Question, searchers: Callable[[], Sequence[Searcher]]) -> Comparison:
-    """Searches with each, with one face or the whole photo."""
+    """Searches with each, with one face or the whole photo; one look for all who share a detector."""
     image, k, index, choose = _checked(question)
-
-    def look(searcher: Searcher) -> Look:
-        return Look(image, ()) if choose is None else searcher.look(image, question.seen)
-
-    return compare(searchers(), look, k, index, choose)
+    looks: dict[int, Look] = {}  # by detector
+    answers = []
+    for searcher in searchers():
+        detector = id(searcher.encoder.detector)
+        if detector not in looks:
+            looks[detector] = Look(image, ()) if choose is None else searcher.look(image, question.seen)
+        answers.append(searcher.search(looks[detector], k, index, choose=choose))
+    return Comparison(tuple(answers))
 
 
 def choice(value: object, choices: Collection[str], what: str) -> str:

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from pipeline.core.errors import PhotosError, PipelineError, SettingsError
 from pipeline.core.progress import Report, silent
-from pipeline.core.recipes import MINI, PREFERRED, RECIPES, recipe_named
+from pipeline.core.recipes import IN_ORDER, MINI, PREFERRED, recipe_named
 from pipeline.core.settings import DEFAULT_CACHE, EMBEDDED, Milvus, Settings
 from pipeline.embeddings.build import build_embeddings, build_shard, embeddings_folder, missing_indexes, open_embeddings
 from pipeline.embeddings.corrections import Corrections
@@ -60,7 +60,15 @@ EXAMPLES = tuple(
 
 
 class Gallery:
-    """The photos, the encoders, and a searcher for each recipe whose gallery is built."""
+    """The photos, the encoders, and a searcher for each recipe whose gallery is built.
+
+    Attributes:
+        offered: the recipes that this gallery can be asked for, the preferred first.
+        of_people: whether its faces are grouped into people: every face of somebody's photos is in it.
+        thumbnails_root: the folder of its pictures as files; the only one in the index that a page may serve.
+    """
+
+    offered: Sequence[str] = IN_ORDER
 
     def __init__(
         self,
@@ -76,6 +84,8 @@ class Gallery:
         """
         self.encoders = encoders
         self.index_root = index_root
+        self.thumbnails_root = index_root / THUMBNAILS
+        self.of_people = dataset.startswith(FOLDER)
         self._dataset = dataset
         self._cache = cache
         self.milvus = milvus
@@ -119,7 +129,7 @@ class Gallery:
     def default_recipe(self) -> str:
         """The recipe to use where none is asked for: the best that is built and ready, or else to be built."""
         self.open_photos(silent)  # what is wrong with them is said once, not with every recipe
-        return next((name for name in all_recipes() if self._is_ready(name)), None) or self.recipe_to_build()
+        return next((name for name in IN_ORDER if self._is_ready(name)), None) or self.recipe_to_build()
 
     def recipe_to_build(self) -> str:
         """The recipe to build where none is asked for: the best one whose weights are here or to be had."""
@@ -136,11 +146,6 @@ class Gallery:
             log.warning("%s is passed over: %s", recipe, error)
             return False
         return True
-
-    @property
-    def offered(self) -> list[str]:
-        """The recipes that this gallery can be asked for, the preferred first."""
-        return all_recipes()
 
     def why_unavailable(self, recipe: str) -> str | None:
         """One sentence if the recipe cannot be had here: its weights, or photos enough for it. Else None."""
@@ -161,11 +166,6 @@ class Gallery:
                 people, calibration = self._people_of(embeddings), self._calibration(embeddings)
                 self._searchers[recipe] = open_searcher(embeddings, encoder, self.milvus, calibration, people)
             return self._searchers[recipe]
-
-    @property
-    def of_people(self) -> bool:
-        """Whether its faces are grouped into people: every face of somebody's photos is in it."""
-        return self._dataset.startswith(FOLDER)
 
     def name_faces(self, names: Mapping[str, str]) -> None:
         """What faces are called from now on, by their ids, by every recipe; others as the photos say."""
@@ -271,11 +271,6 @@ class Gallery:
         """The gallery's photos as files that browsers show."""
         return Pictures(self.photos, self.thumbnails_root / self.photos.name)
 
-    @property
-    def thumbnails_root(self) -> Path:
-        """The folder of those files, by gallery: the only one in the index that a page may serve."""
-        return self.index_root / THUMBNAILS
-
 
 def _calibrated(embeddings: Embeddings, calibration: Calibration, root: Path) -> Embeddings:
     """The same with what was measured on it in its manifest, on the disk too."""
@@ -293,8 +288,3 @@ def open_gallery(settings: Settings) -> Gallery:
     if settings.index_repo:
         gallery.fetch_from(settings.index_repo)
     return gallery
-
-
-def all_recipes() -> list[str]:
-    """Every recipe, the default and its stand-ins first: the order in which they are prepared."""
-    return [*PREFERRED, *(name for name in RECIPES if name not in PREFERRED)]

@@ -13,11 +13,11 @@ from pathlib import Path
 from pipeline.core.errors import Busy, PhotosError, PipelineError, SettingsError, Stopped, StorageError
 from pipeline.core.folders import make_folder, make_private, make_private_folder, move_folder, remove_folder
 from pipeline.core.progress import Progress
-from pipeline.core.recipes import UNASKED
+from pipeline.core.recipes import OF_FACES, UNASKED
 from pipeline.core.settings import EMBEDDED
 from pipeline.encoder.encoder import Encoders
 from pipeline.galleries.known_people import KnownPeople
-from pipeline.galleries.own_faces import OwnFaces, face_recipes
+from pipeline.galleries.own_faces import OwnFaces
 from pipeline.galleries.preparation import Preparation
 from pipeline.galleries.task import Task
 from pipeline.galleries.uploads import Taken, take
@@ -262,7 +262,7 @@ class OwnGallery(Task):
 
     def _serve(self, preparation: Preparation) -> None:
         """Returns when the best model that needs no download can search; the others follow behind."""
-        here = [name for name in face_recipes() if self._encoders.on_disk(name)]
+        here = [name for name in OF_FACES if self._encoders.on_disk(name)]
         if not here:
             raise PhotosError("There is no model here to find faces with; wait until one is ready, then try again.")
         self._coming = preparation
@@ -278,7 +278,7 @@ class OwnGallery(Task):
         if not len(preparation.searcher(here[0]).embeddings):
             raise PhotosError(NO_FACES)
         self._progress = None
-        preparation.start(name for name in face_recipes() if name in UNASKED)
+        preparation.start(name for name in OF_FACES if name in UNASKED)
 
     def _new_preparation(self) -> Preparation:
         # Drawing maps cannot be cancelled, and many a visitor never looks at one.

@@ -11,10 +11,10 @@ from typing import Any
 
 from pipeline.core.errors import GalleryError, SettingsError, StorageError
 from pipeline.core.progress import Report, silent
+from pipeline.core.recipes import OF_FACES
 from pipeline.embeddings.corrections import NOBODY, Correction, Corrections
 from pipeline.encoder.encoder import Encoders
 from pipeline.galleries.gallery import Gallery
-from pipeline.galleries.own_faces import face_recipes
 from pipeline.photos.face_ids import photo_of
 from pipeline.photos.folders import own_photos, told_apart
 from pipeline.photos.photos import Photos
@@ -26,14 +26,11 @@ from pipeline.search.searcher import Searcher
 class FolderFaces(Gallery):
     """A gallery of every face in the photos below any folder; its vectors lie in the index like others'."""
 
+    offered = OF_FACES
+
     def __init__(self, folder: Path, encoders: Encoders, index_root: Path) -> None:
         super().__init__(folder.resolve().name, encoders, index_root)
         self._folder = folder.resolve()
-
-    @property
-    def offered(self) -> list[str]:
-        """As `face_recipes` has it."""
-        return face_recipes()
 
     def _opened(self, report: Report) -> Photos:
         if not self._folder.is_dir():

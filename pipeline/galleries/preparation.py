@@ -19,11 +19,11 @@ from PIL import Image
 
 from pipeline.core.errors import GalleryError, GalleryTooSmall, NotReady, PhotosError, PipelineError, Stopped
 from pipeline.core.progress import Progress, silent
-from pipeline.core.recipes import RECIPES, STAND_INS, UNASKED
+from pipeline.core.recipes import IN_ORDER, RECIPES, STAND_INS, UNASKED
 from pipeline.embeddings.map import open_map
 from pipeline.embeddings.store import MANIFEST
 from pipeline.galleries.ask import choice
-from pipeline.galleries.gallery import Gallery, all_recipes
+from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.known_people import KnownPeople, found_people
 from pipeline.galleries.task import Task
 from pipeline.search.searcher import Searcher
@@ -111,7 +111,7 @@ class Preparation(Task):
 
     def _in(self, *states: State) -> list[str]:
         """The recipes in any of these states, the default first."""
-        return [name for name in all_recipes() if self._statuses[name].state in states]
+        return [name for name in IN_ORDER if self._statuses[name].state in states]
 
     def recipe(self, asked: object) -> str:
         """The recipe asked for, or where none is the best that is ready: NotReady if none is.
@@ -164,7 +164,7 @@ class Preparation(Task):
                 self._open(name)
             self._tell_apart(self.ready())
             while self._wanted:
-                name = next(name for name in all_recipes() if name in self._wanted)
+                name = next(name for name in IN_ORDER if name in self._wanted)
                 self._build(name)
                 self._tell_apart([name])
             if self._maps:

@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.core.errors import GalleryMissing, PhotosError, PipelineError, SettingsError
 from pipeline.core.files import read_sealed, replacing, sealed, write_json
 from pipeline.core.progress import Report
-from pipeline.core.recipes import RECIPES
+from pipeline.core.recipes import PREFERRED, RECIPES
 from pipeline.core.settings import Settings
 from pipeline.core.tables import CSV_ENCODING
 from pipeline.embeddings.corrections import COLUMNS, NAME, Corrections
@@ -91,7 +91,6 @@ def _picture(gallery: Gallery) -> Picture:
 
 
 # The networks that audit where none are asked for, the best first; and how many must agree.
-AUDITORS = ("mtcnn-reid", "mtcnn-facenet", "mtcnn-mini")
 AGREEING = 2
 
 
@@ -118,9 +117,9 @@ def make_audit(
 def audit_views(gallery: Gallery, recipes: Sequence[str] | None, known: Corrections) -> tuple[list[View], Names]:
     """How these networks, or the two best that are built, see the gallery's photos, and who those show."""
     built = built_recipes(gallery)
-    chosen = list(dict.fromkeys(recipes or [name for name in AUDITORS if name in built][:AGREEING]))
+    chosen = list(dict.fromkeys(recipes or [name for name in PREFERRED if name in built][:AGREEING]))
     if len(chosen) < AGREEING:
-        others = " or ".join(name for name in AUDITORS if name not in chosen)
+        others = " or ".join(name for name in PREFERRED if name not in chosen)
         raise SettingsError(f"An audit needs {AGREEING} networks that agree; build {others} as well.")
     searchers = [gallery.searcher(name) for name in chosen]
     names = names_of([searcher.embeddings for searcher in searchers], gallery.photos, known)

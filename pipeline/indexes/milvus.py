@@ -215,7 +215,7 @@ def _candidates(opened: _OpenCollection, queries: FloatArray, k: int, seconds: f
     effort, short, row_of = opened.effort, list(range(len(queries))), opened.rows.row_of
     found: list[IntArray] = [np.empty(0, np.int64)] * len(queries)
     while True:
-        is_alive = opened.client.search(
+        answers = opened.client.search(
             collection_name(opened.rows.place),
             [queries[number] for number in short],
             limit=k,
@@ -223,7 +223,7 @@ def _candidates(opened: _OpenCollection, queries: FloatArray, k: int, seconds: f
             consistency_level="Strong",
             timeout=seconds,
         )
-        for number, hits in zip(short, is_alive, strict=True):
+        for number, hits in zip(short, answers, strict=True):
             found[number] = np.array([row_of[hit.id] for hit in hits if hit.id in row_of], np.int64)
             if len(found[number]) < len(hits):
                 raise changed_elsewhere(opened.rows.place)

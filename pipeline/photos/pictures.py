@@ -64,7 +64,7 @@ class Pictures:
                 return self._kept(row, path, source)
             image = open_image(source, side=THUMBNAIL_SIDE)
             image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-            return self._kept(row, path, _encoded(image, "JPEG", quality=88))
+            return self._kept(row, path, bytes_of(image, "JPEG", quality=88))
 
     def face(self, photo_id: str, box: Box) -> Picture:
         """A square around the face in `box`, in pixels of the photo, as a small JPEG."""
@@ -78,7 +78,7 @@ class Pictures:
         with _of_the_gallery():
             face = open_image(self.photos[row].source).crop(square)
             face = face.resize((FACE_SIDE, FACE_SIDE), Image.Resampling.BICUBIC)
-            return self._kept(row, path, _encoded(face, "JPEG", quality=88))
+            return self._kept(row, path, bytes_of(face, "JPEG", quality=88))
 
     def small(self, name: str) -> Path | None:
         """A picture of this folder at `SMALL_SIDE`, `name` being that of `small_name`; None where there is none."""
@@ -106,7 +106,7 @@ class Pictures:
             row, path = self._row_and_path(photo_id, f"-original{known or '.png'}")
             if _made(path):
                 return path
-            return self._kept(row, path, content if known else _encoded(open_image(content), "PNG"))
+            return self._kept(row, path, content if known else bytes_of(open_image(content), "PNG"))
 
     def size(self, photo_id: str) -> tuple[int, int]:
         """Width and height of a photo, in pixels and upright."""
@@ -120,22 +120,16 @@ class Pictures:
             for picture in (*self.folder.glob(f"{path.name}*"), *self.folder.glob(f".{path.name}*")):
                 picture.unlink(missing_ok=True)
 
-    @contextmanager
-    def _making(self, row: int, path: Path) -> Iterator[Path]:
-        """A file to write a picture to, which takes its place if the photo is still there by then."""
-        with replacing(path, lasting=False) as beside:
-            yield beside
-        source = self.photos[row].source
-        # Asked last: a photo that is deleted later goes together with this picture, see `remove`.
-        if isinstance(source, Path) and not source.exists():
-            path.unlink(missing_ok=True)
-            raise PhotoError(UNREADABLE)
-
     def _kept(self, row: int, path: Path, content: bytes) -> Picture:
-        """The picture as a file, or as it is where that cannot be written."""
+        """The picture as a file, or as it is where that cannot be written; PhotoError if the photo is gone by then."""
         try:
-            with self._making(row, path) as beside:
+            with replacing(path, lasting=False) as beside:
                 beside.write_bytes(content)
+            source = self.photos[row].source
+            # Asked last: a photo that is deleted later goes together with this picture, see `remove`.
+            if isinstance(source, Path) and not source.exists():
+                path.unlink(missing_ok=True)
+                raise PhotoError(UNREADABLE)
         except FileNotFoundError:
             raise  # a visitor's gallery is being deleted
         except OSError as error:
@@ -171,7 +165,8 @@ def _made(path: Path) -> bool:
         return False
 
 
-def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
+def bytes_of(image: Image.Image, kind: str, **options: int) -> bytes:
+    """The image as a file of this kind, which is Pillow's name of a format; `options` are those of its `save`."""
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return stream.getvalue()

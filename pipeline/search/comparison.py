@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.core.types import Answer
-from pipeline.encoder.faces import Choose, largest
-from pipeline.encoder.look import Look
-from pipeline.search.searcher import Searcher, check_request
 
 
 @dataclass(frozen=True)
@@ -46,22 +42,3 @@ class Comparison:
                 for answer in self.answers
             },
         }
-
-
-def compare(
-    searchers: Sequence[Searcher],
-    look: Callable[[Searcher], Look],
-    k: int,
-    index: str,
-    choose: Choose | None = largest,
-) -> Comparison:
-    """Searches with each, one look for all who share a detector; the time it took is in each one's timings."""
-    check_request(k, index)
-    looks: dict[int, Look] = {}  # by detector
-    answers = []
-    for searcher in searchers:
-        detector = id(searcher.encoder.detector)
-        if detector not in looks:
-            looks[detector] = look(searcher)
-        answers.append(searcher.search(looks[detector], k, index, choose=choose))
-    return Comparison(tuple(answers))

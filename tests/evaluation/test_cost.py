@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.types import Encoded
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.faces import Choose
-from pipeline.evaluation.cost import ROUNDS, measure_costs
+from pipeline.evaluation.protocols import ROUNDS, measure_costs
 from tests.fakes import TinyEncoders, portrait
 
 

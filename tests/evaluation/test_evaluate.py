@@ -145,6 +145,7 @@ def test_what_a_report_holds(built: Gallery) -> None:
     assert one["verification"]["false_misses"][0]["photo_ids"] == ["Clara/0.png", FACELESS]
     assert one["open_set"] is None  # everybody has several photos
     assert one["verdicts"] is None  # these weights were never calibrated
+    assert one["grouping"] == {}  # so how near one person's faces are is not known
     assert [person["found"] for person in one["people"]] == [PHOTOS_EACH] * len(PEOPLE)
     assert [person["of"] for person in one["people"]] == [4, 4, 5, 5, 4, 4]
     assert {group["attribute"] for group in one["groups"]} == {

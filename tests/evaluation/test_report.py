@@ -80,6 +80,12 @@ def one() -> dict[str, Any]:
             "cmc": [0.8, 0.9],
         },
         "open_set": None,
+        "grouping": {
+            "all": {
+                **{"pair_precision": 0.99, "pair_recall": 0.98, "bcubed_precision": 0.97, "bcubed_recall": 0.96},
+                **{"bcubed_f": 0.965, "v_measure": 0.9956, "groups": 5800.0, "people": 5737.0},
+            }
+        },
         "cost": {"detect_ms": 14.0, "embed_ms": 6.04},
         "indexes": [{"index": "kmeans", "recall_at_20": 0.6931, "top1": 0.9, "top1_lost": 0.091, "queries": 500}],
         "groups": [
@@ -138,7 +144,11 @@ def test_the_other_tables(one: dict[str, Any]) -> None:
         ("brightness", "lowest quarter (1 to 2)", "3,308", "1.2%", "-", "0.123%", "0.80", "1.40")
     ]
     assert tables.costs(whole)[1] == [("mtcnn-reid", "14.0 ms", "6.0 ms", "20.0 ms", "50")]
-    for table in (tables.verification, tables.splits, tables.retrieval, tables.indexes, tables.costs):
+    assert tables.grouping(whole)[1] == [
+        (*("mtcnn-reid", "all", "0.965", "0.970", "0.960", "0.990", "0.980", "0.996"), "5,800", "5,737")
+    ]
+    every = (tables.verification, tables.splits, tables.retrieval, tables.indexes, tables.costs, tables.grouping)
+    for table in every:
         header, rows = table(whole)
         assert {len(row) for row in rows} == {len(header)}
 

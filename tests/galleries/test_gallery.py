@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from pipeline.core.errors import GalleryMissing, PhotosError, SettingsError
-from pipeline.core.recipes import DEFAULT, IMPROVED, MINI, RECIPES
+from pipeline.core.recipes import DEFAULT, IMPROVED, IN_ORDER, MINI, RECIPES
 from pipeline.core.settings import Settings
 from pipeline.evaluation.pairs import VIEW_1, Pairs
 from pipeline.galleries import gallery as gallery_module
-from pipeline.galleries.gallery import EXAMPLES, Gallery, all_recipes, open_gallery
+from pipeline.galleries.gallery import EXAMPLES, Gallery, open_gallery
 from pipeline.search.calibration import OWN, read_calibrations
 from tests.fakes import PEOPLE, TinyEncoders, draw, make_folder, portrait
 
@@ -50,8 +50,8 @@ def test_the_default_of_photos_that_are_gone_is_said_once(tmp_path: Path, caplog
 
 
 def test_all_recipes_are_prepared_the_default_first() -> None:
-    assert all_recipes()[0] == DEFAULT
-    assert sorted(all_recipes()) == sorted(RECIPES)
+    assert IN_ORDER[0] == DEFAULT
+    assert sorted(IN_ORDER) == sorted(RECIPES)
 
 
 def test_a_searcher_is_there_once_its_gallery_is_built_and_is_opened_once(tiny: Gallery) -> None:

@@ -26,7 +26,17 @@ from pipeline.core.geometry import unit_rows
 from pipeline.core.processors import processor
 from pipeline.core.settings import Settings
 from pipeline.core.types import FloatArray, IntArray
-from pipeline.evaluation.protocols import GroupingScore, score_grouping
+from pipeline.evaluation.calibrate import corrected_people
+from pipeline.evaluation.grouping import (
+    GALLERIES,
+    MIN_PHOTOS,
+    PEOPLE,
+    STRANGERS,
+    GroupingScore,
+    draw_galleries,
+    score_grouping,
+)
+from pipeline.evaluation.ranking import subject_of
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.galleries.known_people import worth
 from pipeline.galleries.people import FolderFaces
@@ -35,24 +45,13 @@ from pipeline.search.grouping import group_faces, limits_of
 from tests.lfw.test_own_photos import labelled, tiled
 
 RECIPES = ("mtcnn-reid", "mtcnn-facenet", "mtcnn-mini")
-GALLERIES, PEOPLE, STRANGERS, MIN_PHOTOS = 20, 30, 200, 4
 WHISPERS = 20  # rounds
 
 Group = Callable[[FloatArray], IntArray]
 
 
-def drawn(people: IntArray, seed: int = 0) -> Iterator[IntArray]:
-    """The rows of each gallery, by a fixed seed."""
-    random, photos = np.random.default_rng(seed), np.bincount(people)
-    for _ in range(GALLERIES):
-        chosen = random.choice(np.flatnonzero(photos >= MIN_PHOTOS), PEOPLE, replace=False)
-        others = random.permutation(np.setdiff1d(np.unique(people), chosen))[:STRANGERS]
-        strangers = [random.choice(np.flatnonzero(people == other)) for other in others]
-        yield np.concatenate((np.flatnonzero(np.isin(people, chosen)), strangers))
-
-
 def drawn_small(people: IntArray) -> Iterator[IntArray]:
-    """The same of people with two or three photos, and of strangers who have one."""
+    """The rows of 20 galleries of people with two or three photos, and of strangers who have one."""
     random, photos = np.random.default_rng(7), np.bincount(people)
     for _ in range(GALLERIES):
         chosen = random.choice(np.flatnonzero((photos >= 2) & (photos < MIN_PHOTOS)), 2 * PEOPLE, replace=False)
@@ -81,14 +80,11 @@ def chinese_whispers(vectors: FloatArray) -> IntArray:
 def said(scores: Sequence[GroupingScore]) -> str:
     """The mean of the scores, and the worst."""
     worst = min(score.bcubed_f for score in scores)
-
-    def mean(name: str) -> float:
-        return float(np.mean([getattr(score, name) for score in scores]))
-
+    mean = GroupingScore.mean(scores)
     return (
-        f"BCubed F {mean('bcubed_f'):.4f} (worst {worst:.3f}), precision and recall {mean('bcubed_precision'):.3f} and "
-        f"{mean('bcubed_recall'):.3f}, pairs {mean('pair_precision'):.3f}/{mean('pair_recall'):.3f}, "
-        f"V {mean('v_measure'):.4f}, {mean('groups'):,.0f} groups of {mean('people'):,.0f} people"
+        f"BCubed F {mean.bcubed_f:.4f} (worst {worst:.3f}), precision and recall {mean.bcubed_precision:.3f} and "
+        f"{mean.bcubed_recall:.3f}, pairs {mean.pair_precision:.3f}/{mean.pair_recall:.3f}, "
+        f"V {mean.v_measure:.4f}, {mean.groups:,.0f} groups of {mean.people:,.0f} people"
     )
 
 
@@ -125,19 +121,23 @@ def tiled_faces(gallery: Gallery, recipe: str) -> tuple[FloatArray, IntArray, li
 
 def measure(gallery: Gallery, recipe: str) -> None:
     searcher = gallery.searcher(recipe)
-    vectors, calibration = np.asarray(searcher.embeddings.vectors), searcher.calibration
+    subject, calibration = subject_of(searcher.embeddings, gallery.photos), searcher.calibration
     assert calibration is not None
-    names = gallery.corrections.people(searcher.embeddings.photo_ids, searcher.embeddings.people)
-    people = np.unique(names, return_inverse=True)[1]
+    people = corrected_people(subject, gallery.corrections)[0]
+    known = np.flatnonzero(people >= 0)
+    vectors, people = subject.vectors[known], people[known]
     ours: Group = lambda some: group_faces(some, limits_of(calibration, len(some)))  # noqa: E731
     ways: dict[str, Group] = {"ours": ours, "DBSCAN": dbscan, "Chinese Whispers": chinese_whispers}
-    sets = {"20 of 30 people": list(drawn(people)), "20 of 60 people with few photos": list(drawn_small(people))}
+    sets = {
+        "20 of 30 people": list(draw_galleries(people)),
+        "20 of 60 people with few photos": list(drawn_small(people)),
+    }
     sets["all of LFW"] = [np.arange(len(people))]
     for title, galleries in sets.items():
         for name, group in ways.items():
             scores = [score_grouping(people[rows], group(vectors[rows])) for rows in galleries]
             sys.stdout.write(f"{recipe}, {title}, {name}: {said(scores)}\n")
-    best = np.array([worth(searcher.embeddings.face(row)) for row in range(len(people))])
+    best = np.array([worth(searcher.embeddings.face(row)) for row in known.tolist()])
     each = [found_by(vectors[rows], people[rows], best[rows]) for rows in sets["20 of 30 people"]]
     by_mean, by_best, by_one = np.mean(each, axis=0)
     sys.stdout.write(
@@ -148,7 +148,8 @@ def measure(gallery: Gallery, recipe: str) -> None:
         vectors, people, photos = tiled_faces(gallery, recipe)
         ways["ours"] = lambda some: group_faces(some, limits_of(calibration, len(some)), photos)
         for name, group in ways.items():
-            sys.stdout.write(f"{recipe}, tiled, {name}: {said([score_grouping(people, group(vectors))])}\n")
+            score = score_grouping(people, group(vectors))
+            sys.stdout.write(f"{recipe}, tiled, {name}: {said([score])}\n")
 
 
 def measure_many(calibration: Calibration, faces: int = 100_000) -> None:

@@ -9,8 +9,9 @@ import pytest
 from pipeline.core.errors import SettingsError
 from pipeline.core.types import Answer, Hit
 from pipeline.encoder.faces import numbered
+from pipeline.galleries.ask import Question, ask_all
 from pipeline.galleries.gallery import Gallery
-from pipeline.search.comparison import Comparison, compare
+from pipeline.search.comparison import Comparison
 from tests.fakes import PEOPLE, draw, portrait
 
 RECIPES = ["resnet50", "mtcnn-resnet50", "mtcnn-facenet", "mtcnn-reid"]
@@ -50,7 +51,7 @@ def test_comparing_gives_what_each_search_gives_and_finds_faces_once(tiny: Galle
     searchers = [tiny.searcher(name) for name in RECIPES]
     photo = draw((5, 0, (10, 20, 40)), (1, 0, (80, 20, 60)), size=(160, 100))
     seen = tiny.encoders.detector.photos_seen
-    compared = compare(searchers, lambda searcher: searcher.look(photo), 6, "exact", numbered(1))
+    compared = ask_all(Question(photo, "exact", 6, 1), lambda: searchers)
     assert tiny.encoders.detector.photos_seen == seen + 1
     assert [one.recipe for one in compared.answers] == RECIPES
     for searcher, one in zip(searchers, compared.answers, strict=True):
@@ -64,4 +65,4 @@ def test_comparing_gives_what_each_search_gives_and_finds_faces_once(tiny: Galle
 def test_what_cannot_be_asked_for_is_refused(tiny: Gallery) -> None:
     tiny.build(["resnet50"])
     with pytest.raises(SettingsError, match="1 to 100"):
-        compare([tiny.searcher("resnet50")], lambda searcher: searcher.look(portrait(0)), 0, "exact")
+        ask_all(Question(portrait(0), "exact", 0), lambda: [tiny.searcher("resnet50")])

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from pipeline.core.recipes import recipe_named
 from pipeline.core.types import Answer, Hit
 from pipeline.evaluation.figures import font_file
-from pipeline.photos.pictures import Picture, as_bytes
+from pipeline.photos.pictures import Picture, as_bytes, bytes_of
 
 COLUMNS = 5
 SIDE = 160  # pixels of a picture
@@ -66,9 +66,7 @@ def contact_sheet(answers: Sequence[Answer], picture: Callable[[str], Picture], 
                 for number, line in enumerate(caption(hit).split("\n")[:2]):
                     pen.text((left, top + SIDE + number * LINE), _fitting(line, font), fill=INK, font=font)
             top += row_height
-    stream = io.BytesIO()
-    sheet.save(stream, "PNG")
-    return stream.getvalue()
+    return bytes_of(sheet, "PNG")
 
 
 def _title(answer: Answer) -> str:

@@ -7,7 +7,6 @@ page's handlers of both; they get the photo's id.
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,7 +21,7 @@ from pipeline.galleries.own_galleries import picture_token
 from pipeline.page.html.sources import TEMPLATES
 from pipeline.page.html.wording import CROP_ALT, caption, counted
 from pipeline.photos.images import shrunk
-from pipeline.photos.pictures import Picture, small_name
+from pipeline.photos.pictures import Picture, bytes_of, small_name
 from pipeline.search.comparison import Comparison
 
 MEDIA_TYPES = {b"\x89PNG": "image/png", b"GIF8": "image/gif"}  # by their first bytes; all others are JPEG
@@ -127,9 +126,7 @@ def _portrait(image: Image.Image, face: Face) -> Image.Image:
 
 def inline(image: Image.Image, side: int) -> str:
     """A picture of at most `side` pixels, to stand in the page itself: nothing of a visitor's has an address."""
-    stream = io.BytesIO()
-    shrunk(image, side).save(stream, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return served(bytes_of(shrunk(image, side), "JPEG", quality=85))
 
 
 def enlarged_html(tile: Tile, size: tuple[int, int], box: Box | None) -> str:

@@ -5,14 +5,12 @@ The pictures are in the HTML itself: a visitor's face is written to no file for 
 
 from __future__ import annotations
 
-import base64
-import io
-
 import numpy as np
-from PIL import Image
 
 from pipeline.core.types import FloatArray
+from pipeline.page.html.grid import served
 from pipeline.page.html.sources import TEMPLATES
+from pipeline.photos.pictures import bytes_of
 from pipeline.search.explain import NEGLIGIBLE, PLACES, Explanation, Why
 
 LOOKING = "<p class='quiet looking' role='status'>Looking at what this match rests on…</p>"
@@ -23,9 +21,9 @@ def why_html(why: Why) -> str:
     explanation = why.explanation
     heats, person = (explanation.query, explanation.hit), why.photo.person
     titles = ("Yours, as the network saw it", f"{person}, as indexed")
-    crops = [(title, _inline(heat.crop)) for title, heat in zip(titles, heats, strict=True)]
+    crops = [(title, served(bytes_of(heat.crop, "PNG"))) for title, heat in zip(titles, heats, strict=True)]
     maps = [
-        (whose, _inline(overlay), strongest_place(heat.patches))
+        (whose, served(bytes_of(overlay, "PNG")), strongest_place(heat.patches))
         for whose, overlay, heat in zip(("your photo", person), explanation.overlays(), heats, strict=True)
     ]
     return TEMPLATES("why", crops=crops, maps=maps, legend=legend(explanation))
@@ -49,10 +47,3 @@ def strongest_place(patches: FloatArray) -> str:
     if (down, across) == ("middle", "middle"):
         return "most in the middle"
     return f"most at the {down} {across}"
-
-
-def _inline(picture: Image.Image) -> str:
-    """The picture as an address that holds all of it, without loss."""
-    stream = io.BytesIO()
-    picture.save(stream, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"

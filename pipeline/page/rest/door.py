@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import JSONResponse
 
 from pipeline.core.errors import PipelineError
 from pipeline.page.rest import models
@@ -26,17 +24,11 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 FAILED, WRONG_METHOD = 500, 405
 
 
-class Json(Response):
+class Json(JSONResponse):
     """A body of JSON, which nobody on the way is to keep: it may be about photos of one's own."""
-
-    media_type = "application/json"
 
     def __init__(self, content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(content, status, {"cache-control": "no-store"} | dict(headers or {}))
-
-    def render(self, content: object) -> bytes:
-        """As UTF-8; a number that JSON does not have is an error."""
-        return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
 
 
 class Door:
@@ -47,13 +39,8 @@ class Door:
 
     async def answered(self, work: Callable[[], Mapping[str, Any]], status: int = 200, *, quick: bool = False) -> Json:
         """What the work gives, done in a thread; `quick` work neither decodes nor searches, and takes no turn."""
-
-        def gated() -> Mapping[str, Any]:
-            with nullcontext() if quick else self._gate.turn():
-                return work()
-
         try:
-            return Json(await run_in_threadpool(gated), status)
+            return Json(await run_in_threadpool(work if quick else self._gate.turn()(work)), status)
         except PipelineError:
             raise
         except Exception as error:
@@ -63,13 +50,13 @@ class Door:
 def answer_by_envelope(app: FastAPI) -> None:
     """Lets every refusal of the application be an envelope."""
 
-    def refused(_: Request, error: Exception) -> Json:
+    @app.exception_handler(PipelineError)
+    def refused(_: Request, error: PipelineError) -> Json:
         journal.refused(error)
-        assert isinstance(error, PipelineError)
         return _refusal(status_of(error), str(error))
 
-    def not_routed(request: Request, error: Exception) -> Json:
-        assert isinstance(error, HTTPException)
+    @app.exception_handler(HTTPException)
+    def not_routed(request: Request, error: HTTPException) -> Json:
         headers = {name.lower(): value for name, value in (error.headers or {}).items()}
         if error.status_code == WRONG_METHOD:  # the router names those of the first route of this path
             path = request.scope["path"].removeprefix(request.scope["root_path"])
@@ -77,14 +64,10 @@ def answer_by_envelope(app: FastAPI) -> None:
             headers |= {"allow": ", ".join(method.upper() for method in described)} if described else {}
         return _refusal(error.status_code, str(error.detail), headers)
 
-    def not_valid(_: Request, error: Exception) -> Json:
-        assert isinstance(error, RequestValidationError)
+    @app.exception_handler(RequestValidationError)
+    def not_valid(_: Request, error: RequestValidationError) -> Json:
         wrong = error.errors()[0]
         return _refusal(400, f"The field {wrong['loc'][-1]!r} cannot be that: {wrong['msg']}; correct it.")
-
-    app.add_exception_handler(RequestValidationError, not_valid)
-    app.add_exception_handler(PipelineError, refused)
-    app.add_exception_handler(HTTPException, not_routed)
 
 
 def _refusal(status: int, said: str, headers: Mapping[str, str] | None = None) -> Json:

@@ -10,9 +10,10 @@ from contextlib import nullcontext
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Send
 
 from pipeline.page.server.envelope import API_PATH
-from pipeline.page.server.guard import LIVE_PATH, MCP_PATH, UPLOADS, Application, Message, Receive, Send
+from pipeline.page.server.guard import LIVE_PATH, MCP_PATH, UPLOADS
 from pipeline.search import journal
 
 log = logging.getLogger(__name__)
@@ -38,9 +39,7 @@ class Recorded:
     Frames of Live leave no line. `known` are the paths that may stand in one: all others hold names or tokens.
     """
 
-    def __init__(
-        self, app: Application, count: Callable[[str, int], None], known: Collection[str], *, lines: bool
-    ) -> None:
+    def __init__(self, app: ASGIApp, count: Callable[[str, int], None], known: Collection[str], *, lines: bool) -> None:
         self._app, self._count, self._known, self._lines = app, count, frozenset(known), lines
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

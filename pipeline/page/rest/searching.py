@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -24,6 +23,7 @@ from pipeline.page.rest.asked import CompareOptions, ExplainOptions, FacesOption
 from pipeline.page.rest.door import REFUSALS, Door
 from pipeline.page.server.envelope import Refused
 from pipeline.photos.images import open_image
+from pipeline.photos.pictures import bytes_of
 from pipeline.search.explain import nearest, why
 from pipeline.search.hints import hints, quality
 from pipeline.search.pair import compare_pair
@@ -107,7 +107,7 @@ def _told(preparation: Preparation, answer: Answer, root: str | None) -> dict[st
     """The answer, with pictures where they were asked for: their addresses below `root`."""
     told = answer.as_json()
     if root is not None:
-        told["crop"] = _data_url(answer.crop) if answer.crop else None
+        told["crop"] = served(bytes_of(answer.crop, "PNG")) if answer.crop else None
         for hit in told["hits"]:
             picture = served(preparation.gallery.pictures.thumbnail(hit["photo_id"]))
             hit["picture"] = picture if picture.startswith("data:") else f"{root}/{picture}"
@@ -124,7 +124,7 @@ def _explain(galleries: Galleries, options: ExplainOptions, photo: bytes) -> dic
     heats = reason.explanation
     shown = dict(zip(("query_map", "hit_map"), heats.overlays(), strict=True))
     pictures = {"query": heats.query.crop, "hit": heats.hit.crop} | shown
-    drawn = {name: _data_url(picture) for name, picture in pictures.items()} if options.pictures else None
+    drawn = {name: served(bytes_of(picture, "PNG")) for name, picture in pictures.items()} if options.pictures else None
     return reason.as_json() | {"pictures": drawn}
 
 
@@ -165,9 +165,3 @@ def _faces(galleries: Galleries, options: FacesOptions, photo: bytes) -> dict[st
 def _root(request: Request) -> str:
     """The path of the server's root, as the visitor has it."""
     return str(request.scope.get("app_root_path", "")).rstrip("/")
-
-
-def _data_url(image: Image.Image) -> str:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return served(file.getvalue())

@@ -14,10 +14,10 @@ from gradio import routes as gradio_routes
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Send
 
 from pipeline.core.network import Access, Network, digest_of
 from pipeline.page.server.envelope import refuse
-from pipeline.page.server.guard import Application, Message, Receive, Send
 from pipeline.page.server.hosts import is_loopback, name_in
 
 HEALTH_PATH = "/health"
@@ -38,7 +38,7 @@ CORS = "CustomCORSMiddleware"
 class Guarded:
     """Lets nobody in but those of `access`; `/health` is for everybody."""
 
-    def __init__(self, app: Application, page: gr.Blocks, access: Access, proxies: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp, page: gr.Blocks, access: Access, proxies: tuple[str, ...]) -> None:
         """`page` is Gradio's, which knows who has logged in; `proxies` are those whose headers count."""
         self._app, self._page, self._access, self._proxies = app, page, access, proxies
         self._program = secrets.token_urlsafe()  # what a token's holder has instead of having logged in
@@ -132,7 +132,7 @@ def share_with(network: Network) -> None:
     """
     getattr(gradio_routes, CORS)  # an AttributeError where a new version calls it otherwise
 
-    def shared(app: Application, **_: object) -> Application:
+    def shared(app: ASGIApp, **_: object) -> ASGIApp:
         if not network.origins:
             return app
         return CORSMiddleware(

@@ -9,46 +9,28 @@ from typing import Any
 from starlette.types import Scope, Send
 
 from pipeline.core.errors import (
-    Busy,
     GalleryDamaged,
     GalleryError,
     GalleryMissing,
     GalleryStale,
-    HubError,
-    IndexUnavailable,
     NotReady,
     PhotoError,
     PhotoOutOfReach,
-    PhotosError,
     PipelineError,
     SettingsError,
-    Stopped,
-    StorageError,
     Unknown,
-    WeightsError,
 )
 from pipeline.search import journal
 
 API_PATH = "/api"
 
-# The first class that fits. What is beyond the caller's power is 503: the same request may succeed later.
-STATUSES: tuple[tuple[type[PipelineError], int], ...] = (
-    (Unknown, 404),
-    (SettingsError, 400),
-    (PhotoOutOfReach, 503),
-    (PhotoError, 415),
-    (NotReady, 409),
-    (Busy, 503),
-    (GalleryMissing, 503),
-    (GalleryStale, 503),
-    (GalleryDamaged, 503),
-    (GalleryError, 404),  # a recipe that is not to be had for this gallery, or on this server
-    (PhotosError, 503),
-    (Stopped, 503),
-    (StorageError, 503),
-    (WeightsError, 503),
-    (HubError, 503),
-    (IndexUnavailable, 503),
+# The first that fits. What is none of these is beyond the caller's power, and 503: the same request may succeed later.
+STATUSES: tuple[tuple[tuple[type[PipelineError], ...], int], ...] = (
+    ((PhotoOutOfReach, GalleryMissing, GalleryStale, GalleryDamaged), 503),
+    ((NotReady,), 409),
+    ((Unknown, GalleryError), 404),  # the latter: a recipe that is not to be had for this gallery, or on this server
+    ((SettingsError,), 400),
+    ((PhotoError,), 415),
 )
 # By status: a word for programs, and what to do where the sentence does not say it.
 CODES: Mapping[int, tuple[str, str]] = {
@@ -82,7 +64,7 @@ def status_of(error: PipelineError) -> int:
     """The status that fits an error."""
     if isinstance(error, Refused):
         return error.status
-    return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+    return next((status for kinds, status in STATUSES if isinstance(error, kinds)), 503)
 
 
 def envelope(status: int, said: str) -> dict[str, Any]:

@@ -8,10 +8,8 @@ the queue. So whoever decodes takes a turn here first, in the thread that does i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
-from typing import Any
 
 import gradio as gr
 
@@ -33,7 +31,10 @@ class Gate:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Waits for a turn and keeps it while in the block. Busy where too many wait already."""
+        """Waits for a turn and keeps it while in the block, or in the function that this decorates.
+
+        Busy where too many wait already.
+        """
         if not self._admitted.acquire(blocking=False):
             raise Busy(BUSY)
         self._count(waiting=1)
@@ -64,16 +65,6 @@ class Gate:
                 self._count(running=-1)
                 self._within.release()
 
-    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function of an event, which takes a turn first."""
-
-        @wraps(function)
-        def gated(*values: Any, **options: Any) -> Any:  # noqa: ANN401
-            with self.turn():
-                return function(*values, **options)
-
-        return gated
-
 
 def around_events(page: gr.Blocks, gate: Gate, others: Mapping[str, Gate]) -> None:
     """Sends every event of the page through the gate, or through that of its `concurrency_id`; but none that is quick.
@@ -82,4 +73,4 @@ def around_events(page: gr.Blocks, gate: Gate, others: Mapping[str, Gate]) -> No
     """
     for event in page.fns.values():
         if event.fn is not None and event.concurrency_limit is not None:
-            event.fn = others.get(event.concurrency_id, gate).around(event.fn)
+            event.fn = others.get(event.concurrency_id, gate).turn()(event.fn)

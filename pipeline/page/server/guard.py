@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import gradio as gr
@@ -20,6 +20,7 @@ from gradio_client.utils import is_file_obj_with_meta  # type: ignore[import-unt
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Send
 
 from pipeline.core.errors import PhotoError, PipelineError, SettingsError
 from pipeline.galleries.ask import FETCHED
@@ -52,11 +53,6 @@ MAX_HELD = 200_000_000  # bytes of bodies in memory at the same time, of all vis
 SMALL_BODY = 65_536  # is taken whatever else there is: the server itself reads that much ahead
 MAX_SESSION = 100  # characters; Gradio's own have 11
 MAX_FIELD = 4096  # bytes; the page's uploads have no fields at all, and a form may have a thousand
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 def refuse_fetching() -> None:
@@ -138,7 +134,7 @@ class BodyLimit:
     Uploads go to the disk as they come: they say how large they are, and are no larger than `most_upload` bytes.
     """
 
-    def __init__(self, app: Application, most_upload: int) -> None:
+    def __init__(self, app: ASGIApp, most_upload: int) -> None:
         self._app = app
         self._most_upload = most_upload
         self._held = 0  # bytes of bodies in memory

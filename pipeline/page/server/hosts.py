@@ -13,11 +13,11 @@ import socket
 from collections.abc import Sequence
 
 from gradio.http_server import INITIAL_PORT_VALUE, LOCALHOST_NAME
+from starlette.types import ASGIApp, Message, Receive, Send
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import of_library
 from pipeline.page.server.envelope import refuse
-from pipeline.page.server.guard import Application, Message, Receive, Send
 
 AUTHORITY = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?(\[[0-9a-f:.]+\]|[^:/@\s\[\]]+)(?::\d*)?", re.IGNORECASE)
 FOREIGN_HOST = (
@@ -53,7 +53,7 @@ class WithoutRoot:
     Guards know paths without it; routes need both, see `WithRoot`.
     """
 
-    def __init__(self, app: Application, root: str) -> None:
+    def __init__(self, app: ASGIApp, root: str) -> None:
         self._app, self._root = app, root
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -66,7 +66,7 @@ class WithoutRoot:
 class WithRoot:
     """Puts it back: ASGI has it in `path` as well as in `root_path`, or an application that is mounted goes unfound."""
 
-    def __init__(self, app: Application, root: str) -> None:
+    def __init__(self, app: ASGIApp, root: str) -> None:
         self._app, self._root = app, root
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -79,7 +79,7 @@ class WithRoot:
 class OwnHosts:
     """Refuses every request under a name that is neither localhost's nor one of `names`."""
 
-    def __init__(self, app: Application, names: Sequence[str], origins: Sequence[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, names: Sequence[str], origins: Sequence[str] = ()) -> None:
         """`origins` are those whose scripts may ask, beside the server's own."""
         self._app = app
         self._names = frozenset(names)

@@ -12,6 +12,7 @@ import json
 import reprlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Message, Receive, Send
 
 from pipeline.core.errors import PhotoError, PipelineError, SettingsError
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
@@ -29,7 +31,7 @@ from pipeline.galleries.ask import Question, ask
 from pipeline.galleries.galleries import Galleries
 from pipeline.indexes.registry import INDEXES
 from pipeline.page.server.gate import Gate
-from pipeline.page.server.guard import MAX_MCP_BODY, MCP_PATH, Message, Receive, Send, read_body, unforeseen, with_body
+from pipeline.page.server.guard import MAX_MCP_BODY, MCP_PATH, read_body, unforeseen, with_body
 from pipeline.search import journal
 
 NAME = "search_face"
@@ -136,8 +138,7 @@ class SearchTool:
     """The tool for all who call it: bounded, logged as every search is, and silent about what should not happen."""
 
     def __init__(self, galleries: Galleries, gate: Gate) -> None:
-        self._galleries = galleries
-        self._gate = gate
+        self._search = gate.turn()(partial(search_face, galleries))
 
     async def __call__(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
         """What a call answers; what is raised here is told to the caller as it is."""
@@ -151,10 +152,6 @@ class SearchTool:
                 raise
             except Exception as error:
                 raise RuntimeError(unforeseen(error)) from error
-
-    def _search(self, given: dict[str, Any]) -> dict[str, Any]:
-        with self._gate.turn():
-            return search_face(self._galleries, given)
 
 
 class _ForPrograms:

@@ -24,24 +24,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import gradio as gr
+from starlette.types import ASGIApp, Message, Receive, Send
 
 from pipeline.core.network import Rate
 from pipeline.page.parts import SEARCH
 from pipeline.page.server.envelope import API_PATH, refuse
-from pipeline.page.server.guard import (
-    LIVE_PATH,
-    MCP_PATH,
-    Application,
-    Message,
-    Receive,
-    Send,
-    drain,
-    is_api,
-    is_upload,
-    read_body,
-    size_of,
-    with_body,
-)
+from pipeline.page.server.guard import LIVE_PATH, MCP_PATH, drain, is_api, is_upload, read_body, size_of, with_body
 
 MOST_VISITORS = 10_000  # who are remembered; the one who was away longest is forgotten first
 EVENT = re.compile(r"/(queue/join|(call|call/v2|run|api)/[^/]+)/?$")  # Gradio's roads to a function
@@ -83,7 +71,7 @@ class Allowance:
 class RateLimit:
     """Refuses in one sentence what would start a search where a visitor has started too many, and too large uploads."""
 
-    def __init__(self, app: Application, page: gr.Blocks, rate: Rate, most_upload: int) -> None:
+    def __init__(self, app: ASGIApp, page: gr.Blocks, rate: Rate, most_upload: int) -> None:
         """Searches are the events of `page` that wait in the queue for searching; `most_upload` is in bytes.
 
         Without a rate only the bytes of uploads are limited.

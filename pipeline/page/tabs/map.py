@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import gradio as gr
 
 from pipeline.core.errors import PhotosError, SettingsError
@@ -65,10 +67,7 @@ def map_tab(parts: Parts, tab: gr.Tab, gate: Gate) -> None:
     """Fills the tab; the map is drawn whenever it is opened."""
 
     def map_point(asked: object) -> dict[str, str]:
-        def looked_up() -> dict[str, str]:
-            with gate.turn():  # Gradio calls this past the queue
-                return point(parts, asked)
-
+        looked_up = gate.turn()(partial(point, parts, asked))  # Gradio calls this past the queue
         return attempted(looked_up, lambda sentence: {"problem": sentence})
 
     def waiting(values: Values) -> Changes:
