@@ -131,6 +131,7 @@ def test_no_module_is_long() -> None:
     assert {name: lines for name in MODULES if (lines := len(SOURCES[name].read_text().splitlines())) > MAX_LINES} == {}
 
 
+@pytest.mark.slow
 def test_a_package_hands_out_what_it_names() -> None:
     """Each name is the defining module's, and no module's name: importing that module would take its place."""
     code = """

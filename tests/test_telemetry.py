@@ -70,6 +70,7 @@ def test_it_is_off_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch
     assert {name: os.environ[name] for name in VARIABLES} == VARIABLES
 
 
+@pytest.mark.slow
 def test_the_hub_and_gradio_know_it_before_they_are_imported(tmp_path: Path) -> None:
     """`app.py` imports Gradio, which imports the Hub's client, which reads the environment while it is imported."""
     code = (

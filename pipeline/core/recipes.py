@@ -189,7 +189,7 @@ DEFAULT_EPOCHS = 20
 # How long the network that comes with this package was trained.
 STEPS = 900
 
-# Never wrong, and of the indexes that miss hardly anything the fastest at every size that `bench --growth` measured.
+# Never wrong; and of those that come with the requirements and miss hardly anything, none is faster (`bench --growth`).
 DEFAULT_INDEX = "exact"
 DEFAULT_K = 20
 MAX_K = 100

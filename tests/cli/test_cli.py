@@ -88,6 +88,7 @@ def test_build_says_what_was_indexed_and_what_was_skipped(run: Run, tiny: Galler
     assert again.out.split("\n")[:3] == said.out.split("\n")[:3]
 
 
+@pytest.mark.slow
 def test_build_takes_one_recipe_all_or_the_best_that_can_be_had(run: Run, tiny: Gallery) -> None:
     assert run("build", "--recipe", "resnet50").out.startswith("resnet50: 25 of 26 photos")
     assert not tiny.folder(DEFAULT).exists()
@@ -111,6 +112,7 @@ def test_a_head_that_is_not_trained_is_named_and_left_out_of_all(
     ]
 
 
+@pytest.mark.slow
 def test_train_head_prints_its_curve_and_the_recipe_uses_the_head(run: Run, tiny: Gallery, query: Path) -> None:
     run("build", "--recipe", HEADED)
     before = tiny.encoders.get(HEADED).weights
@@ -189,6 +191,7 @@ def test_search_as_json_is_the_contract(run: Run, query: Path) -> None:
     assert (value["recipe"], value["index"]) == (DEFAULT, "exact")
 
 
+@pytest.mark.slow
 def test_search_prints_a_table(run: Run, query: Path) -> None:
     run("build", "--recipe", "all")
     said = run("search", query, "--k", "2", "--index", "exact", "--recipe", "mtcnn-reid")

@@ -84,6 +84,7 @@ def test_photos_that_are_not_there(tmp_path: Path) -> None:
     assert (only.level, only.what) == ("fail", "dataset")
 
 
+@pytest.mark.slow
 def test_it_writes_nothing(tmp_path: Path) -> None:
     """It had `datasets` write 112 MB, and copied every gallery's vectors."""
     photos = tmp_path / "photos"

@@ -60,17 +60,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
 
 
-@pytest.fixture(scope="session")
-def imported(ports_of_its_own: None) -> None:
-    """What the page imports is out of the garbage collector's sight: to look at it all took 0.8 s after every test."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import app  # noqa: F401 - all of the page
-
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture
 def serve(imported: None) -> Iterator[Serve]:
     """Serves a page for one test."""

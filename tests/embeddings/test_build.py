@@ -292,6 +292,7 @@ def test_a_build_that_was_killed_goes_on(
     assert vector_bytes(photos, root) == vector_bytes(photos, tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_two_processes_that_build_at_once_both_succeed(
     photos: Photos, tiny_folder: Path, root: Path, tmp_path: Path, small_parts: None
 ) -> None:

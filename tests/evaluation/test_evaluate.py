@@ -85,6 +85,7 @@ def report_on(gallery: Gallery, *indexes: str) -> dict:
     return evaluate([gallery.searcher(RECIPE)], task, indexes or None)
 
 
+@pytest.mark.slow
 def test_the_command_writes_figures_and_a_report(built: Gallery, capsys: pytest.CaptureFixture[str]) -> None:
     built.build(list(RECIPES))
     assert main(["evaluate"]) == 0

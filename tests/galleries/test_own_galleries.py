@@ -384,6 +384,7 @@ def test_a_kept_one_outlives_the_server_and_can_be_given_up(
     assert files_below(temporary) == []
 
 
+@pytest.mark.slow
 def test_it_goes_when_nobody_has_asked_for_it_for_a_while(own: OwnGalleries, party: list[Path]) -> None:
     own.grace = 2.0
     key, mine = filled(own, party)
@@ -397,6 +398,7 @@ def test_it_goes_when_nobody_has_asked_for_it_for_a_while(own: OwnGalleries, par
     until(lambda: not own._open)
 
 
+@pytest.mark.slow
 def test_a_kept_one_does_not_go_while_nobody_asks_for_it(own: OwnGalleries, party: list[Path]) -> None:
     own.grace = 2.0
     key, mine = filled(own, party)

@@ -71,6 +71,7 @@ def searching(gallery: Gallery, photo_ids: tuple[str, ...]) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["temporary", "kept"])
+@pytest.mark.slow
 def test_nothing_is_left_of_a_gallery_that_is_searched_meanwhile(
     own: OwnGalleries, photos: list[Path], temporary: Path, tmp_path: Path, kept: bool
 ) -> None:
@@ -88,6 +89,7 @@ def test_nothing_is_left_of_a_gallery_that_is_searched_meanwhile(
         assert everything_in(tmp_path / "kept") == []
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_photos_that_are_searched_meanwhile(own: OwnGalleries, photos: list[Path]) -> None:
     _, mine = filled(own, photos)
     while len(mine.photo_ids) > 1:

@@ -127,6 +127,7 @@ def test_my_photos_do_not_have_it(tmp_path: Path) -> None:
         Preparation(own).searcher(REDUCED)
 
 
+@pytest.mark.slow
 def test_the_command_line_leaves_it_out_and_the_doctor_says_why(
     people: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

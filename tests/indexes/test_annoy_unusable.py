@@ -35,6 +35,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_an_annoy_that_dies_is_one_unavailable_index(folder: Path) -> None:
     built = run(folder, DIES, "build", "--recipe", "mini-whole")
     assert built.returncode == 0, built.stderr
@@ -52,6 +53,7 @@ def test_an_annoy_that_dies_is_one_unavailable_index(folder: Path) -> None:
     assert "ANNOY_COMPILER_ARGS=-O3," in refused.stderr
 
 
+@pytest.mark.slow
 def test_the_doctor_names_it_and_the_remedy(folder: Path) -> None:
     (line,) = [line for line in run(folder, DIES, "doctor").stdout.splitlines() if "index annoy" in line]
     assert line.startswith("warn")

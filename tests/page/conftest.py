@@ -18,5 +18,5 @@ def photo(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def served_here(ports_of_its_own: None) -> None:
+def served_here(imported: None) -> None:
     """Pages are served at this test process's ports."""

@@ -215,6 +215,7 @@ def test_origins_and_root_paths_that_are_none(name: str, value: str) -> None:
         Settings.from_env({f"FACESEARCH_{name}": value})
 
 
+@pytest.mark.slow
 def test_no_other_sites_script_may_read_unless_a_setting_names_it(ready: Galleries) -> None:
     ours, other = "https://app.example.org", "https://evil.example"
     open_to_all = Access(public=True)

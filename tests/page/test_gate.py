@@ -33,6 +33,7 @@ pytestmark = [
 SECONDS = 30
 
 
+@pytest.mark.slow
 def test_so_many_at_once_some_wait_and_the_rest_is_refused() -> None:
     gate, may_go_on, within = Gate(2, 3), threading.Event(), threading.Semaphore(0)
     most, now, lock = 0, 0, threading.Lock()
@@ -118,6 +119,7 @@ def test_every_event_that_is_not_quick_goes_through_the_gate(page: gr.Blocks) ->
     assert {event.api_name for event in events if event._id in gated} >= {"search", "compare", "explain"}
 
 
+@pytest.mark.slow
 def test_cancelling_a_search_makes_no_room_while_it_goes_on(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Gradio forgets a cancelled event at once, and starts the next; the thread that decodes goes on."""
     import app

@@ -121,6 +121,7 @@ def test_zero_gpu_without_its_package_starts_all_the_same(tmp_path: Path) -> Non
     assert started(tmp_path, zero_gpu="true", package=False) == "decorated 0"
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_said_and_no_other_one_is_used(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -266,6 +266,7 @@ def test_a_missing_package_is_one_sentence_with_the_remedy(installed: str, monke
     assert MISSING.count(". ") == 0
 
 
+@pytest.mark.slow
 def test_the_page_does_not_start_with_a_setting_that_cannot_be(tmp_path: Path) -> None:
     environ = {"FACESEARCH_MCP": "maybe", "FACESEARCH_INDEX": str(tmp_path), "PATH": "", "HOME": str(tmp_path)}
     done = subprocess.run(
