@@ -206,6 +206,7 @@ def test_help_on_the_command_line_needs_nothing_heavy() -> None:
 SLOW = ("torch", "torchvision", "facenet_pytorch", "matplotlib", "sklearn", "datasets", "annoy", "faiss", "pymilvus")
 
 
+@pytest.mark.slow
 def test_the_page_is_up_before_anything_that_it_may_never_need() -> None:
     assert loaded_by("import app", *SLOW) == set()
 

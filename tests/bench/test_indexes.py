@@ -20,6 +20,8 @@ from pipeline.core.types import Collection, FloatArray, VectorIndex
 from pipeline.galleries.gallery import Gallery
 from pipeline.indexes.registry import available, build_index, drop_index, open_index
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def built(tiny: Gallery) -> Gallery:

@@ -85,6 +85,7 @@ def test_every_index_is_measured(small: Small) -> None:
     assert figures["annoy"].disk_bytes > 3000 * 64 * 4, "Annoy keeps the vectors too"
 
 
+@pytest.mark.slow
 def test_milvus_lite_is_measured_with_its_file(small: Small) -> None:
     _, seen, figures = small
     if "milvus" not in figures:

@@ -20,6 +20,8 @@ from pipeline.core.processors import processor
 from pipeline.core.settings import SAMPLE, Settings
 from pipeline.galleries.gallery import open_gallery
 
+pytestmark = pytest.mark.slow
+
 RECIPE = "mtcnn-mini"
 
 

@@ -19,6 +19,8 @@ from pipeline.galleries.preparation import Preparation
 from pipeline.galleries.reports import load_audit
 from pipeline.page.tabs.evaluation import evaluation_tab
 
+pytestmark = pytest.mark.slow
+
 RECIPES = (MINI, "mini-whole")
 TWICE = "Composite 02/9.jpg"  # a photo of the first person, saved again under another name
 

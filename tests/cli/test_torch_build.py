@@ -13,6 +13,8 @@ from pipeline.cli import torch_build
 from pipeline.cli.torch_build import CPU_WHEELS, nvidia_gpu
 from tests.network import plain_environment
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 # As wheels have them; the second is from before types were written.
 VERSIONS = {

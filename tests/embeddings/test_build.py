@@ -152,6 +152,7 @@ def test_shards_in_any_order_merge_to_the_bytes_of_a_single_build(
     assert vector_bytes(photos, root) == vector_bytes(photos, tmp_path / "single")
 
 
+@pytest.mark.slow
 def test_two_shards_at_once_in_two_processes(photos: Photos, root: Path, tmp_path: Path, small_parts: None) -> None:
     build(photos, tmp_path / "single")
     script = """

@@ -176,6 +176,7 @@ def test_where_only_the_gallery_below_is_published_the_reduced_one_is_made_of_it
     assert len(there.searcher(REDUCED).embeddings) == 24
 
 
+@pytest.mark.slow
 def test_a_start_fetches_what_is_published_and_builds_the_rest(
     published: Hub, elsewhere: Elsewhere, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -233,6 +233,7 @@ def test_the_people_held_out_are_a_fifth_and_always_the_same(sample: tuple[Embed
     assert len(shown) + len(held) == len(embeddings) * augmentation.VIEWS
 
 
+@pytest.mark.slow
 def test_training_learns_and_goes_on_where_it_was_cut_short(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

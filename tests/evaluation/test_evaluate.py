@@ -160,6 +160,7 @@ def test_a_report_is_plain_json_whatever_was_measured() -> None:
     assert _rounded(measured) == {"a": [1, 0.123457, None], "b": [{"c": None}, None, "text", True]}
 
 
+@pytest.mark.slow
 def test_a_pca_judges_view_2_without_the_people_of_the_fold(built: Gallery) -> None:
     """Another photo of somebody changes the other fold, whose PCA is fitted on it, and not their own."""
     built.build([REDUCED])
@@ -193,6 +194,7 @@ def test_a_pca_judges_view_2_without_the_people_of_the_fold(built: Gallery) -> N
     assert (np.abs(after[2:] - before[2:]) > 1e-4).all()
 
 
+@pytest.mark.slow
 def test_the_report_says_what_a_pca_was_fitted_on(built: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     def report_on_both() -> dict:
         return make_report(reopened(built), Settings(), [RECIPE, REDUCED], ["exact"], silent)

@@ -38,6 +38,7 @@ def folders(tmp_path: Path) -> Callable[[str], Path]:
     return lambda name: make_folder(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_the_sample_serves_until_the_pages_own_gallery_is_there(folders: Callable[[str], Path], tmp_path: Path) -> None:
     main = Slow(folders("mine"), tmp_path / "index")
     sample = Gallery(f"imagefolder:{folders('others')}", TinyEncoders(), tmp_path / "index")
@@ -58,6 +59,7 @@ def test_the_sample_serves_until_the_pages_own_gallery_is_there(folders: Callabl
     assert not galleries.working
 
 
+@pytest.mark.slow
 def test_where_the_photos_cannot_be_had_the_sample_stays_and_the_problem_is_told(
     folders: Callable[[str], Path], tmp_path: Path
 ) -> None:

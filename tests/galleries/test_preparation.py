@@ -97,6 +97,7 @@ def test_three_get_ready_unasked(tiny: Gallery) -> None:
         assert preparation.searcher(name).search(portrait(4), 1).hits[0].person == "Elif"
 
 
+@pytest.mark.slow
 def test_galleries_that_are_built_are_opened_not_built(tiny: Gallery, tiny_folder: Path) -> None:
     tiny.build(list(RECIPES))
     encoders = TinyEncoders()

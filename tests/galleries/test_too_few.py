@@ -93,6 +93,7 @@ def test_one_that_was_built_before_is_not_searched(
     assert people.default_recipe() == BASE
 
 
+@pytest.mark.slow
 def test_the_page_offers_the_others_and_is_not_degraded(people: Gallery) -> None:
     preparation = Preparation(people, maps=False)
     preparation.start(RECIPES)
@@ -103,6 +104,7 @@ def test_the_page_offers_the_others_and_is_not_degraded(people: Gallery) -> None
     assert preparation.missing() == {}
 
 
+@pytest.mark.slow
 def test_the_page_offers_the_others_where_photos_show_too_few_faces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

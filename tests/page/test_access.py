@@ -121,6 +121,7 @@ def test_who_has_logged_in_may_use_the_page_and_another_site_may_not(page: Any) 
     assert requests.post(f"{url}api/v1/search", headers=other, **search).status_code == 401
 
 
+@pytest.mark.slow
 def test_passwords_cannot_be_guessed_quickly(ready: Galleries) -> None:
     with serving(ready, network=NETWORK) as page:
         guess = {"data": {"username": "ann", "password": "x"}, "timeout": SECONDS}

@@ -144,6 +144,7 @@ def test_what_cannot_be_is_told_in_a_sentence(served: str, arguments: dict[str, 
     assert sentence in result["content"][0]["text"]
 
 
+@pytest.mark.slow
 def test_it_is_off_unless_switched_on_and_only_for_programs(served: str, galleries: Galleries) -> None:
     import app
 
@@ -167,6 +168,7 @@ def test_it_is_off_unless_switched_on_and_only_for_programs(served: str, galleri
     gc.collect()
 
 
+@pytest.mark.slow
 def test_who_calls_too_often_is_told_so_by_the_tool(galleries: Galleries, photo: Path) -> None:
     import app
 
