@@ -223,7 +223,7 @@ def bench_serving(options: argparse.Namespace) -> int:
     load = Load(recipe, options.index, clients=options.clients, seconds=options.seconds)
     with closing(ProgressBars()) as bars:
         figures = bench_serving(gallery.photos, load, bars)
-    memory = figures.memory
+    memory = figures.resident_bytes, figures.own_bytes
     rows = (
         ("page answers / first search answered", f"{figures.page_s:.1f} s / {figures.first_s:.1f} s"),
         ("search of a gallery photo, p50 / p95", "{:.0f} / {:.0f} ms".format(*figures.small_ms)),

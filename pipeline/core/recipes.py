@@ -175,7 +175,7 @@ PREFERRED = (COMPACT, IMPROVED, MINI)
 DEFAULT = PREFERRED[0]
 # Every recipe, in the order in which they are prepared.
 IN_ORDER = (*PREFERRED, *(name for name in RECIPES if name not in PREFERRED))
-# Those for a gallery of faces: others are of no use to it, and it may have too few for one that is fitted on it.
+# Those for a gallery of faces: they find faces, and none is fitted on the gallery, which may have too few for that.
 OF_FACES = tuple(name for name in IN_ORDER if RECIPES[name].finds_faces and RECIPES[name].layer != "pca")
 # Prepared unasked, in this order; and what is prepared in place of one that cannot be had.
 UNASKED = (COMPACT, IMPROVED, BASELINE)

@@ -68,8 +68,8 @@ Results = Mapping[str, Resampled]  # by protocol, of one recipe
 class Task:
     """What galleries are evaluated on: their photos, LFW's pairs where it is LFW, and the people to search for.
 
-    By `corrections` only verdicts about people are judged; all other figures are on the names as they are. `view_1` are
-    the pairs that a PCA is fitted on where `pairs` are judged.
+    By `corrections` only verdicts about people and groups of faces are judged; all else is on the names as they are.
+    `view_1` are the pairs that a PCA is fitted on where `pairs` are judged.
     """
 
     photos: Photos

@@ -70,7 +70,7 @@ def _share(part: int, whole: int) -> float:
 
 
 def draw_galleries(people: IntArray, seed: int = 0) -> Iterator[IntArray]:
-    """The rows of 20 galleries of 30 people with four photos or more, all of them, and of 200 others with one each.
+    """The rows of 20 galleries: all photos of 30 people who have four or more, and one photo each of up to 200 others.
 
     `people` (n,) says whom each row shows, numbered from 0. None where there are not so many people.
     """
@@ -88,7 +88,7 @@ def judge_grouping(vectors: FloatArray, people: IntArray, calibration: Calibrati
 
     `people` (n,) says whom each vector (n, d) shows; -1 where nobody knows.
     """
-    if calibration is None:
+    if calibration is None or not (people >= 0).any():
         return {}
     vectors, people = vectors[people >= 0], people[people >= 0]
 

@@ -91,7 +91,8 @@ RETRIEVAL_NOTE = (
 )
 GROUPING_NOTE = (
     "Faces grouped into people, their names hidden; judged by the corrected names. BCubed: of the faces in a face's "
-    "group the share of the same person, and of that person's faces the share in the group, averaged over faces."
+    "group the share of the same person, and of that person's faces the share in the group, averaged over faces. The "
+    "drawn galleries hold up to 200 strangers besides, with one photo each; their row is the mean."
 )
 GROUP_NOTE = (
     "Misses: pairs of one person that are too far apart; false matches: pairs of two people that are too close; at the "

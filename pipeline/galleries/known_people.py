@@ -204,17 +204,14 @@ def _by_their_folders(embeddings: Embeddings, corrections: Corrections) -> dict[
 
 def found_people(gallery: Gallery, recipes: Iterable[str]) -> KnownPeople | None:
     """The people in a gallery of people, by the first recipe that tells them apart, their pictures made; else None."""
-    why: PipelineError | None = None
     for recipe in recipes if gallery.of_people else ():
         try:
             people = KnownPeople(gallery, recipe)
             people.draw()
         except PipelineError as error:
-            why = why or error
+            log.warning("Nobody is told apart in %s by %s: %s", gallery.title, recipe, error)
         else:
             return people
-    if why:
-        log.warning("Nobody is told apart in %s: %s", gallery.title, why)
     return None
 
 

@@ -1,8 +1,8 @@
 """Getting everything ready behind a page that is open already: photos, weights, galleries, one thread for all.
 
 What can be searched at once is opened first. Then those of `UNASKED` are built one by one, the best first, so that the
-first search comes soon; any other is built when somebody chooses it. People are told apart by the first that can, and
-maps drawn in the end.
+first search comes soon; any other is built when somebody chooses it. People are told apart once the best network that
+can is ready, before others are built; maps are drawn in the end.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from typing import Literal
 
 from PIL import Image
@@ -162,11 +163,10 @@ class Preparation(Task):
             self.gallery.open_photos(partial(self._preparing, tuple(self._wanted)))
             for name in self._in("unasked", "waiting", "preparing"):
                 self._open(name)
-            self._tell_apart(self.ready())
+            self._tell_apart()
             while self._wanted:
-                name = next(name for name in IN_ORDER if name in self._wanted)
-                self._build(name)
-                self._tell_apart([name])
+                self._build(next(name for name in IN_ORDER if name in self._wanted))
+                self._tell_apart()
             if self._maps:
                 self._draw_maps()
         except PipelineError as error:
@@ -210,11 +210,16 @@ class Preparation(Task):
             return
         self._set_ready(name)
 
-    def _tell_apart(self, recipes: Iterable[str]) -> None:
-        """Tells the people apart, unless they are, by the first of these recipes that is ready and can."""
-        if self.people is None:
-            usable = [name for name in recipes if RECIPES[name].finds_faces and self._statuses[name].state == "ready"]
+    def _tell_apart(self) -> None:
+        """Tells the people apart, unless they are, by the best recipe that can; one that is coming is waited for."""
+        if self.people is not None:
+            return
+        here = takewhile(lambda name: name not in self._wanted, IN_ORDER)
+        usable = [name for name in here if RECIPES[name].finds_faces and self._statuses[name].state == "ready"]
+        try:
             self.people = found_people(self.gallery, usable)
+        except Exception:  # searches are not to wait for what nobody can mend here
+            log.exception("telling people apart failed")
 
     def _set_unavailable(self, name: str, reason: str) -> None:
         self._statuses[name] = Status("unavailable", reason)

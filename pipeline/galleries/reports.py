@@ -90,8 +90,7 @@ def _picture(gallery: Gallery) -> Picture:
     return picture
 
 
-# The networks that audit where none are asked for, the best first; and how many must agree.
-AGREEING = 2
+AGREEING = 2  # networks; where none are asked for, the best of PREFERRED that are built
 
 
 def make_audit(

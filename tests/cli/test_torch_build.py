@@ -67,7 +67,6 @@ def test_with_a_gpu_there_is_no_advice(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.slow
 def test_amds_build_is_named(tmp_path: Path) -> None:
     assert "PyTorch's build: ROCm 7.0.51831 (" in doctor_with(tmp_path, "rocm")[1]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageFilter
 
-from pipeline.core.errors import SettingsError
+from pipeline.core.errors import SettingsError, WeightsError
 from pipeline.core.progress import Report
-from pipeline.core.recipes import MINI, MINI_WHOLE
+from pipeline.core.recipes import COMPACT, MINI, MINI_WHOLE
 from pipeline.core.settings import SAMPLE
 from pipeline.embeddings.corrections import NAME, Correction, Corrections
 from pipeline.encoder.encoder import StoredEncoders
@@ -280,6 +280,29 @@ def test_people_are_known_before_another_recipe_is_built(tmp_path: Path, monkeyp
     preparation.start([MINI, MINI_WHOLE])
     preparation.wait()
     assert known == {MINI: False, MINI_WHOLE: True}
+
+
+def test_people_wait_for_a_better_network_that_is_coming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was offline at an earlier start has the mini network's vectors already."""
+    album(tmp_path / "family", {"01": 2, "02": 2})
+    prepared(tmp_path)
+    again = unprepared(tmp_path)
+    monkeypatch.setattr(again.gallery, "why_unavailable", lambda recipe: None)
+    seen = []
+
+    def get(recipe: str, report: object = None) -> object:
+        if recipe == COMPACT:
+            seen.append(again.people)
+            raise WeightsError("These weights cannot be had.")
+        return encoder(recipe)
+
+    encoder = again.gallery.encoders.get
+    monkeypatch.setattr(again.gallery.encoders, "get", get)
+    again.start([COMPACT])
+    again.wait()
+    assert seen == [None]
+    assert again.people is not None
+    assert again.people.recipe == MINI
 
 
 def counted(preparation: Preparation) -> list[tuple[str, int]]:

@@ -15,7 +15,7 @@ from pipeline.core.network import Network, Rate
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
-from pipeline.page.rest import models
+from pipeline.page.rest import models, record
 from pipeline.page.rest.record import JsonLines
 from tests.fakes import PEOPLE
 from tests.page.rest.conftest import SECONDS, Post, serving
@@ -111,6 +111,7 @@ def lines(galleries: Galleries, caplog: pytest.LogCaptureFixture) -> Iterator[tu
     """A page that logs JSON, and what it logged."""
     caplog.set_level(logging.INFO)
     with serving(galleries, network=Network(json_log=True)) as page:
+        until(lambda: [one for one in caplog.records if one.name == record.__name__], about="Gradio's first request")
         caplog.clear()
         yield page.local_url, caplog
 
