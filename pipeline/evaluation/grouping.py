@@ -12,6 +12,7 @@ from pipeline.search.calibration import Calibration
 from pipeline.search.grouping import group_faces, limits_of
 
 GALLERIES, PEOPLE, STRANGERS, MIN_PHOTOS = 20, 30, 200, 4
+SEED = 0
 ALL, DRAWN = "all", f"{GALLERIES} galleries of {PEOPLE} people"
 
 
@@ -69,12 +70,12 @@ def _share(part: int, whole: int) -> float:
     return float(part / whole) if whole else 1.0
 
 
-def draw_galleries(people: IntArray, seed: int = 0) -> Iterator[IntArray]:
+def draw_galleries(people: IntArray) -> Iterator[IntArray]:
     """The rows of 20 galleries: all photos of 30 people who have four or more, and one photo each of up to 200 others.
 
     `people` (n,) says whom each row shows, numbered from 0. None where there are not so many people.
     """
-    random, photos = np.random.default_rng(seed), np.bincount(people)
+    random, photos = np.random.default_rng(SEED), np.bincount(people)
     often = np.flatnonzero(photos >= MIN_PHOTOS)
     for _ in range(GALLERIES if len(often) >= PEOPLE else 0):
         chosen = random.choice(often, PEOPLE, replace=False)
