@@ -27,7 +27,7 @@ from pipeline.photos.sources import open_photos
 from tests.fakes import tiny_gallery
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-Locator, Page = playwright_api.Locator, playwright_api.Page
+Locator, Page, Route = playwright_api.Locator, playwright_api.Page, playwright_api.Route
 
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 QUIET = [

@@ -24,9 +24,10 @@ from pipeline.page.server.live import FRAME_BYTES
 from pipeline.page.server.uploads import own_folder
 from pipeline.photos.images import open_image
 from tests.e2e.camera import film
-from tests.e2e.conftest import ALLOWED, DESKTOP, FAKE_CAMERA, PHONE, Browse, Page, Serve
+from tests.e2e.conftest import ALLOWED, DESKTOP, FAKE_CAMERA, PHONE, Browse, Page, Route, Serve
 from tests.fakes import draw, portrait
 from tests.page.test_live import jpeg
+from tests.waiting import until
 
 TWO = ("Composite 03", "Composite 11")
 CAMERA_IS_OFF = "() => document.querySelector('#live video').srcObject === null"
@@ -175,6 +176,17 @@ def test_a_camera_that_is_refused(tiny_page: tuple[Preparation, str], browse: Br
     button(page, "Start").click()
     told(page, "The camera was not allowed; allow it for this page in the browser, then start again.")
     assert button(page, "Start").is_visible()
+
+
+def test_start_is_pressed_before_the_script_has_come(tiny_page: tuple[Preparation, str], browse: Browse) -> None:
+    page = browse(tiny_page[1], options=(ALLOWED,))
+    held: list[Route] = []
+    page.route("**/scripts/live.js*", held.append)
+    open_live(page)
+    button(page, "Start").click()
+    until(lambda: page.wait_for_timeout(20) or held)
+    held[0].continue_()
+    told(page, "No camera was found; connect one, then start again.")
 
 
 def test_no_camera(tiny_page: tuple[Preparation, str], browse: Browse) -> None:

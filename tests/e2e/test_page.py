@@ -39,9 +39,10 @@ def choose_model(page: Page, label: str) -> None:
 
 
 def wait_for_answer(page: Page, person: str) -> None:
-    """Waits until the first result is this person, and the page would search anew."""
+    """Waits until the first result is this person, of the photo uploaded last, and the page would search anew."""
     page.wait_for_function(
-        "(person) => new RegExp(`^1 · ${person}, `).test(document.querySelector('#results .tile img')?.alt)", arg=person
+        "(person) => new RegExp(`^1 · ${person}, `).test(document.querySelector('#results .tile:not(.old) img')?.alt)",
+        arg=person,
     )
     # Shown is not done: until the event has ended too, Gradio passes over the next of its kind.
     page.wait_for_function("!document.querySelector('#results .pending')")
@@ -55,6 +56,7 @@ def upload(page: Page, photo: Image.Image, path: Path) -> None:
 
 def upload_file(page: Page, path: Path) -> None:
     """Chooses a file by the button below the photo, whether or not there is a photo already."""
+    page.locator("#results .tile").evaluate_all("all => all.forEach(tile => tile.classList.add('old'))")
     with page.expect_file_chooser() as chooser:
         page.get_by_label("Upload file").click()
     chooser.value.set_files(path)

@@ -9,6 +9,17 @@ from pipeline.core.templates import Templates
 
 HERE = Path(__file__).parent
 TEMPLATES = Templates(HERE / "templates")
+# What a visitor clicks on before the scripts have come is clicked again when they have.
+LOADING = """
+const early = [];
+const keep = (click) => early.push(click.target);
+element.addEventListener('click', keep);
+Promise.all([ADDRESSES].map((address) => import(new URL(address, document.baseURI)))).then((scripts) => {
+  element.removeEventListener('click', keep);
+  scripts.forEach((script) => script.default(element, trigger, watch, server));
+  early.forEach((target) => target.click());
+});
+"""
 
 
 def source(name: str) -> str:
@@ -23,8 +34,5 @@ def version(name: str) -> str:
 
 def loading(*names: str) -> str:
     """For `js_on_load`: runs these scripts on the component, from files that browsers keep."""
-    return "".join(
-        f"import(new URL('scripts/{name}?v={version(name)}', document.baseURI))"
-        ".then((script) => script.default(element, trigger, watch, server));"
-        for name in names
-    )
+    addresses = ", ".join(f"'scripts/{name}?v={version(name)}'" for name in names)
+    return LOADING.replace("ADDRESSES", addresses)
