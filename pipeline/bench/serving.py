@@ -78,7 +78,7 @@ def bench_serving(photos: Photos, load: Load, report: Report = silent) -> Servin
     """Starts the page and measures it; ServingError if it does not start or refuses a search."""
     rows = np.linspace(0, len(photos) - 1, min(len(photos), load.searches)).astype(int).tolist()
     small = [bytes_of(open_image(photos[row].source), "JPEG", quality=QUALITY) for row in rows]
-    large = [bytes_of(_enlarged(open_image(photos[row].source)), "JPEG", quality=QUALITY) for row in rows[: load.large]]
+    large = [bytes_of(enlarged(open_image(photos[row].source)), "JPEG", quality=QUALITY) for row in rows[: load.large]]
     warm_up = (small * WARM_UP)[:WARM_UP]
     with running() as page, closing(Visitor(page.url)) as visitor:
         page_s = page.until(visitor.page)
@@ -134,7 +134,7 @@ def _crowd(url: str, photos: Sequence[bytes], load: Load) -> tuple[int, int]:
     return sum(counts), sum(failures)
 
 
-def _enlarged(image: Image.Image) -> Image.Image:
+def enlarged(image: Image.Image) -> Image.Image:
     """A photo of 12 megapixels: the photo enlarged six times, before a blurred background of itself."""
     photo = image.resize((image.width * 6, image.height * 6), Image.Resampling.BICUBIC)
     background = image.resize(LARGE, Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(40))

@@ -1,4 +1,4 @@
-"""How long the switch and the first answer take, in a real browser: `python -m tests.e2e.switch_time`.
+"""How long the switch, the first answer and a large photo take, in a real browser: `python -m tests.e2e.switch_time`.
 
 Serves the gallery and the models that the environment names, and gives the page a photo of the gallery. Browser and
 server share the machine. Needs playwright and a Chromium.
@@ -18,11 +18,12 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 import app
+from pipeline.bench.serving import enlarged
 from pipeline.core.settings import Settings
 from pipeline.galleries.galleries import open_galleries
 from pipeline.photos.images import open_image
 from tests.e2e.conftest import CHROMIUM, QUIET
-from tests.e2e.test_page import upload
+from tests.e2e.test_page import upload, upload_file
 
 # Milliseconds from the click to the new sentence, which comes with the new results, drawn.
 FLIP = """role => new Promise(done => {
@@ -33,6 +34,14 @@ FLIP = """role => new Promise(done => {
   }).observe(sentence, {childList: true, subtree: true, characterData: true});
   document.querySelector(`#role [value=${role}]`).click();
 })"""
+# The same from the moment when a file has been chosen; `window.answered` is a promise of it.
+CHOSEN = """() => { window.answered = new Promise(done => addEventListener('change', () => {
+  const began = performance.now();
+  new MutationObserver((_, seen) => {
+    seen.disconnect();
+    requestAnimationFrame(() => setTimeout(() => done(performance.now() - began)));
+  }).observe(document.querySelector('#sentence'), {childList: true, subtree: true, characterData: true});
+}, {capture: true, once: true})); }"""
 STEPS = re.compile(r"(\d+) ms.*embedding (\d+)", re.DOTALL)  # the whole search, and its embedding
 # When the page and the first answer were drawn, in milliseconds since the browser asked for it.
 WATCH = """window.drawn = {}; new MutationObserver(() => {
@@ -43,7 +52,7 @@ WATCH = """window.drawn = {}; new MutationObserver(() => {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Starts everything, measures, and prints medians."""
-    parser = argparse.ArgumentParser(description="How long the switch and the first answer take.")
+    parser = argparse.ArgumentParser(description="How long the switch, the first answer and a large photo take.")
     parser.add_argument("--times", type=int, default=15, help="default: %(default)s")
     times = parser.parse_args(arguments).times
     galleries = open_galleries(Settings.from_env())
@@ -51,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     galleries.wait()
     gallery = galleries.main.gallery
     image = open_image(gallery.photos.found(gallery.examples()[1]).source).resize((250, 250))
-    taken: dict[str, list[float]] = {"page": [], "answer": [], "baseline": [], "improved": []}
+    asked = ("page", "answer", "baseline", "improved", "small", "large")
+    taken: dict[str, list[float]] = {what: [] for what in asked}
     steps: dict[str, list[tuple[float, ...]]] = {"baseline": [], "improved": []}
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
         served = app.launch(galleries, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
@@ -78,6 +88,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 assert told, "the answer tells how long its steps took"
                 steps[role].append(tuple(map(float, told.groups())))
                 page.wait_for_timeout(700)
+        image.save(small := Path(place) / "small.jpg")
+        enlarged(image).save(large := Path(place) / "large.jpg", quality=90)
+        for _ in range(times + 1):
+            for what, path in (("small", small), ("large", large)):
+                page.evaluate(CHOSEN)
+                upload_file(page, path)
+                taken[what].append(page.evaluate("answered"))
+                page.wait_for_timeout(700)
         browser.close()
         served.close()
     median = {what: statistics.median(each[1:]) for what, each in taken.items()}  # the first is the browser's warm-up
@@ -92,6 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"to {role}: {median[role]:.0f} ms ({min(each):.0f} to {max(each):.0f}) until the new answer is drawn, "
             f"{search:.0f} of them the search, of which {embedding:.0f} are the embedding\n"
         )
+    sys.stdout.write(
+        f"from a file's choice to the answer, drawn: {median['small']:.0f} ms with 250 x 250, {median['large']:.0f} ms "
+        "with 12 megapixels, whose small faces come after it\n"
+    )
     sys.stdout.write(f"load of the machine {os.getloadavg()[0]:.1f}\n")
 
 
