@@ -73,7 +73,7 @@ class TinyDetector:
         self.photos_seen = 0
         self._faceless = set[bytes]()  # which are turned and looked at again, alone; that makes them no other photos
 
-    def detect(self, images: Sequence[Image.Image]) -> list[tuple[Face, ...]]:
+    def detect(self, images: Sequence[Image.Image], *, for_one: bool = False) -> list[tuple[Face, ...]]:
         found = [self._detect(np.asarray(image).astype(int)) for image in images]
         if len(images) != 1 or images[0].tobytes() not in self._faceless:
             self.photos_seen += len(images)

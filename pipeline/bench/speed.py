@@ -189,6 +189,8 @@ def _our_variant(network: OpenvinoNetwork, compact: Sequence[Encoder]) -> Varian
             batch = images[start : start + BATCH]
             with clock.step("detect"):
                 faces = detector.detect(batch)
+            with clock.step("detect for one"):  # as galleries are built of which each photo shows one person
+                detector.detect(batch, for_one=True)
             chosen = [centred(several, image.size) for several, image in zip(faces, batch, strict=True)]
             with clock.step("crop"):
                 pairs = [(image, face) for image, face in zip(batch, chosen, strict=True) if face]
@@ -270,10 +272,16 @@ def _rate(kind: torch.dtype) -> float:
 
 @dataclass(frozen=True)
 class Parity:
-    """How many photos were compared, the share with the same faces (`alike`), and how many show none to each."""
+    """How many photos were compared, and how many show no face to each.
+
+    Attributes:
+        alike: the share of photos with the same faces.
+        chosen: the share of photos that would be indexed by the very same face if small ones were not looked for.
+    """
 
     photos: int
     alike: float
+    chosen: float
     faceless_theirs: int
     faceless_ours: int
 
@@ -281,16 +289,18 @@ class Parity:
 def measure_parity(photos: Photos, report: Report = silent) -> Parity:
     """Detects the faces of all photos twice: here in batches, and by facenet-pytorch one by one."""
     reference, detector = MTCNN(keep_all=True), MtcnnDetector()
-    same = theirs_none = ours_none = done = 0
+    same = chosen = theirs_none = ours_none = done = 0
     for rows in tracked_slices(len(photos), BATCH, "Comparing faces", "photos", report):
         images = []
         for row in range(rows.start, rows.stop):
             with suppress(PhotoError):
                 images.append(open_image(photos[row].source))
-        for image, ours in zip(images, detector.detect(images), strict=True):
+        every, for_one = detector.detect(images), detector.detect(images, for_one=True)
+        for image, ours, one in zip(images, every, for_one, strict=True):
             theirs = as_faces(*reference.detect(image, landmarks=True))
             same += alike(theirs, ours)
+            chosen += centred(ours, image.size) == centred(one, image.size)
             theirs_none += not theirs
             ours_none += not ours
         done += len(images)
-    return Parity(done, same / max(done, 1), theirs_none, ours_none)
+    return Parity(done, same / max(done, 1), chosen / max(done, 1), theirs_none, ours_none)

@@ -236,8 +236,11 @@ class Answer:
 class Detector(Protocol):
     """Finds faces."""
 
-    def detect(self, images: Sequence[Image.Image]) -> list[tuple[Face, ...]]:
-        """All faces of each RGB image, in that image's pixels; an empty tuple where there is none."""
+    def detect(self, images: Sequence[Image.Image], *, for_one: bool = False) -> list[tuple[Face, ...]]:
+        """All faces of each RGB image, in that image's pixels; an empty tuple where there is none.
+
+        `for_one` wants only the face that a photo is indexed by, a large one near the centre; others may be missing.
+        """
         ...
 
 

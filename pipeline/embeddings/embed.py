@@ -149,7 +149,9 @@ def _encode_batch(
     for one in working:
         encoder = one.job.encoder
         if id(encoder.detector) not in looks:
-            looks[id(encoder.detector)] = _looked_at(images, encoder.detector, every_face=photos.every_face)
+            for_one = all(each.job.encoder.recipe.choice == "large" for each in working)
+            every = photos.every_face
+            looks[id(encoder.detector)] = _looked_at(images, encoder.detector, every_face=every, for_one=for_one)
         seen = looks[id(encoder.detector)]
         mine = [place for place, row in enumerate(rows) if row in one.unknown]
         faces = [seen[place].faces for place in mine]
@@ -161,13 +163,15 @@ def _encode_batch(
             one.add(rows[place], encoded.vector, face_row(encoded.face and seen[place].as_it_lay(encoded.face)))
 
 
-def _looked_at(images: Sequence[Image.Image], detector: Detector | None, *, every_face: bool) -> list[Look]:
+def _looked_at(
+    images: Sequence[Image.Image], detector: Detector | None, *, every_face: bool, for_one: bool
+) -> list[Look]:
     """The images with their faces; where every face counts, also those of turned photos, and small ones of large."""
     if detector is None:
         return [Look(image, ()) for image in images]
     if every_face:
         return look_at_all(images, detector)
-    return [Look(image, faces) for image, faces in zip(images, detector.detect(images), strict=True)]
+    return [Look(*one) for one in zip(images, detector.detect(images, for_one=for_one), strict=True)]
 
 
 def _apart(seen: Look, encoder: Encoder, *, named: bool) -> list[tuple[Face, ...]]:

@@ -70,8 +70,8 @@ class Mtcnn:
             NonMaximumSuppression(each, streams) for each in (LEVEL_NMS_IOU, NMS_IOU)
         )
 
-    def detect(self, photos: Pixels) -> list[Detections]:
-        """Find the faces in RGB photos (n, height, width, 3).
+    def detect(self, photos: Pixels, smallest: float = MIN_FACE_SIZE) -> list[Detections]:
+        """Find the faces in RGB photos (n, height, width, 3), but for some of those below `smallest` pixels.
 
         Returns:
             For each photo boxes (m, 4), scores (m,) and landmarks (m, 5, 2), the largest box first, in pixels of the
@@ -79,14 +79,14 @@ class Mtcnn:
         """
         size = (photos.shape[1], photos.shape[2])
         integral = IntegralImage(photos)
-        boxes = _within(self._propose(integral, size), size)
+        boxes = _within(self._propose(integral, size, smallest), size)
         boxes = _within(self._refine(integral, boxes, size), size)
         boxes, landmarks = self._locate(integral, boxes, size)
         return [_of_photo(number, boxes, landmarks) for number in range(len(photos))]
 
-    def _propose(self, integral: IntegralImage, size: tuple[int, int]) -> _Boxes:
-        """Candidates of P-Net, over all positions and scales, as squares."""
-        scales = pyramid(size)
+    def _propose(self, integral: IntegralImage, size: tuple[int, int], smallest: float) -> _Boxes:
+        """Candidates of P-Net, over all positions and the scales that show such faces, as squares."""
+        scales = [scale for scale in pyramid(size) if PNET_CELL / scale >= smallest]
         if not scales:
             return _NONE
         levels = (integral.photos(int(size[0] * scale + 1), int(size[1] * scale + 1)) for scale in scales)

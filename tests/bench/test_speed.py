@@ -82,7 +82,8 @@ def test_all_faces_are_compared_with_the_references(
     assert main(["bench", "--faces"]) == 0
     assert capsys.readouterr().out == (
         f"Faces beside facenet-pytorch's; {processor()}\n"
-        "3 photos: the same faces in 100.00%; without a face 1 by facenet-pytorch, 1 here.\n"
+        "3 photos: the same faces in 100.00%; without a face 1 by facenet-pytorch, 1 here; indexed by the very same "
+        "face where small ones are left out 100.00%.\n"
     )
 
 
@@ -90,8 +91,8 @@ def test_other_faces_are_counted(
     mixed: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: mixed)
-    monkeypatch.setattr(speed.MtcnnDetector, "detect", lambda self, images: [()] * len(images))
+    monkeypatch.setattr(speed.MtcnnDetector, "detect", lambda self, images, **_: [()] * len(images))
     assert main(["bench", "--faces", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     del figures["processor"]
-    assert figures == {"photos": 3, "alike": 1 / 3, "faceless_theirs": 1, "faceless_ours": 3}
+    assert figures == {"photos": 3, "alike": 1 / 3, "chosen": 1, "faceless_theirs": 1, "faceless_ours": 3}

@@ -17,8 +17,8 @@ from PIL import Image
 
 from pipeline.core.errors import GalleryMissing, GalleryStale, SettingsError
 from pipeline.core.progress import Progress
-from pipeline.core.recipes import RECIPES
-from pipeline.core.types import FloatArray
+from pipeline.core.recipes import RECIPES, recipe_named
+from pipeline.core.types import Face, FloatArray
 from pipeline.embeddings import store
 from pipeline.embeddings.build import build_embeddings, build_shard, embeddings_folder, open_embeddings
 from pipeline.embeddings.store import Embeddings, seal
@@ -29,7 +29,18 @@ from pipeline.indexes.registry import available, open_index
 from pipeline.photos.photos import Photos
 from pipeline.photos.sources import open_photos
 from pipeline.search.searcher import open_searcher
-from tests.fakes import BROKEN, FACELESS, PEOPLE, PHOTOS_EACH, TinyEncoders, TinyNetwork, draw, make_folder, portrait
+from tests.fakes import (
+    BROKEN,
+    FACELESS,
+    PEOPLE,
+    PHOTOS_EACH,
+    TinyDetector,
+    TinyEncoders,
+    TinyNetwork,
+    draw,
+    make_folder,
+    portrait,
+)
 
 ROOT = Path(__file__).parents[2]
 RECIPE = "mtcnn-facenet"
@@ -77,6 +88,23 @@ def test_the_tiny_gallery(photos: Photos, root: Path) -> None:
     assert built.manifest["weights"] == {"sha256": "tiny-facenet", "custom": False}
     assert built.manifest["precisions"] == {"mtcnn": "f32", "facenet": "f32"}
     assert not list(built.folder.glob("parts-*")), "the parts are gone"
+
+
+@pytest.mark.parametrize(("names", "for_one"), [((RECIPE,), True), ((RECIPE, f"{RECIPE}+central"), False)])
+def test_small_faces_are_left_out_only_where_nobody_chooses_the_face_in_the_middle(
+    names: tuple[str, ...], for_one: bool, photos: Photos, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoders, asked = TinyEncoders(), set[bool]()
+    detect = TinyDetector.detect
+
+    def noted(self: TinyDetector, images: Sequence[Image.Image], *, for_one: bool = False) -> list[tuple[Face, ...]]:
+        asked.add(for_one)
+        return detect(self, images)
+
+    monkeypatch.setattr(TinyDetector, "detect", noted)
+    monkeypatch.setattr(photos, "every_face", False)
+    build_embeddings(photos, [encoders.get(RECIPE).under(recipe_named(name)) for name in names], root)
+    assert asked == {for_one}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -14,9 +14,11 @@ from PIL import Image, ImageDraw
 from pipeline.core.errors import SettingsError
 from pipeline.core.geometry import similarity_transform
 from pipeline.core.recipes import recipe_named
+from pipeline.core.settings import SAMPLE
 from pipeline.core.types import Box, Face, Landmarks
 from pipeline.encoder.faces import (
     REFERENCE_LANDMARKS,
+    SMALL,
     MtcnnDetector,
     at,
     boxed,
@@ -27,6 +29,7 @@ from pipeline.encoder.faces import (
     largest,
     numbered,
 )
+from pipeline.encoder.mtcnn import MIN_FACE_SIZE
 from pipeline.photos.images import open_image
 from pipeline.photos.photos import Photos
 
@@ -347,6 +350,37 @@ def test_faces_of_an_enlarged_photo_are_as_much_larger(
         tolerance = 0.12 * (small.box[2] - small.box[0])
         np.testing.assert_allclose(np.array(large.box) / factor, small.box, atol=tolerance)
         np.testing.assert_allclose(np.array(large.landmarks) / factor, small.landmarks, atol=tolerance / 2)
+
+
+def test_for_one_the_face_that_is_chosen_is_the_same(detector: MtcnnDetector, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = [open_image(path) for path in sorted(SAMPLE.glob("*/1.jpg"))]
+    looked_for: list[float] = []
+    detect = detector._mtcnn.detect
+
+    def noted(pixels: np.ndarray, smallest: float) -> object:
+        looked_for.append(smallest)
+        return detect(pixels, smallest)
+
+    monkeypatch.setattr(detector._mtcnn, "detect", noted)
+    every, one = detector.detect(photos), detector.detect(photos, for_one=True)
+    assert [centred(found, photo.size) for found, photo in zip(every, photos, strict=True)] == [
+        centred(found, photo.size) for found, photo in zip(one, photos, strict=True)
+    ]
+    assert looked_for.count(SMALL) == looked_for.count(MIN_FACE_SIZE), "or nothing was left out"
+
+
+def test_for_one_small_faces_are_looked_for_where_one_may_be_chosen(detector: MtcnnDetector) -> None:
+    """A small face in the middle, alone and beside a larger one in the corner."""
+    portrait = open_image(next(SAMPLE.glob("*/1.jpg")))
+    alone = Image.new("RGB", (500, 500), (120, 130, 140))
+    alone.paste(portrait.resize((50, 50), Image.Resampling.LANCZOS), (225, 225))
+    beside = alone.copy()
+    beside.paste(portrait.resize((120, 120), Image.Resampling.LANCZOS), (0, 0))
+    for photo in (alone, beside):
+        (face,) = (centred(found, photo.size) for found in detector.detect([photo], for_one=True))
+        assert face is not None
+        assert face.box[2] - face.box[0] < 40
+        assert face == centred(detector.detect([photo])[0], photo.size)
 
 
 def test_small_photos_are_enlarged_for_the_detector(detector: MtcnnDetector, portraits: list[Image.Image]) -> None:
