@@ -17,7 +17,7 @@ from PIL import Image
 
 from pipeline.core.errors import GalleryMissing, GalleryStale, SettingsError
 from pipeline.core.progress import Progress
-from pipeline.core.recipes import RECIPES, recipe_named
+from pipeline.core.recipes import RECIPES
 from pipeline.core.types import Face, FloatArray
 from pipeline.embeddings import store
 from pipeline.embeddings.build import build_embeddings, build_shard, embeddings_folder, open_embeddings
@@ -103,7 +103,7 @@ def test_small_faces_are_left_out_only_where_nobody_chooses_the_face_in_the_midd
 
     monkeypatch.setattr(TinyDetector, "detect", noted)
     monkeypatch.setattr(photos, "every_face", False)
-    build_embeddings(photos, [encoders.get(RECIPE).under(recipe_named(name)) for name in names], root)
+    build_embeddings(photos, [encoders.get(name) for name in names], root)
     assert asked == {for_one}
 
 
