@@ -63,12 +63,14 @@ class Preparation(Task):
         self._wanted: set[str] = set()  # to be opened or built now
         self._problem = ""
         self.people: KnownPeople | None = None  # None until they are told apart, or where they cannot be
+        self._tried: set[str] = set()  # recipes that cannot tell them apart
 
     def start(self, recipes: Iterable[str] = UNASKED) -> None:
         """Starts preparing these, unless it is under way. Called again, it retries what was unavailable."""
 
         def want() -> None:
             self._problem = ""
+            self._tried.clear()
             for name in (*recipes, *self._in("unavailable")):
                 self._want(name)
 
@@ -215,7 +217,9 @@ class Preparation(Task):
         if self.people is not None:
             return
         here = takewhile(lambda name: name not in self._wanted, IN_ORDER)
-        usable = [name for name in here if RECIPES[name].finds_faces and self._statuses[name].state == "ready"]
+        untried = [name for name in here if RECIPES[name].finds_faces and name not in self._tried]
+        usable = [name for name in untried if self._statuses[name].state == "ready"]
+        self._tried.update(usable)
         try:
             self.people = found_people(self.gallery, usable)
         except Exception:  # searches are not to wait for what nobody can mend here

@@ -357,3 +357,14 @@ def test_a_gallery_is_opened_once_a_start(tiny: Gallery, tiny_folder: Path, open
     again.wait()
     assert again.ready() == [DEFAULT]
     assert opened == {"digest": 1, "apart": 1}
+
+
+def test_that_nobody_is_told_apart_is_said_once_of_each_recipe(tiny: Gallery, caplog: pytest.LogCaptureFixture) -> None:
+    """What distances of the tiny networks mean is not known."""
+    preparation = finished(Preparation(tiny))
+    said = [message.split(": ")[0] for message in caplog.messages if message.startswith("Nobody is told apart")]
+    assert len(said) > 1
+    assert len(said) == len(set(said))
+    finished(preparation)
+    again = [message for message in caplog.messages if message.startswith("Nobody is told apart")]
+    assert len(again) == 2 * len(said), "who starts again has it tried again"
