@@ -36,6 +36,7 @@ HOMES = {
     "torchvision": ("pipeline.encoder.torch_networks",),
     "facenet_pytorch": (
         *("pipeline.encoder.torch_networks", "pipeline.training.mtcnn_weights"),
+        "pipeline.bench.parity",
         "pipeline.bench.speed",
     ),
     "openvino": ("pipeline.encoder", "pipeline.training.teacher"),

@@ -1,4 +1,4 @@
-"""Benchmark of the pipeline from photo to vector against facenet-pytorch's README, and whether the faces are the same.
+"""Benchmark of the pipeline from photo to vector against facenet-pytorch's README.
 
 FaceNet has random weights, on which its speed does not depend, so no download is needed.
 """
@@ -9,11 +9,9 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,11 +19,12 @@ from facenet_pytorch import MTCNN, InceptionResnetV1
 from PIL import Image
 from torch import Tensor, nn
 
+from pipeline.bench.parity import alike, as_faces
 from pipeline.bench.timing import Clock, Milliseconds
 from pipeline.core.errors import PhotoError, PhotosError
-from pipeline.core.progress import Report, silent, tracked, tracked_slices
+from pipeline.core.progress import Report, silent, tracked
 from pipeline.core.recipes import COMPACT, MINI, recipe_named
-from pipeline.core.types import Face, Landmarks
+from pipeline.core.types import Face
 from pipeline.embeddings.embed import BATCH
 from pipeline.encoder.cascade import PRECISION
 from pipeline.encoder.encoder import Encoder, Encoders
@@ -38,7 +37,6 @@ from pipeline.photos.photos import Photos
 
 ROUNDS = 5  # interleaved, so that a busy moment of the machine affects every variant
 THEIR_BATCH = 32
-CLOSE_BOXES, CLOSE_POINTS = 0.99, 1.0  # intersection over union; px
 RATE_SIDE = 1024  # of the matrices by whose product the processor's rate is measured
 LOOP, BATCHED, OURS = "README's loop", "its own batches", "ours"
 
@@ -209,32 +207,6 @@ def _our_variant(network: OpenvinoNetwork, compact: Sequence[Encoder]) -> Varian
     return variant
 
 
-def as_faces(boxes: Any, scores: Any, points: Any) -> list[Face]:  # noqa: ANN401 - arrays or None
-    """The faces that facenet-pytorch's `detect` returned for one photo."""
-    if boxes is None:
-        return []
-    return [
-        Face(tuple(box), score, cast(Landmarks, tuple(map(tuple, five))))
-        for box, score, five in zip(boxes.tolist(), scores.tolist(), points.tolist(), strict=True)
-    ]
-
-
-def alike(theirs: Sequence[Face], ours: Sequence[Face]) -> bool:
-    """Whether both found the same faces: as many, and each with nearly the same box and landmarks."""
-    return len(theirs) == len(ours) and all(
-        overlap(one, other) >= CLOSE_BOXES
-        and np.hypot(*(np.array(one.landmarks) - np.array(other.landmarks)).T).max() <= CLOSE_POINTS
-        for one, other in zip(theirs, ours, strict=True)
-    )
-
-
-def overlap(one: Face, other: Face) -> float:
-    """Intersection over union of two faces' boxes."""
-    start, end = np.maximum(one.box[:2], other.box[:2]), np.minimum(one.box[2:], other.box[2:])
-    shared = float(np.maximum(0, end - start).prod())
-    return shared / (one.area + other.area - shared)
-
-
 def _medians(rounds: Sequence[Milliseconds]) -> Milliseconds:
     return {step: float(np.median([one.get(step, 0.0) for one in rounds])) for step in rounds[0]}
 
@@ -268,39 +240,3 @@ def _rate(kind: torch.dtype) -> float:
         one @ one
         times.append(time.perf_counter() - started)
     return float(RATE_SIDE**3 / min(times) / 1e9)
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How many photos were compared, and how many show no face to each.
-
-    Attributes:
-        alike: the share of photos with the same faces.
-        chosen: the share of photos that would be indexed by the very same face if small ones were not looked for.
-    """
-
-    photos: int
-    alike: float
-    chosen: float
-    faceless_theirs: int
-    faceless_ours: int
-
-
-def measure_parity(photos: Photos, report: Report = silent) -> Parity:
-    """Detects the faces of all photos twice: here in batches, and by facenet-pytorch one by one."""
-    reference, detector = MTCNN(keep_all=True), MtcnnDetector()
-    same = chosen = theirs_none = ours_none = done = 0
-    for rows in tracked_slices(len(photos), BATCH, "Comparing faces", "photos", report):
-        images = []
-        for row in range(rows.start, rows.stop):
-            with suppress(PhotoError):
-                images.append(open_image(photos[row].source))
-        every, for_one = detector.detect(images), detector.detect(images, for_one=True)
-        for image, ours, one in zip(images, every, for_one, strict=True):
-            theirs = as_faces(*reference.detect(image, landmarks=True))
-            same += alike(theirs, ours)
-            chosen += centred(ours, image.size) == centred(one, image.size)
-            theirs_none += not theirs
-            ours_none += not ours
-        done += len(images)
-    return Parity(done, same / max(done, 1), chosen / max(done, 1), theirs_none, ours_none)

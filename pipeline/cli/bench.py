@@ -145,7 +145,7 @@ def _print(options: argparse.Namespace, figures: Mapping[str, Any], *lines: str)
 
 def bench_faces(options: argparse.Namespace) -> int:
     """Compares the faces of all photos with facenet-pytorch's."""
-    from pipeline.bench.speed import measure_parity
+    from pipeline.bench.parity import measure_parity
 
     with closing(ProgressBars()) as bars:
         found = measure_parity(configured_gallery().photos, bars)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.__main__ import main
-from pipeline.bench import speed
+from pipeline.bench import parity, speed
 from pipeline.core.processors import processor
 from pipeline.core.settings import SAMPLE
 from pipeline.core.types import Face
@@ -23,12 +23,12 @@ POINTS = ((1.0, 1.0), (2.0, 1.0), (1.5, 2.0), (1.0, 3.0), (2.0, 3.0))
 
 def test_faces_are_alike_within_a_pixel_and_a_hundredth_only() -> None:
     face = Face((0, 0, 400, 400), 1, POINTS)
-    assert speed.overlap(face, Face((200, 0, 600, 400), 1, POINTS)) == pytest.approx(1 / 3)
-    assert speed.alike([face], [Face((0, 0, 399, 400), 0.9, POINTS)])
-    assert not speed.alike([face], [Face((0, 0, 390, 400), 1, POINTS)])
-    assert not speed.alike([face], [Face(face.box, 1, (*POINTS[:4], (3.1, 3.0)))])
-    assert not speed.alike([face], [])
-    assert speed.alike([], [])
+    assert parity.overlap(face, Face((200, 0, 600, 400), 1, POINTS)) == pytest.approx(1 / 3)
+    assert parity.alike([face], [Face((0, 0, 399, 400), 0.9, POINTS)])
+    assert not parity.alike([face], [Face((0, 0, 390, 400), 1, POINTS)])
+    assert not parity.alike([face], [Face(face.box, 1, (*POINTS[:4], (3.1, 3.0)))])
+    assert not parity.alike([face], [])
+    assert parity.alike([], [])
 
 
 @pytest.mark.slow
@@ -91,7 +91,7 @@ def test_other_faces_are_counted(
     mixed: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("pipeline.galleries.gallery.open_gallery", lambda settings: mixed)
-    monkeypatch.setattr(speed.MtcnnDetector, "detect", lambda self, images, **_: [()] * len(images))
+    monkeypatch.setattr(parity.MtcnnDetector, "detect", lambda self, images, **_: [()] * len(images))
     assert main(["bench", "--faces", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     del figures["processor"]
