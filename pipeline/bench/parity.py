@@ -27,7 +27,7 @@ class Parity:
 
     Attributes:
         alike: the share of photos with the same faces.
-        chosen: the share of photos that would be indexed by the very same face if small ones were not looked for.
+        chosen: the share of photos that are indexed by the very face as if small ones were looked for in all of them.
     """
 
     photos: int
@@ -38,7 +38,7 @@ class Parity:
 
 
 def measure_parity(photos: Photos, report: Report = silent) -> Parity:
-    """Detects the faces of all photos twice: here in batches, and by facenet-pytorch one by one."""
+    """Detects the faces of all photos: here in batches, all of them and for one, and by facenet-pytorch one by one."""
     reference, detector = MTCNN(keep_all=True), MtcnnDetector()
     same = chosen = theirs_none = ours_none = done = 0
     for rows in tracked_slices(len(photos), BATCH, "Comparing faces", "photos", report):

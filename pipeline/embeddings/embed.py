@@ -146,10 +146,10 @@ def _encode_batch(
     if not images:
         return
     looks: dict[int, list[Look]] = {}  # by detector, which several recipes may share
+    for_one = all(one.job.encoder.recipe.choice == "large" for one in working)
     for one in working:
         encoder = one.job.encoder
         if id(encoder.detector) not in looks:
-            for_one = all(each.job.encoder.recipe.choice == "large" for each in working)
             every = photos.every_face
             looks[id(encoder.detector)] = _looked_at(images, encoder.detector, every_face=every, for_one=for_one)
         seen = looks[id(encoder.detector)]

@@ -68,7 +68,7 @@ class MtcnnDetector:
         """All faces of each RGB image, largest first; an empty tuple where there is none.
 
         `for_one` wants only the face that `centred` chooses: small ones are looked for only where it may choose one,
-        which takes two thirds of the time. On LFW it chooses the same box of 13,231 photos.
+        which takes two thirds of the time on LFW.
         """
         if not for_one:
             return self._detect(images, MIN_FACE_SIZE)
@@ -97,8 +97,6 @@ class MtcnnDetector:
             found = self._mtcnn.detect(np.stack([prepared[number][0] for number in numbers]), smallest)
             return [_faces(*one, prepared[number][1]) for number, one in zip(numbers, found, strict=True)]
 
-        if not batches:
-            return []
         if len(batches) == 1:  # as in a search: a thread would cost half a millisecond
             return detected(batches[0])
         results: list[tuple[Face, ...]] = [()] * len(images)
@@ -125,9 +123,13 @@ def _scale(size: tuple[int, int], zoom: int) -> float:
 
 
 def _is_chosen(faces: Sequence[Face], size: tuple[int, int], zoom: int) -> bool:
-    """Whether `centred` chooses one of these faces, whatever faces below `SMALL` there are too."""
+    """Whether `centred` chooses one of these faces, in the same box, whatever faces below `SMALL` there are too.
+
+    Such a face weighs up to its area. But what is found of it may also suppress or move the box of one that is a little
+    larger: of 100 photos with faces 52 pixels wide, 11 had another box with half of this limit, and none with this.
+    """
     face = centred(faces, size)
-    return face is not None and _centred_weight(face, size) * _scale(size, zoom) ** 2 > 2 * SMALL**2
+    return face is not None and _centred_weight(face, size) * _scale(size, zoom) ** 2 > 4 * SMALL**2
 
 
 def _in_bands(image: Image.Image, size: tuple[int, int]) -> np.ndarray:

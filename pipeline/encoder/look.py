@@ -33,8 +33,7 @@ SAME_FACE = 0.5  # intersection over the smaller box
 class Look:
     """A photo as it was looked at, turned by so many degrees counter-clockwise; its faces, the largest first.
 
-    `first` are those of the first look, without the small ones that only tiles of a large photo show; `hasty` says that
-    these have yet to be looked for.
+    `first` are those of the first look, without the small ones that only tiles of a large photo show.
     """
 
     image: Image.Image
@@ -42,7 +41,6 @@ class Look:
     turned: int = 0
     milliseconds: float = field(default=0.0, compare=False)
     first: tuple[Face, ...] = field(default=(), compare=False)
-    hasty: bool = field(default=False, compare=False)
 
     def indexed_by(self, choose: Choose) -> Face | None:
         """The face that a gallery has the photo by, where it has one by each photo's name."""
@@ -58,25 +56,15 @@ def again(image: Image.Image, before: Look) -> Look:
     return replace(before, image=image.transpose(TURNS[before.turned]) if before.turned else image, milliseconds=0.0)
 
 
-def look(image: Image.Image, detector: Detector, *, hasty: bool = False) -> Look:
-    """All faces of an RGB photo of any size and any turn; `hasty` leaves small ones to `closer` if there is another."""
+def look(image: Image.Image, detector: Detector) -> Look:
+    """All faces of an RGB photo of any size and any turn."""
     started = time.perf_counter()
-    (seen,) = look_at_all([image], detector, hasty=hasty)
+    (seen,) = look_at_all([image], detector)
     return replace(seen, milliseconds=(time.perf_counter() - started) * 1000)
 
 
-def closer(seen: Look, detector: Detector) -> Look:
-    """The look with the small faces too, if it was hasty."""
-    if not seen.hasty:
-        return seen
-    started = time.perf_counter()
-    faces = _with_small_faces(seen.image, seen.faces, detector)
-    taken = seen.milliseconds + (time.perf_counter() - started) * 1000
-    return replace(seen, faces=faces, milliseconds=taken, hasty=False)
-
-
-def look_at_all(images: Sequence[Image.Image], detector: Detector, *, hasty: bool = False) -> list[Look]:
-    """What `look` does with several photos, without the time that it took."""
+def look_at_all(images: Sequence[Image.Image], detector: Detector) -> list[Look]:
+    """The same of several photos, without the time that it took."""
     looks = []
     for image, found in zip(images, detector.detect(images), strict=True):
         photo, faces, turned = image, found, 0
@@ -85,8 +73,7 @@ def look_at_all(images: Sequence[Image.Image], detector: Detector, *, hasty: boo
         if turned:
             photo = photo.transpose(TURNS[turned])
             faces = detector.detect([photo])[0]
-        seen = Look(photo, faces, turned, first=faces, hasty=any(_scales(max(photo.size))))
-        looks.append(seen if hasty and faces else closer(seen, detector))
+        looks.append(Look(photo, _with_small_faces(photo, faces, detector), turned, first=faces))
     return looks
 
 

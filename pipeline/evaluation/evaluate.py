@@ -191,8 +191,11 @@ def check_vectors(searcher: Searcher, photos: Photos) -> None:
 def _embedded_anew(encoder: Encoder, photo: Photo, *, every_face: bool) -> FloatArray | None:
     """The vector by which a gallery has the photo, or the face that has its name."""
     image = open_image(photo.source)
-    if not every_face or encoder.detector is None:
-        return encoder.encode([image], encoder.of_gallery)[0].vector
+    if encoder.detector is None:
+        return encoder.encode([image])[0].vector
+    if not every_face:
+        found = encoder.detector.detect([image], for_one=encoder.recipe.choice == "large")
+        return encoder.encode([image], encoder.of_gallery, found)[0].vector
     seen = look(image, encoder.detector)
     face = seen.indexed_by(encoder.of_gallery)
     return encoder.encode([seen.image], encoder.of_gallery, [(face,) if face else ()])[0].vector

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from pipeline.core.errors import PhotoError, SettingsError
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K
 from pipeline.core.types import Answer, FloatArray
 from pipeline.encoder.faces import Choose, numbered
-from pipeline.encoder.look import Look, closer
+from pipeline.encoder.look import Look
 from pipeline.indexes.registry import INDEXES
 from pipeline.photos.images import open_image
 from pipeline.search.comparison import Comparison
@@ -40,8 +40,7 @@ class Question:
     """A photo, and how to search with it; nothing has been checked yet.
 
     `photo` is a file by its path, its bytes, or the picture itself. `face` is a face's number, 0 for the largest, or a
-    `Which`, or what chooses one (`Choose`). `vector` stands for the face's own, see `Searcher.search`. `hasty` leaves
-    the small faces of a large photo to `Found.closer`.
+    `Which`, or what chooses one (`Choose`). `vector` stands for the face's own, see `Searcher.search`.
     """
 
     photo: Path | str | bytes | Image.Image | None
@@ -50,7 +49,6 @@ class Question:
     face: object = 0
     seen: Look | None = None
     vector: FloatArray | None = None
-    hasty: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,13 +59,6 @@ class Found:
     searcher: Searcher
     answers: tuple[Answer, ...]
 
-    def closer(self) -> Found:
-        """The same with the small faces of a large photo, where they were left out."""
-        if self.searcher.encoder.detector is None:
-            return self
-        seen = closer(self.look, self.searcher.encoder.detector)
-        return replace(self, look=seen, answers=tuple(replace(answer, faces=seen.faces) for answer in self.answers))
-
 
 def ask(question: Question, searcher: Callable[[], Searcher]) -> Found:
     """Searches; `searcher` is called once the question itself is known to be good.
@@ -76,7 +67,7 @@ def ask(question: Question, searcher: Callable[[], Searcher]) -> Found:
     """
     image, k, index, choose = _checked(question)
     asked = searcher()
-    seen = asked.look(image, question.seen, hasty=question.hasty)
+    seen = asked.look(image, question.seen)
     if question.face is Which.EVERY_FACE:
         return Found(seen, asked, asked.search_every_face(seen, k, index))
     return Found(seen, asked, (asked.search(seen, k, index, choose=choose, vector=question.vector),))

@@ -219,11 +219,12 @@ class Preparation(Task):
         here = takewhile(lambda name: name not in self._wanted, IN_ORDER)
         untried = [name for name in here if RECIPES[name].finds_faces and name not in self._tried]
         usable = [name for name in untried if self._statuses[name].state == "ready"]
-        self._tried.update(usable)
         try:
             self.people = found_people(self.gallery, usable)
         except Exception:  # searches are not to wait for what nobody can mend here
             log.exception("telling people apart failed")
+        else:
+            self._tried.update(usable)
 
     def _set_unavailable(self, name: str, reason: str) -> None:
         self._statuses[name] = Status("unavailable", reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -79,28 +79,15 @@ def attempted(work: Callable[[], T], otherwise: Callable[[str], T]) -> T:
 
 def searched(preparation: Preparation, request: Request, face: object = 0) -> Shown:
     """Searches with a face, 0 being the largest. If that fails, the sentence says why; without a photo it is blank."""
-    (shown,) = searched_in_steps(preparation, request, face, hasty=False)
-    return shown
-
-
-def searched_in_steps(
-    preparation: Preparation, request: Request, face: object = 0, *, hasty: bool = True
-) -> Iterator[Shown]:
-    """The same; of a large photo first what a first look gives, and then that with the small faces in it too."""
     request = replace(request, recipe=request.by(preparation.ready()))
     blank = unanswered(preparation, request)
     if request.photo is None:
-        yield blank
-        return
-    question = Question(Path(request.photo), request.index, request.k, face, request.look, hasty=hasty)
-    try:
-        found = ask(question, partial(preparation.searcher, request.recipe))
-        yield answered(preparation, request, found)
-        if found.look.hasty:
-            yield answered(preparation, request, found.closer())
-    except PipelineError as error:
-        journal.refused(error)
-        yield replace(blank, sentence=wording.notice(str(error)))
+        return blank
+    question = Question(Path(request.photo), request.index, request.k, face, request.look)
+    return attempted(
+        lambda: answered(preparation, request, ask(question, partial(preparation.searcher, request.recipe))),
+        lambda sentence: replace(blank, sentence=wording.notice(sentence)),
+    )
 
 
 def unanswered(preparation: Preparation, request: Request) -> Shown:

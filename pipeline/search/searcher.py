@@ -19,7 +19,7 @@ from pipeline.core.verdicts import PersonVerdict, Words
 from pipeline.embeddings.store import Embeddings
 from pipeline.encoder.encoder import Encoder
 from pipeline.encoder.faces import Choose, largest, numbered
-from pipeline.encoder.look import Look, again, closer, look
+from pipeline.encoder.look import Look, again, look
 from pipeline.indexes.registry import available, open_index, why_unavailable
 from pipeline.search import journal
 from pipeline.search.calibration import Calibration
@@ -58,16 +58,11 @@ class Searcher:
         """The same with other names."""
         return Searcher(self.embeddings, self.encoder, self.indexes, self.calibration, people)
 
-    def look(self, image: Image.Image, before: Look | None = None, *, hasty: bool = False) -> Look:
-        """The faces of the RGB image, as this searcher's detector finds or found them; none where it looks for none.
-
-        `hasty` as for the function of this name, for an image that was not looked at before.
-        """
+    def look(self, image: Image.Image, before: Look | None = None) -> Look:
+        """The faces of the RGB image, as this searcher's detector finds or found them; none where it looks for none."""
         if self.encoder.detector is None:
             return Look(image, ())
-        if before is None:
-            return look(image, self.encoder.detector, hasty=hasty)
-        return closer(again(image, before), self.encoder.detector)
+        return again(image, before) if before else look(image, self.encoder.detector)
 
     def search(
         self,

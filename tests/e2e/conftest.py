@@ -17,13 +17,12 @@ from PIL import Image
 
 from pipeline.core.network import UNLIMITED, Rate
 from pipeline.core.progress import Report, silent
-from pipeline.core.recipes import MINI, RECIPES
-from pipeline.core.settings import SAMPLE, Settings
+from pipeline.core.recipes import RECIPES
+from pipeline.core.settings import Settings
 from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.gallery import EXAMPLES, Gallery, StoredEncoders
 from pipeline.galleries.preparation import Preparation
-from pipeline.photos.images import open_image
 from pipeline.photos.sources import open_photos
 from tests.fakes import tiny_gallery
 
@@ -144,23 +143,6 @@ def tiny_page(tmp_path: Path, serve: Serve) -> tuple[Preparation, str]:
     preparation.start(RECIPES)
     preparation.wait()
     return preparation, serve(preparation)
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
-    """The sample gallery, ready to be searched with the network that comes along."""
-    folder = tmp_path_factory.mktemp("sample")
-    store = WeightStore(None, folder / "cache", {})
-    preparation = Preparation(Gallery(SAMPLE.name, StoredEncoders(store), folder / "index"))
-    preparation.start([MINI])
-    preparation.wait()
-    return preparation
-
-
-def photo_of(preparation: Preparation, person: str) -> Image.Image:
-    """One of the person's photos in the gallery."""
-    photos = preparation.gallery.photos
-    return open_image(photos[list(photos.people).index(person)].source)
 
 
 def loaded(pictures: playwright_api.Locator) -> playwright_api.Locator:

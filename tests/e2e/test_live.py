@@ -11,20 +11,43 @@ from pathlib import Path
 
 import pytest
 import requests
+from PIL import Image
 
+from pipeline.core.recipes import MINI
+from pipeline.core.settings import SAMPLE
 from pipeline.core.types import Answer
+from pipeline.encoder.weights import WeightStore
+from pipeline.galleries.gallery import Gallery, StoredEncoders
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.server.gate import AT_ONCE
 from pipeline.page.server.live import FRAME_BYTES
 from pipeline.page.server.uploads import own_folder
+from pipeline.photos.images import open_image
 from tests.e2e.camera import film
-from tests.e2e.conftest import ALLOWED, DESKTOP, FAKE_CAMERA, PHONE, Browse, Page, Route, Serve, photo_of
+from tests.e2e.conftest import ALLOWED, DESKTOP, FAKE_CAMERA, PHONE, Browse, Page, Route, Serve
 from tests.fakes import draw, portrait
 from tests.page.test_live import jpeg
 from tests.waiting import until
 
 TWO = ("Composite 03", "Composite 11")
 CAMERA_IS_OFF = "() => document.querySelector('#live video').srcObject === null"
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
+    """The sample gallery, ready to be searched with the network that comes along."""
+    folder = tmp_path_factory.mktemp("sample")
+    store = WeightStore(None, folder / "cache", {})
+    preparation = Preparation(Gallery(SAMPLE.name, StoredEncoders(store), folder / "index"))
+    preparation.start([MINI])
+    preparation.wait()
+    return preparation
+
+
+def photo_of(preparation: Preparation, person: str) -> Image.Image:
+    """One of the person's photos in the gallery."""
+    photos = preparation.gallery.photos
+    return open_image(photos[list(photos.people).index(person)].source)
 
 
 def open_live(page: Page) -> None:
@@ -160,8 +183,9 @@ def test_start_is_pressed_before_the_script_has_come(tiny_page: tuple[Preparatio
     held: list[Route] = []
     page.route("**/scripts/live.js*", lambda route: held.append(route))
     open_live(page)
-    button(page, "Start").click()
     until(lambda: page.wait_for_timeout(20) or held)
+    button(page, "Start").click()
+    button(page, "Start").click()
     held[0].continue_()
     told(page, "No camera was found; connect one, then start again.")
 

@@ -45,7 +45,7 @@ def wait_for_answer(page: Page, person: str) -> None:
         arg=person,
     )
     # Shown is not done: until the event has ended too, Gradio passes over the next of its kind.
-    page.wait_for_function("!document.querySelector('#results .pending, #results .generating')")
+    page.wait_for_function("!document.querySelector('#results .pending')")
 
 
 def upload(page: Page, photo: Image.Image, path: Path) -> None:

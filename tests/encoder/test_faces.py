@@ -369,6 +369,21 @@ def test_for_one_the_face_that_is_chosen_is_the_same(detector: MtcnnDetector, mo
     assert looked_for.count(SMALL) == looked_for.count(MIN_FACE_SIZE), "or nothing was left out"
 
 
+def test_for_one_faces_that_are_not_much_larger_than_small_have_the_same_box(detector: MtcnnDetector) -> None:
+    """What is found of them at the first levels moves the boxes of some."""
+    photos = []
+    for path in sorted(SAMPLE.glob("*/1.jpg")):
+        portrait, photo = open_image(path), Image.new("RGB", (250, 250), (120, 130, 140))
+        face = centred(detector.detect([portrait])[0], portrait.size)
+        assert face is not None
+        side = round(portrait.width * 52 / (face.box[2] - face.box[0]))
+        photo.paste(portrait.resize((side, side), Image.Resampling.LANCZOS), ((250 - side) // 2, (250 - side) // 2))
+        photos.append(photo)
+    every, one = detector.detect(photos), detector.detect(photos, for_one=True)
+    for all_faces, some, photo in zip(every, one, photos, strict=True):
+        assert centred(all_faces, photo.size) == centred(some, photo.size)
+
+
 def test_for_one_small_faces_are_looked_for_where_one_may_be_chosen(detector: MtcnnDetector) -> None:
     """A small face in the middle, alone and beside a larger one in the corner."""
     portrait = open_image(next(SAMPLE.glob("*/1.jpg")))

@@ -13,7 +13,7 @@ from pipeline.core.settings import SAMPLE
 from pipeline.core.types import Face
 from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.faces import MtcnnDetector
-from pipeline.encoder.look import TURNS, Look, closer, look
+from pipeline.encoder.look import TURNS, Look, look
 from pipeline.encoder.weights import WeightStore
 from pipeline.galleries.own_faces import OwnFaces
 from pipeline.photos.images import open_image
@@ -74,31 +74,6 @@ def test_a_face_as_large_as_the_photo_is_one_face(detector: MtcnnDetector) -> No
     large = portrait(PEOPLE[0], detector, 2000)
     (face,) = look(large, detector).faces
     assert 1800 < face.box[2] - face.box[0] < 2200
-
-
-@pytest.mark.parametrize("turned", [0, 90])
-def test_a_hasty_look_leaves_small_faces_to_a_closer_one(turned: int, detector: MtcnnDetector) -> None:
-    large, small = portrait(PEOPLE[0], detector, 400), portrait(PEOPLE[1], detector, 47)
-    photo = Image.new("RGB", (6000, 4000), (120, 130, 140))
-    photo.paste(large, (500, 500))
-    photo.paste(small, (3000, 2000))
-    photo = photo.transpose(TURNS[turned]) if turned else photo
-    first = look(photo, detector, hasty=True)
-    assert (len(first.faces), first.hasty) == (1, True)
-    both, whole = closer(first, detector), look(photo, detector)
-    assert (len(both.faces), both.hasty, both) == (2, False, whole)
-    assert both.milliseconds > first.milliseconds
-    assert closer(both, detector) is both
-
-
-def test_a_hasty_look_that_finds_nobody_looks_closer(detector: MtcnnDetector) -> None:
-    photo, _ = scene((6000, 4000), [portrait(PEOPLE[1], detector, 47)])
-    seen = look(photo, detector, hasty=True)
-    assert (len(seen.faces), seen.hasty) == (1, False)
-
-
-def test_a_look_at_a_small_photo_is_never_hasty(detector: MtcnnDetector) -> None:
-    assert not look(open_image(sorted(PEOPLE[0].iterdir())[0]), detector, hasty=True).hasty
 
 
 @pytest.mark.parametrize("degrees", [0, *TURNS])

@@ -34,7 +34,7 @@ def main() -> None:
 
     def here(image: Image.Image) -> None:
         seen = look(image, encoder.detector)
-        encoder.encode([seen.image], found=[seen.faces])
+        encoder.encode([seen.image] * len(seen.faces), found=[(face,) for face in seen.faces])
 
     def there(image: Image.Image) -> None:
         pixels = np.asarray(image)

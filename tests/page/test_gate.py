@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import inspect
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from pipeline.core.recipes import DEFAULT
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
-from pipeline.page.server.gate import BUSY, Gate, in_turns
+from pipeline.page.server.gate import BUSY, Gate
 from tests.fakes import portrait, tiny_gallery
 from tests.faults.corpus import encode
 
@@ -32,24 +31,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 SECONDS = 30
-
-
-def test_a_generator_keeps_no_turn_between_its_steps() -> None:
-    gate = Gate(1, 0)
-    seen: list[int] = []
-
-    def work(count: int) -> Iterator[int]:
-        for number in range(count):
-            seen.append(gate.running)
-            yield number
-
-    steps = in_turns(work, gate.turn)(3)
-    assert inspect.isgeneratorfunction(in_turns(work, gate.turn)), "or Gradio takes the generator for the answer"
-    for number in range(3):
-        assert next(steps) == number
-        assert gate.running == 0
-    assert next(steps, None) is None
-    assert (seen, gate.running) == ([1, 1, 1], 0)
 
 
 @pytest.mark.slow

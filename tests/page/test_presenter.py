@@ -16,17 +16,7 @@ from pipeline.galleries.ask import Which
 from pipeline.galleries.galleries import MAIN
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
-from pipeline.page.presenter import (
-    Shown,
-    attempted,
-    enlarged,
-    extended_trail,
-    hit_in,
-    limit_moved,
-    results,
-    searched,
-    searched_in_steps,
-)
+from pipeline.page.presenter import Shown, attempted, enlarged, extended_trail, hit_in, limit_moved, results, searched
 from pipeline.page.query import FACES, Request
 from pipeline.page.tabs.explore import went_back
 from pipeline.page.tabs.search import example, with_picture
@@ -92,7 +82,7 @@ def test_a_photo_that_lies_is_shown_upright_in_the_page_itself(
     preparation: Preparation, asked: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turned = Look(TWO, preparation.searcher(RECIPE).look(TWO).faces, turned=90)
-    monkeypatch.setattr(Searcher, "look", lambda self, image, before=None, **_: turned)
+    monkeypatch.setattr(Searcher, "look", lambda self, image, before=None: turned)
     assert "<img src='data:image/jpeg;base64," in searched(preparation, asked).frames
 
 
@@ -135,32 +125,6 @@ def test_a_photo_is_looked_at_once(preparation: Preparation, asked: Request) -> 
     TWO.save(str(other.photo))
     searched(preparation, other)
     assert detector.photos_seen - before == 2 * looked
-
-
-def test_a_large_photo_is_answered_before_all_of_it_is_looked_at(preparation: Preparation, tmp_path: Path) -> None:
-    """The tiny detector finds everybody at once; how many photos it was given tells what was looked at."""
-    draw((5, 0, (10, 20, 40)), (1, 0, (80, 20, 60)), size=(3300, 100)).save(tmp_path / "large.png")
-    request = Request(str(tmp_path / "large.png"), MAIN, RECIPE)
-    detector = preparation.gallery.encoders.detector  # type: ignore[attr-defined]
-    steps, before = searched_in_steps(preparation, request), detector.photos_seen
-    hasty = next(steps)
-    looked = detector.photos_seen - before
-    whole = next(steps)
-    assert detector.photos_seen - before > looked
-    assert next(steps, None) is None
-    assert [each.seen[1].hasty for each in (hasty, whole) if each.seen and each.seen[1]] == [True, False]
-    assert (first(hasty), hasty.results) == ("Bruno", whole.results)
-    assert whole == replace(searched(preparation, request), answers=whole.answers, sentence=whole.sentence)  # times
-    # Who flips the switch before the second step has come loses nothing.
-    flipped = searched(preparation, replace(request, seen=hasty.seen, answers=hasty.answers))
-    assert flipped.seen == whole.seen
-    assert flipped.seen
-    assert flipped.seen[1]
-    assert not flipped.seen[1].hasty
-
-
-def test_a_small_photo_is_answered_in_one_step(preparation: Preparation, asked: Request) -> None:
-    assert len(list(searched_in_steps(preparation, asked))) == 1
 
 
 def test_a_model_that_looks_for_no_face_forgets_none(preparation: Preparation, asked: Request) -> None:

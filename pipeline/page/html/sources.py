@@ -9,15 +9,15 @@ from pipeline.core.templates import Templates
 
 HERE = Path(__file__).parent
 TEMPLATES = Templates(HERE / "templates")
-# What a visitor clicks on before the scripts have come is clicked again when they have.
+# What a visitor clicked on last before the scripts had come is clicked again when they have.
 LOADING = """
-const early = [];
-const keep = (click) => early.push(click.target);
+let early;
+const keep = (click) => { early = click.target; };
 element.addEventListener('click', keep);
 Promise.all([ADDRESSES].map((address) => import(new URL(address, document.baseURI)))).then((scripts) => {
   element.removeEventListener('click', keep);
   scripts.forEach((script) => script.default(element, trigger, watch, server));
-  early.forEach((target) => target.click());
+  early?.click();
 });
 """
 

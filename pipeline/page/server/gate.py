@@ -8,11 +8,8 @@ the queue. So whoever decodes takes a turn here first, in the thread that does i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from functools import wraps
-from inspect import isgeneratorfunction
-from typing import TypeVar
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import gradio as gr
 
@@ -20,7 +17,6 @@ from pipeline.core.errors import Busy
 
 AT_ONCE = 2  # two cores: more at once would only make each slower
 WAITING = 16  # threads, of the forty that a server has
-T = TypeVar("T")
 BUSY = "The server is busy with other searches; ask again in a while."
 
 
@@ -77,24 +73,4 @@ def around_events(page: gr.Blocks, gate: Gate, others: Mapping[str, Gate]) -> No
     """
     for event in page.fns.values():
         if event.fn is not None and event.concurrency_limit is not None:
-            turn = others.get(event.concurrency_id, gate).turn
-            event.fn = in_turns(event.fn, turn) if isgeneratorfunction(event.fn) else turn()(event.fn)
-
-
-def in_turns(
-    work: Callable[..., Iterator[T]], turn: Callable[[], AbstractContextManager[None]]
-) -> Callable[..., Iterator[T]]:
-    """A generator each of whose steps takes a turn: none is kept by one that is left half done."""
-
-    @wraps(work)
-    def steps(*given: object) -> Iterator[T]:
-        working = work(*given)
-        while True:
-            with turn():
-                try:
-                    done = next(working)
-                except StopIteration:
-                    return
-            yield done
-
-    return steps
+            event.fn = others.get(event.concurrency_id, gate).turn()(event.fn)

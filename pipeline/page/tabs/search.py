@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from pipeline.galleries.preparation import Preparation
 from pipeline.page.html import wording
 from pipeline.page.html.grid import examples_html
 from pipeline.page.parts import Changes, Parts, Values
-from pipeline.page.presenter import Shown, attempted, searched, searched_in_steps, unanswered
+from pipeline.page.presenter import Shown, attempted, searched, unanswered
 from pipeline.page.query import Request, Trail
 from pipeline.page.roles import role_of
 from pipeline.page.server.uploads import own_folder
@@ -109,13 +108,12 @@ def search_events(parts: Parts) -> None:
     def of_whole(values: Values) -> Changes:
         return show(parts, parts.request(values), Which.WHOLE_PHOTO)
 
-    def of_photo(values: Values) -> Iterator[Changes]:
+    def of_photo(values: Values) -> Changes:
         request = parts.request(values)
         # Gradio sends a photo of the server's along when it was just cleared.
         gone = request.photo is not None and is_of_a_gallery(parts, request.photo)
         request = replace(request, photo=None) if gone else request
-        for shown in searched_in_steps(parts.galleries.get(request.gallery), request):
-            yield parts.changes(replace(shown, trail=()))
+        return parts.changes(anew(parts.galleries.get(request.gallery), request))
 
     def of_example(values: Values, event: gr.EventData) -> Changes:
         request = parts.request(values)
