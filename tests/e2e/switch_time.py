@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     sys.stdout.write(
         f"from a file's choice to the answer, drawn: {median['small']:.0f} ms with 250 x 250, {median['large']:.0f} ms "
-        "with 12 megapixels, whose small faces come after it\n"
+        "with 12 megapixels\n"
     )
     sys.stdout.write(f"load of the machine {os.getloadavg()[0]:.1f}\n")
 
