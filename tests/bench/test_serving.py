@@ -81,7 +81,7 @@ def test_nobody_there_is_no_page() -> None:
 
 
 def test_the_large_photo_has_twelve_megapixels() -> None:
-    photo = serving._enlarged(serving.open_image(next(iter(sorted(SAMPLE.rglob("*.jpg"))))))
+    photo = serving.enlarged(serving.open_image(next(iter(sorted(SAMPLE.rglob("*.jpg"))))))
     assert photo.size == LARGE == (4000, 3000)
 
 
