@@ -132,6 +132,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(autouse=True)
+def files_go_last(tmp_path: Path) -> None:
+    """A test's folder is made before all else, so removed after all else: a page that is closed may be reading it."""
+
+
+@pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the caller's settings by accident; those that want real data ask for `real`."""
     for name in VARIABLES:
