@@ -146,11 +146,10 @@ def _encode_batch(
     if not images:
         return
     looks: dict[int, list[Look]] = {}  # by detector, which several recipes may share
-    for_one = all(one.job.encoder.recipe.choice == "large" for one in working)
+    every, for_one = photos.every_face, all(one.job.encoder.for_one for one in working)
     for one in working:
         encoder = one.job.encoder
         if id(encoder.detector) not in looks:
-            every = photos.every_face
             looks[id(encoder.detector)] = _looked_at(images, encoder.detector, every_face=every, for_one=for_one)
         seen = looks[id(encoder.detector)]
         mine = [place for place, row in enumerate(rows) if row in one.unknown]

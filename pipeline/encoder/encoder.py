@@ -62,6 +62,11 @@ class Encoder:
         """The recipe's choice among the faces of a gallery's photo."""
         return CHOICES[self.recipe.choice]
 
+    @property
+    def for_one(self) -> bool:
+        """Whether a gallery's photo with one row may be looked at as `Detector.detect` does for one face."""
+        return self.of_gallery is centred
+
     def encode(
         self,
         images: Sequence[Image.Image],

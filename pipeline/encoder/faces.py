@@ -78,9 +78,8 @@ class MtcnnDetector:
             for number, (faces, image) in enumerate(zip(found, images, strict=True))
             if not _is_chosen(faces, image.size, self._zoom)
         ]
-        for number, faces in zip(
-            unsure, self._detect([images[number] for number in unsure], MIN_FACE_SIZE), strict=True
-        ):
+        again = self._detect([images[number] for number in unsure], MIN_FACE_SIZE)
+        for number, faces in zip(unsure, again, strict=True):
             found[number] = faces
         return found
 

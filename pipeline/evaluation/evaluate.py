@@ -194,7 +194,7 @@ def _embedded_anew(encoder: Encoder, photo: Photo, *, every_face: bool) -> Float
     if encoder.detector is None:
         return encoder.encode([image])[0].vector
     if not every_face:
-        found = encoder.detector.detect([image], for_one=encoder.recipe.choice == "large")
+        found = encoder.detector.detect([image], for_one=encoder.for_one)
         return encoder.encode([image], encoder.of_gallery, found)[0].vector
     seen = look(image, encoder.detector)
     face = seen.indexed_by(encoder.of_gallery)
