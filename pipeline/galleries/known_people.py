@@ -19,8 +19,9 @@ from itertools import count
 
 import numpy as np
 
-from pipeline.core.errors import PhotosError, PipelineError, SettingsError, StorageError
+from pipeline.core.errors import PhotosError, PipelineError, SettingsError, Stopped, StorageError
 from pipeline.core.geometry import unit_rows
+from pipeline.core.progress import Report, silent
 from pipeline.core.types import Box, Face, FloatArray
 from pipeline.embeddings.corrections import NAME, NOBODY, Correction, Corrections
 from pipeline.embeddings.store import Embeddings
@@ -48,12 +49,12 @@ class KnownPeople:
     `found` is when they were, and no other gallery has it.
     """
 
-    def __init__(self, gallery: Gallery, recipe: str) -> None:
+    def __init__(self, gallery: Gallery, recipe: str, report: Report = silent) -> None:
         """Groups the faces; GalleryError where the recipe's distances were never calibrated with its weights."""
         self.gallery, self.recipe, self.found = gallery, recipe, time.time_ns()
         searcher = gallery.searcher(recipe)
         self._embeddings = searcher.embeddings
-        self._groups = groups_of(searcher)
+        self._groups = groups_of(searcher, report)
         self._worth = {face: worth(self._embeddings.face(row)) for row, face in enumerate(self._embeddings.photo_ids)}
         self._file = gallery.index_root / gallery.photos.name / NAME
         self._lock = threading.Lock()
@@ -202,12 +203,17 @@ def _by_their_folders(embeddings: Embeddings, corrections: Corrections) -> dict[
     return {face: name for face, name, named in rows if named and "/" in face and name not in (UNKNOWN, NOBODY)}
 
 
-def found_people(gallery: Gallery, recipes: Iterable[str]) -> KnownPeople | None:
-    """The people in a gallery of people, by the first recipe that tells them apart, their pictures made; else None."""
+def found_people(gallery: Gallery, recipes: Iterable[str], report: Report) -> KnownPeople | None:
+    """The people in a gallery of people, by the first recipe that tells them apart, their pictures made; else None.
+
+    `Stopped`, where `report` raises it, goes on to the caller.
+    """
     for recipe in recipes if gallery.of_people else ():
         try:
-            people = KnownPeople(gallery, recipe)
+            people = KnownPeople(gallery, recipe, report)
             people.draw()
+        except Stopped:
+            raise
         except PipelineError as error:
             log.warning("Nobody is told apart in %s by %s: %s", gallery.title, recipe, error)
         else:

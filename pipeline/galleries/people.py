@@ -74,7 +74,7 @@ def find_people(gallery: Gallery, recipe: str, report: Report = silent) -> Peopl
     GalleryError where the recipe's distances were never calibrated with its weights.
     """
     gallery.build([recipe], report)
-    return people_in(groups_of(gallery.searcher(recipe)), gallery.corrections, {})
+    return people_in(groups_of(gallery.searcher(recipe), report), gallery.corrections, {})
 
 
 def people_in(groups: Sequence[Sequence[str]], corrections: Corrections, called: Mapping[str, str]) -> People:
@@ -119,7 +119,7 @@ def corrected(
     return who | {face: UNKNOWN if row.kind == "drop" else row.name for face, row in said.items() if face in who}
 
 
-def groups_of(searcher: Searcher) -> list[list[str]]:
+def groups_of(searcher: Searcher, report: Report) -> list[list[str]]:
     """The ids of the searcher's faces by person, whoever has most first.
 
     GalleryError where the recipe's distances were never calibrated with its weights.
@@ -129,7 +129,8 @@ def groups_of(searcher: Searcher) -> list[list[str]]:
         recipe = searcher.encoder.recipe.name
         raise GalleryError(f"What distances of {recipe} mean with these weights is not known; choose another recipe.")
     ids = embeddings.photo_ids
-    groups = group_faces(embeddings.vectors, limits_of(calibration, len(ids)), [photo_of(face) for face in ids])
+    limits = limits_of(calibration, len(ids))
+    groups = group_faces(embeddings.vectors, limits, [photo_of(face) for face in ids], report)
     members: list[list[str]] = [[] for _ in range(int(groups.max(initial=-1)) + 1)]
     for face, group in zip(ids, groups.tolist(), strict=True):
         members[group].append(face)

@@ -63,6 +63,7 @@ class Preparation(Task):
         self._wanted: set[str] = set()  # to be opened or built now
         self._problem = ""
         self.people: KnownPeople | None = None  # None until they are told apart, or where they cannot be
+        self.grouping: Progress | None = None  # of telling them apart, as far as it has come
         self._tried: set[str] = set()  # recipes that cannot tell them apart
 
     def start(self, recipes: Iterable[str] = UNASKED) -> None:
@@ -220,7 +221,9 @@ class Preparation(Task):
         untried = [name for name in here if RECIPES[name].finds_faces and name not in self._tried]
         usable = [name for name in untried if self._statuses[name].state == "ready"]
         try:
-            self.people = found_people(self.gallery, usable)
+            self.people = found_people(self.gallery, usable, self._grouping)
+        except Stopped:
+            raise
         except Exception:  # searches are not to wait for what nobody can mend here
             log.exception("telling people apart failed")
         else:
@@ -258,6 +261,10 @@ class Preparation(Task):
             raise Stopped("Preparing was stopped; start it again.")
         for name in names:
             self._statuses[name] = Status("preparing", progress=progress)
+
+    def _grouping(self, progress: Progress) -> None:
+        self._preparing((), progress)
+        self.grouping = progress
 
     def _give_up(self, reason: str) -> None:
         self._problem = "" if self.ready() else reason

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pipeline.core.progress import Meter, Report, silent
 from pipeline.core.types import FloatArray, IntArray
 from pipeline.search.calibration import Calibration
 
@@ -30,7 +31,9 @@ def limits_of(calibration: Calibration, faces: int) -> tuple[float, float]:
     return calibration.hits.value(FALSE_ALARMS, faces), calibration.hits.value(FALSE_PAIRS, faces)
 
 
-def group_faces(vectors: FloatArray, limits: tuple[float, float], photos: Sequence[str] = ()) -> IntArray:
+def group_faces(
+    vectors: FloatArray, limits: tuple[float, float], photos: Sequence[str] = (), report: Report = silent
+) -> IntArray:
     """Group faces into people.
 
     Args:
@@ -39,15 +42,18 @@ def group_faces(vectors: FloatArray, limits: tuple[float, float], photos: Sequen
             of two faces who are alone in a group.
         photos: which photo each face is in, if faces of one photo are to be different people; unless they are as near
             as two who are alone have to be: it is a collage, or there is a mirror.
+        report: receives how many faces are done with; what it raises ends the work, within a second or two.
 
     Returns:
         The number of each face's group (n,), from 0, the largest group first.
     """
     limit, of_two = limits
     vectors = np.asarray(vectors, np.float32)
-    groups = _Groups(vectors, limit, _rivals(vectors, photos, of_two))
+    meter = Meter("Grouping the faces", "faces", len(vectors), report)
+    groups = _Groups(vectors, limit, _rivals(vectors, photos, of_two), meter)
     while groups.join():
         pass
+    meter.advance(len(groups.active))
     return _by_size(_without_pairs(vectors, groups.labels(), of_two))
 
 
@@ -92,6 +98,7 @@ class _Groups:
     vectors: FloatArray
     limit: float
     rivals: dict[int, set[int]]
+    meter: Meter
     _sums: FloatArray = field(init=False)
     _means: FloatArray = field(init=False)
 
@@ -102,7 +109,7 @@ class _Groups:
         self._joined = np.arange(count)  # each face's group, or the group that took it in
         self._nearest = np.full(count, -1)
         self._distances = np.full(count, np.inf, np.float32)  # squared
-        self._active = self._changed = np.arange(count)
+        self.active = self._changed = np.arange(count)  # those who may be joined yet
 
     def labels(self) -> IntArray:
         """Each face's group."""
@@ -113,10 +120,10 @@ class _Groups:
 
     def join(self) -> bool:
         """Joins all groups that are each other's nearest; False once nobody is within the limit of anybody."""
-        if len(self._active) < 2:
+        if len(self.active) < 2:
             return False
         self._look()
-        within = self._active[self._distances[self._active] <= self.limit**2]
+        within = self.active[self._distances[self.active] <= self.limit**2]
         if not len(within):
             return False
         # Groups only come nearer to nobody: who is too far from all is done with.
@@ -129,26 +136,28 @@ class _Groups:
         self._take_in(first, self._nearest[first])
         changed = np.zeros(len(self.vectors), bool)
         changed[first] = changed[self._nearest[first]] = True
-        self._active = within[self._joined[within] == within]
-        self._changed = self._active[changed[self._active] | changed[self._nearest[self._active]]]
+        before, self.active = len(self.active), within[self._joined[within] == within]
+        self.meter.advance(before - len(self.active))
+        self._changed = self.active[changed[self.active] | changed[self._nearest[self.active]]]
         return True
 
     def _look(self) -> None:
         """The nearest active group of each group that has changed, or whose nearest has."""
-        others = self._means[self._active]
+        others = self._means[self.active]
         step = max(1, BLOCK_FLOATS // len(others))
         for start in range(0, len(self._changed), step):
+            self.meter.advance(0)
             rows = self._changed[start : start + step]
             similar = self._means[rows] @ others.T
-            similar[np.arange(len(rows)), np.searchsorted(self._active, rows)] = -np.inf
+            similar[np.arange(len(rows)), np.searchsorted(self.active, rows)] = -np.inf
             for number, row in enumerate(rows.tolist()):
                 if row in self.rivals:
                     rivals = np.array(sorted(self.rivals[row]))
-                    places = np.searchsorted(self._active, rivals)
-                    here = np.take(self._active, places, mode="clip") == rivals  # others are done with
+                    places = np.searchsorted(self.active, rivals)
+                    here = np.take(self.active, places, mode="clip") == rivals  # others are done with
                     similar[number, places[here]] = -np.inf
             best = similar.argmax(axis=1)
-            self._nearest[rows] = self._active[best]
+            self._nearest[rows] = self.active[best]
             self._distances[rows] = 2 - 2 * similar[np.arange(len(rows)), best]
 
     def _take_in(self, first: IntArray, second: IntArray) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -15,6 +16,7 @@ from pipeline.galleries.known_people import KnownPeople
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.page.html.people import faces_html
 from pipeline.page.tabs import people as people_tab
+from pipeline.search.grouping import group_faces
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve, loaded
 from tests.e2e.test_folders import drop_on
 from tests.e2e.test_own_photos import drop, files_of, served_with
@@ -226,3 +228,30 @@ def test_people_in_the_folder_that_the_page_was_started_for(
     other.locator("#results .tile").first.wait_for()
     open_tab(other, "People")
     until(lambda: row(other)[:2] == ["Ada 4 photos", "Bruno 3 photos"])
+
+
+def test_while_people_are_told_apart_the_tab_says_how_far_it_is(
+    serve: Serve, browse: Browse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    album(tmp_path / "family", COUNTS)
+    preparation = prepared(tmp_path)
+    preparation.people, go_on = None, threading.Event()
+
+    def held(*arguments: Any) -> Any:  # noqa: ANN401
+        groups = group_faces(*arguments)
+        go_on.wait(60)
+        return groups
+
+    monkeypatch.setattr("pipeline.galleries.people.group_faces", held)
+    preparation.start([])
+    page = browse(serve(preparation))
+    page.locator("#results .tile").first.wait_for()
+    open_tab(page, "People")
+    page.get_by_text(
+        "People are being told apart; look again in a while. Grouping the faces: 10 of 10 faces"
+    ).wait_for()
+    go_on.set()
+    preparation.wait()
+    open_tab(page, "Search")
+    open_tab(page, "People")
+    until(lambda: row(page)[:1] == ["Person 1 4 photos"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageFilter
@@ -25,6 +26,7 @@ from pipeline.galleries.people import NOBODY, corrected, find_people
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.html.people import faces_html, people_html
 from pipeline.photos.sources import UNKNOWN
+from pipeline.search.grouping import group_faces
 from tests.waiting import until
 
 COUNTS = {"01": 4, "02": 3, "03": 2, "04": 1}
@@ -383,3 +385,26 @@ def test_a_photo_that_is_gone_costs_its_picture_only(family: Preparation, tmp_pa
     assert again.picture(gone) is None
     assert gone not in people_html(again, 60)
     assert gone not in faces_html(again, again.of(face_of(again, "02")).faces, 60)
+
+
+def test_telling_people_apart_can_be_stopped_and_begun_again(
+    family: Preparation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, family.people = counted(family), None
+
+    def stopped_meanwhile(*arguments: Any) -> Any:  # noqa: ANN401
+        family._stopping.set()
+        return group_faces(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.galleries.people.group_faces", stopped_meanwhile)
+        family.start([])
+        family.wait()
+    assert family.people is None
+    assert family.ready() == [MINI], "searches go on"
+    assert not caplog.messages, "nothing failed"
+    family.start([])
+    family.wait()
+    assert counted(family) == before
+    assert family.grouping is not None
+    assert family.grouping.done == family.grouping.total == len(family.searcher("").embeddings)

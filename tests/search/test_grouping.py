@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
+from pipeline.core.errors import Stopped
 from pipeline.core.geometry import unit_rows
+from pipeline.core.progress import Progress
 from pipeline.core.types import FloatArray, IntArray
+from pipeline.search import grouping
 from pipeline.search.grouping import group_faces
 
 
@@ -74,3 +77,23 @@ def test_few_faces(count: int) -> None:
 
 def test_the_same_picture_many_times_is_one_person() -> None:
     assert group_faces(np.tile(faces_of(1, 1, 0.1)[0], (500, 1)), (0.1, 0.1)).tolist() == [0] * 500
+
+
+def test_how_far_it_is_is_told_and_it_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "BLOCK_FLOATS", 480)  # four faces at a time of 120
+    vectors, _ = faces_of(20, 6, 0.3)
+    told: list[Progress] = []
+    group_faces(vectors, (0.8, 0.8), report=told.append)
+    done = [progress.done for progress in told]
+    assert done == sorted(done)
+    assert (done[0], done[-1], told[-1].total) == (0, 120, 120)
+    assert done.count(0) > 30, "it is told in the first round, too, which takes longest"
+
+    def stop(progress: Progress) -> None:
+        if len(told) == 3:
+            raise Stopped("Enough.")
+        told.append(progress)
+
+    told.clear()
+    with pytest.raises(Stopped):
+        group_faces(vectors, (0.8, 0.8), report=stop)

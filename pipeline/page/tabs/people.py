@@ -16,7 +16,7 @@ from pipeline.galleries.galleries import MAIN
 from pipeline.galleries.known_people import SHOWN, KnownPeople
 from pipeline.page.html.people import faces_html, label, people_html
 from pipeline.page.html.sources import source
-from pipeline.page.html.wording import notice
+from pipeline.page.html.wording import notice, progress_line
 from pipeline.page.parts import PICTURES, Changes, Values
 from pipeline.page.presenter import answered, extended_trail
 from pipeline.page.query import Request
@@ -183,7 +183,10 @@ def people_tab(tab: gr.Tab, watch: Watch, *, editing: bool) -> None:
     def opened(key: str) -> Changes:
         people = row.people(key)
         if people is None:
-            return row.show(None) | {row.row: notice(COMING if watch.parts.galleries.working else NONE)}
+            galleries = watch.parts.galleries
+            far = galleries.get(key).grouping
+            coming = f"{COMING} {progress_line(far)}" if far else COMING
+            return row.show(None) | {row.row: notice(coming if galleries.working else NONE)}
         return row.show(people)
 
     row.connect()
