@@ -25,23 +25,21 @@ from pipeline.photos.images import open_image
 from tests.e2e.conftest import CHROMIUM, QUIET
 from tests.e2e.test_page import upload, upload_file
 
-# Milliseconds from the click to the new sentence, which comes with the new results, drawn.
-FLIP = """role => new Promise(done => {
-  const began = performance.now(), sentence = document.querySelector('#sentence');
-  new MutationObserver((_, seen) => {
-    seen.disconnect();
-    requestAnimationFrame(() => setTimeout(() => done(performance.now() - began)));
-  }).observe(sentence, {childList: true, subtree: true, characterData: true});
-  document.querySelector(`#role [value=${role}]`).click();
-})"""
-# The same from the moment when a file has been chosen; `window.answered` is a promise of it.
-CHOSEN = """() => { window.answered = new Promise(done => addEventListener('change', () => {
+# Milliseconds from when it is called to the new sentence, which comes with the new results, drawn.
+ANSWERED = """window.answered = () => new Promise(done => {
   const began = performance.now();
   new MutationObserver((_, seen) => {
     seen.disconnect();
     requestAnimationFrame(() => setTimeout(() => done(performance.now() - began)));
   }).observe(document.querySelector('#sentence'), {childList: true, subtree: true, characterData: true});
-}, {capture: true, once: true})); }"""
+});"""
+FLIP = """role => {
+  const taken = answered();
+  document.querySelector(`#role [value=${role}]`).click();
+  return taken;
+}"""
+# From the moment when a file is chosen next; `taken` is a promise of it.
+CHOSEN = "() => { addEventListener('change', () => { window.taken = answered(); }, {capture: true, once: true}); }"
 STEPS = re.compile(r"(\d+) ms.*embedding (\d+)", re.DOTALL)  # the whole search, and its embedding
 # When the page and the first answer were drawn, in milliseconds since the browser asked for it.
 WATCH = """window.drawn = {}; new MutationObserver(() => {
@@ -77,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             taken["answer"].append(drawn["answer"] - drawn["page"])
             page.close()
         page = context.new_page()
+        page.add_init_script(ANSWERED)
         page.goto(str(served.local_url))
         page.locator("#results .tile").first.wait_for()
         upload(page, image, Path(place) / "photo.png")
@@ -94,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for what, path in (("small", small), ("large", large)):
                 page.evaluate(CHOSEN)
                 upload_file(page, path)
-                taken[what].append(page.evaluate("answered"))
+                taken[what].append(page.evaluate("taken"))
                 page.wait_for_timeout(700)
         browser.close()
         served.close()
