@@ -16,13 +16,21 @@ if __name__ == "__main__":
 import pipeline  # noqa: F401 - before Gradio, because it switches telemetry off
 
 # isort: split
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import Settings, require_port
+
+if __name__ == "__main__":
+    try:
+        require_port()
+    except SettingsError as error:
+        sys.exit(str(error))
+
+# isort: split
 import gradio as gr
 from gradio.http_server import LOCALHOST_NAME
 from starlette.middleware import Middleware
 
-from pipeline.core.errors import SettingsError
 from pipeline.core.network import LOCAL, UNLIMITED, Network, Rate
-from pipeline.core.settings import Settings
 from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
 from pipeline.page.html import wording
 from pipeline.page.html.sources import source

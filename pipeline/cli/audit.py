@@ -6,7 +6,7 @@ import argparse
 from contextlib import closing
 from pathlib import Path
 
-from pipeline.cli.common import Commands, ProgressBars, add_command, configured_gallery
+from pipeline.cli.common import Commands, ProgressBars, add_command, configured_gallery, output_file
 
 
 def add_commands(commands: Commands) -> None:
@@ -19,9 +19,9 @@ def add_commands(commands: Commands) -> None:
         help="networks that must all agree; default: the two best that are built",
     )
     command.add_argument("--uncorrected", action="store_true", help="as if no name had been corrected yet")
-    command.add_argument("--json", type=Path, help="where to write the findings; default: beside the galleries")
-    command.add_argument("--csv", type=Path, help="where to write the table to be reviewed; default: the same")
-    command.add_argument("--html", type=Path, help="where to write the pictures side by side; default: the same")
+    command.add_argument("--json", type=output_file, help="where to write the findings; default: beside the galleries")
+    command.add_argument("--csv", type=output_file, help="where to write the table to be reviewed; default: the same")
+    command.add_argument("--html", type=output_file, help="where to write the pictures side by side; default: the same")
     command.add_argument("--accept", type=Path, metavar="FILE", help="take the decisions of a reviewed table")
 
 

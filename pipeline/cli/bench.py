@@ -19,6 +19,7 @@ from pipeline.cli.common import (
     ProgressBars,
     add_command,
     configured_gallery,
+    output_file,
     peak_memory,
     positive,
     recipe_asked_for,
@@ -27,7 +28,7 @@ from pipeline.cli.common import (
 )
 from pipeline.core.errors import SettingsError
 from pipeline.core.processors import processor
-from pipeline.core.recipes import DEFAULT_INDEX
+from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K
 from pipeline.core.settings import Settings
 from pipeline.core.tables import markdown_table
 
@@ -55,7 +56,7 @@ def add_commands(commands: Commands) -> None:
     command = add_command(commands, "bench", bench, "measure how long photos take to become vectors")
     command.add_argument("--photos", type=positive, default=200, help="how many; default: %(default)s")
     takes_json(command)
-    command.add_argument("--profile", type=Path, metavar="FILE", help="write a flame graph (SVG), by py-spy")
+    command.add_argument("--profile", type=output_file, metavar="FILE", help="write a flame graph (SVG), by py-spy")
     command.add_argument("--growth", action="store_true", help="instead: how indexes grow, on synthetic faces")
     command.add_argument(
         "--faces", action="store_true", help="instead: whether all photos' faces are facenet-pytorch's"
@@ -66,7 +67,9 @@ def add_commands(commands: Commands) -> None:
     growing.add_argument("--indexes", default=most, metavar="NAMES", help="default: %(default)s")
     growing.add_argument("--start-server", action="store_true", help="start a Milvus server, as bench-scale does")
     growing.add_argument("--folder", type=Path, help="where to make a temporary folder; 5 GB for a million")
-    growing.add_argument("--out", type=Path, default=Path("growth.svg"), help="the drawing; default: %(default)s")
+    growing.add_argument(
+        "--out", type=output_file, default=Path("growth.svg"), help="the drawing; default: %(default)s"
+    )
 
     command = add_command(
         commands, "bench-serving", bench_serving, "measure the running page: start, searches, clients"
@@ -74,7 +77,7 @@ def add_commands(commands: Commands) -> None:
     takes_recipe(command, dim=False)  # the page offers no recipe with another dimension
     command.add_argument("--index", default=DEFAULT_INDEX, metavar="NAME", help="default: %(default)s")
     command.add_argument("--clients", type=positive, default=20, help="how many at once; default: %(default)s")
-    command.add_argument("--seconds", type=float, default=20.0, help="for how long; default: %(default)s")
+    command.add_argument("--seconds", type=positive, default=20, help="for how long; default: %(default)s")
     takes_json(command)
 
     command = add_command(commands, "bench-indexes", bench_indexes, "measure every index on a gallery that is built")
@@ -217,10 +220,12 @@ def profiled(file: Path) -> int:
 def bench_serving(options: argparse.Namespace) -> int:
     """Measures the running page."""
     from pipeline.bench.serving import Load, bench_serving
+    from pipeline.search.searcher import check_request
 
     gallery = configured_gallery()
     recipe = options.recipe or gallery.default_recipe()
     searcher = gallery.searcher(recipe)  # an error, not a build, where there is no gallery
+    check_request(DEFAULT_K, options.index)
     load = Load(recipe, options.index, clients=options.clients, seconds=options.seconds)
     with closing(ProgressBars()) as bars:
         figures = bench_serving(gallery.photos, load, bars)

@@ -34,7 +34,9 @@ NAMED = 20  # files left out that are named, of each reason
 def add_commands(commands: Commands) -> None:
     """Adds the commands below, each with its arguments."""
     command = add_command(commands, "build", build, "embed and index the gallery's photos; continues where it stopped")
-    command.add_argument("--recipe", nargs="+", metavar="NAME", help=f"all, or one or more of {NAMES}")
+    command.add_argument(
+        "--recipe", nargs="+", metavar="NAME", help=f"all, or one or more of {NAMES}; default: the best that can be had"
+    )
     takes_dim(command)
     command.add_argument(
         "--shard",
@@ -55,6 +57,8 @@ def add_commands(commands: Commands) -> None:
 
 def _shard(text: str) -> tuple[int, int]:
     number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, such as 0/2")
     return int(number), int(of)
 
 
@@ -114,9 +118,10 @@ def _draw_maps(gallery: Gallery, recipes: Sequence[str], bars: ProgressBars) -> 
 
 
 def _recipes_asked_for(options: argparse.Namespace, gallery: Gallery) -> list[str]:
-    if options.recipe == ["all"]:
+    if "all" in (options.recipe or ()):
         return _buildable(gallery)
-    return [reduced_as_asked(name, options) for name in options.recipe or [gallery.recipe_to_build()]]
+    asked = options.recipe or [gallery.recipe_to_build()]
+    return list(dict.fromkeys(reduced_as_asked(name, options) for name in asked))
 
 
 def _buildable(gallery: Gallery) -> list[str]:

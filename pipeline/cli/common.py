@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from tqdm import tqdm
 
+from pipeline.core.errors import SettingsError
 from pipeline.core.progress import Progress
 from pipeline.core.recipes import OPTIONS, RECIPES, recipe_named, reduced
 from pipeline.core.settings import Settings
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.galleries.gallery import Gallery
 
 
-NAMES = f"{', '.join(RECIPES)}, each with any of +{' +'.join(OPTIONS)} behind its name; default: the best that is built"
+NAMES = f"{', '.join(RECIPES)}, each with any of +{' +'.join(OPTIONS)} behind its name"
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -37,6 +40,15 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return number
+
+
+def output_file(text: str) -> Path:
+    """Where a file is to be written, for argparse; SettingsError, before any work is done, if it cannot be there."""
+    path = Path(text)
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise SettingsError(f"{path} cannot be written; name a file in a folder that can be.")
+    return path
 
 
 class ProgressBars:
@@ -96,7 +108,7 @@ def reduced_as_asked(name: str, options: argparse.Namespace) -> str:
 
 def takes_recipe(command: argparse.ArgumentParser, *, dim: bool = True) -> None:
     """Adds `--recipe`, and `--dim` with it."""
-    command.add_argument("--recipe", metavar="NAME", help=NAMES)
+    command.add_argument("--recipe", metavar="NAME", help=f"{NAMES}; default: the best that is built")
     if dim:
         takes_dim(command)
 

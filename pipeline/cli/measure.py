@@ -6,9 +6,8 @@ import argparse
 import sys
 import time
 from contextlib import closing
-from pathlib import Path
 
-from pipeline.cli.common import Commands, ProgressBars, add_command, configured_gallery, peak_memory
+from pipeline.cli.common import Commands, ProgressBars, add_command, configured_gallery, output_file, peak_memory
 from pipeline.core.settings import Settings
 
 
@@ -19,13 +18,13 @@ def add_commands(commands: Commands) -> None:
         "--recipes", nargs="+", metavar="NAME", help="as for build, with options too; default: all that are built"
     )
     command.add_argument("--indexes", nargs="+", metavar="NAME", help="default: all that a gallery has")
-    command.add_argument("--json", type=Path, help="where to write the figures; default: beside the galleries")
-    command.add_argument("--html", type=Path, help="where to write the report; default: beside the galleries")
+    command.add_argument("--json", type=output_file, help="where to write the figures; default: beside the galleries")
+    command.add_argument("--html", type=output_file, help="where to write the report; default: beside the galleries")
 
     command = add_command(commands, "calibrate", calibrate, "measure on LFW what distances mean, for the verdicts")
     command.add_argument("--recipes", nargs="+", metavar="NAME", help="default: all that are built")
     command.add_argument(
-        "--json", type=Path, help="a file to add the figures to, such as pipeline/search/calibrations.json"
+        "--json", type=output_file, help="a file to add the figures to, such as pipeline/search/calibrations.json"
     )
 
 

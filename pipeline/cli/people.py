@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from pipeline.cli.common import Commands, ProgressBars, add_command
+from pipeline.core.errors import SettingsError
 from pipeline.core.settings import Settings
 
 SHOWN = 5  # of a person's photos, in the table
@@ -26,11 +27,15 @@ def people(options: argparse.Namespace) -> int:
     """Prints who is in the photos of a folder, the one with the most faces first."""
     from pipeline.core.recipes import recipe_named
     from pipeline.galleries.gallery import open_gallery
-    from pipeline.galleries.people import FolderFaces, find_people, link_people
+    from pipeline.galleries.people import FolderFaces, find_people, link_people, require_new
 
     settings = Settings.from_env()
+    if options.link:
+        require_new(options.link)
     gallery = FolderFaces(options.folder, open_gallery(settings).encoders, settings.index)
     recipe = recipe_named(options.recipe).name if options.recipe else gallery.recipe_to_build()
+    if not recipe_named(recipe).finds_faces:
+        raise SettingsError(f"{recipe} looks at whole photos; choose a recipe that finds faces.")
     with closing(ProgressBars()) as bars:
         found = find_people(gallery, recipe, bars)
     if options.link:

@@ -6,7 +6,15 @@ import argparse
 import json
 from pathlib import Path
 
-from pipeline.cli.common import Commands, add_command, configured_gallery, recipe_asked_for, takes_json, takes_recipe
+from pipeline.cli.common import (
+    Commands,
+    add_command,
+    configured_gallery,
+    output_file,
+    recipe_asked_for,
+    takes_json,
+    takes_recipe,
+)
 from pipeline.core.errors import GalleryError
 from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
 from pipeline.core.settings import VARIABLES, values_to_show
@@ -34,7 +42,7 @@ def add_commands(commands: Commands) -> None:
     takes_recipe(command)
     command.add_argument("--hit", metavar="PHOTO_ID", help="default: the nearest that is not the photo itself")
     _takes_face(command)
-    command.add_argument("--out", type=Path, help="the picture; default: why.png, or none with --json")
+    command.add_argument("--out", type=output_file, help="the picture; default: why.png, or none with --json")
     takes_json(command, "the figures as JSON, patch by patch")
 
     add_command(commands, "doctor", doctor, "check the installation; exit code 1 if anything fails")
@@ -99,7 +107,7 @@ def explain(options: argparse.Namespace) -> int:
     found = ask(question, lambda: gallery.searcher(recipe_asked_for(options, gallery)))
     (answer,) = found.answers
     if answer.crop is None:
-        _print_answer(answer)
+        print(json.dumps(answer.as_json(), ensure_ascii=False) if options.json else "No face was found in this photo.")
         return 1
     reason = why(found.searcher, answer.crop, gallery.photos.found(options.hit or nearest(answer)))
     out = options.out or (None if options.json else Path("why.png"))

@@ -10,7 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.common import Commands, ProgressBars, add_command, configured_gallery, peak_memory, positive
+from pipeline.cli.common import (
+    Commands,
+    ProgressBars,
+    add_command,
+    configured_gallery,
+    output_file,
+    peak_memory,
+    positive,
+)
 from pipeline.core.progress import Report, silent
 from pipeline.core.recipes import COMPACT, DEFAULT_EPOCHS, HEADED, MINI, STEPS, recipe_named
 from pipeline.core.settings import SAMPLE, Settings
@@ -31,10 +39,10 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("--steps", type=positive, default=STEPS, help="default: %(default)s")
     command.add_argument("--held-out", action="store_true", help="leave out a fifth of the people and evaluate on them")
     command.add_argument("--folder", type=Path, help="for training data and state; default: below FACESEARCH_CACHE")
-    command.add_argument("--out", type=Path, default=Path("mini.safetensors"), help="default: %(default)s")
+    command.add_argument("--out", type=output_file, default=Path("mini.safetensors"), help="default: %(default)s")
 
     command = add_command(commands, "copy-mtcnn", copy_mtcnn, "copy MTCNN's weights out of facenet-pytorch's wheel")
-    command.add_argument("--out", type=Path, default=Path("mtcnn.safetensors"), help="default: %(default)s")
+    command.add_argument("--out", type=output_file, default=Path("mtcnn.safetensors"), help="default: %(default)s")
 
     command = add_command(commands, "compose-sample", compose_sample, "make the sample gallery from a gallery of LFW")
     command.add_argument("--folder", type=Path, default=SAMPLE, help="where to; default: %(default)s")

@@ -114,8 +114,8 @@ def _secrets(values: Mapping[str, str], name: str, least: int) -> dict[str, byte
     """The digests of secrets by the names before them; the error repeats neither."""
     pairs = [each.strip().partition(":") for each in values[name].split(",") if each.strip()]
     if any(not who or len(secret) < least for who, _, secret in pairs):
-        length = f" of at least {least} characters" if least > 1 else ""
-        raise SettingsError(f"{name} cannot be read; write name:secret, separated by commas, each secret{length}.")
+        length = f", each secret of at least {least} characters" if least > 1 else ""
+        raise SettingsError(f"{name} cannot be read; write name:secret, separated by commas{length}.")
     return {who: digest_of(secret) for who, _, secret in pairs}
 
 

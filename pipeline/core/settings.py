@@ -240,6 +240,13 @@ def of_library(variable: str) -> str:
     return os.environ.get(variable, "")
 
 
+def require_port() -> None:
+    """SettingsError if GRADIO_SERVER_PORT is no port; Gradio, which reads it while it is imported, has a traceback."""
+    port = of_library("GRADIO_SERVER_PORT")
+    if port and not (port.isdecimal() and 0 < int(port) < 2**16):
+        raise SettingsError(f"GRADIO_SERVER_PORT is {port!r}; name a port, a number from 1 to 65535.")
+
+
 def environment_of_child(**more: str) -> dict[str, str]:
     """This process's environment with these variables added, for a child process."""
     return dict(os.environ) | more

@@ -21,6 +21,7 @@ from filelock import FileLock
 from pipeline.core.errors import (
     GalleryError,
     GalleryMissing,
+    GalleryStale,
     GalleryTooSmall,
     IndexUnavailable,
     PhotoError,
@@ -107,23 +108,13 @@ def build_embeddings(
             built.
         StorageError: `root` cannot be written.
     """
-    for encoder in encoders:
-        if photos.named:
-            _check_size(len(photos), encoder.recipe)
+    for encoder in encoders if photos.named else ():
+        _check_size(len(photos), encoder.recipe)
     with writing(root), FileLock(root / f".{photos.name}.lock"):
-        all_embeddings, pending = {}, []
-        for encoder in encoders:
-            _clear_leftovers(embeddings_folder(root, photos, encoder.recipe.name))
-            try:
-                former = open_embeddings(photos, encoder, root)
-                if readable_again(photos, former):
-                    pending.append(encoder)
-                else:
-                    all_embeddings[encoder.recipe.name] = _complete(former, report, milvus)
-            except GalleryError as error:
-                if not isinstance(error, GalleryMissing | GalleryTooSmall):
-                    log.warning("%s This is done now.", error)
-                pending.append(encoder)
+        all_embeddings = _built(photos, encoders, root, report, milvus)
+        pending = [encoder for encoder in encoders if encoder.recipe.name not in all_embeddings]
+        bases = [one for one in _below(pending) if one.recipe.name not in {each.recipe.name for each in encoders}]
+        all_embeddings |= _built(photos, bases, root, report, milvus)
         needed = [encoder for encoder in _below(pending) if encoder.recipe.name not in all_embeddings]
         _embed(photos, needed, root, report)
         for encoder in needed:
@@ -134,6 +125,23 @@ def build_embeddings(
                 _derive(photos, encoder, all_embeddings[encoder.below.recipe.name], root)
                 all_embeddings[encoder.recipe.name] = _complete(open_embeddings(photos, encoder, root), report, milvus)
     return {encoder.recipe.name: all_embeddings[encoder.recipe.name] for encoder in encoders}
+
+
+def _built(
+    photos: Photos, encoders: Sequence[Encoder], root: Path, report: Report, milvus: Milvus
+) -> dict[str, Embeddings]:
+    """Those that are built already, by recipe name; of what is damaged the log tells, since it is built again."""
+    built = {}
+    for encoder in encoders:
+        _clear_leftovers(embeddings_folder(root, photos, encoder.recipe.name))
+        try:
+            former = open_embeddings(photos, encoder, root)
+            if not readable_again(photos, former):
+                built[encoder.recipe.name] = _complete(former, report, milvus)
+        except GalleryError as error:
+            if not isinstance(error, GalleryMissing | GalleryTooSmall | GalleryStale):
+                log.warning("%s This is done now.", error)
+    return built
 
 
 def build_shard(

@@ -77,6 +77,8 @@ class Corrections:
             return cls()
         with path.open(encoding=CSV_ENCODING, newline="") as stream:
             reader = csv.DictReader(stream)
+            if reader.fieldnames and "kind" not in reader.fieldnames:
+                raise SettingsError(f"{path} is no table of corrections; its first line is {','.join(COLUMNS)}.")
             try:
                 return cls(tuple(_correction(row) for row in reader))
             except (ValueError, csv.Error) as error:

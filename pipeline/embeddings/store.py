@@ -108,7 +108,7 @@ def load_embeddings(folder: Path, fingerprint: str | None, *, mapped: bool = Tru
     memory, and nothing is written.
     """
     if not (folder / MANIFEST).is_file():
-        raise GalleryMissing(f"There is no finished gallery in {folder}; run `python -m pipeline build`.")
+        raise GalleryMissing(f"No gallery is built in {folder}; run `python -m pipeline build --recipe {folder.name}`.")
     manifest, files = _manifest(folder, fingerprint)
     for name, expected in files.items():
         try:

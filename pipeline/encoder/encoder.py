@@ -135,7 +135,7 @@ def open_encoder(
     return Encoder(recipe, network, detector if recipe.finds_faces else None, weights)
 
 
-HEAD_MISSING = "its head is not trained yet; run `python -m pipeline train-head` once, then start again."
+HEAD_MISSING = "The head is not trained yet; run `python -m pipeline train-head` once, then start again."
 HEAD_UNREADABLE = "{} holds no head that this version reads; run `python -m pipeline train-head` again."
 HEAD_OF_OTHERS = "The head in {} was trained on other ResNet-50 weights; run `python -m pipeline train-head` again."
 

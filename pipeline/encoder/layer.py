@@ -57,7 +57,7 @@ def why_too_few(faces: int, recipe: Recipe) -> str | None:
     if recipe.layer != "pca" or faces >= needed:
         return None
     fits = faces // FACES_PER_DIMENSION
-    instead = f"{recipe.base}, or --dim {fits} at most" if fits >= 2 else recipe.base
+    instead = f"{recipe.base}, or {fits} dimensions at most" if fits >= 2 else recipe.base
     return (
         f"{recipe.name} needs {needed:,} faces or more, {FACES_PER_DIMENSION} for each of its {recipe.dim} dimensions, "
         f"and there are {faces:,}: its distances would call strangers the same; use {instead}."

@@ -93,7 +93,8 @@ def growth_svg(figures: Sequence[dict[str, Any]]) -> str:
         axes.set(xscale="log", yscale="log", xlabel="faces in the gallery", ylabel=label)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(fontsize=FONT_SIZE, frameon=False)
+        if axes.lines:
+            axes.legend(fontsize=FONT_SIZE, frameon=False)
     return _saved(figure)
 
 

@@ -137,13 +137,18 @@ def groups_of(searcher: Searcher, report: Report) -> list[list[str]]:
     return members
 
 
+def require_new(out: Path) -> None:
+    """SettingsError if there is anything at `out` but an empty folder."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingsError(f"{out} is there already, and no empty folder; name a new one for the links.")
+
+
 def link_people(found: People, photos: Path, out: Path) -> None:
     """Makes a folder a person in `out`, with links to that person's photos below `photos`.
 
-    SettingsError if `out` holds anything, StorageError if links cannot be made there.
+    SettingsError as `require_new` has it, StorageError if links cannot be made there.
     """
-    if out.exists() and any(out.iterdir()):
-        raise SettingsError(f"{out} is not empty; name a new folder for the links.")
+    require_new(out)
     width = len(str(len(found.people)))
     named = [(person.name or f"person {n:0{width}}", person.photos) for n, person in enumerate(found.people, start=1)]
     folders = {name.replace("/", " - "): photos for name, photos in named} | {UNKNOWN: Person("", found.unknown).photos}

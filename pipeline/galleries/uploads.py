@@ -25,7 +25,7 @@ from pipeline.core.files import digest
 from pipeline.core.folders import PRIVATE_FILE, make_folder
 from pipeline.core.progress import Report, tracked
 from pipeline.photos.folders import HIDDEN, people_of, why_left_out
-from pipeline.photos.images import DROPPED, open_image
+from pipeline.photos.images import DROPPED, UNREADABLE, open_image
 from pipeline.photos.zips import names_in, open_zip
 
 MAX_PHOTOS = 5_000  # in one gallery: an hour's work for two cores, if they are large
@@ -114,8 +114,8 @@ def _take_all(photos: Sequence[_Source], folder: Path, present: Path, report: Re
             for photo in inside:
                 with _no_space_in_a_sentence(), _opened(photo, archive) as stream:
                     left -= _copy(stream, beside, left)
-                if not _can_be_read(beside):
-                    unreadable.append((str(photo.name), NO_PHOTO))
+                if reason := _why_unreadable(beside):
+                    unreadable.append((str(photo.name), reason))
                 elif (name := _free_name(photo.name, beside, (folder, present))) is None:
                     known += 1
                 else:
@@ -124,17 +124,18 @@ def _take_all(photos: Sequence[_Source], folder: Path, present: Path, report: Re
                     taken.append(name)
     beside.unlink(missing_ok=True)
     if not taken and not known:
-        raise PhotosError(f"None of these files can be read as a photo; {WANTED}.")
+        reasons = {reason for _, reason in unreadable} - {NO_PHOTO}
+        raise PhotosError(f"{reasons.pop()}." if reasons else f"None of these files can be read as a photo; {WANTED}.")
     return Taken(tuple(taken), tuple(unreadable), known)
 
 
-def _can_be_read(file: Path) -> bool:
+def _why_unreadable(file: Path) -> str:
     try:
         with DROPPED:
             open_image(file, side=1)
-    except PhotoError:
-        return False
-    return True
+    except PhotoError as error:
+        return NO_PHOTO if str(error) == UNREADABLE else str(error).rstrip(".")
+    return ""
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def own_photos(folder: Path, names: tuple[str, str]) -> Photos:
     """
     listing = photos_below(folder)
     if not listing.photos:
-        raise PhotosError("There are no photos left; drop some.")
+        raise PhotosError(f"There are no photos in {folder.name}; add some.")
     labels = [(name.as_posix(), name.parent.name or name.stem) for _, name in listing.photos]
     stamps = [_stamp(file) for file, _ in listing.photos]
     revised = revision([EVERY_FACE, *labels], stamps)

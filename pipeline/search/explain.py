@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pipeline.core.errors import SettingsError
+from pipeline.core.folders import make_folder
 from pipeline.core.geometry import distances
 from pipeline.core.types import Answer, FloatArray, IntArray, Photo
 from pipeline.encoder.encoder import Encoder
@@ -191,9 +192,12 @@ def _fitting(pen: ImageDraw.ImageDraw, title: str) -> str:
 def save_picture(picture: Image.Image, path: Path) -> None:
     """Writes the picture; SettingsError if it cannot be written there or as its ending says."""
     try:
+        make_folder(path.parent)
         picture.save(path)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be written ({error}); name a file ending in .png.") from error
+    except ValueError as error:
+        raise SettingsError(f"{path} is no name of a picture; name a file ending in .png.") from error
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written ({error.strerror or error}); name another place.") from error
 
 
 EMBEDDINGS = 2 * (PLACES**2 + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -356,6 +355,17 @@ def test_only_what_is_missing_is_built(photos: Photos, root: Path) -> None:
     assert len(all_embeddings["resnet50"]) == 25
 
 
+def test_a_base_that_is_built_is_left_as_it_is(photos: Photos, root: Path) -> None:
+    build(photos, root)
+    folder = embeddings_folder(root, photos, RECIPE)
+    before = {path: path.stat().st_ino for path in folder.iterdir()}
+    reduced_name = f"{RECIPE}-5"
+    encoders = TinyEncoders()
+    assert list(build_embeddings(photos, [encoders.get(reduced_name)], root)) == [reduced_name]
+    assert {path: path.stat().st_ino for path in folder.iterdir()} == before
+    assert encoders.detector.photos_seen == 0
+
+
 # Stale and damaged
 
 
@@ -372,9 +382,7 @@ def test_a_gallery_of_other_photos_is_built_again(
     built = build(photos, root)
     assert len(built) == 25
     assert built.photo_ids[4] == "Ada/new.png"
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING
-    assert "other photos" in record.message
+    assert not caplog.records, "photos come and go"
 
 
 def test_a_damaged_gallery_is_built_again(photos: Photos, root: Path, caplog: pytest.LogCaptureFixture) -> None:

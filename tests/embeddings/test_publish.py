@@ -622,7 +622,7 @@ def test_publishing_to_a_host_out_of_reach(hub: Hub, built: Gallery, monkeypatch
 
 
 def test_a_gallery_that_is_not_built_is_not_published(hub: Hub, built: Gallery) -> None:
-    with pytest.raises(GalleryMissing, match="run `python -m pipeline build`"):
+    with pytest.raises(GalleryMissing, match="run `python -m pipeline build --recipe mtcnn-reid`"):
         publish_recipes(built, [RECIPE, "mtcnn-reid"], REPO, private=False)
     assert hub.repos == {}
 

@@ -49,7 +49,7 @@ def test_links_to_the_photos_of_each(found: People, album: Path, tmp_path: Path)
     links = sorted((tmp_path / "out").rglob("*.jpg"))
     assert [link.parent.name for link in links] == [*["person 1"] * 5, *["person 2"] * 4, *["person 3"] * 3, "unknown"]
     assert all(link.is_symlink() and link.resolve() == (album / link.name).resolve() for link in links)
-    with pytest.raises(SettingsError, match="is not empty"):
+    with pytest.raises(SettingsError, match="no empty folder"):
         link_people(found, album, tmp_path / "out")
 
 
@@ -64,5 +64,15 @@ def test_the_command(
     said = json.loads(capsys.readouterr().out)
     assert [len(person["photos"]) for person in said["people"]] == [5, 4, 3]
     assert len(said["unknown"]) == 1
-    assert main(["people", str(tmp_path / "nowhere")]) == 2
-    assert "There is no folder" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    for wrong, sentence in {
+        (str(tmp_path / "nowhere"),): "There is no folder",
+        (str(tmp_path / "empty"),): "There are no photos in empty; add some.",
+        (str(album), "--link", str(tmp_path / "file")): "no empty folder",
+        (str(album), "--recipe", "resnet50"): "resnet50 looks at whole photos",
+    }.items():
+        assert main(["people", *wrong]) == 2
+        said = capsys.readouterr()
+        assert sentence in said.err
+        assert said.err.count("\n") == 1, "before any work"

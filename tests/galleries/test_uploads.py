@@ -135,6 +135,15 @@ def test_what_cannot_be_read_is_skipped_and_counted(dropped: Path, zipped: Path,
     assert files_below(tmp_path / "taken") == ["good.png"]
 
 
+def test_a_photo_that_is_too_large_is_told_so(dropped: Path) -> None:
+    Image.new("1", (9_000, 9_000)).save(dropped / "large.png")
+    with pytest.raises(PhotosError, match="9,000 x 9,000 pixels; the limit is 65 megapixels"):
+        taken_from(dropped / "large.png")
+    (dropped / "good.png").write_bytes(PHOTO)
+    ((name, reason),) = taken_from(dropped / "large.png", dropped / "good.png").left_out
+    assert (name, "65 megapixels" in reason) == ("large.png", True)
+
+
 def test_names_are_told_apart_and_the_same_photo_is_not_taken_twice(zipped: Path, tmp_path: Path) -> None:
     (tmp_path / "present").mkdir()
     (tmp_path / "present" / "1.png").write_bytes(PHOTO)

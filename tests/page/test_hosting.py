@@ -121,27 +121,32 @@ def test_zero_gpu_without_its_package_starts_all_the_same(tmp_path: Path) -> Non
     assert started(tmp_path, zero_gpu="true", package=False) == "decorated 0"
 
 
+def refusal(tmp_path: Path, port: object) -> str:
+    """The one line of the page's process that ends because of its port."""
+    environment = os.environ | {
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_SERVER_NAME": "127.0.0.1",
+        "FACESEARCH_DATASET": "sample",
+        "FACESEARCH_INDEX": str(tmp_path / "index"),
+    }
+    command = [sys.executable, "app.py"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
 @pytest.mark.slow
 def test_a_port_that_is_taken_is_said_and_no_other_one_is_used(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        environment = os.environ | {
-            "GRADIO_SERVER_PORT": str(port),
-            "GRADIO_SERVER_NAME": "127.0.0.1",
-            "FACESEARCH_DATASET": "sample",
-            "FACESEARCH_INDEX": str(tmp_path / "index"),
-        }
-        done = subprocess.run(
-            [sys.executable, "app.py"],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
+        assert refusal(tmp_path, port) == (
+            f"The page cannot be served on port {port}, which GRADIO_SERVER_PORT names (Address already in use); end "
+            "what is served there, or name another port."
         )
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1] == (
-        f"The page cannot be served on port {port}, which GRADIO_SERVER_PORT names (Address already in use); end what "
-        "is served there, or name another port."
-    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("port", ["abc", "0", "99999"])
+def test_a_port_that_is_none_is_said(tmp_path: Path, port: str) -> None:
+    assert refusal(tmp_path, port) == f"GRADIO_SERVER_PORT is {port!r}; name a port, a number from 1 to 65535."
