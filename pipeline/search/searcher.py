@@ -153,8 +153,8 @@ class Searcher:
         ]
 
     def photos_of(self, person: str) -> int:
-        """How many photos of the person the gallery is known to have."""
-        return self._photos[person]
+        """How many photos of the person the gallery has; 0 where its names are those of folders or files."""
+        return self._photos[person] if self._named else 0
 
     def _judge(self, hits: Sequence[Hit], calibration: Calibration) -> PersonVerdict:
         """What the list says of the person it names first, or of its first face, where nobody named that: the surer."""

@@ -102,7 +102,7 @@ def test_no_percentage_claims_certainty(share: float, said: str) -> None:
     [
         ("very likely", True, "<span class='very-likely'>Very likely</span> <b>A</b>"),
         ("unclear", True, "<span class='unclear'>Perhaps</span> <b>A</b>"),
-        ("likely", False, "<span class='likely'>Likely</span> the person in <b>A</b>"),
+        ("likely", False, "<span class='likely'>Likely</span> the person <b>in A</b>"),
         ("unlikely", True, "<b>Probably nobody in this gallery</b> <span class='quiet'>most like A</span>"),
     ],
 )

@@ -16,6 +16,7 @@ from pipeline.galleries.preparation import Preparation, Status
 from pipeline.indexes.registry import INDEXES, why_unavailable
 from pipeline.page.html.sources import TEMPLATES
 from pipeline.page.roles import ROLES, role_of
+from pipeline.photos.face_ids import in_a_photo_of
 
 TITLE = "Reverse Face Search"
 CROP_ALT = "what the network sees of your photo"
@@ -173,11 +174,12 @@ def answer_line(answer: Answer, recall: float, of_person: int = 0, changed: str 
     `recall` is the index's recall@20 against exact search on this gallery, `of_person` how many photos it has of the
     person named first, where it says who is in it; `changed` says what another model's answer was.
     """
-    who = answer.who
+    unnamed = answer.person is not None and not answer.person.named
+    who = in_photo(answer.who) if unnamed else answer.who
     certainty = CERTAINTY.get(answer.person.words, "") if answer.person else ""
-    found = found_line(answer, who, of_person) if of_person else ""
+    found = found_line(answer, answer.who, of_person) if of_person else ""
     if answer.probably_absent:
-        found = f"most like {'' if answer.hits[0].named else 'a face '}{who}"
+        found = f"most like {'a face ' if unnamed else ''}{who}"
     chance = percent(answer.person.probability) if answer.person else ""
     said = {"recall": recall, "who": who, "certainty": certainty, "found": changed or found, "chance": chance}
     return TEMPLATES("answer", answer=answer, **said)
@@ -188,8 +190,13 @@ def person_line(answer: Answer) -> str:
     if answer.person is None:
         return ""
     certainty = CERTAINTY.get(answer.person.words)
-    in_a_photo = "" if answer.person.named or answer.hits[0].named else "the person "
-    return f"{certainty} {in_a_photo}{answer.who}" if certainty else "Probably nobody in this gallery"
+    who = answer.who if answer.person.named else f"the person {in_photo(answer.who)}"
+    return f"{certainty} {who}" if certainty else "Probably nobody in this gallery"
+
+
+def in_photo(who: str) -> str:
+    """Where a face that nobody named is: its photo's folder or file is what it is called by."""
+    return who if who.startswith(in_a_photo_of("")) else f"in {who}"
 
 
 def found_line(answer: Answer, person: str, photos: int) -> str:
