@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from pipeline.core.errors import SettingsError, WeightsError
 from pipeline.core.progress import Report
 from pipeline.core.recipes import COMPACT, MINI, MINI_WHOLE
 from pipeline.core.settings import SAMPLE
+from pipeline.core.types import Answer
 from pipeline.embeddings.corrections import NAME, Correction, Corrections
 from pipeline.encoder.encoder import StoredEncoders
 from pipeline.encoder.weights import WeightStore
@@ -25,6 +27,7 @@ from pipeline.galleries.own_gallery import OwnGallery
 from pipeline.galleries.people import NOBODY, corrected, find_people
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.html.people import faces_html, people_html
+from pipeline.page.html.wording import answer_line
 from pipeline.photos.sources import UNKNOWN
 from pipeline.search.grouping import group_faces
 from tests.waiting import until
@@ -104,10 +107,21 @@ def test_people_are_found_named_and_found_again_after_photos_came(mine: OwnGalle
 
 def test_names_are_in_the_answers_of_every_recipe(mine: OwnGallery, tmp_path: Path) -> None:
     people = people_of(mine)
-    people.name(face_of(people, "01"), "Ada")
     assert mine.preparation
+    preparation = mine.preparation
+
+    def asked(photo: Path) -> tuple[Answer, str]:
+        """The answer, and the page's sentence; the gallery's files have no folder, and are called like themselves."""
+        done = ask(Question(photo), lambda: preparation.searcher(""))
+        return done.answers[0], answer_line(done.answers[0], 1.0, done.searcher.photos_of(done.answers[0].who))
+
     (query,) = album(tmp_path / "query", {"01": 1}, start=4)
-    answer = ask(Question(query), lambda: mine.preparation.searcher("")).answers[0]  # type: ignore[union-attr]
+    assert re.search(r"the person <b>in 01-\d</b>\s*</p>", asked(query)[1]), "nobody knows how many photos of whom"
+    people.name(face_of(people, "01"), "Ada")
+    answer, line = asked(query)
+    assert "<b>Ada</b> <span class='quiet'>4 of 4 photos found" in line
+    (other,) = album(tmp_path / "query", {"02": 1}, start=4)
+    assert re.search(r"the person <b>in 02-\d</b>\s*</p>", asked(other)[1])
     assert [(hit.person, hit.named) for hit in answer.hits[:4]] == [("Ada", True)] * 4
     assert not any(hit.named for hit in answer.hits[4:])
     assert answer.who == "Ada"
