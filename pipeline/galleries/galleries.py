@@ -12,19 +12,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import SettingsError, Unknown
+from pipeline.core.errors import NotReady, SettingsError, Unknown
 from pipeline.core.recipes import PACKAGED
 from pipeline.core.settings import SAMPLE, VERSION, Settings
 from pipeline.embeddings.store import MANIFEST
 from pipeline.galleries.ask import choice
 from pipeline.galleries.gallery import Gallery, open_gallery
 from pipeline.galleries.own_galleries import KEPT, OwnGalleries
+from pipeline.galleries.own_gallery import INDEXING, OwnGallery
 from pipeline.galleries.preparation import Preparation
 from pipeline.galleries.task import Task
 
 log = logging.getLogger(__name__)
 
 MAIN = "main"
+EMPTY = "There are no photos in this gallery of your own; send some."
 
 
 class Galleries(Task):
@@ -50,9 +52,15 @@ class Galleries(Task):
         return tuple(self._by_key)
 
     def get(self, key: object) -> Preparation:
-        """The gallery of this key, or where it is empty of the first that is ready; Unknown if there is none."""
+        """The gallery of this key, or where it is empty of the first that is ready; Unknown if there is none.
+
+        NotReady for a visitor's own while its first photos are indexed.
+        """
         if own := self._own(key):
-            return own
+            working = own.working  # asked first: what comes after it cannot be older
+            if own.preparation:
+                return own.preparation
+            raise NotReady(INDEXING) if working else Unknown(own.problem or EMPTY)
         try:
             return self._by_key[choice(self.first() if key in ("", None) else key, self._by_key, "gallery")]
         except SettingsError as error:
@@ -77,12 +85,12 @@ class Galleries(Task):
         return self.has(key) and bool(self.get(key).ready())
 
     def has(self, key: str) -> bool:
-        """Whether there is a gallery of this key, a visitor's own included."""
-        return key in self._by_key or self._own(key) is not None
+        """Whether `get` has a gallery of this key, a visitor's own included."""
+        own = self._own(key)
+        return key in self._by_key or (own is not None and own.preparation is not None)
 
-    def _own(self, key: object) -> Preparation | None:
-        own = self.own.find(key) if self.own and isinstance(key, str) else None
-        return own.preparation if own else None
+    def _own(self, key: object) -> OwnGallery | None:
+        return self.own.find(key) if self.own and isinstance(key, str) else None
 
     def is_picture(self, path: Path) -> bool:
         """Whether a file is a picture of one of the galleries, not what a visitor sent."""
@@ -138,6 +146,8 @@ class Galleries(Task):
             sample.wait()
         self.main.start()
         self.main.wait()
+        if self.main.problem:
+            log.warning("%s", self.main.problem)
         if sample:
             sample.start()
             sample.wait()

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.05
 REMOVED = "Your photos were removed; drop them again to search in them."
 BUSY = "Your photos are still being indexed; wait for that, or cancel it."
+INDEXING = "Your photos are still being indexed; ask again in a while."  # to programs, which cannot cancel it
 FULL = "The photos of other visitors are being indexed; drop yours again in a while."
 TAKING = threading.BoundedSemaphore(16)  # drops that are taken in at the same time, each by a thread
 NO_FACES = "No face was found in these photos; drop photos in which faces are at least 20 pixels wide."

@@ -32,6 +32,7 @@ class Entry:
     request: str = field(default_factory=lambda: secrets.token_hex(4))
     started: float = field(default_factory=time.perf_counter)
     facts: dict[str, Any] | None = None
+    noted: bool = False  # that it has no answer
 
     @property
     def milliseconds(self) -> float:
@@ -88,6 +89,7 @@ def refused(error: Exception) -> None:
         return
     for watcher in watchers:
         watcher(error)
+    entry.noted = True
     kind = type(error).__name__
     if entry.facts is not None:
         entry.facts |= {"outcome": "refused", "error": kind}
@@ -95,11 +97,20 @@ def refused(error: Exception) -> None:
         log.info("search request=%s outcome=refused error=%s total_ms=%.1f", entry.request, kind, entry.milliseconds)
 
 
+def turned_away(status: int) -> str:
+    """Notes a request that has no answer, unless it is noted already, and returns its id; it need be no search."""
+    entry = current()
+    if not entry.noted and entry.facts is None:
+        log.info("request=%s refused status=%d", entry.request, status)
+    return entry.request
+
+
 def failed(error: Exception) -> str:
     """Notes what should not have happened, by kind and place, and returns the request's id; its text stays out."""
     entry = current()
     for watcher in watchers:
         watcher(error)
+    entry.noted = True
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -24,7 +24,7 @@ from PIL import Image
 
 from pipeline.core.recipes import MINI
 from pipeline.page.server.guard import FOREIGN, MAX_MCP_BODY, TOO_LARGE
-from pipeline.page.server.hosts import FOREIGN_HOST
+from pipeline.page.server.hosts import FOREIGN_ORIGIN
 from pipeline.page.server.live import FRAME_BYTES, NO_FRAME
 from pipeline.page.server.mcp import FOREIGN as FOR_PROGRAMS
 from pipeline.page.server.mcp import NO_REQUEST, NOT_BASE64, NOT_FETCHED
@@ -115,7 +115,7 @@ def test_choices_that_are_none(
 def test_frames_of_others(send: Callable[..., requests.Response], headers: dict[str, str | None]) -> None:
     answer = send(GOOD, **headers)
     # Who names another site as the origin does not come as far as the route.
-    said = FOREIGN_HOST.decode() if "origin" in headers else json.dumps({"detail": FOREIGN}, separators=(",", ":"))
+    said = FOREIGN_ORIGIN.decode() if "origin" in headers else json.dumps({"detail": FOREIGN}, separators=(",", ":"))
     assert (answer.status_code, answer.text) == (403, said)
 
 
@@ -222,6 +222,6 @@ def assert_nothing_new(before: str, served: Served) -> None:
 
 def test_calls_that_are_too_large_or_come_from_a_web_page(post: Call) -> None:
     assert post(b" " * (MAX_MCP_BODY + 1)).status_code == 413
-    for origin, said in (("http://a.example", FOREIGN_HOST.decode()), ("http://localhost:3000", FOR_PROGRAMS)):
+    for origin, said in (("http://a.example", FOREIGN_ORIGIN.decode()), ("http://localhost:3000", FOR_PROGRAMS)):
         answer = post(call({"photo": PHOTO}), origin=origin)
         assert (answer.status_code, answer.text) == (403, said)

@@ -61,7 +61,7 @@ def test_the_sample_serves_until_the_pages_own_gallery_is_there(folders: Callabl
 
 @pytest.mark.slow
 def test_where_the_photos_cannot_be_had_the_sample_stays_and_the_problem_is_told(
-    folders: Callable[[str], Path], tmp_path: Path
+    folders: Callable[[str], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     main = Preparation(Gallery(f"imagefolder:{tmp_path / 'later'}", TinyEncoders(), tmp_path / "index"))
     sample = Preparation(Gallery(f"imagefolder:{folders('others')}", TinyEncoders(), tmp_path / "index"))
@@ -71,6 +71,7 @@ def test_where_the_photos_cannot_be_had_the_sample_stays_and_the_problem_is_told
     told = galleries.health()
     assert (told["status"], set(told["ready"])) == ("degraded", {SAMPLE.name})
     assert "does not exist" in told["problem"]
+    assert told["problem"] in caplog.messages, "who runs the page may have no browser open"
     assert galleries.first() == SAMPLE.name
     make_folder(tmp_path / "later")
     galleries.start()  # a second try

@@ -17,14 +17,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.core.errors import Busy, SettingsError
+from pipeline.core.errors import Busy, NotReady, SettingsError, Unknown
 from pipeline.core.recipes import RECIPES
 from pipeline.core.settings import Settings
 from pipeline.embeddings.map import open_map
 from pipeline.galleries import own_gallery
 from pipeline.galleries.galleries import Galleries, open_galleries
+from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.own_galleries import OwnGalleries
-from pipeline.galleries.own_gallery import BUSY, FULL, NO_FACES, OwnGallery
+from pipeline.galleries.own_gallery import BUSY, FULL, INDEXING, NO_FACES, OwnGallery
+from pipeline.galleries.preparation import Preparation
 from pipeline.page.html.wording import state, told_line
 from pipeline.photos.face_ids import face_id, photo_of
 from pipeline.photos.images import open_image
@@ -242,6 +244,34 @@ def test_photos_are_removed_with_all_that_was_made_of_them(own: OwnGalleries, pa
     mine.discard(["0.png", "4.png"])
     assert not mine.folder.exists()
     assert mine.preparation is None
+
+
+def test_while_its_first_photos_are_indexed_a_gallery_is_there_and_not_ready(
+    own: OwnGalleries, party: list[Path], encoders: Encoders, tiny: Gallery
+) -> None:
+    galleries = Galleries(Preparation(tiny), own=own)
+    reached, go_on = threading.Event(), threading.Event()
+    encoders.hold = lambda: (reached.set(), go_on.wait(SECONDS))
+    key, mine = own.create()
+    with pytest.raises(Unknown, match="There are no photos in this gallery"):
+        galleries.get(key)
+    mine.add(party, lambda: None)
+    assert reached.wait(SECONDS)
+    with pytest.raises(NotReady, match=INDEXING):
+        galleries.get(key)
+    assert not galleries.has(key)
+    go_on.set()
+    mine.wait()
+    assert galleries.has(key)
+    assert galleries.get(key) is mine.preparation
+
+
+def test_a_gallery_whose_first_photos_were_none_says_so(own: OwnGalleries, party: list[Path], tiny: Gallery) -> None:
+    key, mine = own.create()
+    mine.add([party[3]], lambda: None)
+    mine.wait()
+    with pytest.raises(Unknown, match="None of these files can be read as a photo"):
+        Galleries(Preparation(tiny), own=own).get(key)
 
 
 # Nothing half done

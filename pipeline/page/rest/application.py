@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from pipeline.core.settings import VERSION
 from pipeline.galleries.galleries import Galleries
 from pipeline.page.rest import listing, own, searching
-from pipeline.page.rest.door import Door, Json, answer_by_envelope
+from pipeline.page.rest.door import Beside, Door, Json, answer_by_envelope
 from pipeline.page.rest.metrics import Metrics
 from pipeline.page.server.envelope import API_PATH
 from pipeline.page.server.gate import Gate
@@ -51,4 +51,4 @@ def _health(galleries: Galleries) -> Route:
         told = galleries.health()
         return Json(told, 200 if told["status"] in ANSWERING else 503)
 
-    return Route(HEALTH_PATH, tell)
+    return Beside(HEALTH_PATH, tell)

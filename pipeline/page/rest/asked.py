@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
@@ -23,6 +24,17 @@ from pipeline.page.server.mcp import decoded
 FORM, JSON = "multipart/form-data", "application/json"
 KEY = "X-Gallery"  # the header with a gallery's key: paths and queries reach logs
 MAX_NAME = 200  # characters of a gallery's key or a photo's id
+MAX_FIELDS = 20  # of a form; more than there are options
+MAX_FACE = 10_000  # more than any photo shows
+NO_FORM = "This is no form that can be read; send multipart/form-data with a boundary."
+# By how Starlette begins its sentence: what is too much in a form that can be read otherwise.
+TOO_MUCH = {
+    "Too many files": "There are too many files in this form; send at most {0.max_files:,}.",
+    "Too many fields": "There are too many fields in this form; send at most {0.max_fields:,}.",
+    "Part exceeded": "A field of this form is too long; send at most {0.max_part_size:,} bytes, and photos as files.",
+}
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # warns of each form that is none, and not by its id
+FaceNumber: Any = Annotated[int, Field(ge=1, le=MAX_FACE)]
 Recipe: Any = Literal[tuple(["", *RECIPES])]
 Index: Any = Literal[tuple(INDEXES)]
 _recipe: Any = Field("", description="Empty for the best one that is ready.")
@@ -43,7 +55,7 @@ class Options(BaseModel, extra="forbid"):
 class OneFace(Options):
     """Options where one face is looked at."""
 
-    face: int | Literal["largest"] = _face
+    face: FaceNumber | Literal["largest"] = _face
 
     @property
     def number(self) -> int:
@@ -56,7 +68,9 @@ class SearchOptions(Options):
 
     index: Index = _index
     k: int = _k
-    face: int | Literal["largest", "all"] = Field("largest", description="1, 2, ... by size, `largest`, or `all`.")
+    face: FaceNumber | Literal["largest", "all"] = Field(
+        "largest", description="1, 2, ... by size, `largest`, or `all`."
+    )
     pictures: bool = _pictures
 
 
@@ -66,7 +80,7 @@ class CompareOptions(BaseModel, extra="forbid"):
     gallery: str = _gallery
     index: Index = _index
     k: int = _k
-    face: int | Literal["largest"] = _face
+    face: FaceNumber | Literal["largest"] = _face
     pictures: bool = _pictures
 
 
@@ -115,7 +129,7 @@ def _value(options: type[BaseModel], name: str, text: str) -> str | int | bool:
     known = options.model_fields.get(name)
     if known is None or known.annotation is str:
         return text
-    if re.fullmatch(r"-?\d{1,9}", text, re.ASCII):
+    if re.fullmatch(r"-?\d+", text, re.ASCII):  # of no more digits than a field has bytes, which Python takes
         return int(text)
     return {"true": True, "false": False}.get(text.lower(), text)
 
@@ -133,9 +147,8 @@ def validated(options: type[Chosen], fields: Mapping[str, Any]) -> Chosen:
 
 
 async def _form(request: Request, photos: Sequence[str]) -> tuple[dict[str, str], dict[str, bytes]]:
-    most = 20  # fields; more than there are options
     parser = _InMemory(
-        request.headers, request.stream(), max_files=len(photos), max_fields=most, max_part_size=MAX_FIELD
+        request.headers, request.stream(), max_files=len(photos), max_fields=MAX_FIELDS, max_part_size=MAX_FIELD
     )
     form = await parsed(parser)
     try:
@@ -152,11 +165,12 @@ async def _form(request: Request, photos: Sequence[str]) -> tuple[dict[str, str]
 
 
 async def parsed(parser: MultiPartParser) -> FormData:
-    """The form; SettingsError where it is none."""
+    """The form; SettingsError where it is none, or has more than the parser takes."""
     try:
         return await parser.parse()
     except (MultiPartException, ClientDisconnect, KeyError, ValueError, UnicodeError) as error:
-        raise SettingsError("This is no form that can be read; send multipart/form-data with a boundary.") from error
+        said = next((said for start, said in TOO_MUCH.items() if str(error).startswith(start)), NO_FORM)
+        raise SettingsError(said.format(parser)) from error
 
 
 async def read_json(request: Request) -> dict[str, Any]:
@@ -186,7 +200,7 @@ async def _json(request: Request, photos: Sequence[str]) -> tuple[dict[str, Any]
 
 
 def body(options: type[BaseModel], photos: Sequence[str]) -> dict[str, Any]:
-    """The request's description for OpenAPI, with both kinds of body."""
+    """The request's description for OpenAPI: both kinds of body, and the header."""
     schema = options.model_json_schema()
 
     def kind(**photo: str) -> dict[str, Any]:
@@ -196,4 +210,6 @@ def body(options: type[BaseModel], photos: Sequence[str]) -> dict[str, Any]:
 
     as_file = kind(format="binary", description="JPEG, HEIC, PNG, WebP, AVIF, GIF, BMP or TIFF.")
     as_text = kind(format="byte", description="The file as base64, or as a data URL.")
-    return {"requestBody": {"required": True, "content": {FORM: as_file, JSON: as_text}}}
+    about = "The gallery's key, where the field `gallery` is not sent."
+    header = {"name": KEY, "in": "header", "description": about, "schema": {"type": "string"}}
+    return {"parameters": [header], "requestBody": {"required": True, "content": {FORM: as_file, JSON: as_text}}}

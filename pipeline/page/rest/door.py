@@ -10,6 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from pipeline.core.errors import PipelineError
 from pipeline.page.rest import models
@@ -22,6 +24,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": models.Refusal, "description": code.replace("_", " ")} for status, (code, _) in CODES.items()
 }
 FAILED, WRONG_METHOD = 500, 405
+SEARCHES = "photos"  # the tag of the routes that search
 
 
 class Json(JSONResponse):
@@ -47,12 +50,26 @@ class Door:
             raise HTTPException(FAILED, unforeseen(error)) from error
 
 
+class Beside(Route):
+    """A route beside the application, which has the envelope for other methods, too."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers, or says that the method is another."""
+        allowed = self.methods or set()
+        if scope["method"] in allowed:
+            await super().handle(scope, receive, send)
+        else:
+            headers = {"allow": ", ".join(sorted(allowed))}
+            await _refusal(WRONG_METHOD, "Method Not Allowed", headers)(scope, receive, send)
+
+
 def answer_by_envelope(app: FastAPI) -> None:
     """Lets every refusal of the application be an envelope."""
 
     @app.exception_handler(PipelineError)
-    def refused(_: Request, error: PipelineError) -> Json:
-        journal.refused(error)
+    def refused(request: Request, error: PipelineError) -> Json:
+        if SEARCHES in getattr(request.scope.get("route"), "tags", ()):
+            journal.refused(error)
         return _refusal(status_of(error), str(error))
 
     @app.exception_handler(HTTPException)

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pipeline.core.types import Answer
+from pipeline.page.rest.door import Beside
 from pipeline.page.server.gate import Gate
 from pipeline.search import journal
 
@@ -47,7 +48,7 @@ class Metrics:
         def tell(_: Request) -> Response:
             return Response(text_of(self._registry), media_type=CONTENT_TYPE_LATEST)
 
-        return Route(METRICS_PATH, tell)
+        return Beside(METRICS_PATH, tell)
 
     def _watch(self, what: Answer | Exception) -> None:
         if isinstance(what, Exception):

@@ -249,10 +249,10 @@ class Own(Model):
     """A gallery of one's own photos."""
 
     key: str = Field(description="Whoever has it may search in the photos, and remove them.")
-    working: bool = Field(description="Whether photos are being indexed; what is there can be searched meanwhile.")
+    working: bool = Field(description="Whether photos are being indexed; those that were there can be searched.")
     progress: Progress | None
     problem: str = Field(description="Why the photos that were added last are not in it; else empty.")
-    photos: list[str]
+    photos: list[str] = Field(description="Those in it; after a removal none can be searched while `working`.")
     told: Told | None
 
 

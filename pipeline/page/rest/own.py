@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
@@ -19,9 +21,9 @@ from starlette.responses import Response
 from pipeline.core.errors import NotReady, SettingsError, Unknown
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.own_galleries import OwnGalleries
-from pipeline.galleries.own_gallery import BUSY, OwnGallery
+from pipeline.galleries.own_gallery import BUSY, INDEXING, OwnGallery
 from pipeline.page.rest import models
-from pipeline.page.rest.asked import FORM, KEY, MAX_NAME, parsed, read_json, validated
+from pipeline.page.rest.asked import FORM, KEY, MAX_FIELDS, MAX_NAME, parsed, read_json, validated
 from pipeline.page.rest.door import REFUSALS, Door
 from pipeline.page.server.guard import MAX_FIELD
 from pipeline.page.server.uploads import own_folder
@@ -30,6 +32,19 @@ MAX_FILES = 500  # of one request; each of more than a megabyte is an open file 
 OFF = "This server makes no galleries of visitors' photos; set FACESEARCH_OWN_PHOTOS=on where it runs."
 GONE = "There is no gallery of your own with this key; send your photos again."
 NO_FILES = "There are no photos in this request; send them as files called photos."
+OTHERS = "There is more in this form than photos; send nothing but files called photos."
+# By what it begins with, the ending of a file that has none: galleries look for photos by their endings.
+BEGINNINGS = {
+    ".jpg": rb"\xff\xd8",
+    ".png": rb"\x89PNG",
+    ".webp": rb"RIFF....WEBP",
+    ".avif": rb"....ftypavi[fs]",
+    ".heic": rb"....ftyp",
+    ".gif": rb"GIF8",
+    ".tif": rb"II[*+]\0|MM\0[*+]",
+    ".bmp": rb"BM",
+    ".zip": rb"PK",
+}
 Key = Annotated[str, Header(alias=KEY, max_length=MAX_NAME, description="The key that the first photos were given.")]
 ACCEPTED = 202
 
@@ -105,7 +120,8 @@ class _Own:
         removal = validated(Removal, await read_json(request))
 
         def discarded() -> dict[str, Any]:
-            _idle(gallery).discard(removal.photos)
+            with _idle():
+                gallery.discard(removal.photos)
             return _told(key, gallery)
 
         return await self._door.answered(discarded, ACCEPTED, quick=True)
@@ -134,15 +150,21 @@ def _found(own: OwnGalleries, key: str) -> OwnGallery:
     return gallery
 
 
-def _idle(gallery: OwnGallery) -> OwnGallery:
-    if gallery.working:
-        raise NotReady(BUSY)
-    return gallery
+@contextmanager
+def _idle() -> Iterator[None]:
+    """NotReady where something is under way, which the page can cancel and this cannot."""
+    try:
+        yield
+    except SettingsError as error:
+        if str(error) != BUSY:
+            raise
+        raise NotReady(INDEXING) from error
 
 
 def _add(own: OwnGalleries, key: str, files: Sequence[Path], folder: Path) -> dict[str, Any]:
-    key, gallery = (key, _idle(_found(own, key))) if key else own.create()
-    gallery.add(files, partial(shutil.rmtree, folder, ignore_errors=True))
+    key, gallery = (key, _found(own, key)) if key else own.create()
+    with _idle():
+        gallery.add(files, partial(shutil.rmtree, folder, ignore_errors=True))
     return _told(key, gallery)
 
 
@@ -153,13 +175,15 @@ def _told(key: str, gallery: OwnGallery) -> dict[str, Any]:
         left_out = [{"name": name, "reason": reason} for name, reason in told.taken.left_out]
         counts = {"photos": told.photos, "faces": told.faces, "faceless": told.faceless, "known": told.taken.known}
         last = counts | {"left_out": left_out}
+    preparation = gallery.preparation
     shown = {"done": progress.done, "of": progress.total, "unit": progress.unit} if working and progress else None
     return {
         "key": key,
         "working": working,
         "progress": shown,
         "problem": gallery.problem,
-        "photos": list(gallery.photo_ids),
+        # Also while it is made anew without others, when its `photo_ids`, which can be searched in, are none.
+        "photos": list(preparation.gallery.photos.photo_ids) if preparation else [],
         "told": last,
     }
 
@@ -169,13 +193,13 @@ async def _received(request: Request, folder: Path) -> list[Path]:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise SettingsError(NO_FILES)
     parser = MultiPartParser(
-        request.headers, request.stream(), max_files=MAX_FILES, max_fields=1, max_part_size=MAX_FIELD
+        request.headers, request.stream(), max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD
     )
     form = await parsed(parser)
     try:
         files = [value for name, value in form.multi_items() if isinstance(value, UploadFile) and name == "photos"]
         if not files or len(files) < len(form.multi_items()):
-            raise SettingsError(NO_FILES)
+            raise SettingsError(OTHERS if files else NO_FILES)
         return await run_in_threadpool(_written, files, folder)
     finally:
         await form.close()
@@ -189,5 +213,12 @@ def _written(files: Sequence[UploadFile], folder: Path) -> list[Path]:
         path.parent.mkdir(mode=0o700)
         with path.open("xb") as stream:
             shutil.copyfileobj(file.file, stream)
-        paths.append(path)
+        paths.append(path if path.suffix else path.rename(path.with_name(path.name + _ending(path))))
     return paths
+
+
+def _ending(file: Path) -> str:
+    """What its content says; empty where that is no photo and no zip."""
+    with file.open("rb") as stream:
+        start = stream.read(16)
+    return next((ending for ending, begins in BEGINNINGS.items() if re.match(begins, start, re.DOTALL)), "")

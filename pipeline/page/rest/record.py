@@ -12,7 +12,7 @@ from typing import Any
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Send
 
-from pipeline.page.server.envelope import API_PATH
+from pipeline.page.server.envelope import API_PATH, has_envelope
 from pipeline.page.server.guard import LIVE_PATH, MCP_PATH, UPLOADS
 from pipeline.search import journal
 
@@ -48,6 +48,7 @@ class Recorded:
             await self._app(scope, receive, send)
             return
         door = next((name for start, name in DOORS if scope["path"].startswith(start)), "page")
+        of_rest = has_envelope(scope["path"])
         entry = journal.Entry(facts={} if self._lines else None)
         status = 500
 
@@ -55,12 +56,12 @@ class Recorded:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if door == "api":
+                if of_rest:
                     MutableHeaders(scope=message)[REQUEST_ID] = entry.request
             await send(message)
 
         # Elsewhere what a request starts goes on in tasks of Gradio's, which serve others too.
-        own = door == "api" or (door == "mcp" and self._lines)
+        own = of_rest or (door == "mcp" and self._lines)
         try:
             with journal.request(entry) if own else nullcontext():
                 await self._app(scope, receive, sent)

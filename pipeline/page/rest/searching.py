@@ -20,7 +20,7 @@ from pipeline.galleries.preparation import Preparation
 from pipeline.page.html.grid import served
 from pipeline.page.rest import models
 from pipeline.page.rest.asked import CompareOptions, ExplainOptions, FacesOptions, OneFace, SearchOptions, body, taken
-from pipeline.page.rest.door import REFUSALS, Door
+from pipeline.page.rest.door import REFUSALS, SEARCHES, Door
 from pipeline.page.server.envelope import Refused
 from pipeline.photos.images import open_image
 from pipeline.photos.pictures import bytes_of
@@ -37,7 +37,7 @@ DIGITS = 6  # of a vector's numbers: float32 has no more
 
 def routes(galleries: Galleries, door: Door) -> APIRouter:
     """All of them."""
-    router = APIRouter(tags=["photos"], responses=REFUSALS)
+    router = APIRouter(tags=[SEARCHES], responses=REFUSALS)
 
     @router.post("/search", response_model=models.Answer | models.Answers, openapi_extra=body(SearchOptions, ["photo"]))
     async def search(request: Request) -> Response:

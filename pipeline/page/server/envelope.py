@@ -23,6 +23,7 @@ from pipeline.core.errors import (
 from pipeline.search import journal
 
 API_PATH = "/api"
+BESIDE = ("/health", "/metrics")  # what belongs to the REST interface and does not lie below its path
 
 # The first that fits. What is none of these is beyond the caller's power, and 503: the same request may succeed later.
 STATUSES: tuple[tuple[tuple[type[PipelineError], ...], int], ...] = (
@@ -68,13 +69,13 @@ def status_of(error: PipelineError) -> int:
 
 
 def envelope(status: int, said: str) -> dict[str, Any]:
-    """The body: a word for programs, the cause, the remedy, and the request's id in the log."""
+    """The body: a word for programs, the cause, the remedy, and the request's id, under which the log has it."""
     code, remedy = CODES.get(status, CODES[500])
     said = said if said.endswith(".") else f"{said}."
     cause, semicolon, own_remedy = said[:SAID].partition("; ")
     if semicolon:
         cause, remedy = f"{cause}.", f"{own_remedy[:1].upper()}{own_remedy[1:]}"
-    return {"error": {"code": code, "message": cause, "remedy": remedy, "request": journal.current().request}}
+    return {"error": {"code": code, "message": cause, "remedy": remedy, "request": journal.turned_away(status)}}
 
 
 def headers_of(status: int, wait: int = 0) -> dict[str, str]:
@@ -84,9 +85,14 @@ def headers_of(status: int, wait: int = 0) -> dict[str, str]:
     return {"www-authenticate": "Bearer"} if status == 401 else {}
 
 
+def has_envelope(path: str) -> bool:
+    """Whether a path is of the REST interface."""
+    return path.startswith(f"{API_PATH}/") or path in BESIDE
+
+
 async def refuse(scope: Scope, send: Send, status: int, said: str, wait: int = 0) -> None:
     """Refuses a request of any route: of the REST interface by its envelope, of others by the sentence alone."""
-    if scope.get("path", "").startswith(f"{API_PATH}/"):
+    if has_envelope(scope.get("path", "")):
         kind, body = "application/json", json.dumps(envelope(status, said)).encode()
     else:
         kind, body = "text/plain", said.encode()

@@ -43,6 +43,7 @@ API_UPLOADS = f"{API_PATH}/v1/own/photos"
 MAX_API_BODY = 42_500_000  # a photo of 40 MB as a form, one of 30 MB as base64
 FOREIGN = "Frames are taken from this page only; programs have the endpoint /search."
 TOO_LARGE = b"This request is too large; upload photos as files."
+TOO_LARGE_PHOTO = b"This request is too large; a photo may have up to 40 MB, or 30 MB as base64."
 TOO_LARGE_UPLOAD = b"These files are too large; upload fewer, or smaller ones."
 NO_LENGTH = b"An upload must say how large it is; send the header Content-Length."
 TOO_MANY = b"The server is busy with other requests; ask again in a while."
@@ -146,8 +147,8 @@ class BodyLimit:
             return
         path, size = scope["path"], size_of(scope)
         upload = scope["method"] == "POST" and is_upload(path)
-        limit = MAX_MCP_BODY if path.endswith(MCP_PATH) else MAX_API_BODY if is_api(path) else MAX_BODY
-        if refusal := self._refusal(size, self._most_upload if upload else limit, upload=upload):
+        limit, too_large = (self._most_upload, TOO_LARGE_UPLOAD) if upload else _bound(path)
+        if refusal := self._refusal(size, limit, too_large, upload=upload):
             await drain(receive)
             status, said = refusal
             await refuse(scope, send, status, said.decode())
@@ -156,28 +157,35 @@ class BodyLimit:
         else:
             self._held += (held := limit if size is None else size)
             try:
-                await self._hand_on(scope, receive, send, limit)
+                await self._hand_on(scope, receive, send, limit, too_large)
             finally:
                 self._held -= held
 
-    def _refusal(self, size: int | None, limit: int, *, upload: bool) -> tuple[int, bytes] | None:
+    def _refusal(self, size: int | None, limit: int, too_large: bytes, *, upload: bool) -> tuple[int, bytes] | None:
         """The status and the sentence for a request of so many bytes; None if it may come."""
         if size is None and upload:
             return 411, NO_LENGTH
         if size is not None and size > limit:
-            return 413, TOO_LARGE_UPLOAD if upload else TOO_LARGE
+            return 413, too_large
         wanted = limit if size is None else size
         full = not upload and wanted > SMALL_BODY and self._held + wanted > MAX_HELD
         return (503, TOO_MANY) if full else None
 
-    async def _hand_on(self, scope: Message, receive: Receive, send: Send, limit: int) -> None:
+    async def _hand_on(self, scope: Message, receive: Receive, send: Send, limit: int, too_large: bytes) -> None:
         body = await read_body(receive, limit)
         if len(body) > limit:
-            await refuse(scope, send, 413, TOO_LARGE.decode())
+            await refuse(scope, send, 413, too_large.decode())
         elif limit == MAX_BODY and len(body) > SMALL_BODY and not _is_short(body):
             await refuse(scope, send, 413, LONG_SESSION.decode())
         else:
             await self._app(scope, with_body(body, receive), send)
+
+
+def _bound(path: str) -> tuple[int, bytes]:
+    """How many bytes a request may have that is no upload, and what is said of one with more."""
+    if path.endswith(MCP_PATH):
+        return MAX_MCP_BODY, TOO_LARGE
+    return (MAX_API_BODY, TOO_LARGE_PHOTO) if is_api(path) else (MAX_BODY, TOO_LARGE)
 
 
 def is_api(path: str) -> bool:

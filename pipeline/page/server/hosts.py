@@ -23,8 +23,11 @@ AUTHORITY = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?(\[[0-9a-f:.]+\]|[^:/@\s\[\]]+
 FOREIGN_HOST = (
     b"This page answers to localhost only, and to the names in FACESEARCH_HOSTS; add the name that it is served under."
 )
+FOREIGN_ORIGIN = (
+    b"Scripts of this site may not ask here; name its origin in FACESEARCH_ORIGINS, or where it is this page behind "
+    b"a proxy, its name in FACESEARCH_HOSTS."
+)
 ANYWHERE = ("*",)
-NAMING = (b"host", b"origin")  # the headers with the name that a browser thinks it talks to
 
 
 def asked_port() -> int | None:
@@ -87,20 +90,27 @@ class OwnHosts:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """An ASGI application around another."""
-        if scope["type"] == "lifespan" or self._is_own(scope):
+        refusal = b"" if scope["type"] == "lifespan" else self._refusal(scope)
+        if not refusal:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()  # the request to connect, which closing answers with 403
             await send({"type": "websocket.close", "code": 1008, "reason": ""})
         else:
-            await refuse(scope, send, 403, FOREIGN_HOST.decode())
+            await refuse(scope, send, 403, refusal.decode())
 
-    def _is_own(self, scope: Message) -> bool:
+    def _refusal(self, scope: Message) -> bytes:
+        """Why not, by the headers with the name that a browser thinks it talks to; empty if it may."""
         if ANYWHERE[0] in self._names:
-            return True
-        told = {wanted: [v.decode("latin-1") for n, v in scope["headers"] if n == wanted] for wanted in NAMING}
-        told[b"origin"] = [value for value in told[b"origin"] if value not in self._origins]
-        return bool(told[b"host"]) and all(self._is_served(value) for values in told.values() for value in values)
+            return b""
+        hosts, origins = (
+            [value.decode("latin-1") for name, value in scope["headers"] if name == wanted]
+            for wanted in (b"host", b"origin")
+        )
+        if not hosts or not all(map(self._is_served, hosts)):
+            return FOREIGN_HOST
+        own = (origin in self._origins or self._is_served(origin) for origin in origins)
+        return b"" if all(own) else FOREIGN_ORIGIN
 
     def _is_served(self, value: str) -> bool:
         name = name_in(value)

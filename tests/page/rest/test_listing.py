@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from pipeline.core.network import Network, Rate
+from pipeline.core.network import Access, Network, Rate
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
@@ -79,6 +79,7 @@ def test_figures_count_searches_steps_and_refusals(url: str, post: Post, photo: 
     for sent in (photo, photo, faceless):
         post("search", sent)
     post("search", b"no photo")
+    post("own/photos")  # no search
     now = figures(url)
 
     def more(name: str) -> float:
@@ -88,6 +89,9 @@ def test_figures_count_searches_steps_and_refusals(url: str, post: Post, photo: 
     assert more('facesearch_searches_total{outcome="no_face",recipe="mtcnn-reid"}') == 1
     assert more('facesearch_step_seconds_count{step="embed"}') == 3
     assert more('facesearch_refused_total{error="PhotoError"}') == 1
+    assert now.get('facesearch_refused_total{error="SettingsError"}') == before.get(
+        'facesearch_refused_total{error="SettingsError"}'
+    )
     assert more('facesearch_requests_total{door="api",status="200"}') == 2
     assert more('facesearch_requests_total{door="api",status="415"}') == 1
     assert now["facesearch_running"] == now["facesearch_waiting"] == 0
@@ -103,7 +107,43 @@ def test_the_description_is_read_without_anybody_else(url: str) -> None:
         assert get(f"{url}{address}").status_code == 200
     described = get(f"{url}/api/openapi.json").json()
     assert described["servers"] == [{"url": "/api"}]
-    assert {"/v1/search", "/v1/compare", "/v1/explain", "/v1/verify", "/v1/faces"} <= set(described["paths"])
+    for route in ("search", "compare", "explain", "verify", "faces"):
+        (header,) = described["paths"][f"/v1/{route}"]["post"]["parameters"]
+        assert (header["name"], header["in"]) == ("X-Gallery", "header")
+
+
+def test_whatever_has_no_answer_is_in_the_log_by_its_id(
+    galleries: Galleries, url: str, photo: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "pipeline")
+    answers = [
+        get(f"{url}/api/v1/secret"),
+        get(f"{url}/api/v1/search"),
+        get(f"{url}/api/v1/own", **{"X-Gallery": "secret"}),
+        get(f"{url}/api/v1/own", **{"X-Gallery": "n" * 300}),
+        get(f"{url}/api/v1/galleries", Origin="http://secret.example"),
+        requests.post(f"{url}/api/v1/own/photos", iter([b"secret"]), timeout=SECONDS),
+        requests.post(f"{url}/api/v1/own/photos", files={"secret": b""}, timeout=SECONDS),
+        requests.post(f"{url}/api/v1/search", bytes(43_000_000), timeout=SECONDS),
+        requests.post(f"{url}/health", timeout=SECONDS),
+    ]
+    with serving(galleries, rate=Rate(1)) as page:
+        answers += [get(f"{page.local_url}api/v1/people") for _ in range(2)][1:]
+    with serving(galleries, network=Network(access=Access(tokens={"ci": b""}))) as page:
+        answers.append(get(f"{page.local_url}api/v1/galleries"))
+    assert [answer.status_code for answer in answers] == [404, 405, 404, 400, 403, 411, 400, 413, 405, 429, 401]
+    ids = [answer.json()["error"]["request"] for answer in answers]
+    assert ids == [answer.headers["x-request-id"] for answer in answers]
+    logged = [message for message in caplog.messages if "request" in message]
+    said = [f"request={one} refused status={answer.status_code}" for one, answer in zip(ids, answers, strict=True)]
+    assert logged == said
+
+
+def test_a_search_that_is_refused_has_one_line(post: Post, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "pipeline")
+    answer = post("search", b"no photo").json()["error"]
+    (line,) = caplog.messages
+    assert line.startswith(f"search request={answer['request']} outcome=refused error=PhotoError ")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+from pillow_heif import register_heif_opener
 
 from pipeline.galleries import own_gallery
 from pipeline.galleries.galleries import Galleries
@@ -82,7 +84,8 @@ def test_from_the_first_photo_to_the_last(ask: Ask, post: Post, photo: Path, url
     assert [group.photos for group in people.people] == [["Bruno/1.png", "Bruno/2.png"]]
     assert set(people.unknown) == {"0.png", "4.png"}
 
-    assert ask("POST", "own/photos/remove", key, json={"photos": ["4.png"]}).status_code == 202
+    removed = ask("POST", "own/photos/remove", key, json={"photos": ["4.png"]})
+    assert (removed.status_code, removed.json()["photos"]) == (202, ["0.png", "Bruno/1.png", "Bruno/2.png"])
     assert settled(ask, key)["photos"] == ["0.png", "Bruno/1.png", "Bruno/2.png"]
     assert ask("DELETE", "own", key).json() == {"removed": True}
     assert ask("GET", "own", key).status_code == 404
@@ -102,9 +105,29 @@ def test_nobody_else_reaches_it(ask: Ask, url: str) -> None:
     assert settled(ask, key)["photos"] == ["0.png"]
 
 
+def test_files_without_an_ending_are_taken_by_their_content(ask: Ask) -> None:
+    """JavaScript sends a `Blob` as `blob`, and a search takes that."""
+    register_heif_opener(thumbnails=False)
+    formats = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "AVIF": "avif", "HEIF": "heic", "GIF": "gif"}
+    formats |= {"TIFF": "tif", "BMP": "bmp"}
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("in.png", encode(portrait(2), "PNG"))
+    contents = [*(encode(portrait(1), kind) for kind in formats), zipped.getvalue(), b"text", b""]
+    key = ask("POST", "own/photos", files=[("photos", ("blob", content)) for content in contents]).json()["key"]
+    told = settled(ask, key)
+    assert set(told["photos"]) == {*(f"blob.{ending}" for ending in formats.values()), "in.png"}
+    assert [each["name"] for each in told["told"]["left_out"]] == ["blob", "blob"]
+
+
 def test_what_cannot_be_taken_says_why(ask: Ask) -> None:
     for sent in ({}, {"files": {"other": ("x.png", b"x")}}, {"json": {}}, {"files": [*files(0), ("x", (None, "y"))]}):
         assert ask("POST", "own/photos", **sent).status_code == 400
+    for sent, said in (
+        ([*files(0), ("x", (None, "y"))], "There is more in this form than photos."),
+        ([("photos", ("x", b""))] * 501, "There are too many files in this form."),
+    ):
+        assert ask("POST", "own/photos", files=sent).json()["error"]["message"] == said
     key = ask("POST", "own/photos", files={"photos": ("../../x.png", b"no photo")}).json()["key"]
     assert settled(ask, key)["problem"].startswith("None of these files can be read as a photo; ")
     assert list(own_folder().glob("rest-*")) == []
@@ -129,12 +152,25 @@ def test_limits_are_those_of_the_page(ask: Ask, monkeypatch: pytest.MonkeyPatch)
     settled(ask, key)
 
 
-def test_while_photos_are_indexed_others_wait(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_photos_are_indexed_others_wait(
+    ask: Ask, post: Post, photo: Path, galleries: Galleries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert galleries.own
+    detector, go_on = galleries.own._encoders.detector, threading.Event()  # type: ignore[attr-defined]
+    detect = detector.detect
+    monkeypatch.setattr(detector, "detect", lambda images: (go_on.wait(SECONDS), detect(images))[1])
     key = ask("POST", "own/photos", files=files(0)).json()["key"]
+    answers = [
+        ask("POST", "own/photos", key, files=files(1)),
+        ask("POST", "own/photos/remove", key, json={"photos": ["0.png"]}),
+        post("search", photo, gallery=key),
+    ]
+    go_on.set()
+    for answer in answers:
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (409, "preparing")
+        assert f"{error['message']} {error['remedy']}" == "Your photos are still being indexed. Ask again in a while."
     settled(ask, key)
-    monkeypatch.setattr("pipeline.galleries.own_gallery.OwnGallery.working", True)
-    answer = ask("POST", "own/photos", key, files=files(1))
-    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "preparing")
 
 
 def test_where_it_is_switched_off_it_says_so(galleries: Galleries) -> None:

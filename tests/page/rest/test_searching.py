@@ -152,6 +152,10 @@ def test_faces_are_told_with_quality_and_vectors(post: Post, two: Path, faceless
         ("search", {"k": 0}, 400, "'k'"),
         ("search", {"k": "many"}, 400, "'k'"),
         ("search", {"face": "smallest"}, 400, "'face'"),
+        ("search", {"face": 0}, 400, "greater than or equal to 1"),
+        ("compare", {"face": "9" * 20}, 400, "less than or equal to 10000"),
+        ("explain", {"photo_id": "x" * 5_000}, 400, "A field of this form is too long"),
+        ("search", {f"x{number}": "" for number in range(21)}, 400, "too many fields"),
         ("search", {"recipe": "nonsense"}, 400, "'recipe'"),
         ("search", {"index": "nonsense"}, 400, "'index'"),
         ("search", {"link": "x"}, 400, "no field 'link'"),
@@ -198,31 +202,43 @@ def test_what_is_no_photo_is_415(post: Post, photo: Path, sent: bytes) -> None:
         ("application/json", b'{"photo": "", "pictures": 1}', 400),
         ("multipart/form-data", b"x", 400),
         ("multipart/form-data; boundary=x", b"--x\r\nnonsense", 400),
+        ("multipart/form-data; boundary=x", b"--hello", 400),
         ("text/plain", b"x", 415),
         ("", b"", 415),
     ],
 )
-def test_bodies_that_are_none(url: str, kind: str, body: bytes, status: int) -> None:
+def test_bodies_that_are_none(url: str, kind: str, body: bytes, status: int, caplog: pytest.LogCaptureFixture) -> None:
     answer = requests.post(f"{url}/api/v1/search", body, headers={"Content-Type": kind}, timeout=SECONDS)
     assert answer.status_code == status, answer.text
-    problem(answer)
+    (line,) = caplog.messages  # and none of the library's, which would not bear the id
+    assert f"request={problem(answer)['request']} " in line
 
 
 def test_a_field_that_is_there_twice(url: str, photo: Path) -> None:
     fields = [("k", (None, "1")), ("k", (None, "2")), ("photo", ("x", photo.read_bytes()))]
     answer = requests.post(f"{url}/api/v1/search", files=fields, timeout=SECONDS)
     assert (answer.status_code, problem(answer)["message"]) == (400, "The field 'k' is there more than once.")
+    photos = [("photo", ("x", photo.read_bytes()))] * 2
+    answer = requests.post(f"{url}/api/v1/search", files=photos, timeout=SECONDS)
+    assert (answer.status_code, problem(answer)["message"]) == (400, "There are too many files in this form.")
+    assert problem(answer)["remedy"] == "Send at most 1."
 
 
 def test_unknown_routes_and_methods_have_the_envelope_too(url: str) -> None:
     assert problem(requests.get(f"{url}/api/v1/nonsense", timeout=SECONDS))["code"] == "not_found"
     assert problem(requests.get(f"{url}/api/v1/search", timeout=SECONDS))["code"] == "wrong_method"
     assert requests.put(f"{url}/api/v1/own", timeout=SECONDS).headers["allow"] == "GET, DELETE"
+    for path in ("health", "metrics"):
+        answer = requests.post(f"{url}/{path}", timeout=SECONDS)
+        assert (answer.status_code, problem(answer)["code"]) == (405, "wrong_method")
+        assert (answer.headers["allow"], answer.headers["x-request-id"]) == ("GET, HEAD", problem(answer)["request"])
 
 
 def test_a_photo_too_large_is_413(url: str, post: Post) -> None:
     answer = post("search", bytes(43_000_000))
     assert (answer.status_code, problem(answer)["code"]) == (413, "too_large")
+    assert problem(answer)["remedy"].startswith("A photo may have up to 40 MB")
+    assert post("search", bytes(40_000_000)).status_code == 415
 
 
 def test_what_should_not_happen_is_told_by_its_id_alone(
@@ -232,10 +248,12 @@ def test_what_should_not_happen_is_told_by_its_id_alone(
         raise ValueError("/secret/path")
 
     monkeypatch.setattr("pipeline.page.rest.searching.ask", broken)
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.INFO, "pipeline"):
         answer = post("search", photo)
     assert (answer.status_code, problem(answer)["code"]) == (500, "failed")
     assert "secret" not in answer.text
+    (line,) = caplog.messages
+    assert problem(answer)["request"] in line
     assert "Traceback" not in caplog.text
 
 
