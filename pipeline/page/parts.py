@@ -14,7 +14,7 @@ from pipeline.indexes.registry import INDEXES
 from pipeline.page.html import wording
 from pipeline.page.html.sources import loading
 from pipeline.page.presenter import FARTHEST, Shown
-from pipeline.page.query import FACES, PHOTOS, Request, path_of
+from pipeline.page.query import FACES, PHOTOS, Request, count_of, path_of
 from pipeline.page.roles import DEFAULT_ROLE, LABELS, behind
 
 # What a handler changes on the page, by component; what is not named stays as it is.
@@ -23,6 +23,9 @@ Changes = dict[Block, Any]
 Values = Mapping[Block, Any]
 
 KEEP_UPLOADS_SECONDS = 1800
+# Until the first poll, where the one after the load was lost: sooner, it could overtake the load, which restores what a
+# link has chosen, and bring the answer to something else.
+LOST_SECONDS = 15.0
 
 # Values come as the browser sent them: choices and numbers are judged in sentences of ours, by `Request` and by `ask`,
 # and photos are decoded in one place, by `open_image`.
@@ -40,7 +43,7 @@ class Parts:
     """The search tab's components, laid out where this is made, on top of the page's galleries.
 
     `answers` is what is shown, `trail` the way back and `own_limit` the visitor's limit, as a `Request` has them; `own`
-    is the key of the visitor's own gallery, or empty.
+    is the key of the visitor's own gallery, or empty. While `timer` runs, the page asks where the galleries stand.
     """
 
     def __init__(self, galleries: Galleries, gallery: gr.Radio, tabs: gr.Tabs) -> None:
@@ -53,6 +56,7 @@ class Parts:
         self.answers, self.trail = gr.State((), time_to_live=KEEP_UPLOADS_SECONDS), gr.State(())
         self.seen = gr.State(None, time_to_live=KEEP_UPLOADS_SECONDS)
         self.own_limit, self.own, self.face = gr.State(None), gr.State(""), gr.State(None)
+        self.timer = gr.Timer(LOST_SECONDS)
         # The old answer stays until the new one is there, and says in one place that it is waiting.
         self.searching = SEARCH | {"show_progress_on": [self.hits]}
 
@@ -146,7 +150,7 @@ class Parts:
             recipe=values[self.model],
             role=values[self.role] or None,
             index=values[self.index],
-            k=values[self.k],
+            k=count_of(values[self.k]),
             face=values[self.face] or 0,
             view=values[self.view],
             by_person=bool(values[self.by_person]),
@@ -185,6 +189,8 @@ class Parts:
             self.enlarged: "",
             self.tools: gr.update(visible=any(answer.hits for answer in shown.answers)),
             self.link: shown.link,
+            # Whatever was asked for it: a model that a search began to prepare is told of when it is there.
+            self.timer: gr.update(active=True) if shown.waiting else gr.skip(),
             self.answers: shown.answers,
             self.seen: shown.seen,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,7 +47,8 @@ class Shown:
 
     `frames` is HTML over the photo, `faces` below it; `face` the number, from 1, of the face searched with. `whole`:
     offer a search with the whole photo. `limit`: results farther than this only look alike. `photo` replaces the
-    visitor's, `trail` the way back. `seen`: the photo's path, and what was detected in it.
+    visitor's, `trail` the way back. `seen`: the photo's path, and what was detected in it. `waiting`: the recipe is not
+    ready, so ask again soon where it stands.
     """
 
     recipe: str
@@ -66,6 +68,7 @@ class Shown:
     seen: tuple[str, Look | None] | None = None
     photo: str = ""
     trail: Trail | None = None
+    waiting: bool = False
 
 
 def attempted(work: Callable[[], T], otherwise: Callable[[str], T]) -> T:
@@ -79,14 +82,15 @@ def attempted(work: Callable[[], T], otherwise: Callable[[str], T]) -> T:
 
 def searched(preparation: Preparation, request: Request, face: object = 0) -> Shown:
     """Searches with a face, 0 being the largest. If that fails, the sentence says why; without a photo it is blank."""
-    request = replace(request, recipe=request.by(preparation.ready()))
+    ready = preparation.ready()
+    request = replace(request, recipe=request.by(ready))
     blank = unanswered(preparation, request)
     if request.photo is None:
         return blank
     question = Question(Path(request.photo), request.index, request.k, face, request.look)
     return attempted(
         lambda: answered(preparation, request, ask(question, partial(preparation.searcher, request.recipe))),
-        lambda sentence: replace(blank, sentence=wording.notice(sentence)),
+        lambda sentence: replace(blank, sentence=wording.notice(sentence), waiting=request.recipe not in ready),
     )
 
 
@@ -185,13 +189,17 @@ def limit_line(preparation: Preparation, answers: Sequence[Answer], request: Req
     return wording.limit_line(alarms, beyond, len(distances))
 
 
-def limit_moved(preparation: Preparation, request: Request, distance: object) -> tuple[Request, str, str]:
-    """Applies the slider's distance, without searching: the new request, the limit's meaning, the results as HTML."""
-    if isinstance(distance, bool) or not isinstance(distance, int | float) or not 0 <= distance <= FARTHEST:
+def limit_moved(preparation: Preparation, request: Request, distance: object) -> tuple[Request, float, str, str]:
+    """Applies the slider's distance, or the nearest to what was typed into it, without searching.
+
+    Returns the new request, that distance, what the limit means, and the results as HTML.
+    """
+    if isinstance(distance, bool) or not isinstance(distance, int | float) or math.isnan(distance):
         raise SettingsError(f"The distance must be a number from 0 to {FARTHEST}.")
     first, answers = request.answers[0], request.answers
-    request = replace(request, own_limit=(first.gallery, first.recipe, float(distance)))
-    return request, limit_line(preparation, answers, request), results(preparation, answers, request)
+    meant = min(max(float(distance), 0.0), FARTHEST)
+    request = replace(request, own_limit=(first.gallery, first.recipe, meant))
+    return request, meant, limit_line(preparation, answers, request), results(preparation, answers, request)
 
 
 def picture(preparation: Preparation, searcher: Searcher, photo_id: str, view: str) -> Picture:
@@ -215,16 +223,22 @@ def tiles(preparation: Preparation, answer: Answer, request: Request, position: 
 
 
 def results(preparation: Preparation, answers: Sequence[Answer], request: Request) -> str:
-    """The answers as HTML: photo by photo, by person, or a row for each of several faces."""
+    """The answers as HTML: photo by photo, by person, a row for each of several faces, or for each of its people."""
     each = [tiles(preparation, answer, request, position) for position, answer in enumerate(answers)]
+    if request.by_person:
+        several = len(answers) > 1
+        groups = [
+            replace(group, heading=f"Face {answer.face_number}: {group.heading}") if several else group
+            for answer, row in zip(answers, each, strict=True)
+            for group in by_person(row)
+        ]
+        return results_html(groups, "people")
     if len(answers) > 1:
         rows = [
             Group(f"Face {answer.face_number}", wording.person_line(answer), row)
             for answer, row in zip(answers, each, strict=True)
         ]
         return results_html(rows, "strips")
-    if request.by_person:
-        return results_html(by_person(each[0]), "people") if each else ""
     return results_html([Group("", "", row) for row in each])
 
 

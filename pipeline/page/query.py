@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, RECIPES
+from pipeline.core.recipes import DEFAULT_INDEX, DEFAULT_K, MAX_K, RECIPES
 from pipeline.core.types import Answer, Box
 from pipeline.encoder.faces import boxed
 from pipeline.encoder.look import Look
@@ -73,6 +74,15 @@ class Request:
     def linked(self) -> str:
         """The gallery's key as links have it: that of a visitor's own photos opens them, and is never part of one."""
         return MAIN if self.gallery.startswith(PREFIX) else self.gallery
+
+
+def count_of(sent: object) -> object:
+    """The number of results that a slider means by what was typed into it; what is no number at all `ask` refuses."""
+    if sent is None:
+        return DEFAULT_K
+    if isinstance(sent, bool) or not isinstance(sent, int | float) or math.isnan(sent):
+        return sent
+    return round(min(max(sent, 1), MAX_K))
 
 
 def path_of(sent: object) -> str | None:

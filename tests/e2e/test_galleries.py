@@ -95,6 +95,26 @@ def test_a_visitors_photo_is_searched_in_the_gallery_that_is_chosen(
     assert [known[key]["photos"] for key in (MAIN, SAMPLE.name)] == [26, 10]
 
 
+def test_a_model_that_is_chosen_before_it_is_prepared_arrives(tmp_path: Path, serve: Serve, browse: Browse) -> None:
+    preparation = Preparation(tiny_gallery(tmp_path))
+    preparation.start(["mtcnn-facenet"])
+    preparation.wait()
+    may = held_back(preparation.gallery)
+    page = browse(serve(preparation))
+    wait_for_answer(page, "Ada")
+    page.get_by_role("button", name="More models").click()
+    whole = page.locator("#model label", has_text="Mini, whole photo")
+    assert "(not prepared yet)" in whole.inner_text()
+    whole.locator("input").check()
+    page.locator("#sentence", has_text="Mini, whole photo is still being prepared").wait_for()
+    page.locator("#model label", has_text="Mini, whole photo (soon)").wait_for()
+    may.set()
+    wait_for_answer(page, "Ada")
+    page.locator("#note", has_text="whole photo").wait_for()
+    until(lambda: "(" not in whole.inner_text())
+    assert page.locator("#sentence .notice").count() == 0
+
+
 # The real thing: the sample, the network that comes along, and no way out
 
 

@@ -89,6 +89,11 @@ def test_on_a_phone_the_answer_is_scrolled_into_view(opened: Open, tmp_path: Pat
 
 
 @pytest.mark.parametrize("viewport", VIEWPORTS)
+def test_the_footer_divides_nothing_from_nothing(opened: Open, viewport: str) -> None:
+    assert "·" not in opened(viewport).locator("footer").inner_text()
+
+
+@pytest.mark.parametrize("viewport", VIEWPORTS)
 def test_nothing_jumps(opened: Open, tmp_path: Path, viewport: str) -> None:
     page = opened(viewport)
     settled(page)

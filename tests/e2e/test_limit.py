@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.core.recipes import RECIPES
 from pipeline.galleries.preparation import Preparation
+from pipeline.page.presenter import FARTHEST
 from pipeline.search.calibration import OWN, write_calibrations
 from pipeline.search.searcher import Searcher
 from tests.e2e.conftest import DESKTOP, PHONE, Browse, Page, Serve
@@ -18,6 +19,12 @@ from tests.fakes import draw, known, tiny_gallery
 
 # Of strangers, 1 % are within 0.2 of some of the gallery's 24 faces, 10 % within 0.5, and 90 % within 1.4.
 DISTANCES = (0.2, 0.5, 1.4)
+
+
+CUT_OFF = """() => {
+  for (const word of document.querySelectorAll('#results .word')) word.textContent = 'very likely';  // the longest
+  return [...document.querySelectorAll('#results .far')].filter((line) => line.scrollWidth > line.clientWidth).length;
+}"""
 
 
 def calibrated(folder: Path, recipes: tuple[tuple[str, str], ...]) -> Preparation:
@@ -81,10 +88,18 @@ def test_results_beyond_the_limit_turn_grey(page: Page, monkeypatch: pytest.Monk
     set_limit(page, "0.1")
     expect_grey(page, 0.1)
     assert "1 % of searches" in page.locator("#limit-note").inner_text()
+    set_limit(page, "9")
+    expect_grey(page, FARTHEST)
+    assert page.locator("#limit input[type=number]").input_value() == str(FARTHEST)
+    set_limit(page, "-1")
+    expect_grey(page, 0.0)
     page.get_by_label("Group by person").check()
     page.locator("#results h3").first.wait_for()
     assert page.locator("#results .alike").count() >= 16
     assert fits(page)
+    set_limit(page, "1.4")
+    page.locator("#results .word").first.wait_for()
+    assert page.evaluate(CUT_OFF) == 0
 
 
 def test_the_limit_is_moved_by_keyboard(page: Page) -> None:

@@ -106,6 +106,7 @@ def test_the_matches_follow_the_face(
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
         button(page, "Stop").click()
         told(page, "Press Start")
+    assert page.locator("#live .stage").evaluate("stage => getComputedStyle(stage).transform") == "none", "can be read"
     assert len(sent) > 10
     assert max(sent) == 1
     assert page.evaluate(CAMERA_IS_OFF)

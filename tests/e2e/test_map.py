@@ -68,6 +68,16 @@ def page(
     return page
 
 
+def test_the_legend_says_who_of_equals_has_a_colour(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    tie, legend = "Among people with equally many photos the alphabet decides.", page.locator("#map .legend")
+    open_tab(page)
+    assert tie not in legend.inner_text(), "everyone has one"
+    monkeypatch.setattr(gallery_map, "MAX_COLOURS", 4)
+    page.get_by_role("tab", name="Search").click()
+    page.get_by_role("tab", name="Map").click()
+    page.locator("#map .legend", has_text=f"everyone else is grey. {tie} Choose").wait_for()
+
+
 def test_a_point_shows_its_photo_and_is_searched_with(
     page: Page, tiny_page: tuple[Preparation, str], tmp_path: Path
 ) -> None:

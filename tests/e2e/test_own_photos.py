@@ -297,6 +297,79 @@ def test_what_cannot_be_taken_in_is_said_in_a_sentence(url: str, browse: Browse,
     until(lambda: files_of(tmp_path / "tmp") == [])
 
 
+def test_a_position_of_the_switch_that_they_do_not_offer_is_no_choice(
+    url: str, browse: Browse, party: list[Path]
+) -> None:
+    page = browse(url)
+    wait_for_answer(page, "Ada")
+    page.locator("#role").get_by_label("Baseline").check()
+    page.locator("#note", has_text="ResNet-50").wait_for()
+    drop(page, *party)
+    page.locator("#own-search").click()
+    wait_for_answer(page, "party-0")
+    until(lambda: page.locator("#role label").all_inner_texts() == ["Improved"])
+    assert page.locator("#role").get_by_label("Improved").is_checked()
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#compare", has_text="by one model.").wait_for()
+    assert "only here" not in page.locator("#compare").inner_text()
+    page.get_by_role("tab", name="Map").click()
+    page.locator("#map .map[data-drawn]").wait_for()
+    page.get_by_role("tab", name="Search").click()
+    page.locator("#gallery label", has_text="photos · 26 photos").click()
+    wait_for_answer(page, "Ada")
+    until(lambda: page.locator("#role label").all_inner_texts() == ["Baseline", "Improved"])
+
+
+def zipped(path: Path, *photos: Path) -> Path:
+    """A zip of these photos."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for photo in photos:
+            archive.write(photo, photo.name)
+    return path
+
+
+def test_drops_one_after_the_other_lose_nothing(
+    url: str, browse: Browse, party: list[Path], tmp_path: Path, own: OwnGalleries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_begin, may_look, create = threading.Event(), threading.Event(), own.create
+    detector = own._encoders.get("mtcnn-facenet").detector
+    detect = detector.detect
+
+    def begun_late() -> object:
+        assert may_begin.wait(SECONDS)
+        return create()
+
+    def held(images: list[object]) -> list[object]:
+        assert may_look.wait(SECONDS)
+        return detect(images)
+
+    monkeypatch.setattr(own, "create", begun_late)
+    monkeypatch.setattr(detector, "detect", held)
+    first, second, third = (zipped(tmp_path / f"{photo.stem}.zip", photo) for photo in party)
+    page = browse(url)
+    wait_for_answer(page, "Ada")
+    drop(page, first)
+    shown = page.locator("#own-drop .file-preview")
+    shown.wait_for()
+    drop(page, second)
+    page.locator("#own-folder", has_text="What you dropped before is still being taken in").wait_for()
+    may_begin.set()
+    shown.wait_for(state="detached")
+    drop(page, third)
+    page.locator("[data-testid=toast-body]", has_text="Your photos are still being indexed; wait").wait_for()
+    shown.wait_for(state="detached")
+    assert "still being taken in" not in page.locator("#own-folder").inner_text()
+    may_look.set()
+    page.locator("#own-state", has_text="2 faces in 1 photo can be searched.").wait_for()
+    page.locator("#own-cancel").wait_for(state="hidden")
+    drop(page, third)
+    page.locator("#own-state", has_text="4 faces in 2 photos can be searched.").wait_for()
+    page.reload()
+    page.get_by_role("tab", name="My photos").click()
+    page.locator("#own-state", has_text="2 photos can be searched.").wait_for()
+    assert len(own._open) == 1
+
+
 def test_two_tabs_have_one_gallery(url: str, browse: Browse, party: list[Path], own: OwnGalleries) -> None:
     one = browse(url)
     wait_for_answer(one, "Ada")

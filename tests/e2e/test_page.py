@@ -133,6 +133,12 @@ def test_the_options_take_effect(tiny_page: tuple[Preparation, str], browse: Bro
     number.press("Enter")
     page.wait_for_function("document.querySelectorAll('#results .tile').length === 5")
     assert len(captions(page)) == 5
+    for typed, meant, shown in (("1000", "100", 24), ("3.7", "4", 4), ("-5", "1", 1), ("", "20", 20)):
+        number.fill(typed)
+        number.press("Enter")
+        page.wait_for_function(f"document.querySelectorAll('#results .tile').length === {shown}")
+        page.wait_for_url(f"**&k={meant}")
+        assert number.input_value() == meant
 
 
 def test_an_example_is_searched_by_a_click(tiny_page: tuple[Preparation, str], browse: Browse) -> None:
@@ -177,8 +183,10 @@ def test_a_file_that_is_no_photo_gets_one_sentence(
     wait_for_answer(page, "Ada")
     upload_file(page, tmp_path / "photos" / BROKEN)
     page.locator("#sentence", has_text="cannot be read as a photo").wait_for()
+    page.locator("#photo img").wait_for(state="hidden")  # the browser would show it as a broken picture
     upload(page, portrait(2), tmp_path / "next.png")
     wait_for_answer(page, "Clara")
+    page.locator("#photo img").wait_for()
 
 
 def test_the_page_waits_for_its_gallery_and_answers_by_itself(tmp_path: Path, serve: Serve, browse: Browse) -> None:

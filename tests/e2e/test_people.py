@@ -94,6 +94,8 @@ def test_a_walk_among_people(
     edit = page.get_by_role("button", name="Edit people")
     edit.focus()
     page.keyboard.press("Enter")
+    press(page, "save")  # while nobody is chosen
+    page.locator("[data-testid=toast-body]", has_text="Choose a person first").wait_for()
     call(page, "Person 1", "Zoë", "01-")
     call(page, "Person 2", "Bruno", "02-")
     assert row(page) == ["Zoë 4 photos", "Bruno 3 photos", "Person 3 2 photos", "Unknown 1 face"]

@@ -45,6 +45,7 @@ def test_the_two_roles_side_by_side_and_how_many_photos_each_found(preparation: 
     assert re.search(r"<p class='quiet'>\d+ ms · \d of 5 photos only here</p>", html)
     assert "<details class='shared'><summary>Photos in common</summary>" in html
     assert "<tr><th scope='row'>Baseline</th><td>5</td><td>" in html
+    assert "by both models. Compare distances" in html
 
 
 def test_a_photo_that_was_searched_with_is_not_looked_at_again(preparation: Preparation, asked: Request) -> None:
@@ -60,6 +61,7 @@ def test_a_photo_that_was_searched_with_is_not_looked_at_again(preparation: Prep
 def test_others_join_by_ticking_them(preparation: Preparation, asked: Request) -> None:
     html = compared(preparation, asked, ["mtcnn-reid", "mtcnn-facenet", "mtcnn-mini", "nope"])
     assert [heading.split(":")[0] for heading in headings(html)] == ["Baseline", "Improved", "Compact"]
+    assert "by 3 models. Compare distances" in html
 
 
 def test_of_whom_the_gallery_knows_nothing_the_first_is_named(preparation: Preparation, tmp_path: Path) -> None:
@@ -84,4 +86,5 @@ def test_one_model_alone_has_no_table_and_none_a_sentence(tiny: Gallery, asked: 
     html = compared(preparation, replace(asked, recipe="mtcnn-mini"))
     assert [heading.split(":")[0] for heading in headings(html)] == ["Improved"]
     assert "<p class='quiet'>Mini · " in html, "which model stands in"
-    assert "<table>" not in html
+    assert "by one model." in html
+    assert not re.search("<table>|both models|only here|Compare distances", html), "nothing is compared"

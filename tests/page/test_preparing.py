@@ -16,7 +16,8 @@ from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
 from pipeline.page.parts import Parts
 from pipeline.page.tabs.preparing import Watch
-from tests.fakes import portrait
+from pipeline.page.tabs.search import show
+from tests.fakes import TinyEncoders, portrait
 from tests.page.test_parts import sent
 
 
@@ -67,6 +68,48 @@ def test_an_example_is_answered_once_something_can_answer(watch: Watch, preparat
     assert person(watch, found) == "Ada"
     assert found[watch.parts.photo].endswith("-original.png")
     assert watch.answerable not in poll(watch, answerable=can), "once"
+
+
+def test_a_model_that_a_search_began_to_prepare_answers_when_it_is_there(
+    watch: Watch, preparation: Preparation, tmp_path: Path
+) -> None:
+    portrait(3, 1).save(tmp_path / "query.png")
+    known: dict[str, Any] = {"photo": {"path": str(tmp_path / "query.png")}, "role": None, "model": "mini-whole"}
+    prepare(preparation, "mtcnn-mini")
+    asked = watch.parts.request(sent(watch.parts, **known))
+    told = show(watch.parts, asked, asked.face)
+    assert told[watch.parts.timer] == gr.update(active=True), "the page asks again, whatever control has asked"
+    preparation.wait()
+    can = poll(watch, answerable=f"{MAIN} mtcnn-mini", **known)[watch.answerable]
+    found = first(watch, can, **known)
+    assert found[watch.parts.answers][0].recipe == "mini-whole"
+    assert found[watch.parts.timer] == gr.skip()
+
+
+def test_a_model_that_a_link_names_is_prepared_by_that(watch: Watch, preparation: Preparation) -> None:
+    known: dict[str, Any] = {"role": None, "model": "mini-whole"}
+    prepare(preparation, "mtcnn-mini")
+    can = poll(watch, **known)[watch.answerable]
+    told = first(watch, can, **known)
+    assert "still being prepared" in told[watch.parts.sentence]
+    assert told[watch.parts.photo].endswith("-original.png")
+    preparation.wait()
+    known["photo"] = {"path": told[watch.parts.photo]}
+    can = poll(watch, answerable=can, **known)[watch.answerable]
+    assert first(watch, can, **known)[watch.parts.answers][0].recipe == "mini-whole"
+
+
+def test_why_a_model_never_comes_is_said(watch: Watch, preparation: Preparation, tmp_path: Path) -> None:
+    portrait(3, 1).save(tmp_path / "query.png")
+    known: dict[str, Any] = {"photo": {"path": str(tmp_path / "query.png")}, "role": None, "model": "mini-whole"}
+    prepare(preparation, "mtcnn-mini")
+    preparation.gallery.encoders = TinyEncoders({"mini-whole": "Not here."})
+    asked = watch.parts.request(sent(watch.parts, **known))
+    show(watch.parts, asked, asked.face)
+    preparation.wait()
+    can = poll(watch, answerable=f"{MAIN} mtcnn-mini", **known)[watch.answerable]
+    assert "cannot be used here: Not here." in first(watch, can, **known)[watch.parts.sentence]
+    assert watch.answerable not in poll(watch, answerable=can, **known), "once"
 
 
 def test_the_line_below_the_switch_is_sent_when_it_has_changed(watch: Watch, preparation: Preparation) -> None:

@@ -10,14 +10,24 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.recipes import RECIPES
+from pipeline.core.recipes import DEFAULT_K, RECIPES
 from pipeline.encoder.look import Look
 from pipeline.galleries.ask import Which
 from pipeline.galleries.galleries import MAIN
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
-from pipeline.page.presenter import Shown, attempted, enlarged, extended_trail, hit_in, limit_moved, results, searched
-from pipeline.page.query import FACES, Request
+from pipeline.page.presenter import (
+    FARTHEST,
+    Shown,
+    attempted,
+    enlarged,
+    extended_trail,
+    hit_in,
+    limit_moved,
+    results,
+    searched,
+)
+from pipeline.page.query import FACES, Request, count_of
 from pipeline.page.tabs.explore import went_back
 from pipeline.page.tabs.search import example, with_picture
 from pipeline.search.calibration import OWN, write_calibrations
@@ -196,7 +206,8 @@ def test_what_goes_wrong_is_a_sentence_and_nothing_else(
     shown = searched(preparation, replace(asked, **change))  # type: ignore[arg-type]
     assert said in shown.sentence
     assert "role='alert'" in shown.sentence
-    assert replace(shown, note="", link="", sentence="") == Shown(shown.recipe, None, "", "")
+    assert shown.waiting == ("still being prepared" in said), "only what is not ready is asked about again"
+    assert replace(shown, note="", link="", sentence="", waiting=False) == Shown(shown.recipe, None, "", "")
 
 
 @pytest.mark.parametrize(
@@ -223,7 +234,7 @@ def test_results_beyond_the_limit_are_marked(preparation: Preparation, asked: Re
 
 def test_a_limit_of_the_visitors_is_for_one_gallery_and_recipe(preparation: Preparation, asked: Request) -> None:
     shown = searched(preparation, asked)
-    request, note, marked = limit_moved(preparation, replace(asked, answers=shown.answers), 1.4)
+    request, _, note, marked = limit_moved(preparation, replace(asked, answers=shown.answers), 1.4)
     assert request.own_limit == (shown.answers[0].gallery, RECIPE, 1.4)
     assert "<b>90 %</b>" in note
     assert marked.count("class='tile alike") == sum(hit.distance > 1.4 for hit in shown.answers[0].hits)
@@ -233,11 +244,40 @@ def test_a_limit_of_the_visitors_is_for_one_gallery_and_recipe(preparation: Prep
     assert "not measured for this model here" in other.limit_note
 
 
-@pytest.mark.parametrize("sent", [None, "0.5", True, [0.5], -0.1, 1.6, float("nan"), float("inf")])
+@pytest.mark.parametrize("sent", [None, "0.5", True, [0.5], float("nan")])
 def test_a_limit_that_is_none(preparation: Preparation, asked: Request, sent: object) -> None:
     answers = searched(preparation, asked).answers
     with pytest.raises(SettingsError, match=r"^The distance must be a number from 0 to 1\.5\.$"):
         limit_moved(preparation, replace(asked, answers=answers), sent)
+
+
+@pytest.mark.parametrize(("typed", "meant"), [(-1, 0.0), (9, FARTHEST), (float("inf"), FARTHEST)])
+def test_a_limit_typed_out_of_bounds_is_the_nearest(
+    preparation: Preparation, asked: Request, typed: float, meant: float
+) -> None:
+    request = replace(asked, answers=searched(preparation, asked).answers)
+    moved = limit_moved(preparation, request, typed)
+    assert moved == limit_moved(preparation, request, meant)
+    assert moved[1] == meant
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [(1000, 100), (float("inf"), 100), (0, 1), (-5, 1), (3.7, 4), (None, DEFAULT_K), (7, 7)]
+)
+def test_a_number_of_results_typed_out_of_bounds_is_the_nearest(typed: object, meant: int) -> None:
+    assert count_of(typed) == meant
+
+
+@pytest.mark.parametrize("invented", ["7", [7], True])
+def test_what_is_no_number_of_results_is_left_to_be_refused(invented: object) -> None:
+    assert count_of(invented) is invented
+
+
+def test_the_results_of_every_face_are_grouped_by_person_too(preparation: Preparation, asked: Request) -> None:
+    shown = searched(preparation, replace(asked, by_person=True), Which.EVERY_FACE)
+    headings = re.findall("<h3>(.*?)</h3>", shown.results)
+    assert {"Face 1: Farid", "Face 2: Bruno"} <= set(headings)
+    assert "data-answer='1' data-event='expand'" in shown.results, "each still of its own answer"
 
 
 def test_results_are_arranged_without_a_search(preparation: Preparation, asked: Request) -> None:

@@ -58,6 +58,14 @@ def test_the_best_that_is_ready_stands_behind_a_role(tiny: Gallery) -> None:
     assert next(label for label, name in now.models if name == RECIPE).startswith("Compact · ")
 
 
+def test_a_chosen_model_for_which_waiting_does_not_help(tiny: Gallery) -> None:
+    galleries = Galleries(prepared(tiny, RECIPE))
+    now = polled(galleries, "", (MAIN, "mini-whole", None), "")
+    assert (now.recipe, now.can_answer, now.idle) == ("mini-whole", False, "unasked")
+    assert polled(galleries, "", (MAIN, RECIPE, None), "").idle == ""
+    assert polled(galleries, "", (MAIN, "mtcnn-facenet", None), "").idle == "", "it is coming"
+
+
 def test_who_has_chosen_nothing_gets_what_there_is(waiting: Preparation, stand_in: Preparation) -> None:
     now = polled(Galleries(waiting, stand_in), "", (MAIN, "mtcnn-facenet", "improved"), "")
     assert (now.key, now.recipe, now.can_answer) == (SAMPLE.name, RECIPE, True)
@@ -86,6 +94,7 @@ def test_what_is_missing_can_be_tried_again_once_nothing_is_under_way(tmp_path: 
     lacking = Gallery(f"imagefolder:{tiny_folder}", TinyEncoders({RECIPE: "Not here."}), tmp_path / "index")
     now = polled(Galleries(prepared(lacking, RECIPE, "resnet50")), "", (MAIN, RECIPE, None), "")
     assert (now.retry, now.recipe, now.can_answer) == (True, RECIPE, False), "who has chosen a model keeps it"
+    assert now.idle == "unavailable"
     assert "<li><b>Compact</b> · Not here.</li>" in now.missing
     assert RECIPE in dict(map(reversed, now.models)), "and shown as chosen"
     other = standing(Galleries(prepared(lacking, RECIPE, "resnet50")), "", MAIN, "resnet50", None)
@@ -111,6 +120,10 @@ def test_a_visitors_own_gallery_is_a_choice_of_its_own(tiny: Gallery, tmp_path: 
         mine.wait()
         now = polled(galleries, key, (key, RECIPE, None), MAIN)
         assert (now.key, len(now.galleries), now.can_answer, now.main_button) == (key, 2, True, "")
+        now = polled(galleries, key, (key, RECIPE, "baseline"), MAIN)
+        assert (now.role, now.roles) == ("improved", [("Improved", "improved")]), "no position that leads nowhere"
+        now = polled(galleries, key, (MAIN, RECIPE, "baseline"), MAIN)
+        assert (now.role, [name for _, name in now.roles]) == ("baseline", ["baseline", "improved"])
         assert len(polled(galleries, "", (MAIN, RECIPE, None), MAIN).galleries) == 1, "and nobody else's"
     finally:
         own.close()

@@ -15,13 +15,26 @@ async function below(entry) {
 function named(file, name) {
   return new File(/^(video|audio)\//.test(file.type) ? [] : [file], name, {type: file.type});
 }
+const say = (text) => { element.querySelector('[role=status]').textContent = text; };
+const BEFORE = 'What you dropped before is still being taken in; drop these again in a moment.';
+const occupied = () => document.querySelector('#own-drop :is(.uploading, .file-preview)');
 function hand(files) {
-  element.querySelector('[role=status]').textContent = files.length ? '' : 'There are no files in this folder.';
+  if (occupied()) return say(BEFORE);
   const data = new DataTransfer();
   for (const file of files) data.items.add(file);
   const zone = document.querySelector('#own-drop input[type=file]').parentElement;
   zone.dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true}));
+  if (!files.length) say('There are no files in this folder.');
 }
+// While it uploads files, or shows them until the server has answered, the zone takes no others: Gradio's would break.
+for (const way of ['drop', 'change'])
+  document.addEventListener(way, (given) => {
+    if (!given.target.closest('#own-drop')) return;
+    say(occupied() ? BEFORE : '');
+    if (!occupied()) return;
+    given.preventDefault();
+    given.stopImmediatePropagation();
+  }, true);
 document.addEventListener('drop', (drop) => {
   if (!drop.isTrusted || !drop.target.closest('#own-drop')) return;
   const entries = [...drop.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
@@ -38,5 +51,5 @@ input.addEventListener('change', () => {
 });
 element.innerHTML = '<p><button type="button">Choose a folder</button> <span role="status"></span></p>';
 element.querySelector('button').addEventListener('click', () => input.click());
-element.hidden = !('webkitdirectory' in HTMLInputElement.prototype);
+element.querySelector('button').hidden = !('webkitdirectory' in HTMLInputElement.prototype);
 element.append(input);

@@ -158,9 +158,12 @@ def examples_html(examples: Sequence[tuple[Picture, str]]) -> str:
     return TEMPLATES("examples", examples=[(small_served(picture), person) for picture, person in examples])
 
 
-def comparison_html(comparison: Comparison, columns: Sequence[Group]) -> str:
-    """A column for each of the comparison's answers, in its order, and what they have in common."""
+def comparison_html(comparison: Comparison, columns: Sequence[Group], *, by_roles: bool) -> str:
+    """A column for each of the comparison's answers, in its order, and what they have in common.
+
+    `by_roles` says that these are the two positions of the switch.
+    """
     answers = comparison.answers
     shared = [[comparison.shared(one.recipe, other.recipe) for other in answers] for one in answers]
     labels = [recipe_named(answer.recipe).label for answer in answers]
-    return TEMPLATES("comparison", groups=columns, shared=shared, labels=labels)
+    return TEMPLATES("comparison", groups=columns, shared=shared, labels=labels, by_roles=by_roles)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, compress
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,13 @@ class Shown:
         """Who has a colour, with their number of photos."""
         return well_known(self.embeddings)
 
+    @property
+    def tied(self) -> bool:
+        """Whether somebody without a colour has as many photos as the last who has one."""
+        named = compress(self.embeddings.people, self.embeddings.named)
+        least = self.known[-1][1] if self.known else 0
+        return sum(count == least for count in Counter(named).values()) > sum(count == least for _, count in self.known)
+
 
 def map_html(shown: Shown) -> str:
     """The map with its legend."""
@@ -63,6 +71,7 @@ def map_html(shown: Shown) -> str:
         searched=bool(_queries(shown)),
         people=[(shown.people[person], person, count) for person, count in shown.known],
         everyone=len(shown.known) == len(shown.people),
+        tied=shown.tied,
         colours=COLOURS,
         kept=shown.drawn.kept,
     )

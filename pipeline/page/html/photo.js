@@ -21,6 +21,11 @@ document.addEventListener('drop', (drop) => {
   input.files = typed(drop.dataTransfer.files);
   input.dispatchEvent(new Event('change', { bubbles: true }));
 }, true);
+// a file that the browser cannot show either is not shown as a broken picture;
+for (const [event, visibility] of [['load', ''], ['error', 'hidden']])
+  document.addEventListener(event, ({target}) => {
+    if (target instanceof Element && target.matches('#photo img')) target.style.visibility = visibility;
+  }, true);
 // and that browsers give no camera to such a page is said before somebody asks for it.
 if (!navigator.mediaDevices) element.innerHTML = `<p class="note">Browsers give the camera only to pages over https or on this
   computer; open this page so, or choose a photo.</p>`;

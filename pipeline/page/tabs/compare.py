@@ -20,8 +20,6 @@ from pipeline.page.roles import LABELS, behind
 from pipeline.page.tabs.explore import picked_elsewhere
 from pipeline.search.comparison import Comparison
 
-NOTE = "Your photo of the tab “Search”, by both models. Compare distances within a column only: each has its own scale."
-
 
 def compared(preparation: Preparation, request: Request, more: Collection[str] = ()) -> str:
     """The comparison as HTML: the two roles, and the recipes of `more` that are ready."""
@@ -31,7 +29,8 @@ def compared(preparation: Preparation, request: Request, more: Collection[str] =
     labels = _by_role(ready) | {name: recipe.label for name, recipe in RECIPES.items() if name in more}
     question = Question(request.photo, request.index, request.k, request.face, request.look)
     comparison = ask_all(question, lambda: [preparation.searcher(name) for name in labels if name in ready])
-    return comparison_html(comparison, _columns(preparation, request, comparison, labels))
+    by_roles = set(_by_role(ready)) == {answer.recipe for answer in comparison.answers}
+    return comparison_html(comparison, _columns(preparation, request, comparison, labels), by_roles=by_roles)
 
 
 def _by_role(ready: Collection[str]) -> dict[str, str]:
@@ -63,7 +62,7 @@ def _columns(preparation: Preparation, request: Request, comparison: Comparison,
                 "column",
                 answer=answer,
                 label=stands_in(answer.recipe),
-                only=len(comparison.only(answer.recipe)),
+                only=len(comparison.only(answer.recipe)) if len(comparison.answers) > 1 else None,
             ),
             tiles(preparation, answer, request),
         )
@@ -74,7 +73,6 @@ def _columns(preparation: Preparation, request: Request, comparison: Comparison,
 def compare_tab(parts: Parts, tab: gr.Tab) -> None:
     """Fills the tab; the comparison is made whenever it is opened, and when another model is ticked."""
     with tab:
-        gr.HTML(f"<p class='note'>{NOTE}</p>")
         more = gr.CheckboxGroup([], label="More models", container=False, elem_id="compare-more")
         shown = gr.HTML(js_on_load=loading("tiles.js"), elem_id="compare")
 

@@ -95,10 +95,11 @@ def explore_events(parts: Parts) -> None:
         request = parts.request(values)
         if not request.answers:
             return {parts.limit_note: ""}
-        request, note, marked = limit_moved(
-            parts.galleries.named(request.answers[0].gallery), request, values[parts.limit]
-        )
-        return {parts.own_limit: request.own_limit, parts.limit_note: note, parts.hits: marked}
+        preparation = parts.galleries.named(request.answers[0].gallery)
+        request, meant, note, marked = limit_moved(preparation, request, values[parts.limit])
+        # Sent back only if it is another one, as in `search_events`.
+        moved = gr.skip() if meant == values[parts.limit] else meant
+        return {parts.own_limit: request.own_limit, parts.limit: moved, parts.limit_note: note, parts.hits: marked}
 
     clicks = [parts.hits.select, parts.enlarged.select]
     gr.on(clicks, picked, parts.asked, parts.photo_and_answer, **parts.searching).then(
@@ -110,7 +111,7 @@ def explore_events(parts: Parts) -> None:
     parts.enlarged.collapse(lambda: "", None, parts.enlarged, **QUICK)
     arrangement = [parts.view.input, parts.by_person.input]
     gr.on(arrangement, arranged, parts.asked, parts.hits, **PICTURES)
-    outputs = [parts.own_limit, parts.limit_note, parts.hits]
+    outputs = [parts.own_limit, parts.limit, parts.limit_note, parts.hits]
     parts.limit.input(limited, {parts.limit, *parts.asked}, outputs, trigger_mode="always_last", **PICTURES)
     _download_events(parts)
 

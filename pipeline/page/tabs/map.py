@@ -26,9 +26,14 @@ SECONDS_A_PHOTO = 0.0045  # of drawing, on one core: a minute for LFW
 CHANGED = "The gallery has changed meanwhile; open this tab again."
 
 
+def model_of(preparation: Preparation, request: Request) -> str:
+    """The model that is chosen, or where the gallery does not offer it the best that is ready."""
+    return request.recipe if request.recipe in preparation.gallery.offered else preparation.recipe(None)
+
+
 def mapped(preparation: Preparation, request: Request) -> str:
     """The map of the gallery and model that are chosen."""
-    gallery = preparation.searcher(request.recipe).embeddings
+    gallery = preparation.searcher(model_of(preparation, request)).embeddings
     if not len(gallery):
         raise PhotosError("There is no photo in this gallery that this model could place; choose another model.")
     here = found_in(request.answers, gallery)
@@ -37,9 +42,10 @@ def mapped(preparation: Preparation, request: Request) -> str:
 
 def expected(preparation: Preparation, request: Request) -> str | None:
     """How long drawing the map will take, as HTML; None where it lies there already."""
-    if request.recipe not in preparation.ready():
+    ready = preparation.ready()
+    if not ready or (recipe := model_of(preparation, request)) not in ready:
         return None
-    gallery = preparation.searcher(request.recipe).embeddings
+    gallery = preparation.searcher(recipe).embeddings
     if load_map(gallery) is not None:
         return None
     seconds = len(gallery) * SECONDS_A_PHOTO

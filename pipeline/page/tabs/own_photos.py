@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 from gradio.blocks import Block
 
+from pipeline.core.errors import Busy, SettingsError
 from pipeline.galleries.own_galleries import OwnGalleries
 from pipeline.page.html import wording
 from pipeline.page.html.sources import TEMPLATES, source
@@ -22,9 +23,11 @@ from pipeline.page.parts import QUICK, Changes, Values
 from pipeline.page.query import Request, name_of, path_of
 from pipeline.page.tabs.people import PeopleRow
 from pipeline.page.tabs.preparing import Watch
+from pipeline.search import journal
 
 POLL_SECONDS = 1.0
 PULSES = 10  # in the time that a gallery lives on unasked: as often an open page asks for it
+PASSED_OVER = "Your photos were still being taken in; drop these again."
 STORAGE = "reverse-face-search-own"  # the name, not a secret, under which the browser keeps the key
 # Gradio reads what it stores only when the page is loaded, and another tab may have begun a gallery since.
 TELL_TABS = f"(key) => {{ if (key) localStorage.setItem('{STORAGE}-latest', key); }}"
@@ -81,7 +84,7 @@ class OwnPhotos:
         page.load(self.loaded, known, mine, **QUICK)
         self.remembered.change(None, self.remembered, None, js=TELL_TABS)
         self.drop.upload(None, None, self.remembered, js=OF_ANY_TAB).then(
-            self.dropped, {self.drop, parts.photo, self.keep, *known}, mine, **QUICK
+            self.dropped, {self.drop, parts.photo, self.keep, *known}, mine, trigger_mode="always_last", **QUICK
         )
         tab.select(None, None, self.remembered, js=OF_ANY_TAB).then(self.loaded, known, mine, **QUICK)
         self.timer.tick(self.show, [parts.own, self.shown], stands, **QUICK)
@@ -129,7 +132,10 @@ class OwnPhotos:
         return next((key for key in keys if self.own.find(key) is not None), "")
 
     def dropped(self, values: Values) -> Changes:
-        """Starts taking in what was dropped, into the visitor's gallery or a new one."""
+        """Starts taking in what was dropped, into the visitor's gallery or a new one; or says why not.
+
+        Not as an error, after which the browser would keep the files on show, and begin nothing that waits for this.
+        """
         files = values[self.drop] or []
         paths, names = [Path(str(path_of(file))) for file in files], [name_of(file) for file in files]
         key = self._key(values)
@@ -138,7 +144,13 @@ class OwnPhotos:
             key, gallery = self.own.create()
         if gallery.preparation is None:
             self.own.keep(key, kept=bool(values[self.keep]))
-        gallery.add(paths, self._forget(paths, path_of(values[self.parts.photo])), names)
+        try:
+            if not files:  # an answer to the drop before emptied the field
+                raise SettingsError(PASSED_OVER)
+            gallery.add(paths, self._forget(paths, path_of(values[self.parts.photo])), names)
+        except (Busy, SettingsError) as refused:
+            journal.refused(refused)
+            gr.Warning(str(refused))
         return self.show(key) | {self.drop: None, self.parts.own: key, self.remembered: key}
 
     def cancelled(self, key: str) -> Changes:

@@ -84,7 +84,9 @@ class PeopleRow:
         self.person.input(None, [self.person, self.names], self.name, js=NAME)
         self.person.input(self.looked_at, [key, self.person], self.faces, trigger_mode="always_last", **PICTURES)
         edits: dict[str, Edit] = {
-            "save": lambda people, values: people.name(values[self.person], values[self.name] or ""),
+            "save": lambda people, values: people.name(
+                people.of(values[self.person]).faces[0], values[self.name] or ""
+            ),
             "merge": lambda people, values: people.merge(values[self.person], values[self.other]),
             "remove": lambda people, values: people.remove(values[self.person]),
             "drop": lambda people, values: people.drop([str(face) for face in values[self.marked] or []]),

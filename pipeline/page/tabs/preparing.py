@@ -20,22 +20,20 @@ from pipeline.page.standing import Standing, labelled, polled, standing
 from pipeline.page.tabs.search import anew, example, example_photos, is_of_a_gallery
 
 POLL_SECONDS = 1.0
-# Until the first poll, where the one after the load was lost: sooner, it could overtake the load, which restores what a
-# link has chosen, and bring the answer to something else.
-LOST_SECONDS = 15.0
 
 
 class Watch:
     """What keeps the page up to date while galleries are being prepared, and answers an example once one can.
 
-    `answerable` is the gallery and the recipe that can answer, as a text, and empty until one can; `polling` is an
-    event's function, inputs and outputs.
+    `answerable` is the gallery and the recipe that can answer, as a text, and empty until one can; with its state, one
+    for which nobody need wait: it is asked for, or the reason said. `polling` is an event's function, inputs and
+    outputs.
     """
 
     def __init__(self, page: gr.Blocks, parts: Parts, header: gr.HTML, about: gr.HTML) -> None:
         self.parts, self.header, self.about = parts, header, about
-        self.timer, self.answerable = gr.Timer(LOST_SECONDS), gr.State("")
-        choices = [header, about, parts.gallery, parts.switch, parts.model, parts.missing]
+        self.timer, self.answerable = parts.timer, gr.State("")
+        choices = [header, about, parts.gallery, parts.switch, parts.role, parts.model, parts.missing]
         stands = [*choices, self.answerable, parts.examples_box, parts.examples]
         asked: set[Block] = {parts.own, parts.gallery, parts.role, parts.model, self.answerable}
         self.polling = (self.poll, {*asked, parts.note}, [*stands, parts.note, parts.retry, self.timer])
@@ -67,7 +65,7 @@ class Watch:
         # A poll that was under way meanwhile told of the gallery chosen before; so one more follows.
         parts.gallery.input(entered, parts.asked, self.entering, **parts.searching).then(*self.polling, **QUICK)
         parts.switch.click(switched, parts.asked, self.entering, **parts.searching).then(*self.polling, **QUICK)
-        made = [parts.gallery.input, parts.model.change, parts.index.input, parts.k.input]
+        made = [parts.gallery.input, parts.model.change, parts.index.input, parts.k.change]
         gr.on(made, None, chosen, None, js=source("address.js"))
 
     def first(self, values: Values) -> Changes:
@@ -85,32 +83,33 @@ class Watch:
         """Where the galleries stand now; and its examples once the gallery that is chosen can answer."""
         parts = self.parts
         chosen, recipe, answerable = str(values[parts.gallery]), str(values[parts.model]), values[self.answerable]
-        choice = (chosen, recipe, values[parts.role] or None)
-        now = polled(parts.galleries, values[parts.own], choice, answerable)
+        role = values[parts.role] or None
+        now = polled(parts.galleries, values[parts.own], (chosen, recipe, role), answerable)
         # Meanwhile somebody may have chosen something else: what was not changed here is not sent back.
-        return self.changes(now, (chosen, recipe), answerable) | {
+        return self.changes(now, (chosen, recipe, role), answerable) | {
             parts.note: gr.skip() if now.note == values[parts.note] else now.note,
             parts.retry: gr.update(visible=now.retry),
             self.timer: gr.update(value=POLL_SECONDS, active=now.polling),
         }
 
-    def changes(self, now: Standing, known: tuple[str, str] = ("", ""), answerable: str = "") -> Changes:
+    def changes(self, now: Standing, known: tuple[str | None, ...] = ("", "", ""), answerable: str = "") -> Changes:
         """The page with the galleries as they stand; choices that it is `known` to have are left alone."""
         parts = self.parts
-        gallery, model = (
+        gallery, model, role = (
             dict[str, Any]() if before == chosen else {"value": chosen}
-            for before, chosen in zip(known, (now.key, now.recipe), strict=True)
+            for before, chosen in zip(known, (now.key, now.recipe, now.role), strict=True)
         )
         changes: Changes = {
             self.header: now.header,
             self.about: now.about,
             parts.gallery: gr.update(choices=now.galleries, **gallery),
             parts.switch: gr.update(visible=bool(now.main_button), value=now.main_button),
+            parts.role: gr.update(choices=now.roles, **role),
             parts.model: gr.update(choices=now.models, **model),
             parts.missing: now.missing,
         }
-        can = f"{now.key} {now.recipe}"
-        if now.can_answer and can != answerable:
+        can = f"{now.key} {now.recipe} {now.idle}".rstrip()
+        if (now.can_answer or now.idle) and can != answerable:
             changes[self.answerable] = can
             if answerable.partition(" ")[0] != now.key:
                 examples = example_photos(parts.galleries.get(now.key))
@@ -122,8 +121,7 @@ class Watch:
         parts = self.parts
         now = standing(parts.galleries, request.own, key, request.recipe, request.role)
         preparation = parts.galleries.get(key)
-        role = request.role if request.by(preparation.ready()) == now.recipe else None
-        request = replace(request, gallery=key, recipe=now.recipe, role=role)
+        request = replace(request, gallery=key, recipe=now.recipe, role=now.role)
         theirs = request.photo is not None and not is_of_a_gallery(parts, request.photo)
         found = example(preparation, request) if now.can_answer and not theirs else anew(preparation, request)
         return self.changes(now) | parts.changes(found)

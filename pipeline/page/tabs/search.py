@@ -92,6 +92,12 @@ def search_events(parts: Parts) -> None:
         request = parts.request(values)
         return show(parts, request, request.face)
 
+    def of_count(values: Values) -> Changes:
+        request = parts.request(values)
+        # Sent back only if it is another one: else the slider would lag behind who moves it.
+        meant = gr.skip() if request.k == values[parts.k] else request.k
+        return show(parts, request, request.face) | {parts.k: meant}
+
     def of_number(values: Values, event: gr.EventData) -> Changes:
         return show(parts, parts.request(values), int(event.face))
 
@@ -121,7 +127,8 @@ def search_events(parts: Parts) -> None:
 
     photos = [parts.photo.input, parts.photo.clear]
     given = gr.on(photos, of_photo, parts.asked, parts.answer, trigger_mode="always_last", **parts.searching)
-    choices = [parts.role.input, parts.index.input, parts.k.input]
+    parts.k.input(of_count, parts.asked, [*parts.answer, parts.k], trigger_mode="always_last", **parts.searching)
+    choices = [parts.role.input, parts.index.input]
     gr.on(choices, of_face, parts.asked, parts.answer, trigger_mode="always_last", **parts.searching)
     parts.model.input(of_model, parts.asked, parts.answer, trigger_mode="always_last", **parts.searching)
     gr.on([parts.frames.select, parts.faces.select], of_number, parts.asked, parts.answer, **parts.searching)
