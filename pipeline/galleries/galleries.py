@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import NotReady, SettingsError, Unknown
-from pipeline.core.recipes import PACKAGED
+from pipeline.core.recipes import PACKAGED, UNASKED
 from pipeline.core.settings import SAMPLE, VERSION, Settings
 from pipeline.embeddings.store import MANIFEST
 from pipeline.galleries.ask import choice
@@ -142,15 +142,18 @@ class Galleries(Task):
     def _run(self) -> None:
         sample = self._by_key.get(SAMPLE.name)
         if sample:
-            sample.start(PACKAGED)
-            sample.wait()
-        self.main.start()
-        self.main.wait()
+            _prepare(sample, PACKAGED)
+        _prepare(self.main)
         if self.main.problem:
             log.warning("%s", self.main.problem)
         if sample:
-            sample.start()
-            sample.wait()
+            _prepare(sample)
+
+
+def _prepare(preparation: Preparation, recipes: Iterable[str] = UNASKED) -> None:
+    preparation.wait()  # for what a visitor has chosen before: it would be all that is prepared
+    preparation.start(recipes)
+    preparation.wait()
 
 
 def _clear_served_vectors(thumbnails: Path) -> None:

@@ -36,7 +36,7 @@ def hints(image: Image.Image, face: Face) -> tuple[str, ...]:
         (tilted(face.landmarks) > MOST_TILTED, "The head is tilted; an upright one finds more."),
         (
             face.confidence < LEAST_CONFIDENCE,
-            f"It is not certain that this is a face: the detector gives it {face.confidence:.0%}.",
+            f"It is not certain that this is a face: the detector gives it {100 * face.confidence:.0f} %.",
         ),
     )
     return tuple(sentence for holds, sentence in found if holds)

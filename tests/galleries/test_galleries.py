@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import SettingsError
+from pipeline.core.errors import NotReady, SettingsError
 from pipeline.core.progress import Report, silent
-from pipeline.core.recipes import PACKAGED, UNASKED
+from pipeline.core.recipes import MINI_WHOLE, PACKAGED, UNASKED
 from pipeline.core.settings import SAMPLE, Settings
 from pipeline.galleries.galleries import MAIN, Galleries, open_galleries
 from pipeline.galleries.gallery import Gallery
 from pipeline.galleries.preparation import Preparation
 from tests.fakes import TinyEncoders, make_folder
+from tests.waiting import until
 
 SECONDS = 60
 
@@ -98,3 +99,21 @@ def test_alone_the_sample_is_the_pages_own(tmp_path: Path) -> None:
     assert alone.main.gallery.title == "Sample"
     copy = open_galleries(Settings(dataset="/a/copy/of/lfw/", cache=tmp_path, index=tmp_path / "index"))
     assert copy.main.gallery.title == "LFW", "before its photos are there"
+
+
+def test_what_a_visitor_chooses_before_is_not_all_that_is_prepared(
+    folders: Callable[[str], Path], tmp_path: Path
+) -> None:
+    first, second = Slow(folders("first"), tmp_path / "index"), Slow(folders("second"), tmp_path / "index")
+    main, sample = Preparation(first, maps=False), Preparation(second, maps=False)
+    galleries = Galleries(main, sample)
+    galleries.start()
+    assert second.reached.wait(SECONDS)
+    with pytest.raises(NotReady):
+        main.searcher(MINI_WHOLE)
+    assert first.reached.wait(SECONDS)
+    second.may.set()
+    until(lambda: set(PACKAGED) <= set(sample.ready()))
+    first.may.set()
+    galleries.wait(SECONDS)
+    assert {MINI_WHOLE, *UNASKED} <= set(main.ready())

@@ -105,7 +105,7 @@ def test_only_answers_of_this_gallery_are_lit_up(embeddings: Embeddings, answer:
 
 def test_the_words_say_what_the_map_keeps(embeddings: Embeddings, answer: Answer) -> None:
     html = map_html(Shown(embeddings, "T<i>ny", KEY, line(embeddings)))
-    assert "43% of every photo's ten nearest" in html
+    assert "43 % of every photo's ten nearest" in html
     assert "ten nearest" not in map_html(Shown(embeddings, "Tiny", KEY, line(embeddings, None)))
     assert "gallery T&lt;i&gt;ny as the model Compact sees it" in html
     assert "Search with a photo to see where it stands." in html

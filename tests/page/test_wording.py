@@ -180,7 +180,7 @@ def test_the_answer_line_has_the_numbers() -> None:
         "finding the face 30",
         "embedding 20",
         "searching by annoy 1.3",
-        "finds 99.5% of the true 20",
+        "finds 99.5 % of the true 20",
     ):
         assert part in line
     assert "<details class='steps'><summary>52 ms</summary>" in line, "the steps are in a fold"

@@ -38,7 +38,7 @@ def test_a_good_photo_has_no_hints() -> None:
         (photo(brightness=230), face(), "very bright"),
         (photo(), face(landmarks=((30, 40), (70, 40), (68, 60), (35, 80), (65, 80))), "turned away"),
         (photo(), face(landmarks=((30, 40), (70, 60), (45, 65), (30, 80), (60, 95))), "tilted"),
-        (photo(), face(confidence=0.91), "gives it 91%"),
+        (photo(), face(confidence=0.91), "gives it 91 %"),
     ],
 )
 def test_each_hint_appears_alone_for_what_it_is_about(image: Image.Image, one: Face, said: str) -> None:
