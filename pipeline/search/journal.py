@@ -32,7 +32,7 @@ class Entry:
     request: str = field(default_factory=lambda: secrets.token_hex(4))
     started: float = field(default_factory=time.perf_counter)
     facts: dict[str, Any] | None = None
-    noted: bool = False  # that it has no answer
+    noted: bool = False  # what came of it
 
     @property
     def milliseconds(self) -> float:
@@ -68,6 +68,7 @@ def answered(answer: Answer) -> None:
     entry = _current.get()
     if entry is None:
         return
+    entry.noted = True
     for watcher in watchers:
         watcher(answer)
     outcome = "found" if answer.found_face else "no_face"
@@ -85,7 +86,7 @@ def answered(answer: Answer) -> None:
 def refused(error: Exception) -> None:
     """Notes a search that got a sentence instead of an answer; the sentence may hold the visitor's words."""
     entry = _current.get()
-    if entry is None:
+    if entry is None or entry.noted:
         return
     for watcher in watchers:
         watcher(error)

@@ -146,6 +146,14 @@ def test_a_search_that_is_refused_has_one_line(post: Post, caplog: pytest.LogCap
     assert line.startswith(f"search request={answer['request']} outcome=refused error=PhotoError ")
 
 
+def test_a_search_without_a_face_has_one_line(post: Post, faceless: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "pipeline")
+    answer = post("search", faceless.read_bytes()).json()["error"]
+    (line,) = caplog.messages
+    assert line.startswith(f"search request={answer['request']} ")
+    assert "outcome=no_face" in line
+
+
 @pytest.fixture
 def lines(galleries: Galleries, caplog: pytest.LogCaptureFixture) -> Iterator[tuple[str, pytest.LogCaptureFixture]]:
     """A page that logs JSON, and what it logged."""
