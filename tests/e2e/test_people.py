@@ -205,6 +205,10 @@ def test_what_was_said_is_taken_back_and_unknown_faces_are_looked_at(url: str, b
     until(lambda: row(page)[0] == "Person 1 3 photos")
     page.locator("#people-name input, #people-name textarea").fill("  ")
     page.locator("#people-name input, #people-name textarea").press("Enter")
+    page.get_by_text("Choose a person first").wait_for()
+    choose(page, "person", "Person 1")
+    page.locator("#people-name input, #people-name textarea").fill("  ")
+    page.locator("#people-name input, #people-name textarea").press("Enter")
     page.get_by_text("Type the person's name first").wait_for()
 
 
