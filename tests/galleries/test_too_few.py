@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("as_many_faces_as_needed")
 REDUCED, BASE = "mtcnn-facenet-128", "mtcnn-facenet"
 SENTENCE = (
     "mtcnn-facenet-128 needs 1,280 faces or more, 10 for each of its 128 dimensions, and there are 24: its distances "
-    "would call strangers the same; use mtcnn-facenet, or --dim 2 at most."
+    "would call strangers the same; use mtcnn-facenet, or 2 dimensions at most."
 )
 
 
