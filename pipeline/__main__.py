@@ -28,8 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # whoever reads has enough, as `head` does
             return 141
-        place = f"{error.filename} cannot be used" if error.filename else "What was to be printed cannot be written"
-        print(f"{place} ({error.strerror or error}); see to that, then try again.", file=sys.stderr)
+        what = "What was to be printed cannot be written" if error.errno else "This did not work"
+        what = f"{error.filename} cannot be used" if error.filename else what
+        print(f"{what} ({error.strerror or error}); see to that, then try again.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted; what was done is kept.", file=sys.stderr)

@@ -20,7 +20,7 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from pipeline.core.errors import PhotoError, PhotosError
+from pipeline.core.errors import PhotoError, PhotoOutOfReach, PhotosError
 from pipeline.core.files import digest
 from pipeline.core.folders import PRIVATE_FILE, make_folder
 from pipeline.core.progress import Report, tracked
@@ -124,8 +124,8 @@ def _take_all(photos: Sequence[_Source], folder: Path, present: Path, report: Re
                     taken.append(name)
     beside.unlink(missing_ok=True)
     if not taken and not known:
-        reasons = {reason for _, reason in unreadable} - {NO_PHOTO}
-        raise PhotosError(f"{reasons.pop()}." if reasons else f"None of these files can be read as a photo; {WANTED}.")
+        reason = next((reason for _, reason in unreadable if reason != NO_PHOTO), "")
+        raise PhotosError(f"{reason}." if reason else f"None of these files can be read as a photo; {WANTED}.")
     return Taken(tuple(taken), tuple(unreadable), known)
 
 
@@ -133,6 +133,8 @@ def _why_unreadable(file: Path) -> str:
     try:
         with DROPPED:
             open_image(file, side=1)
+    except PhotoOutOfReach:  # its sentence names the copy here, not the visitor's file
+        return NO_PHOTO
     except PhotoError as error:
         return NO_PHOTO if str(error) == UNREADABLE else str(error).rstrip(".")
     return ""
