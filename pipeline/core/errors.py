@@ -2,7 +2,8 @@
 
     PipelineError
     ├── SettingsError      an option or environment variable has no usable value
-    │   └── Unknown            nothing has the name that was given: a gallery, a photo
+    │   ├── Unknown            nothing has the name that was given: a gallery, a photo
+    │   └── UnderWay           a visitor's gallery is at work already
     ├── PhotoError         one photo cannot be read
     │   └── PhotoOutOfReach    its file cannot be read now, such as on a drive that is gone; it may be undamaged
     ├── PhotosError        the gallery's photos are unavailable (no such folder, host out of reach, a broken zip)
@@ -36,6 +37,10 @@ class SettingsError(PipelineError):
 
 class Unknown(SettingsError):
     """Nothing here has the name that was given: a gallery, or a photo of one."""
+
+
+class UnderWay(SettingsError):
+    """Something is under way already in a visitor's gallery, which does one thing at a time."""
 
 
 class PhotoError(PipelineError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipeline.core.errors import Busy, PhotosError, PipelineError, SettingsError, Stopped, StorageError
+from pipeline.core.errors import Busy, PhotosError, PipelineError, SettingsError, Stopped, StorageError, UnderWay
 from pipeline.core.folders import make_folder, make_private, make_private_folder, move_folder, remove_folder
 from pipeline.core.progress import Progress
 from pipeline.core.recipes import OF_FACES, UNASKED
@@ -114,7 +114,7 @@ class OwnGallery(Task):
         with self._lock:
             wanted = set(photo_ids) & set(self.photo_ids)
             if self.working:
-                raise SettingsError(BUSY)
+                raise UnderWay(BUSY)
             if not wanted:
                 raise SettingsError("No photo was chosen; choose which to remove.")
             if len(wanted) == len(self.photo_ids):
@@ -169,7 +169,7 @@ class OwnGallery(Task):
         """Moves the gallery, whole or not at all. SettingsError while something is under way."""
         with self._lock:
             if self.working:
-                raise SettingsError(BUSY)
+                raise UnderWay(BUSY)
             if self.preparation is None:
                 self.folder, self.kept = folder, kept
                 return
@@ -196,7 +196,7 @@ class OwnGallery(Task):
             if self.removed:
                 raise SettingsError(REMOVED)
             if not self._start(partial(self._run, task, done), self._forget):
-                raise SettingsError(BUSY)
+                raise UnderWay(BUSY)
 
     def _forget(self) -> None:
         self.problem, self._progress = "", None

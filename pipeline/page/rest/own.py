@@ -18,10 +18,10 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartParser
 from starlette.responses import Response
 
-from pipeline.core.errors import NotReady, SettingsError, Unknown
+from pipeline.core.errors import NotReady, SettingsError, UnderWay, Unknown
 from pipeline.galleries.galleries import Galleries
 from pipeline.galleries.own_galleries import OwnGalleries
-from pipeline.galleries.own_gallery import BUSY, INDEXING, OwnGallery
+from pipeline.galleries.own_gallery import INDEXING, OwnGallery
 from pipeline.page.rest import models
 from pipeline.page.rest.asked import FORM, KEY, MAX_FIELDS, MAX_NAME, parsed, read_json, validated
 from pipeline.page.rest.door import REFUSALS, Door
@@ -155,9 +155,7 @@ def _idle() -> Iterator[None]:
     """NotReady where something is under way, which the page can cancel and this cannot."""
     try:
         yield
-    except SettingsError as error:
-        if str(error) != BUSY:
-            raise
+    except UnderWay as error:
         raise NotReady(INDEXING) from error
 
 
